@@ -1,0 +1,33 @@
+"""The input contract: a folder with songs.parquet and plays.parquet, from which the pipeline reads its fields.
+
+songs.parquet: `song_id`, strings, unique, never null; features named `attribute_*`, `audio_*` or `lyric_*`. Their Arrow
+type says the kind: string = category, list<string> = multi-valued category, int or float = number, list<float> of one
+length = dense vector. Null means missing; so do the empty string, the empty list and a vector with a null element. A
+feature without a value in any row is left out, with a note. Every other column is carried for display and never reaches
+the model.
+
+plays.parquet: `user_id`, `song_id`, strings; optional `plays` int (1 where absent or null; rows with 0 are left out),
+`liked` bool, `timestamp` (timestamp, or seconds since 1970). A user may have several rows for one song. Plays of
+unknown songs are left out up to a stated share. Dictionary-encoded and large Arrow types are taken as the plain ones.
+
+CSV is accepted in place of Parquet; `csv_file` states how its cells are read.
+"""
+
+from tfx_pipeline.contract.catalogue import Catalogue, check
+from tfx_pipeline.contract.errors import ContractError
+from tfx_pipeline.contract.fields import SongField, fields_from_json, fields_of, fields_to_json
+from tfx_pipeline.contract.prepare import PLAYS, SONGS, load_prepared, prepare
+
+__all__ = [
+    "PLAYS",
+    "SONGS",
+    "Catalogue",
+    "ContractError",
+    "SongField",
+    "check",
+    "fields_from_json",
+    "fields_of",
+    "fields_to_json",
+    "load_prepared",
+    "prepare",
+]

@@ -1,0 +1,42 @@
+"""`python -m tfx_pipeline.contract DIR`: check an input folder and print what it holds."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from tfx_pipeline.contract.catalogue import Catalogue, check
+from tfx_pipeline.contract.errors import ContractError
+
+
+def describe(catalogue: Catalogue) -> str:
+    """Return the catalogue in plain words, a line for each field."""
+    width = max(len(field.name) for field in catalogue.fields)
+    kinds = [f"{field.kind}({field.length})" if field.kind == "vector" else field.kind for field in catalogue.fields]
+    counts = f"{catalogue.num_songs:,} songs, {catalogue.num_users:,} users, {catalogue.num_plays:,} plays"
+    lines = [f"{catalogue.folder}: {counts}"]
+    for field, kind, missing in zip(catalogue.fields, kinds, catalogue.missing, strict=True):
+        lines.append(f"  {field.name:<{width}}  {kind:<14}  {missing:6.1%} missing")
+    lines.append(f"  for display: {', '.join(catalogue.display) or 'none'}")
+    lines.append(f"  plays: {', '.join(catalogue.plays_columns)}; {catalogue.unknown_plays:.2%} of unknown songs")
+    return "\n".join([*lines, *(f"  note: {note}" for note in catalogue.notes)])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check the folder; return 0, or 2 with one message on standard error."""
+    parser = argparse.ArgumentParser(prog="python -m tfx_pipeline.contract", description="Check an input folder.")
+    parser.add_argument("folder", help="holds songs.parquet and plays.parquet, or the same as CSV")
+    parser.add_argument("--max-unknown-plays", type=float, default=0.01, help="share of plays of unknown songs (0.01)")
+    options = parser.parse_args(arguments)
+    try:
+        catalogue = check(options.folder, max_unknown_plays=options.max_unknown_plays)
+    except (ContractError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    sys.stdout.write(describe(catalogue) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

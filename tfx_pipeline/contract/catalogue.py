@@ -1,0 +1,88 @@
+"""Check an input folder against the contract, before any work starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from tfx_pipeline.contract.fields import SongField
+from tfx_pipeline.contract.plays import Plays, scan_plays
+from tfx_pipeline.contract.songs import Songs, scan_songs
+from tfx_pipeline.contract.source import open_sources
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What a checked input folder holds.
+
+    Attributes:
+        folder: the input folder.
+        fields: the song fields, in the order of their columns.
+        missing: share of songs without a value, per field.
+        display: columns carried for display, never fed to the model.
+        num_songs: songs in songs.parquet.
+        num_users: distinct users among the plays kept.
+        num_plays: rows of plays.parquet kept (of known songs, at least one play).
+        unknown_plays: share of the rows of plays.parquet that play an unknown song, and are left out.
+        plays_columns: the columns read from plays.parquet.
+        notes: what was passed over, in words.
+    """
+
+    folder: Path
+    fields: tuple[SongField, ...]
+    missing: tuple[float, ...]
+    display: tuple[str, ...]
+    num_songs: int
+    num_users: int
+    num_plays: int
+    unknown_plays: float
+    plays_columns: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def check(folder: Path | str, *, max_unknown_plays: float = 0.01) -> Catalogue:
+    """Read the folder once, in bounded memory, and return what it holds. Writes nothing.
+
+    Args:
+        folder: holds songs.parquet and plays.parquet, or the same as CSV.
+        max_unknown_plays: the largest share of plays whose song songs.parquet may lack; 0.01 by default.
+
+    Raises:
+        ContractError: the input breaks the contract; the message names file, column and row.
+        ValueError: `max_unknown_plays` is no share.
+    """
+    check_share(max_unknown_plays)
+    folder = Path(folder)
+    with open_sources(folder) as (songs_file, plays_file, notes):
+        songs = scan_songs(songs_file)
+        plays = scan_plays(plays_file, combined(songs.ids), max_unknown_plays=max_unknown_plays)
+    return summarise(folder, songs, plays, notes)
+
+
+def check_share(max_unknown_plays: float) -> None:
+    """Raise ValueError unless the share lies in [0, 1]."""
+    if not 0 <= max_unknown_plays <= 1:
+        raise ValueError(f"`max_unknown_plays` must be a share between 0 and 1. Received: {max_unknown_plays}.")
+
+
+def combined(ids: pa.ChunkedArray) -> pa.Array:
+    """Return the chunks as one array."""
+    return pa.concat_arrays(ids.chunks)
+
+
+def summarise(folder: Path, songs: Songs, plays: Plays, notes: tuple[str, ...]) -> Catalogue:
+    """Return the catalogue of the two files' summaries."""
+    return Catalogue(
+        folder=folder,
+        fields=songs.fields,
+        missing=songs.missing,
+        display=songs.display,
+        num_songs=len(songs.ids),
+        num_users=plays.num_users,
+        num_plays=plays.num_plays,
+        unknown_plays=plays.unknown_share,
+        plays_columns=plays.columns,
+        notes=(*notes, *songs.notes, *plays.notes),
+    )

@@ -1,0 +1,200 @@
+"""One batch of one column, checked and brought to the few types the pipeline reads.
+
+Every function takes the Arrow array of one batch with the place it came from, and returns an array of the same length
+in which missing values are null: string, list<string>, or list<float32>. Numbers too become lists, of one element:
+TFX's `dict_to_example` turns the bare number 0.0 into a missing value.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tfx_pipeline.contract.errors import ContractError, broken
+from tfx_pipeline.contract.fields import Kind, is_text
+
+Numbers = npt.NDArray[Any]
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an array came from: the file to name, the column, and the row of its first element."""
+
+    file: Path | str
+    column: str
+    first_row: int = 0
+
+    def broken(self, expected: str, received: object, index: int, remedy: str = "") -> ContractError:
+        """Return the error for the element at `index`."""
+        return broken(self.file, expected, received, column=self.column, row=self.first_row + index, remedy=remedy)
+
+
+def clean(kind: Kind, array: pa.Array, place: Place) -> pa.Array:
+    """Return the array of a feature column, checked and in the pipeline's types."""
+    if pa.types.is_null(array.type):
+        return array
+    cleaners = {
+        "category": clean_category,
+        "multi_category": clean_multi,
+        "number": clean_number,
+        "vector": clean_vector,
+    }
+    return cleaners[kind](array, place)
+
+
+def clean_category(array: pa.Array, place: Place) -> pa.Array:
+    """Return strings; the empty string is missing."""
+    text = to_text(array, place)
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+
+
+def clean_multi(array: pa.Array, place: Place) -> pa.Array:
+    """Return list<string>; null and empty elements are dropped, a list without elements is missing."""
+    lengths, values = _flat(array)
+    parents = np.repeat(np.arange(len(array)), lengths)
+    text = to_text(values, Place(place.file, place.column), rows=parents + place.first_row)
+    keep = np.asarray(pc.fill_null(pc.not_equal(text, ""), False))
+    counts = np.bincount(parents[keep], minlength=len(array))
+    return _lists(counts, text.filter(pa.array(keep)), present=counts > 0)
+
+
+def clean_number(array: pa.Array, place: Place) -> pa.Array:
+    """Return list<float32> of one element each.
+
+    Raises:
+        ContractError: a value is NaN or infinite, or beyond float32.
+    """
+    present = np.asarray(array.is_valid())
+    numbers = _floats(array.filter(pa.array(present)))
+    _check_finite(numbers, np.flatnonzero(present), place)
+    return _lists(present.astype(np.int64), pa.array(numbers.astype(np.float32)), present=present)
+
+
+def clean_vector(array: pa.Array, place: Place) -> pa.Array:
+    """Return list<float32>. An empty vector, and one with a null element, is missing as a whole.
+
+    Raises:
+        ContractError: an element is NaN or infinite, or beyond float32.
+    """
+    lengths, values = _flat(array)
+    parents = np.repeat(np.arange(len(array)), lengths)
+    holed = np.zeros(len(array), bool)
+    holed[parents[np.asarray(values.is_null())]] = True
+    present = (lengths > 0) & ~holed
+    keep = present[parents] if len(parents) else np.zeros(0, bool)
+    numbers = _floats(values.filter(pa.array(keep)))
+    _check_finite(numbers, parents[keep], place)
+    return _lists(np.where(present, lengths, 0), pa.array(numbers.astype(np.float32)), present=present)
+
+
+def clean_id(array: pa.Array, place: Place) -> pa.Array:
+    """Return strings without a missing one.
+
+    Raises:
+        ContractError: an id is null or empty.
+    """
+    text = to_text(array, place)
+    missing = np.asarray(pc.fill_null(pc.equal(text, ""), True))
+    if missing.any():
+        index = int(missing.argmax())
+        raise place.broken("an id", "null" if text[index].as_py() is None else "an empty string", index)
+    return text
+
+
+def display_text(array: pa.Array) -> pa.Array:
+    """Return any column as strings, for display: lists joined by ", ", structures as JSON, the empty string as null."""
+    return pa.array(
+        [_shown(value) for value in array.to_pylist()] if not is_text(array.type) else _decoded(array), pa.string()
+    )
+
+
+def to_text(array: pa.Array, place: Place, rows: Numbers | None = None) -> pa.Array:
+    """Return a string array from any of Arrow's string types.
+
+    Args:
+        array: string, large_string or dictionary of them.
+        place: where it came from.
+        rows: row number of each element, where elements are not rows.
+
+    Raises:
+        ContractError: an element is not UTF-8.
+    """
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_null(array.type):
+        return array.cast(pa.string())
+    if not _is_utf8(array):
+        low, high = 0, len(array)
+        while high - low > 1:  # The first bad element, by halves.
+            middle = (low + high) // 2
+            low, high = (low, middle) if not _is_utf8(array.slice(low, middle - low)) else (middle, high)
+        index = int(rows[low]) if rows is not None else low
+        raise place.broken("text in UTF-8", "bytes that are not", index)
+    return array.cast(pa.string())
+
+
+def _is_utf8(array: pa.Array) -> bool:
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _flat(array: pa.Array) -> tuple[Numbers, pa.Array]:
+    """Return the length of each list (0 where null) and the elements of all."""
+    lengths = np.asarray(pc.fill_null(pc.list_value_length(array), 0)).astype(np.int64)
+    if pa.types.is_fixed_size_list(array.type):  # Some versions leave null lists out of the count, some do not.
+        lengths = np.where(np.asarray(array.is_valid()), array.type.list_size, 0).astype(np.int64)
+    return lengths, array.flatten()
+
+
+def _lists(counts: Numbers, values: pa.Array, *, present: Numbers) -> pa.Array:
+    """Return the list array with `counts[i]` elements in row i, null where not present."""
+    ends = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    offsets = pa.array(ends, pa.int32(), mask=np.concatenate([~present, [False]]))
+    return pa.ListArray.from_arrays(offsets, values)
+
+
+def _floats(array: pa.Array) -> Numbers:
+    """Return the non-null numbers as float64."""
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    return np.asarray(array.to_numpy(zero_copy_only=False)).astype(np.float64)
+
+
+def _check_finite(numbers: Numbers, rows: Numbers, place: Place) -> None:
+    bad = ~(np.abs(numbers) <= _FLOAT32_MAX)  # True for NaN as well.
+    if not bad.any():
+        return
+    index = int(bad.argmax())
+    expected = "finite numbers within float32 (null where the value is missing)"
+    raise place.broken(expected, repr(float(numbers[index])), int(rows[index]))
+
+
+def _decoded(array: pa.Array) -> list[str | None]:
+    """Return text for display: bytes that are not UTF-8 become U+FFFD, which harms nobody here."""
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    values = array.cast(pa.large_binary()).to_pylist()
+    return [value.decode("utf-8", "replace") if value else None for value in values]
+
+
+def _shown(value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, list):
+        return ", ".join(shown for shown in map(_shown, value) if shown) or None
+    if isinstance(value, dict):
+        return json.dumps(value, sort_keys=True, default=str)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return str(value) or None

@@ -1,0 +1,158 @@
+"""Write the checked input as the pipeline reads it: two folders with a Parquet file each, and the catalogue as JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tfx_pipeline.contract.catalogue import Catalogue, check_share, combined, summarise
+from tfx_pipeline.contract.errors import broken
+from tfx_pipeline.contract.fields import SongField
+from tfx_pipeline.contract.plays import clean_plays, plays_schema, scan_plays
+from tfx_pipeline.contract.songs import clean_songs, scan_songs, songs_schema
+from tfx_pipeline.contract.source import find_file, open_sources
+
+MANIFEST = "catalogue.json"
+SONGS = Path("songs") / "songs.parquet"
+PLAYS = Path("plays") / "plays.parquet"
+# Beam turns one row group at a time into Python dicts, which take twenty times the memory of the columns.
+_SONG_ROWS, _PLAY_ROWS = 4_096, 65_536
+
+
+def prepare(folder: Path | str, out: Path | str, *, max_unknown_plays: float = 0.01) -> Catalogue:
+    """Check the input folder and write `out`, whole or not at all.
+
+    `out` holds songs/songs.parquet (song_id, the fields, display columns as strings; categories as string or
+    list<string>, numbers and vectors as list<float32>), plays/plays.parquet (user_id, song_id, plays int64, liked 0 or 1
+    and timestamp in seconds where present) and catalogue.json. The same input gives the same bytes and the same file
+    times, so that the pipeline's cache holds; where `out` was prepared from it already, nothing is touched.
+
+    Args:
+        folder: holds songs.parquet and plays.parquet, or the same as CSV.
+        out: the folder to write: new, empty, or written by an earlier call.
+        max_unknown_plays: the largest share of plays whose song songs.parquet may lack; 0.01 by default.
+
+    Raises:
+        ContractError: the input breaks the contract, or `out` holds something else. Nothing is written then.
+    """
+    check_share(max_unknown_plays)
+    folder, out = Path(folder), Path(out)
+    _check_out(out)
+    if not folder.is_dir():
+        with open_sources(folder):
+            pass
+    state = _state(folder, max_unknown_plays)
+    if _is_current(out, state):
+        return replace(load_prepared(out), folder=folder)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        catalogue = _write(folder, aside, max_unknown_plays)
+        _write_manifest(aside, catalogue, state)
+        _swap(aside, out)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return catalogue
+
+
+def load_prepared(out: Path | str) -> Catalogue:
+    """Return the catalogue of a folder that `prepare` wrote; its `folder` is `out`.
+
+    Raises:
+        ContractError: `out` was not written by `prepare`.
+    """
+    path = Path(out) / MANIFEST
+    if not path.is_file():
+        raise broken(out, f"a folder written by `prepare`, with {MANIFEST}", "none")
+    entries = json.loads(path.read_text(encoding="utf-8"))["catalogue"]
+    fields = tuple(SongField(**entry) for entry in entries.pop("fields"))
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()}
+    return Catalogue(folder=Path(out), fields=fields, **values)
+
+
+def _write(folder: Path, aside: Path, max_unknown_plays: float) -> Catalogue:
+    with open_sources(folder) as (songs_file, plays_file, notes):
+        songs = scan_songs(songs_file)
+        ids = combined(songs.ids)
+        plays = scan_plays(plays_file, ids, max_unknown_plays=max_unknown_plays)
+        _write_parquet(aside / SONGS, songs_schema(songs), clean_songs(songs_file, songs), _SONG_ROWS)
+        _write_parquet(aside / PLAYS, plays_schema(plays), clean_plays(plays_file, plays, ids), _PLAY_ROWS)
+        return summarise(folder, songs, plays, notes)
+
+
+def _write_parquet(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], rows: int) -> None:
+    path.parent.mkdir()
+    with pq.ParquetWriter(path, schema, compression="snappy") as writer:
+        for batch in batches:
+            for start in range(0, batch.num_rows, rows):
+                writer.write_table(pa.Table.from_batches([batch.slice(start, rows)], schema))
+    # ExampleGen's cache key knows a file by its size and its time in whole seconds. A time made from the content makes
+    # that key change with the content and with nothing else.
+    seconds = 1_000_000_000 + int(_digest(path)[:7], 16)
+    os.utime(path, (seconds, seconds))
+
+
+def _write_manifest(aside: Path, catalogue: Catalogue, state: str) -> None:
+    entries = asdict(catalogue)
+    del entries["folder"]
+    written = {str(name): _digest(aside / name) for name in (SONGS, PLAYS)}
+    manifest = {"input": state, "written": written, "catalogue": entries}
+    (aside / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _state(folder: Path, max_unknown_plays: float) -> str:
+    """Return what the output depends on: the input's bytes, this package's code, the setting."""
+    code = sorted(Path(__file__).parent.glob("*.py"))
+    inputs = [find_file(folder, name) for name in ("songs", "plays")]
+    parts = [_digest(path) for path in (*inputs, *code)]
+    parts += [path.name for path in inputs] + [repr(max_unknown_plays), pa.__version__]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _is_current(out: Path, state: str) -> bool:
+    try:
+        manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+        return manifest["input"] == state and all(
+            _digest(out / name) == digest for name, digest in manifest["written"].items()
+        )
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _check_out(out: Path) -> None:
+    if out.exists() and not (out / MANIFEST).is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise broken(
+            out, "a new or empty folder, or one written by an earlier run", "something else, which is left as it is"
+        )
+
+
+def _swap(aside: Path, out: Path) -> None:
+    """Put the new folder in the place of the old one."""
+    mask = os.umask(0)
+    os.umask(mask)
+    aside.chmod(0o777 & ~mask)
+    if out.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
+        out.rename(old / "old")
+        aside.rename(out)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        aside.rename(out)
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
