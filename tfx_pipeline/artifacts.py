@@ -1,0 +1,19 @@
+"""Artifact types of our own components."""
+
+from tfx.types.artifact import Artifact
+
+
+class SongEmbeddings(Artifact):
+    """Embeddings and matches of the whole catalogue.
+
+    `embeddings-*.parquet`: song_id, split, embedding (of its content), candidate_embedding (as in the index).
+    `matches-*.parquet`: song_id, match_ids, match_scores, for every song that is not in the index.
+    """
+
+    TYPE_NAME = "BCLSongEmbeddings"
+
+
+class TargetListeners(Artifact):
+    """Target listeners of cold songs, and a summary per song: see `tfx_pipeline.targeting`."""
+
+    TYPE_NAME = "BCLTargetListeners"

@@ -1,0 +1,41 @@
+"""Pusher executor that publishes by rename, since TensorFlow Serving loads a version the moment its number appears."""
+
+import os
+import shutil
+from typing import Any
+
+from tfx import types
+from tfx.components.pusher import executor
+from tfx.proto import pusher_pb2
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import proto_utils
+
+_STAGING = ".pushing"
+
+
+class Executor(executor.Executor):
+    """TFX's Pusher, which copies into a staging folder that model servers ignore; the whole version is then renamed."""
+
+    def Do(  # noqa: N802
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        destination = pusher_pb2.PushDestination()
+        proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)
+        base = destination.filesystem.base_directory
+        staging = os.path.join(base, _STAGING)
+        shutil.rmtree(staging, ignore_errors=True)  # what a killed run left
+        destination.filesystem.base_directory = staging
+        staged = {**exec_properties, standard_component_specs.PUSH_DESTINATION_KEY: proto_utils.proto_to_json(destination)}
+        super().Do(input_dict, output_dict, staged)
+        pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
+        if not pushed.get_int_custom_property("pushed"):
+            return
+        version = pushed.get_string_custom_property("pushed_version")
+        published = os.path.join(base, version)
+        if not os.path.exists(published):
+            os.rename(os.path.join(staging, version), published)
+        pushed.set_string_custom_property("pushed_destination", published)
+        shutil.rmtree(staging)

@@ -1,0 +1,110 @@
+"""TFX component: labels every song with what plays say of it, and writes songs by split."""
+
+import json
+import os
+from collections.abc import Iterator
+
+import apache_beam as beam
+import tensorflow as tf
+from tfx import v1 as tfx
+from tfx.types import artifact_utils
+from tfx_bsl.public import tfxio
+
+from tfx_pipeline import features
+from tfx_pipeline.audience import AudienceConfig, FindSimilarSongs, SimilarSongs
+from tfx_pipeline.cold_split import NEW, SPLITS, ColdSplit
+
+#: The one split that both ExampleGens write.
+ALL = "all"
+_NO_PLAYS = SimilarSongs(NEW, 0, [], [])
+
+
+@tfx.dsl.components.component(use_beam=True)
+def SimilarSongsLabeller(  # noqa: N802
+    songs: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
+    plays: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
+    labelled_songs: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.Examples],
+    audience: tfx.dsl.components.Parameter[str],
+    split: tfx.dsl.components.Parameter[str],
+    code: tfx.dsl.components.Parameter[str],
+    beam_pipeline: tfx.dsl.components.BeamComponentParameter[beam.Pipeline] = None,
+) -> None:
+    """Finds similar songs from plays and splits off cold songs.
+
+    Args:
+        songs: tf.Examples of songs, split `all`.
+        plays: tf.Examples of plays, split `all`.
+        labelled_songs: The songs with the features of `tfx_pipeline.features.LABELS`, one split for each of
+            `tfx_pipeline.cold_split.SPLITS`. Plays of held-out songs are in no label of a warm song.
+        audience: `AudienceConfig` as JSON.
+        split: `ColdSplit` as JSON.
+        code: Fingerprint of the code, so that the cache follows it.
+        beam_pipeline: Given by TFX.
+    """
+    del code
+    labelled_songs.split_names = artifact_utils.encode_split_names(list(SPLITS))
+    plays_source = tfxio.TFExampleRecord(split_pattern(plays, ALL), telemetry_descriptors=["SimilarSongs"])
+    with beam_pipeline as pipeline:
+        similar = (
+            pipeline
+            | "ReadPlays" >> plays_source.BeamSource()
+            | "FindSimilarSongs" >> FindSimilarSongs(AudienceConfig(**json.loads(audience)), ColdSplit(**json.loads(split)))
+        )
+        by_split = (
+            {"song": pipeline | "ReadSongs" >> ReadSongs(split_pattern(songs, ALL)), "similar": similar}
+            | "JoinSongs" >> beam.CoGroupByKey()
+            | "Label" >> beam.FlatMapTuple(_label).with_output_types(tuple[str, bytes])
+            | "BySplit" >> beam.Partition(_split_index, len(SPLITS))
+        )
+        for name, examples in zip(SPLITS, by_split, strict=True):
+            (
+                examples
+                | f"Values[{name}]" >> beam.Values()
+                | f"Write[{name}]"
+                >> beam.io.WriteToTFRecord(
+                    os.path.join(artifact_utils.get_split_uri([labelled_songs], name), "songs"),
+                    file_name_suffix=".gz",
+                    coder=beam.coders.BytesCoder(),
+                )
+            )
+
+
+def split_pattern(examples: tfx.types.standard_artifacts.Examples, split: str) -> str:
+    """Returns the file pattern of one split of an Examples artifact."""
+    return os.path.join(artifact_utils.get_split_uri([examples], split), "*.gz")
+
+
+class ReadSongs(beam.PTransform):
+    """Reads (song_id, serialized tf.Example) from TFRecord files."""
+
+    def __init__(self, pattern: str) -> None:
+        super().__init__()
+        self._pattern = pattern
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
+        return (
+            pipeline
+            | "Read" >> beam.io.ReadFromTFRecord(self._pattern)
+            | "KeyById" >> beam.Map(_with_song_id).with_output_types(tuple[bytes, bytes])
+        )
+
+
+def _with_song_id(serialized: bytes) -> tuple[bytes, bytes]:
+    return tf.train.Example.FromString(serialized).features.feature[features.SONG_ID].bytes_list.value[0], serialized
+
+
+def _label(song_id: bytes, joined: dict[str, list]) -> Iterator[tuple[str, bytes]]:
+    if not joined["song"]:  # plays of songs outside the catalogue: the contract bounds their share
+        return
+    similar = joined["similar"][0] if joined["similar"] else _NO_PLAYS
+    example = tf.train.Example.FromString(joined["song"][0])
+    feature = example.features.feature
+    feature[features.LISTENERS].int64_list.value.append(similar.listeners)
+    feature[features.SIMILAR_IDS].bytes_list.value.extend(similar.ids)
+    feature[features.SIMILAR_SCORES].float_list.value.extend(similar.scores)
+    yield similar.split, example.SerializeToString(deterministic=True)
+
+
+def _split_index(element: tuple[str, bytes], num_splits: int) -> int:
+    del num_splits
+    return SPLITS.index(element[0])

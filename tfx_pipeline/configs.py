@@ -1,0 +1,89 @@
+"""Every number of the pipeline in one place; runner scripts only bind paths."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import bcl_keras
+
+from tfx_pipeline.audience import AudienceConfig
+from tfx_pipeline.cold_split import ColdSplit
+
+
+@dataclass(frozen=True)
+class TransformConfig:
+    """Settings of the Transform step.
+
+    Args:
+        min_frequency: Warm songs in which a category must occur to have an id of its own.
+        max_vocabulary: Most ids of one field.
+        max_values: Values of a multi-valued category kept per song.
+    """
+
+    min_frequency: int = 2
+    max_vocabulary: int = 200_000
+    max_values: int = 64
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Settings of the Trainer.
+
+    Args:
+        epochs: Passes over the anchors.
+        batch_size: Pairs of a supervised step.
+        contrastive_batch_size: Songs of a contrastive step.
+        learning_rate: Of AdamW.
+        weight_decay: Of AdamW.
+        positives: Similar songs of an anchor that may be its positive.
+        anchor_popularity_power: 0 draws anchors uniformly, 1 as often as they are played.
+        seed: Of initialisation and draws.
+    """
+
+    epochs: int = 40
+    batch_size: int = 512
+    contrastive_batch_size: int = 512
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    positives: int = 20
+    anchor_popularity_power: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Settings of the evaluation on cold songs.
+
+    Args:
+        truth: Warm songs of most similar audience that count as relevant.
+        k: Length of the ranking judged.
+        min_gain: Share by which the model's recall@k on validation songs must exceed that of content cosine to be blessed.
+        bootstrap: Resamples of the confidence intervals.
+        seed: Of the random row and of the resamples.
+    """
+
+    truth: int = 20
+    k: int = 50
+    min_gain: float = 0.0
+    bootstrap: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """All settings of the pipeline."""
+
+    split: ColdSplit = field(default_factory=ColdSplit)
+    audience: AudienceConfig = field(default_factory=AudienceConfig)
+    transform: TransformConfig = field(default_factory=TransformConfig)
+    model: bcl_keras.BCLConfig = field(default_factory=bcl_keras.BCLConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+
+def to_json(settings: Any) -> str:
+    """Returns a settings dataclass as JSON with a fixed order, so that equal settings are equal cache keys."""
+    return json.dumps(dataclasses.asdict(settings), sort_keys=True)

@@ -1,0 +1,183 @@
+"""The pipeline, from plays to target listeners, in the order in which the data flows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ml_metadata.proto import metadata_store_pb2
+from tfx import v1 as tfx
+from tfx.dsl.components.base import executor_spec
+
+from tfx_pipeline import contract
+from tfx_pipeline.components import parquet_executor, pusher_executor
+from tfx_pipeline.components.catalogue_embedding import CatalogueEmbedder
+from tfx_pipeline.components.infra_validation import ServingValidator
+from tfx_pipeline.components.retrieval_evaluation import RetrievalEvaluator
+from tfx_pipeline.components.similar_songs import ALL, SimilarSongsLabeller
+from tfx_pipeline.components.song_schema import SongSchema
+from tfx_pipeline.components.targeting import AudienceTargeter
+from tfx_pipeline.configs import PipelineConfig, to_json
+from tfx_pipeline.fingerprint import code_fingerprint
+from tfx_pipeline.cold_split import SPLITS, VALIDATION, WARM
+
+
+def create_pipeline(
+    *,
+    pipeline_name: str,
+    pipeline_root: Path | str,
+    data_root: Path | str,
+    serving_dir: Path | str,
+    fields: Sequence[contract.SongField],
+    config: PipelineConfig | None = None,
+    metadata_connection_config: metadata_store_pb2.ConnectionConfig | None = None,
+    beam_pipeline_args: Sequence[str] = (),
+) -> tfx.dsl.Pipeline:
+    """Builds the pipeline.
+
+    Args:
+        pipeline_name: Name under which runs are recorded.
+        pipeline_root: Folder for what the components write.
+        data_root: Folder written by `contract.prepare`.
+        serving_dir: Folder to which a blessed model is pushed as `<serving_dir>/<version>/`.
+        fields: The song fields that `contract.prepare` found.
+        config: All settings.
+        metadata_connection_config: Where runs are recorded.
+        beam_pipeline_args: Options of the Beam runner.
+
+    Returns:
+        A pipeline for any TFX runner.
+    """
+    config = config or PipelineConfig()
+    fields_json = contract.fields_to_json(fields)
+
+    # Songs and plays come in, are counted and checked.
+    song_gen = _parquet_example_gen(Path(data_root) / contract.SONGS).with_id("SongGen")
+    play_gen = _parquet_example_gen(Path(data_root) / contract.PLAYS).with_id("PlayGen")
+    checks = []
+    schemas = {}
+    for name, gen in (("Song", song_gen), ("Play", play_gen)):
+        statistics = tfx.components.StatisticsGen(examples=gen.outputs["examples"]).with_id(f"{name}Statistics")
+        schemas[name] = tfx.components.SchemaGen(
+            statistics=statistics.outputs["statistics"], infer_feature_shape=False
+        ).with_id(f"{name}SchemaGen")
+        validator = tfx.components.ExampleValidator(
+            statistics=statistics.outputs["statistics"], schema=schemas[name].outputs["schema"]
+        ).with_id(f"{name}Validator")
+        checks += [statistics, schemas[name], validator]
+
+    # Plays become labels of songs; cold songs are split off.
+    labeller = SimilarSongsLabeller(
+        songs=song_gen.outputs["examples"],
+        plays=play_gen.outputs["examples"],
+        audience=to_json(config.audience),
+        split=to_json(config.split),
+        code=code_fingerprint("tfx_pipeline.components.similar_songs"),
+    )
+
+    # One graph turns raw songs into the model's inputs, in training and in serving.
+    song_schema = SongSchema(
+        inferred=schemas["Song"].outputs["schema"],
+        fields=fields_json,
+        code=code_fingerprint("tfx_pipeline.components.song_schema"),
+    )
+    transform = tfx.components.Transform(
+        examples=labeller.outputs["labelled_songs"],
+        schema=song_schema.outputs["schema"],
+        preprocessing_fn="tfx_pipeline.preprocessing.preprocessing_fn",
+        splits_config=tfx.proto.SplitsConfig(analyze=[WARM], transform=list(SPLITS)),
+        custom_config={
+            "fields": fields_json,
+            "min_frequency": config.transform.min_frequency,
+            "max_vocabulary": config.transform.max_vocabulary,
+            "code": code_fingerprint("tfx_pipeline.preprocessing"),
+        },
+        disable_statistics=True,
+    )
+
+    trainer = tfx.components.Trainer(
+        run_fn="tfx_pipeline.trainer.run_fn",
+        examples=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        train_args=tfx.proto.TrainArgs(splits=[WARM]),
+        eval_args=tfx.proto.EvalArgs(splits=[VALIDATION]),
+        custom_config={
+            "fields": fields_json,
+            "max_values": config.transform.max_values,
+            "model": to_json(config.model),
+            "training": to_json(config.training),
+            "code": code_fingerprint("tfx_pipeline.trainer"),
+        },
+    )
+
+    # Every song is embedded, cold songs are matched, and the matches are judged.
+    embedder = CatalogueEmbedder(
+        labelled_songs=labeller.outputs["labelled_songs"],
+        model=trainer.outputs["model"],
+        code=code_fingerprint("tfx_pipeline.components.catalogue_embedding"),
+    )
+    evaluator = RetrievalEvaluator(
+        transformed_songs=transform.outputs["transformed_examples"],
+        transform_graph=transform.outputs["transform_graph"],
+        embeddings=embedder.outputs["embeddings"],
+        fields=fields_json,
+        settings=to_json(config.evaluation),
+        max_values=config.transform.max_values,
+        code=code_fingerprint("tfx_pipeline.components.retrieval_evaluation"),
+    )
+    serving_validator = ServingValidator(
+        model=trainer.outputs["model"],
+        labelled_songs=labeller.outputs["labelled_songs"],
+        code=code_fingerprint("tfx_pipeline.components.infra_validation"),
+    )
+    pusher = tfx.components.Pusher(
+        model=trainer.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=serving_validator.outputs["blessing"],
+        push_destination=tfx.proto.PushDestination(
+            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=str(serving_dir))
+        ),
+        custom_executor_spec=executor_spec.ExecutorClassSpec(pusher_executor.Executor),
+    )
+
+    # Cold songs get their target listeners.
+    targeter = AudienceTargeter(
+        plays=play_gen.outputs["examples"],
+        embeddings=embedder.outputs["embeddings"],
+        model_blessing=evaluator.outputs["blessing"],
+        settings=to_json(config.targeting),
+        code=code_fingerprint("tfx_pipeline.components.targeting"),
+    )
+
+    return tfx.dsl.Pipeline(
+        pipeline_name=pipeline_name,
+        pipeline_root=str(pipeline_root),
+        components=[
+            song_gen,
+            play_gen,
+            *checks,
+            labeller,
+            song_schema,
+            transform,
+            trainer,
+            embedder,
+            evaluator,
+            serving_validator,
+            pusher,
+            targeter,
+        ],
+        enable_cache=True,
+        metadata_connection_config=metadata_connection_config,
+        beam_pipeline_args=list(beam_pipeline_args),
+    )
+
+
+def _parquet_example_gen(file: Path) -> tfx.components.ImportExampleGen:
+    from tfx.components.example_gen.component import FileBasedExampleGen
+
+    return FileBasedExampleGen(
+        input_base=str(file.parent),
+        input_config=tfx.proto.Input(splits=[tfx.proto.Input.Split(name=ALL, pattern=file.name)]),
+        output_config=tfx.proto.Output(),
+        custom_executor_spec=executor_spec.BeamExecutorSpec(parquet_executor.Executor),
+    )

@@ -1,0 +1,62 @@
+"""The Transform step: vocabularies and scaling learnt on warm songs, one graph for training and serving."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from tfx_pipeline import contract, features
+
+_NAN = float("nan")
+#: Scaled numbers beyond this many standard deviations are clipped: one broken descriptor must not rule a song.
+MAX_DEVIATIONS = 5.0
+
+
+def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, Any]:
+    """Maps a batch of raw songs to the model's inputs; labels and id pass through.
+
+    Args:
+        inputs: Sparse tensors by feature name.
+        custom_config: `fields`, the song fields as JSON; `min_frequency`, the number of songs in which a category must
+            occur to have an id of its own; `max_vocabulary`, the largest number of ids of a field.
+
+    Returns:
+        category: int64 `(n,)`, 0 = missing or unknown. multi_category: sparse int64 without unknown values.
+        number: float32 `(n,)` and vector: float32 `(n, length)`, z-scored, NaN = missing.
+    """
+    outputs = {features.SONG_ID: tf.reshape(inputs[features.SONG_ID], [-1])}
+    outputs.update({name: inputs[name] for name in features.LABELS})
+    for field in contract.fields_from_json(custom_config["fields"]):
+        raw = inputs[field.name]
+        if features.is_categorical(field):
+            ids = tft.compute_and_apply_vocabulary(
+                raw,
+                top_k=custom_config["max_vocabulary"],
+                frequency_threshold=custom_config["min_frequency"],
+                vocab_filename=features.vocabulary_name(field),
+            )
+            outputs[field.name] = _known(ids) if field.kind == "multi_category" else _dense(_known(ids), 1)[:, 0]
+        else:
+            dense = _dense(raw, field.length, missing=_NAN)
+            scaled = tf.clip_by_value(
+                tft.scale_to_z_score(dense, elementwise=True), -MAX_DEVIATIONS, MAX_DEVIATIONS
+            )
+            outputs[field.name] = scaled if field.kind == "vector" else scaled[:, 0]
+    return outputs
+
+
+def _known(ids: tf.SparseTensor) -> tf.SparseTensor:
+    """Shifts ids so that 0 is free to mean missing, and drops values outside the vocabulary (-1)."""
+    kept = tf.sparse.retain(ids, ids.values >= 0)
+    return tf.SparseTensor(kept.indices, kept.values + 1, kept.dense_shape)
+
+
+def _dense(sparse: tf.SparseTensor, length: int, missing: float = 0) -> tf.Tensor:
+    """Returns a `(n, length)` tensor with `missing` in place of absent values."""
+    shape = tf.stack([sparse.dense_shape[0], length])
+    dense = tf.sparse.to_dense(
+        tf.SparseTensor(sparse.indices, sparse.values, shape), default_value=tf.cast(missing, sparse.dtype)
+    )
+    return tf.ensure_shape(dense, [None, length])

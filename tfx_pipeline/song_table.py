@@ -1,0 +1,132 @@
+"""Transformed songs as numpy columns: what training and evaluation work on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from tfx_pipeline import features
+from tfx_pipeline.contract import SongField
+
+_BATCH = 4096
+
+
+@dataclass(frozen=True)
+class SongTable:
+    """Songs sorted by id.
+
+    Attributes:
+        ids: `(n,)` bytes.
+        splits: `(n,)` str, the split of each song.
+        features: Arrays by field name, in the form that bcl_keras takes.
+        listeners: `(n,)` int64, number of distinct listeners.
+        similar_ids: `(n, m)` bytes, the warm songs of most similar audience, best first, padded with b"".
+        similar_scores: `(n, m)` float32, their audience cosines, padded with 0.
+    """
+
+    ids: np.ndarray
+    splits: np.ndarray
+    features: dict[str, np.ndarray]
+    listeners: np.ndarray
+    similar_ids: np.ndarray
+    similar_scores: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: np.ndarray) -> SongTable:
+        """Returns the songs at `rows`: integer positions or a boolean mask."""
+        return SongTable(
+            self.ids[rows],
+            self.splits[rows],
+            {name: column[rows] for name, column in self.features.items()},
+            self.listeners[rows],
+            self.similar_ids[rows],
+            self.similar_scores[rows],
+        )
+
+    def rows_of(self, ids: np.ndarray) -> np.ndarray:
+        """Returns the row of each id, -1 for ids that are not here. Any shape."""
+        if not len(self):
+            return np.full(np.shape(ids), -1)
+        position = np.minimum(np.searchsorted(self.ids, ids), len(self) - 1)
+        return np.where(self.ids[position] == ids, position, -1)
+
+
+def read_song_table(
+    split_uris: Mapping[str, str],
+    transform: tft.TFTransformOutput,
+    fields: Sequence[SongField],
+    *,
+    max_values: int = 64,
+) -> SongTable:
+    """Reads transformed examples.
+
+    Args:
+        split_uris: Folder of TFRecord files by name of split.
+        transform: The transform output that wrote them.
+        fields: The song fields.
+        max_values: Values of a multi-valued category kept per song; the first ones stay.
+
+    Returns:
+        All songs of these splits.
+    """
+    spec = transform.transformed_feature_spec()
+    parts = [(split, batch) for split, uri in split_uris.items() for batch in _batches(uri, spec)]
+    if not parts:
+        raise ValueError(f"no song in any of the splits {', '.join(split_uris)}")
+
+    def column(name: str, pad_to: int | None = None) -> np.ndarray:
+        return _stack((batch[name] for _, batch in parts), pad_to)
+
+    ids = column(features.SONG_ID)
+    order = np.argsort(ids, kind="stable")
+    table = SongTable(
+        ids=ids,
+        splits=np.concatenate([np.full(len(batch[features.SONG_ID]), split) for split, batch in parts]),
+        features={field.name: _model_array(column(field.name, max_values), field) for field in fields},
+        listeners=column(features.LISTENERS)[:, 0],
+        similar_ids=column(features.SIMILAR_IDS),
+        similar_scores=column(features.SIMILAR_SCORES).astype(np.float32),
+    )
+    return table.take(order)
+
+
+def split_uris(examples_uri: str, splits: Iterable[str]) -> dict[str, str]:
+    """Returns the folder of each split of an Examples artifact."""
+    return {split: os.path.join(examples_uri, f"Split-{split}") for split in splits}
+
+
+def _batches(uri: str, spec: dict) -> Iterator[dict[str, np.ndarray]]:
+    files = sorted(tf.io.gfile.glob(os.path.join(uri, "*.gz")))
+    for records in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_BATCH):
+        parsed = tf.io.parse_example(records, spec)
+        dense = {
+            name: tf.sparse.to_dense(value) if isinstance(value, tf.SparseTensor) else value
+            for name, value in parsed.items()
+        }
+        yield {name: _fixed_width(value.numpy()) for name, value in dense.items()}
+
+
+def _fixed_width(values: np.ndarray) -> np.ndarray:
+    return values.astype(bytes) if values.dtype == object else values
+
+
+def _stack(batches: Iterable[np.ndarray], pad_to: int | None) -> np.ndarray:
+    """Concatenates batches whose second dimension differs, padding with zeros or b""."""
+    parts = list(batches)
+    if parts[0].ndim == 1:
+        return np.concatenate(parts)
+    width = max(part.shape[1] for part in parts)
+    width = width if pad_to is None else min(width, pad_to)
+    cut = [part[:, :width] for part in parts]
+    return np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in cut])
+
+
+def _model_array(values: np.ndarray, field: SongField) -> np.ndarray:
+    return values.astype(np.int32 if features.is_categorical(field) else np.float32)
