@@ -1,0 +1,10 @@
+"""Client of TensorFlow Serving and of the embedded server: numpy, protobuf and grpcio only, no TensorFlow."""
+
+from serving.client.aio import AsyncClient
+from serving.client.channel import TLS
+from serving.client.operations import VersionStatus
+from serving.client.retry import Backoff, ServingError
+from serving.client.signatures import Signature, TensorSpec
+from serving.client.sync import Client
+
+__all__ = ["TLS", "AsyncClient", "Backoff", "Client", "ServingError", "Signature", "TensorSpec", "VersionStatus"]

@@ -1,0 +1,123 @@
+"""Command line of the client.
+
+    python -m serving.client match --song-json '{"attribute_genre": "rock"}' --k 5
+    python -m serving.client embed --song-json @songs.json
+    python -m serving.client status --target localhost:8500
+
+One line of JSON per song, version or signature. Exit code 2 for input that does not fit, 1 where the server fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from serving.client import TLS, Client, ServingError
+from serving.client.songs import SONG_ID, as_songs
+
+
+def _read_songs(argument: str) -> list[Any]:
+    """Songs from JSON text, `@file`, or `-` for standard input: one object, a list of them, or one per line."""
+    if argument == "-":
+        text = sys.stdin.read()
+    elif argument.startswith("@"):
+        text = Path(argument[1:]).read_text(encoding="utf-8")
+    else:
+        text = argument
+    try:
+        songs = json.loads(text)
+    except json.JSONDecodeError:
+        try:
+            songs = [json.loads(line) for line in text.splitlines() if line.strip()]
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"`--song-json` must be a JSON object, a list or one object per line. Received: {error}"
+            ) from error
+    return list(as_songs(songs))
+
+
+def _match(client: Client, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    songs = _read_songs(arguments.song_json)
+    exclude = [arguments.exclude] * len(songs) if arguments.exclude is not None else None
+    ids, scores = client.match(songs, arguments.k, exclude=exclude, ignore=arguments.ignore)
+    for song, row_ids, row_scores in zip(songs, ids.tolist(), scores.tolist(), strict=True):
+        matches = [{"song_id": i, "score": round(s, 6)} for i, s in zip(row_ids, row_scores, strict=True)]
+        yield {SONG_ID: song.get(SONG_ID), "matches": matches}
+
+
+def _embed(client: Client, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    songs = _read_songs(arguments.song_json)
+    for song, row in zip(songs, client.embed(songs, ignore=arguments.ignore).tolist(), strict=True):
+        yield {SONG_ID: song.get(SONG_ID), "embedding": row}
+
+
+def _status(client: Client, _: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    for version in client.status():
+        yield vars(version)
+
+
+def _metadata(client: Client, _: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    for name, signature in client.metadata().items():
+        specs = {"inputs": signature.inputs, "outputs": signature.outputs}
+        yield {"signature": name} | {
+            part: {key: str(spec) for key, spec in values.items()} for part, values in specs.items()
+        }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m serving.client", description="Ask a served model.")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--target", default="localhost:8500", help="host:port or unix:/path (default %(default)s)")
+    common.add_argument("--model_name", "--model-name", default="bcl", help="default %(default)s")
+    common.add_argument("--version", type=int, help="a version other than the latest")
+    common.add_argument("--label", help="a version label")
+    common.add_argument("--timeout", type=float, default=10.0, help="seconds (default %(default)s)")
+    common.add_argument("--tls-ca", help="PEM file of the server's authority: switches TLS on")
+    common.add_argument("--tls-cert", help="PEM file of the client's certificate")
+    common.add_argument("--tls-key", help="PEM file of the client's key")
+    songs = argparse.ArgumentParser(add_help=False)
+    songs.add_argument("--song-json", required=True, help="JSON of one song or a list, @file, or - for standard input")
+    songs.add_argument("--ignore", action="append", default=[], metavar="COLUMN", help="a column that is no field")
+    commands = parser.add_subparsers(dest="command", required=True)
+    match = commands.add_parser("match", parents=[common, songs], help="ids and scores of similar songs")
+    match.add_argument("--k", type=int, default=10, help="how many (default %(default)s)")
+    match.add_argument("--exclude", help="an id that must not come back (default each song's song_id)")
+    match.set_defaults(run=_match)
+    commands.add_parser("embed", parents=[common, songs], help="embeddings of songs").set_defaults(run=_embed)
+    commands.add_parser("status", parents=[common], help="versions of the model").set_defaults(run=_status)
+    commands.add_parser("metadata", parents=[common], help="signatures of the model").set_defaults(run=_metadata)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        tls = None
+        if arguments.tls_ca or arguments.tls_cert or arguments.tls_key:
+            tls = TLS(arguments.tls_ca, arguments.tls_cert, arguments.tls_key)
+        with Client(
+            arguments.target,
+            model_name=arguments.model_name,
+            version=arguments.version,
+            version_label=arguments.label,
+            timeout=arguments.timeout,
+            tls=tls,
+        ) as client:
+            for line in arguments.run(client, arguments):
+                sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+    except ServingError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except (ValueError, TypeError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

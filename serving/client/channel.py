@@ -1,0 +1,56 @@
+"""Where and how to connect: address, TLS, message limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+# gRPC's own default limit of a reply in Python; servers and proxies rarely allow less, so requests stay below it too.
+DEFAULT_MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+# Replies may outgrow the estimate they were split by (long song ids), hence room above `max_message_bytes`.
+_REPLY_ROOM = 16
+
+
+@dataclass(frozen=True)
+class TLS:
+    """Files of an encrypted connection.
+
+    Args:
+        ca: PEM file of the authority that signed the server's certificate; None takes the system's authorities.
+        cert, key: PEM files of the client's own certificate, for a server that verifies its clients. Both or none.
+    """
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.cert is None) != (self.key is None):
+            raise ValueError(f"`cert` and `key` must be given together. Received: cert={self.cert!r}, key={self.key!r}")
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Read the files. OSError where one cannot be read."""
+        ca, key, cert = (None if path is None else Path(path).read_bytes() for path in (self.ca, self.key, self.cert))
+        return grpc.ssl_channel_credentials(ca, key, cert)
+
+
+def channel_options(max_message_bytes: int) -> list[tuple[str, int]]:
+    """gRPC options of a channel whose messages are split at `max_message_bytes`."""
+    return [
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_receive_message_length", min(2**31 - 1, max_message_bytes * _REPLY_ROOM)),
+        # The library waits up to two minutes between attempts to reconnect; a restarted server is back in seconds.
+        ("grpc.max_reconnect_backoff_ms", 2000),
+        ("grpc.initial_reconnect_backoff_ms", 200),
+    ]
+
+
+def check_target(target: str) -> str:
+    """Accept `host:port`, `unix:/path` and gRPC's other schemes; ValueError for a bare host or an URL of HTTP."""
+    if "://" in target and target.split("://", 1)[0] in ("http", "https"):
+        raise ValueError(f"`target` must be host:port or unix:/path, without http. Received: {target!r}")
+    if ":" not in target:
+        raise ValueError(f"`target` must be host:port or unix:/path. Received: {target!r}")
+    return target

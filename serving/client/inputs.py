@@ -1,0 +1,67 @@
+"""Inputs that are not fields of a song: raw arrays, `k`, `exclude`; and the ids that come back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from serving.client.signatures import TensorSpec
+from serving.client.songs import Song, own_ids
+from serving.tensors import dtype_name, numpy_dtype
+
+Array = np.ndarray[Any, Any]
+OBJECT = np.dtype(object)
+
+
+def as_input(name: str, value: Any, spec: TensorSpec | None) -> Array:
+    """Convert to the input's own type; an input the signature lacks (`spec` None) is refused later, with the known ones.
+
+    Raises:
+        TypeError: values of another kind, as strings for numbers.
+    """
+    array = np.asarray(value)
+    dtype = None if spec is None else numpy_dtype(spec.dtype)
+    if spec is None or dtype is None or array.dtype == dtype:
+        return array
+    if dtype == OBJECT and array.dtype.kind in "SU":
+        encoded = np.char.encode(array) if array.dtype.kind == "U" else array
+        return encoded.astype(object)
+    # Python's own numbers come as float64 and int64, which are meant for whatever the model takes.
+    if array.dtype == OBJECT or dtype == OBJECT or not (np.can_cast(array.dtype, dtype, "same_kind") or not array.size):
+        raise TypeError(f"`inputs[{name!r}]` must be {dtype_name(spec.dtype)}. Received: dtype {array.dtype}")
+    return array.astype(dtype)
+
+
+def k_input(k: int, rows: int, spec: TensorSpec) -> Array:
+    """How many matches: one number per song, or one for all where the signature takes a scalar."""
+    dtype = numpy_dtype(spec.dtype)
+    return np.full(rows, k, dtype) if spec.per_row else np.array(k, dtype)
+
+
+def exclude_input(songs: Sequence[Song], exclude: Sequence[Any] | None, spec: TensorSpec) -> Array:
+    """The id that must not come back, per song: the song's own where `exclude` is None; -1 stands for none among integers.
+
+    Raises:
+        ValueError: not one id per song.
+        TypeError: an id that is no string, where the model's are.
+    """
+    ids = own_ids(songs) if exclude is None else list(exclude)
+    if len(ids) != len(songs):
+        raise ValueError(f"`exclude` must have one id per song, {len(songs)} of them. Received: {len(ids)}")
+    if not spec.is_string:
+        return np.array([-1 if song_id is None else song_id for song_id in ids], numpy_dtype(spec.dtype))
+    array = np.empty(len(ids), object)
+    for row, song_id in enumerate(ids):
+        if song_id is not None and not isinstance(song_id, str):
+            raise TypeError(f"`exclude[{row}]` must be a string or None. Received: {song_id!r}")
+        array[row] = b"" if song_id is None else song_id.encode()
+    return array
+
+
+def decoded(ids: Array) -> Array:
+    """Ids as str in place of bytes."""
+    decoded = np.empty(ids.shape, object)
+    decoded.ravel()[:] = [value.decode() for value in ids.ravel().tolist()]
+    return decoded

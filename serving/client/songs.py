@@ -1,0 +1,160 @@
+"""Songs, as dicts or Arrow rows, to the arrays that a signature takes."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from serving.client.signatures import Signature, TensorSpec
+from serving.tensors import numpy_dtype
+
+Song = Mapping[str, Any]
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+# Inputs of `match` that are not fields of a song.
+CONTROLS = ("k", "exclude")
+SONG_ID = "song_id"
+
+
+def as_songs(songs: Any) -> list[Song]:
+    """Rows of a dict, a sequence of dicts, or anything with Arrow's `to_pylist` (a Table, a RecordBatch).
+
+    Raises:
+        TypeError: something else.
+    """
+    if isinstance(songs, Mapping):
+        return [songs]
+    if hasattr(songs, "to_pylist"):
+        songs = songs.to_pylist()
+    if isinstance(songs, (str, bytes)) or not isinstance(songs, Sequence):
+        raise TypeError(f"`songs` must be dicts or an Arrow table. Received: {type(songs).__name__}")
+    for row, song in enumerate(songs):
+        if not isinstance(song, Mapping):
+            raise TypeError(f"`songs[{row}]` must be a dict of fields. Received: {song!r}")
+    return list(songs)
+
+
+def check_fields(songs: Sequence[Song], signature: Signature, ignore: Collection[str] = ()) -> None:
+    """Refuse fields that the signature does not take: a misspelt field would silently count as missing.
+
+    Args:
+        songs: the songs.
+        signature: of `embed` or `match`.
+        ignore: columns carried for display. `song_id` never is a field.
+
+    Raises:
+        ValueError: an unknown field.
+    """
+    known = [name for name in signature.inputs if name not in CONTROLS]
+    allowed = {*known, *ignore, SONG_ID}
+    for row, song in enumerate(songs):
+        unknown = sorted(str(name) for name in song if name not in allowed)
+        if unknown:
+            raise ValueError(
+                f"`songs[{row}]` must have no fields other than {known}, apart from columns named in `ignore`. "
+                f"Received: {unknown}"
+            )
+
+
+def song_arrays(songs: Sequence[Song], signature: Signature) -> Arrays:
+    """One array per field of the signature, a row per song; what a song lacks, or has as None, is missing.
+
+    Raises:
+        ValueError, TypeError: a value of the wrong kind or length, named by song and field.
+    """
+    return {
+        name: _column([song.get(name) for song in songs], name, spec)
+        for name, spec in signature.inputs.items()
+        if name not in CONTROLS
+    }
+
+
+def _column(values: Sequence[Any], name: str, spec: TensorSpec) -> np.ndarray[Any, Any]:
+    rank = -1 if spec.shape is None else len(spec.shape)
+    if spec.is_string and rank == 1:
+        return _objects([_string(value, row, name) for row, value in enumerate(values)])
+    if spec.is_string and rank == 2:
+        return _string_lists(values, name)
+    dtype = numpy_dtype(spec.dtype)
+    if dtype is not None and dtype.kind == "f" and rank == 1:
+        return np.array([_number(value, row, name) for row, value in enumerate(values)], dtype)
+    if dtype is not None and dtype.kind == "f" and rank == 2:
+        return _vectors(values, name, dtype, spec.shape[1] if spec.shape else -1)
+    if dtype is not None and dtype.kind in "iub" and rank == 1:
+        return np.array([_integer(value, row, name) for row, value in enumerate(values)], dtype)
+    raise TypeError(
+        f"field `{name}` must be of a kind that songs have. Received: {dtype_name(spec.dtype)} {spec.shape}"
+    )
+
+
+def _refuse(row: int, name: str, expected: str, value: Any) -> TypeError:
+    return TypeError(f"`songs[{row}][{name!r}]` must be {expected} or None. Received: {value!r}")
+
+
+def _objects(values: Sequence[bytes]) -> np.ndarray[Any, Any]:
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+def _string(value: Any, row: int, name: str) -> bytes:
+    if value is None:
+        return b""
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise _refuse(row, name, "a string", value)
+    return value.encode()
+
+
+def _number(value: Any, row: int, name: str) -> float:
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or math.isinf(value):
+        raise _refuse(row, name, "a finite number", value)
+    return float(value)
+
+
+def _integer(value: Any, row: int, name: str) -> int:
+    # An integer has no value to spare for "missing".
+    if not isinstance(value, numbers.Integral):
+        raise TypeError(f"`songs[{row}][{name!r}]` must be an integer. Received: {value!r}")
+    return int(value)
+
+
+def _string_lists(values: Sequence[Any], name: str) -> np.ndarray[Any, Any]:
+    rows: list[list[bytes]] = []
+    for row, value in enumerate(values):
+        if value is not None and (isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray))):
+            raise _refuse(row, name, "a list of strings", value)
+        rows.append([_string(part, row, name) for part in (() if value is None else value)])
+    # Padding stands first: a batching server pads shorter requests with the first element of each, which then is "".
+    width = 1 + max((len(row) for row in rows), default=0)
+    array = np.full((len(rows), width), b"", object)
+    for index, row_values in enumerate(rows):
+        array[index, 1 : 1 + len(row_values)] = row_values
+    return array
+
+
+def _vectors(values: Sequence[Any], name: str, dtype: np.dtype[Any], size: int) -> np.ndarray[Any, Any]:
+    if size < 0:
+        size = max((len(value) for value in values if value is not None), default=0)
+    array = np.full((len(values), size), np.nan, dtype)
+    for row, value in enumerate(values):
+        if value is None:
+            continue
+        if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
+            raise _refuse(row, name, f"a list of {size} numbers", value)
+        if len(value) != size:
+            raise ValueError(f"`songs[{row}][{name!r}]` must have {size} numbers. Received: {len(value)}")
+        array[row] = [_number(part, row, name) for part in value]
+    return array
+
+
+def own_ids(songs: Sequence[Song]) -> list[Any]:
+    """The songs' own ids, None where one has none."""
+    return [song.get(SONG_ID) for song in songs]
