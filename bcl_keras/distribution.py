@@ -1,0 +1,25 @@
+"""The one place that knows about TensorFlow's replicas."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import keras
+
+Tensor = Any
+
+
+def gather_replicas(rows: Tensor) -> Tensor:
+    """Join the rows `(n, ...)` of all replicas of a `tf.distribute` strategy; elsewhere return them as they are.
+
+    A correlation over the whole batch cannot be averaged from correlations over its parts, so the songs travel.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return rows
+    # Keras has imported it already: this costs nothing and keeps the other backends free of it.
+    tf = importlib.import_module("tensorflow")
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return rows
+    return context.all_gather(rows, axis=0)

@@ -1,0 +1,137 @@
+"""Hold the features of all songs on the device, so that training streams carry row numbers only."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from bcl_keras.fields import Array, Field, as_fields, check_values
+
+Tensor = Any
+
+logger = logging.getLogger(__name__)
+
+
+@keras.saving.register_keras_serializable(package="bcl_keras")
+class FeatureTable(keras.layers.Layer):
+    """Look up the features of songs by row.
+
+    The columns are non-trainable variables that saved files leave out unless `save_table`: they are data, may be
+    large, and a model that embeds new songs does not need them. Multi-valued fields are padded to their longest row,
+    cut at `max_values`.
+
+    Args:
+        fields: The fields, `Field` objects or their dicts.
+        max_values: Longest row kept of a multi-valued field. Defaults to 64.
+        save_table: Whether saved files hold the table. Defaults to `False`.
+
+    Call arguments:
+        rows: `(n,)` integers.
+
+    Returns:
+        Dict of field name to values, shaped as each field's kind says.
+    """
+
+    def __init__(
+        self,
+        fields: Sequence[Field | Mapping[str, Any]],
+        max_values: int = 64,
+        save_table: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.fields = as_fields(fields)
+        self.max_values = max_values
+        self.save_table = save_table
+        self.columns: dict[str, Any] = {}
+        self.num_rows = 0
+
+    def build(self, input_shape: Any = None) -> None:
+        """Create nothing: `set_features` brings the columns."""
+
+    def set_features(self, features: Mapping[str, Any]) -> None:
+        """Put features on the device, in place of those set before.
+
+        Args:
+            features: Field name to array of all songs, one row per song.
+
+        Raises:
+            ValueError: If a field is absent, keeps not its contract, or has another number of rows.
+        """
+        absent = [field.name for field in self.fields if field.name not in features]
+        if absent:
+            raise ValueError(f"Argument `features` must hold every field. Received: nothing for {absent}")
+        arrays = {field.name: self._fit(field, check_values(field, features[field.name])) for field in self.fields}
+        counts = {name: len(array) for name, array in arrays.items()}
+        if len(set(counts.values())) != 1 or 0 in counts.values():
+            raise ValueError(f"Argument `features` must hold one row per song in every field. Received: {counts}")
+        self._store(arrays)
+
+    def _fit(self, field: Field, array: Array) -> Array:
+        """Drop padding beyond the longest row, and values beyond the cap."""
+        if field.kind != "multi_category":
+            return array
+        order = np.argsort(array == 0, axis=1, kind="stable")  # values first, padding last
+        array = np.take_along_axis(array, order, axis=1)
+        longest = max(1, int((array > 0).sum(axis=1).max(initial=0)))
+        if longest > self.max_values:
+            cut = int(((array > 0).sum(axis=1) > self.max_values).sum())
+            logger.warning("Field `%s`: %d songs cut to %d values (`max_values`).", field.name, cut, self.max_values)
+        return np.ascontiguousarray(array[:, : min(longest, self.max_values)])
+
+    def _store(self, arrays: Mapping[str, Array]) -> None:
+        self.num_rows = len(next(iter(arrays.values())))
+        for name, array in arrays.items():
+            column = self.columns.get(name)
+            if column is not None and tuple(column.shape) == array.shape:
+                column.assign(array)
+                continue
+            if column is not None:
+                self._untrack_variable(column)
+            # The columns come after Keras has closed the layer's list of variables.
+            self._tracker.unlock()
+            self.columns[name] = self.add_weight(
+                shape=array.shape,
+                dtype=str(array.dtype),
+                initializer="zeros",
+                trainable=False,
+                autocast=False,
+                name=name,
+            )
+            self._tracker.lock()
+            self.columns[name].assign(array)
+
+    def call(self, rows: Tensor) -> dict[str, Tensor]:
+        """Gather the features of the rows."""
+        if not self.num_rows:
+            raise ValueError(
+                "The feature table must be filled by `set_catalogue` before rows are looked up. Received: no rows"
+            )
+        return {field.name: ops.take(self.columns[field.name], rows, axis=0) for field in self.fields}
+
+    def save_own_variables(self, store: Any) -> None:
+        """Write the columns if `save_table`."""
+        if self.save_table:
+            for name, column in self.columns.items():
+                store[name] = np.asarray(ops.convert_to_numpy(column))
+
+    def load_own_variables(self, store: Any) -> None:
+        """Read the columns if the file holds them."""
+        names = [field.name for field in self.fields if field.name in store.keys()]
+        if names:
+            self._store({name: np.asarray(store[name]) for name in names})
+
+    def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[Any, ...]]:
+        """Return the shape of each field's values."""
+        return {name: (input_shape[0], *column.shape[1:]) for name, column in self.columns.items()}
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        fields = [field.to_dict() for field in self.fields]
+        own = {"fields": fields, "max_values": self.max_values, "save_table": self.save_table}
+        return {**super().get_config(), **own}

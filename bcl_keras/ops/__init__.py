@@ -1,0 +1,7 @@
+"""Pure functions of the method."""
+
+from bcl_keras.ops.distance_correlation import distance_correlation
+from bcl_keras.ops.grouping import group_fields
+from bcl_keras.ops.numerics import l2_normalize
+
+__all__ = ["distance_correlation", "group_fields", "l2_normalize"]
