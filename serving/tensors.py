@@ -70,6 +70,12 @@ def numpy_dtype(number: int) -> np.dtype[Any] | None:
     return _BY_NUMBER[number].dtype if number in _BY_NUMBER else None
 
 
+def array_dtype_name(array: np.ndarray[Any, Any]) -> str:
+    """Name of the DataType that an array travels as, for example `DT_FLOAT`; numpy's own name where there is none."""
+    kind = _BY_DTYPE.get(array.dtype)
+    return str(array.dtype) if kind is None else kind.name
+
+
 def _as_bytes(value: Any) -> bytes:
     if isinstance(value, bytes):
         return value

@@ -16,7 +16,7 @@ OBJECT = np.dtype(object)
 
 
 def as_input(name: str, value: Any, spec: TensorSpec | None) -> Array:
-    """Convert to the input's own type; an input the signature lacks (`spec` None) is refused later, with the known ones.
+    """Convert to the input's own type; one that the signature lacks (`spec` None) is refused later.
 
     Raises:
         TypeError: values of another kind, as strings for numbers.
@@ -41,7 +41,7 @@ def k_input(k: int, rows: int, spec: TensorSpec) -> Array:
 
 
 def exclude_input(songs: Sequence[Song], exclude: Sequence[Any] | None, spec: TensorSpec) -> Array:
-    """The id that must not come back, per song: the song's own where `exclude` is None; -1 stands for none among integers.
+    """The id that must not come back, per song: the song's own where `exclude` is None. For integer ids -1 = none.
 
     Raises:
         ValueError: not one id per song.

@@ -1,0 +1,82 @@
+"""Command line of the embedded server.
+
+    python -m serving.server --port=8500 --model_name=bcl --model_base_path=/absolute/path
+
+Prints one line when it is ready. Exit code 255 where it cannot start, as TensorFlow Serving's; 0 after SIGTERM, Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from typing import TextIO
+
+from serving.server.errors import RequestError
+from serving.server.flags import ServerFlags, parse_flags
+
+_FAILED = 255
+
+
+def _redirect(log_file: str, terminal: TextIO) -> None:
+    """Send what TensorFlow and gRPC write from C++ to a file, or silence it; our own lines stay on the terminal."""
+    if log_file:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0")
+        descriptor = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    else:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(descriptor, sys.stderr.fileno())
+    os.close(descriptor)
+    handler = logging.StreamHandler(terminal)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("serving.server")
+    logger.addHandler(handler)
+    logger.propagate = False
+
+
+class _Stopped(Exception):
+    """A signal asked the server to stop."""
+
+
+def _stop(*_: object) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    raise _Stopped
+
+
+def _serve(flags: ServerFlags) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    try:
+        # Imported only now: TensorFlow must find the environment that `_redirect` has set.
+        from serving.server.embedded import EmbeddedServer
+
+        with EmbeddedServer(flags) as server:
+            sys.stdout.write(server.describe() + "\n")
+            sys.stdout.flush()
+            threading.Event().wait()
+    except _Stopped:
+        pass
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until a signal comes."""
+    terminal = sys.stderr
+    try:
+        flags = parse_flags(argv)
+        terminal = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
+        _redirect(flags.log_file, terminal)
+        _serve(flags)
+    except (RequestError, OSError) as error:
+        terminal.write(f"Failed to start server. Error: {error}\n")
+        return _FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,24 @@
+"""How one request is run: the server's settings, its deadline, where it is counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from serving.server.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """Everything a handler needs besides the request.
+
+    Attributes:
+        check_method_name: `--enable_signature_method_name_check`.
+        as_content: `--enable_serialization_as_tensor_content`.
+        timeout_ms: milliseconds left, None without a deadline.
+        metrics: None for warm-up, which is not counted.
+    """
+
+    check_method_name: bool = False
+    as_content: bool = False
+    timeout_ms: int | None = None
+    metrics: Metrics | None = None

@@ -1,0 +1,105 @@
+"""The models that are served now, and how a request's ModelSpec leads to one of their versions."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tensorflow_serving.config import model_server_config_pb2
+
+from serving.server.errors import RequestError, failed_precondition, invalid_argument
+from serving.server.lifecycle import ModelVersion
+from serving.server.model_config import ModelConfig, Roots, check_transition, read_models
+from serving.server.model_manager import ModelManager
+
+
+class ServerCore:
+    """Configuration and labels on top of the manager of versions.
+
+    Args:
+        manager: loads and lends versions.
+        roots: where base paths may lie.
+        labels_for_unavailable: `--allow_version_labels_for_unavailable_models`: a new label may name a version that is
+            not loaded yet.
+    """
+
+    def __init__(self, manager: ModelManager, *, roots: Roots, labels_for_unavailable: bool = False) -> None:
+        self.manager = manager
+        self._roots = roots
+        self._labels_for_unavailable = labels_for_unavailable
+        self._config = model_server_config_pb2.ModelServerConfig()
+        self._reloading = threading.Lock()
+        self._labels: dict[str, dict[str, int]] = {}
+
+    def reload(self, config: Any, timeout: float | None = None, *, trusted: bool = False) -> None:
+        """Replace the configuration and wait until models that are new to it answer.
+
+        As in TensorFlow Serving the new configuration is recorded before its labels are checked, so that a reload
+        refused for a label still counts as the current configuration for the next one.
+
+        Args:
+            config: ModelServerConfig.
+            timeout: seconds to wait for new models; default no limit.
+            trusted: it comes from whoever runs the server, not from a client, so its base paths may be anywhere.
+
+        Raises:
+            RequestError: the configuration is refused, or a new model does not become available.
+            TimeoutError: new models take longer than `timeout`.
+        """
+        with self._reloading:
+            check_transition(self._config, config)
+            models = read_models(config)
+            for model in models:
+                if trusted:
+                    self._roots.allow(model.base_path)
+                self._roots.check(model.base_path, f"base path of model {model.name}")
+            known = {entry.name for entry in self._config.model_config_list.config}
+            self._config = config
+            self._labels = self._new_labels(models)
+            self.manager.set_models(models)
+            self._await([model.name for model in models if model.name not in known], first=not known, timeout=timeout)
+
+    def _new_labels(self, models: list[ModelConfig]) -> dict[str, dict[str, int]]:
+        labels: dict[str, dict[str, int]] = {}
+        for model in models:
+            for label, version in model.labels.items():
+                moved = self._labels.get(model.name, {}).get(label, version) != version
+                allowed = self._labels_for_unavailable and not moved
+                if not allowed and not self.manager.is_available(model.name, version):
+                    raise failed_precondition(
+                        f"Request to assign label to version {version} of model {model.name}, which is not currently "
+                        "available for inference"
+                    )
+                labels.setdefault(model.name, {})[label] = version
+        return labels
+
+    def _await(self, names: list[str], *, first: bool, timeout: float | None) -> None:
+        failed = self.manager.wait_until_available(names, timeout)
+        if failed:
+            parts = [
+                f"{{{{name: {v.name} version: {v.version}}} due to error: {v.error or 'unknown'}}}, " for v in failed
+            ]
+            what = "servable(s)" if first else "model(s)"
+            raise RequestError.from_number(2, f"{len(failed)} {what} did not become available: {{{''.join(parts)}}}")
+
+    @contextmanager
+    def lease(self, model_spec: Any) -> Iterator[ModelVersion]:
+        """Lend the version that a ModelSpec names.
+
+        Raises:
+            RequestError: no name, an unknown label, or no such version.
+        """
+        if not model_spec.name:
+            raise invalid_argument("ModelSpec has no name specified.")
+        choice = model_spec.WhichOneof("version_choice")
+        version: int | None = None
+        if choice == "version":
+            version = model_spec.version.value
+        elif choice == "version_label":
+            version = self._labels.get(model_spec.name, {}).get(model_spec.version_label)
+            if version is None:
+                raise invalid_argument(f"Unrecognized servable version label: {model_spec.version_label}")
+        with self.manager.lease(model_spec.name, version) as lent:
+            yield lent

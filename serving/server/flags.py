@@ -1,0 +1,107 @@
+"""The server's settings under the names of TensorFlow Serving's flags, and a few of our own."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from serving.server.errors import invalid_argument
+
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def _flag(default: Any, help_text: str, *, ours: bool = False) -> Any:
+    return field(
+        default=default, metadata={"help": help_text + (" [not a flag of TensorFlow Serving]" if ours else "")}
+    )
+
+
+@dataclass(frozen=True)
+class ServerFlags:
+    """Every setting with its default; the names are the flags', so `--port=8501` is `ServerFlags(port=8501)`."""
+
+    host: str = _flag("127.0.0.1", "address to bind; 0.0.0.0 for all", ours=True)
+    port: int = _flag(8500, "TCP port of gRPC; 0 picks a free one")
+    grpc_socket_path: str = _flag("", "path of a Unix socket to answer gRPC on as well")
+    rest_api_port: int = _flag(0, "TCP port of REST; 0 = no REST, -1 picks a free one")
+    rest_api_timeout_in_ms: int = _flag(30000, "time limit of a REST request")
+    rest_api_enable_cors_support: bool = _flag(False, "answer CORS preflight requests")
+    model_name: str = _flag("default", "name of the model; ignored with --model_config_file")
+    model_base_path: str = _flag("", "absolute path of the folder that holds the version folders")
+    model_config_file: str = _flag("", "text proto ModelServerConfig")
+    model_config_file_poll_wait_seconds: float = _flag(0.0, "seconds between looks at --model_config_file; 0 = never")
+    saved_model_tags: str = _flag("serve", "tags of the graph to load, separated by commas")
+    file_system_poll_wait_seconds: float = _flag(1.0, "seconds between looks for new versions; negative = never")
+    max_num_load_retries: int = _flag(5, "further attempts to load a version that failed")
+    load_retry_interval_micros: int = _flag(60_000_000, "microseconds between attempts to load")
+    allow_version_labels_for_unavailable_models: bool = _flag(False, "let new labels name versions not yet loaded")
+    enable_model_warmup: bool = _flag(True, "replay assets.extra/tf_serving_warmup_requests before a version serves")
+    num_request_iterations_for_warmup: int = _flag(1, "how often each warm-up record is replayed")
+    enable_batching: bool = _flag(False, "join concurrent requests into batches")
+    batching_parameters_file: str = _flag("", "text proto BatchingParameters; needs --enable_batching")
+    monitoring_config_file: str = _flag("", "text proto MonitoringConfig: Prometheus metrics on the REST port")
+    ssl_config_file: str = _flag("", "text proto SSLConfig with PEM contents: TLS on gRPC")
+    enable_grpc_healthcheck_service: bool = _flag(False, "answer grpc.health.v1.Health")
+    grpc_channel_arguments: str = _flag("", "comma-separated key=value arguments of the gRPC server")
+    grpc_max_threads: int = _flag(32, "requests that run at the same time")
+    enable_signature_method_name_check: bool = _flag(False, "refuse signatures whose method_name does not fit the call")
+    enable_serialization_as_tensor_content: bool = _flag(False, "reply with tensor_content in place of typed values")
+    tensorflow_intra_op_parallelism: int = _flag(0, "threads inside one op; 0 = TensorFlow decides")
+    tensorflow_inter_op_parallelism: int = _flag(0, "ops at the same time; 0 = TensorFlow decides")
+    per_process_gpu_memory_fraction: float = _flag(0.0, "share of the GPU's memory; 0 = grow as needed")
+    model_roots: str = _flag(
+        "",
+        "folders, separated by colons, that all models must lie in; default the parents of the configured base paths",
+        ours=True,
+    )
+    grpc_max_message_bytes: int = _flag(2**31 - 1, "largest message, both ways", ours=True)
+    grpc_max_concurrent_streams: int = _flag(1000, "requests that one connection may have open", ours=True)
+    grpc_max_concurrent_requests: int = _flag(
+        1000, "requests that may run or wait; further ones get RESOURCE_EXHAUSTED", ours=True
+    )
+    rest_api_max_body_bytes: int = _flag(256 * 2**20, "largest body of a REST request, unpacked", ours=True)
+    log_file: str = _flag("", "file for what TensorFlow and gRPC write; default nowhere", ours=True)
+
+    def __post_init__(self) -> None:
+        if self.batching_parameters_file and not self.enable_batching:
+            raise invalid_argument(
+                "server_options.batching_parameters_file is set without setting server_options.enable_batching to true."
+            )
+        if not self.model_base_path and not self.model_config_file:
+            raise invalid_argument(
+                "Both server_options.model_base_path and server_options.model_config_file are empty!"
+            )
+        if self.grpc_max_threads < 1:
+            raise invalid_argument(f"`grpc_max_threads` must be 1 or more. Received: {self.grpc_max_threads}")
+
+
+def _boolean(text: str) -> bool:
+    try:
+        return _BOOLEANS[text.lower()]
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"must be true or false. Received: {text!r}") from None
+
+
+def parse_flags(argv: Sequence[str] | None = None) -> ServerFlags:
+    """Read a command line; both `--flag=value` and `--flag value`, and a bare `--flag` for booleans.
+
+    Raises:
+        SystemExit: unknown flags or values, as argparse does.
+        RequestError: flags that exclude or need each other.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m serving.server",
+        description="Serve SavedModels over TensorFlow Serving's gRPC and REST interfaces.",
+        allow_abbrev=False,
+    )
+    for flag in dataclasses.fields(ServerFlags):
+        kind = type(flag.default)
+        text = f"{flag.metadata['help']} (default {flag.default!r})".replace("%", "%%")
+        if kind is bool:
+            parser.add_argument(f"--{flag.name}", type=_boolean, nargs="?", const=True, default=flag.default, help=text)
+        else:
+            parser.add_argument(f"--{flag.name}", type=kind, default=flag.default, metavar=kind.__name__, help=text)
+    return ServerFlags(**vars(parser.parse_args(argv)))

@@ -1,0 +1,39 @@
+"""TensorProtos of requests, by the rules of TensorFlow's own reader."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from serving.server.errors import invalid_argument
+from serving.tensors import MAX_TENSOR_BYTES, from_proto, numpy_dtype
+
+Array = np.ndarray[Any, Any]
+
+
+def read_tensor(proto: Any, alias: str) -> Array:
+    """The value of one input.
+
+    Raises:
+        RequestError: INVALID_ARGUMENT, TensorFlow could not read it either.
+    """
+    try:
+        if numpy_dtype(proto.dtype) is not None:
+            return from_proto(proto)
+        return _read_rare(proto)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise invalid_argument(f"tensor parsing error: {alias}") from error
+
+
+def _read_rare(proto: Any) -> Array:
+    """Types that numpy does not know (bfloat16, float8, quantised): left to TensorFlow once the size is sane."""
+    elements = 1
+    for dim in proto.tensor_shape.dim:
+        elements *= max(dim.size, 0)
+    if proto.tensor_shape.unknown_rank or any(dim.size < 0 for dim in proto.tensor_shape.dim):
+        raise ValueError("the shape of a value must be known")
+    if elements * 16 > MAX_TENSOR_BYTES:
+        raise ValueError(f"a tensor must take at most {MAX_TENSOR_BYTES} bytes")
+    return np.asarray(tf.make_ndarray(proto))

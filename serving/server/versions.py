@@ -1,0 +1,66 @@
+"""Which versions of a model are in its folder, and which of them should be served."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_INT64_MAX = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Which versions to serve.
+
+    Attributes:
+        kind: latest, all or specific.
+        count: how many of the highest versions for `latest`; default 1.
+        versions: for `specific`.
+    """
+
+    kind: str = "latest"
+    count: int = 1
+    versions: tuple[int, ...] = ()
+
+    @classmethod
+    def from_proto(cls, proto: Any) -> Policy:
+        """From a ServableVersionPolicy; unset means the latest version only."""
+        choice = proto.WhichOneof("policy_choice")
+        if choice == "all":
+            return cls("all")
+        if choice == "specific":
+            return cls("specific", versions=tuple(proto.specific.versions))
+        return cls("latest", max(1, proto.latest.num_versions))
+
+    def select(self, versions: Mapping[int, str]) -> dict[int, str]:
+        """Choose from version -> path; missing specific versions are left out."""
+        if self.kind == "all":
+            return dict(versions)
+        if self.kind == "specific":
+            return {version: versions[version] for version in self.versions if version in versions}
+        return {version: versions[version] for version in sorted(versions, reverse=True)[: self.count]}
+
+
+def parse_version(name: str) -> int | None:
+    """Version number of a folder's name, None where it is no number (`00000123` is 123)."""
+    if not (name.isascii() and name.isdigit()):
+        return None
+    number = int(name)
+    return number if number <= _INT64_MAX else None
+
+
+def scan(base_path: str) -> dict[int, str]:
+    """Versions in a model's folder and their paths; of two names for one number the last one wins.
+
+    Raises:
+        OSError: the folder cannot be listed.
+    """
+    found: dict[int, str] = {}
+    for name in sorted(os.listdir(base_path)):
+        version = parse_version(name)
+        path = os.path.join(base_path, name)
+        if version is not None and os.path.isdir(path):
+            found[version] = path
+    return found
