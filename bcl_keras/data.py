@@ -18,8 +18,9 @@ class PairStream(keras.utils.PyDataset):
     """Draw pairs of similar songs, negatives and the contrastive batch, as row numbers.
 
     An anchor is drawn with probability proportional to `popularity ** anchor_power` among the songs that have pairs,
-    its positive among its pairs in proportion to their weights. Every batch depends on `seed`, epoch and its place
-    alone, so a run that starts again at an epoch sees what the uninterrupted run saw.
+    its positive among its pairs in proportion to their weights. Every batch depends on `seed`, the epoch and its place
+    alone; `BCLModel.fit` tells the stream the epoch. So a run that starts again with `initial_epoch` sees what the
+    uninterrupted run saw.
 
     Args:
         pairs: `(anchors, positives, weights)`: rows `(P,)`, rows `(P,)`, similarities `(P,)` above 0.
@@ -37,7 +38,6 @@ class PairStream(keras.utils.PyDataset):
             Defaults to 20.
         with_log_q: Whether to send the log-probability of each positive. Defaults to `False`.
         seed: Seed of all draws. Defaults to 0.
-        first_epoch: Epoch of the first batch, for a run that starts again. Defaults to 0.
         **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of `keras.utils.PyDataset`.
 
     Returns:
@@ -63,7 +63,6 @@ class PairStream(keras.utils.PyDataset):
         known_positives: int = 20,
         with_log_q: bool = False,
         seed: int = 0,
-        first_epoch: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -72,7 +71,7 @@ class PairStream(keras.utils.PyDataset):
         self.num_rows = num_songs if num_rows is None else num_rows
         _check_settings(self.num_rows, num_songs, batch_size, negatives, contrast_over)
         self.batch_size, self.negatives, self.contrast_over = batch_size, negatives, contrast_over
-        self.seed, self.epoch = seed, first_epoch
+        self.seed, self.epoch = seed, 0
         self.steps_per_epoch = steps_per_epoch or max(1, -(-len(anchors) // batch_size))
         self._index_pairs(anchors, positives, weights)
         self.anchor_probability = self._anchor_probability(popularity, anchor_power)
@@ -120,10 +119,6 @@ class PairStream(keras.utils.PyDataset):
         """Return the batches of an epoch."""
         return self.steps_per_epoch
 
-    def on_epoch_end(self) -> None:
-        """Move on to the next epoch's draws."""
-        self.epoch += 1
-
     def __getitem__(self, index: int) -> tuple[dict[str, Array]]:
         """Return one batch."""
         rng = np.random.default_rng((self.seed, self.epoch, index))
@@ -155,6 +150,22 @@ class PairStream(keras.utils.PyDataset):
         low, high = self._cumulated[self._starts[anchors]], self._cumulated[self._starts[anchors + 1]]
         place = np.searchsorted(self._cumulated, low + rng.random(len(anchors)) * (high - low), side="right") - 1
         return self._positives[np.clip(place, self._starts[anchors], self._starts[anchors + 1] - 1)]
+
+
+class FollowEpochs(keras.callbacks.Callback):
+    """Tell a stream which epoch its batches are drawn for.
+
+    Args:
+        stream: The training stream.
+    """
+
+    def __init__(self, stream: PairStream) -> None:
+        super().__init__()
+        self.stream = stream
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Set the epoch before its first batch is drawn."""
+        self.stream.epoch = epoch
 
 
 def _draw_uniform(rng: np.random.Generator, rows: int, size: int) -> Array:

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from bcl_keras.config import BCLConfig, as_config
+from bcl_keras.data import FollowEpochs, PairStream
 from bcl_keras.fields import Array, Field, as_fields
 from bcl_keras.layers.feature_table import FeatureTable
 from bcl_keras.losses import bpr, info_nce, sampled_softmax
@@ -200,6 +201,12 @@ class BCLModel(keras.Model):
         if optimizer is None:
             optimizer = keras.optimizers.AdamW(self.config.learning_rate, weight_decay=self.config.weight_decay)
         super().compile(optimizer=optimizer, **kwargs)
+
+    def fit(self, x: Any = None, y: Any = None, *, callbacks: Any = None, **kwargs: Any) -> Any:
+        """Train as every Keras model does; a `PairStream` is told the epoch, so that `initial_epoch` resumes it."""
+        if isinstance(x, PairStream):
+            callbacks = [FollowEpochs(x), *(callbacks or [])]
+        return super().fit(x, y, callbacks=callbacks, **kwargs)
 
     def compile_from_config(self, config: Any) -> None:
         """Compile again as the saved model was."""
