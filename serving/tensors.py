@@ -116,8 +116,7 @@ def to_proto(array: Any, out: Any, *, as_content: bool = True) -> Any:
 
 
 def _shape_of(proto: Any) -> tuple[int, ...]:
-    if proto.tensor_shape.unknown_rank:
-        raise ValueError("the rank of a value must be known. Received: unknown_rank")
+    # `unknown_rank` is not looked at: TensorFlow takes a value that sets it for a scalar.
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if any(size < 0 for size in shape):
         raise ValueError(f"sizes of a value must be 0 or more. Received: {list(shape)}")
@@ -190,8 +189,7 @@ def from_proto(proto: Any, *, max_bytes: int = MAX_TENSOR_BYTES) -> np.ndarray[A
         max_bytes: largest expanded tensor, in bytes; default 2^31 - 1.
 
     Raises:
-        ValueError: TensorFlow could not read the proto either: no or unknown dtype, unknown rank, a negative size,
-            content of the wrong length, or more than `max_bytes`.
+        ValueError: TensorFlow could not read the proto either: no or unknown dtype, a negative size, content of the wrong length, or more than `max_bytes`.
     """
     kind = _BY_NUMBER.get(proto.dtype)
     if kind is None:

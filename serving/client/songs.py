@@ -86,7 +86,7 @@ def _column(values: Sequence[Any], name: str, spec: TensorSpec) -> np.ndarray[An
         return _vectors(values, name, dtype, spec.shape[1] if spec.shape else -1)
     if dtype is not None and dtype.kind in "iub" and rank == 1:
         return np.array([_integer(value, row, name) for row, value in enumerate(values)], dtype)
-    raise TypeError(f"field `{name}` must be of a kind that songs have. Received: {spec}")
+    raise TypeError(f"input `{name}` must be of a kind that songs have. Received: {spec}")
 
 
 def _refuse(row: int, name: str, expected: str, value: Any) -> TypeError:

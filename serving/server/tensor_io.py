@@ -32,8 +32,8 @@ def _read_rare(proto: Any) -> Array:
     elements = 1
     for dim in proto.tensor_shape.dim:
         elements *= max(dim.size, 0)
-    if proto.tensor_shape.unknown_rank or any(dim.size < 0 for dim in proto.tensor_shape.dim):
-        raise ValueError("the shape of a value must be known")
+    if any(dim.size < 0 for dim in proto.tensor_shape.dim):
+        raise ValueError("sizes of a value must be 0 or more")
     if elements * 16 > MAX_TENSOR_BYTES:
         raise ValueError(f"a tensor must take at most {MAX_TENSOR_BYTES} bytes")
     return np.asarray(tf.make_ndarray(proto))
