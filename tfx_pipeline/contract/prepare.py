@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,6 +16,7 @@ import pyarrow.parquet as pq
 from tfx_pipeline.contract.catalogue import Catalogue, check_share, combined, summarise
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.fields import SongField
+from tfx_pipeline.contract.folder import check_replaceable, new_folder
 from tfx_pipeline.contract.plays import clean_plays, plays_schema, scan_plays
 from tfx_pipeline.contract.songs import clean_songs, scan_songs, songs_schema
 from tfx_pipeline.contract.source import find_file, open_sources
@@ -33,9 +32,9 @@ def prepare(folder: Path | str, out: Path | str, *, max_unknown_plays: float = 0
     """Check the input folder and write `out`, whole or not at all.
 
     `out` holds songs/songs.parquet (song_id, the fields, display columns as strings; categories as string or
-    list<string>, numbers and vectors as list<float32>), plays/plays.parquet (user_id, song_id, plays int64, liked 0 or 1
-    and timestamp in seconds where present) and catalogue.json. The same input gives the same bytes and the same file
-    times, so that the pipeline's cache holds; where `out` was prepared from it already, nothing is touched.
+    list<string>, numbers and vectors as list<float32>), plays/plays.parquet (user_id, song_id, plays int64, where
+    present liked 0 or 1 and timestamp in seconds) and catalogue.json. The same input gives the same bytes and the same
+    file times, so that the pipeline's cache holds; where `out` was prepared from it already, nothing is touched.
 
     Args:
         folder: holds songs.parquet and plays.parquet, or the same as CSV.
@@ -47,21 +46,16 @@ def prepare(folder: Path | str, out: Path | str, *, max_unknown_plays: float = 0
     """
     check_share(max_unknown_plays)
     folder, out = Path(folder), Path(out)
-    _check_out(out)
+    check_replaceable(out, MANIFEST)
     if not folder.is_dir():
         with open_sources(folder):
             pass
     state = _state(folder, max_unknown_plays)
     if _is_current(out, state):
         return replace(load_prepared(out), folder=folder)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with new_folder(out, MANIFEST) as aside:
         catalogue = _write(folder, aside, max_unknown_plays)
         _write_manifest(aside, catalogue, state)
-        _swap(aside, out)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return catalogue
 
 
@@ -127,27 +121,6 @@ def _is_current(out: Path, state: str) -> bool:
         )
     except (OSError, ValueError, KeyError):
         return False
-
-
-def _check_out(out: Path) -> None:
-    if out.exists() and not (out / MANIFEST).is_file() and not (out.is_dir() and not any(out.iterdir())):
-        raise broken(
-            out, "a new or empty folder, or one written by an earlier run", "something else, which is left as it is"
-        )
-
-
-def _swap(aside: Path, out: Path) -> None:
-    """Put the new folder in the place of the old one."""
-    mask = os.umask(0)
-    os.umask(mask)
-    aside.chmod(0o777 & ~mask)
-    if out.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{out.name}-old-", dir=out.parent))
-        out.rename(old / "old")
-        aside.rename(out)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        aside.rename(out)
 
 
 def _digest(path: Path) -> str:

@@ -1,0 +1,1 @@
+"""Catalogues in the input contract: simulated, or imported from public archives."""
