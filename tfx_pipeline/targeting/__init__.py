@@ -1,0 +1,21 @@
+"""CAT, clustering-based audience targeting: target listeners for songs nobody has played, on Beam.
+
+`target_listeners(pipeline, catalogue=..., matches=..., plays=..., output=..., config=...)` is the whole step from
+files to files; `TargetListeners(config)` the transform in between.
+"""
+
+from tfx_pipeline.targeting.config import TargetingConfig
+from tfx_pipeline.targeting.sinks import WriteTargets, read_marker, read_summary, read_targets
+from tfx_pipeline.targeting.sources import target_listeners
+from tfx_pipeline.targeting.transforms import Targeting, TargetListeners
+
+__all__ = [
+    "TargetListeners",
+    "Targeting",
+    "TargetingConfig",
+    "WriteTargets",
+    "read_marker",
+    "read_summary",
+    "read_targets",
+    "target_listeners",
+]

@@ -1,0 +1,180 @@
+"""Settings of the audience targeting step."""
+
+import dataclasses
+import math
+from typing import Any, Literal, get_args
+
+Rule = Literal["count", "average", "song", "cat", "hybrid"]
+VectorRule = Literal["average", "song", "cat"]
+Reach = Literal["filter", "expand"]
+Algorithm = Literal["spherical", "kmeans", "minibatch", "bisecting", "agglomerative"]
+Pooling = Literal["max", "logsumexp", "mean"]
+SongRole = Literal["none", "members", "centroids", "listeners"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TargetingConfig:
+    """Everything `TargetListeners` can be told. Every field has a default that works.
+
+    Attributes:
+        rule: How a listener is scored. `count`: sum of the scores of the matched songs they play. `average`: cosine
+            to the mean of the audience. `song`: cosine to the cold song's own vector. `cat`: the paper's
+            clustering-based audience targeting, the closest centroid of the audience. `hybrid`: `hybrid_with`'s score
+            plus `count_weight` times log(1 + count).
+        hybrid_with: The vector score that `hybrid` joins with the count.
+        count_weight: Weight of the log count in `hybrid`; chosen on validation songs.
+        reach: `filter` (R1) ranks the audience of the matched songs; `expand` (R2) ranks all listeners.
+        listeners_per_song: Targets per cold song.
+        matches_per_song: Similar songs used per cold song: the best n of the matches given.
+        algorithm: Clustering of the audience, see `clustering.cluster`.
+        clusters: Number of clusters K, or "auto": the K of least BIC among 1, 2, 4, ... `max_clusters`.
+        max_clusters: Upper end of the search of "auto".
+        iterations: Most Lloyd iterations.
+        members: Weight of a listener in the clustering: `similarity` (their count), or `uniform`.
+        pooling: How a listener's cosines to the centroids become one score.
+        temperature: Of `logsumexp`.
+        song_role: Where the cold song's own vector enters `cat`: nowhere (the paper); as weight of the `members` (times
+            their cosine to the song, negative cosines as 0); added to each of the `centroids`' cosines; added to the
+            `listeners`' score.
+        song_weight: Weight of that addition.
+        interests: Vectors per listener: 1 is the mean of what they play, j > 1 clusters it into j interests and the
+            closest one counts.
+        quota: With `cat` or a `hybrid` with it: fill the targets from every cluster in proportion to its weight.
+        listener_splits: Splits of the catalogue whose plays describe listeners; plays of held-out songs never do.
+        max_audience: Audiences above this many listeners are sampled by a hash of the listener.
+        threshold: Least score of a target; None = none.
+        cap: Most songs per listener over all cold songs of the run; None = none.
+        cap_depth: With `cap`: candidates kept per song before capping, in multiples of `listeners_per_song`.
+        held_aside: Share of each song's targets set aside at random, to measure what targeting brings.
+        max_reasons: Most matched songs named as the reason of a target.
+        songs_per_shard: Cold songs worked on together; bounds the memory of a worker.
+        plays_per_shard: Plays worked on together when listener vectors are formed; bounds the memory of a worker.
+        listeners_at_once: Listeners scored at once by `expand`.
+        seed: Of sampling, clustering and holding aside. Change it for each campaign.
+    """
+
+    rule: Rule = "cat"
+    hybrid_with: VectorRule = "song"
+    count_weight: float = 0.5
+    reach: Reach = "filter"
+    listeners_per_song: int = 100
+    matches_per_song: int = 50
+    algorithm: Algorithm = "spherical"
+    clusters: int | Literal["auto"] = 8
+    max_clusters: int = 32
+    iterations: int = 20
+    members: Literal["similarity", "uniform"] = "similarity"
+    pooling: Pooling = "max"
+    temperature: float = 0.1
+    song_role: SongRole = "none"
+    song_weight: float = 1.0
+    interests: int = 1
+    quota: bool = False
+    listener_splits: tuple[str, ...] = ("warm",)
+    max_audience: int = 5000
+    threshold: float | None = None
+    cap: int | None = None
+    cap_depth: int = 3
+    held_aside: float = 0.0
+    max_reasons: int = 5
+    songs_per_shard: int = 256
+    plays_per_shard: int = 200_000
+    listeners_at_once: int = 20_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "listener_splits", tuple(self.listener_splits))
+        _check_choices(self)
+        _check_ranges(self)
+
+    @property
+    def vector_rule(self) -> VectorRule | None:
+        """The rule that gives the vector part of the score; None for `count`."""
+        if self.rule == "count":
+            return None
+        return self.hybrid_with if self.rule == "hybrid" else self.rule
+
+    @property
+    def depth(self) -> int:
+        """Candidates kept per song before the cap per listener is applied."""
+        return self.listeners_per_song * (self.cap_depth if self.cap is not None else 1)
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> "TargetingConfig":
+        """Builds a config from plain values, such as parsed JSON; an unknown name is an error."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        for name in settings:
+            if name not in known:
+                raise ValueError(
+                    f"`{name}` is not a setting of targeting. Expected one of {sorted(known)}. Received: {name}"
+                )
+        return cls(**settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain values that JSON can hold."""
+        return {**dataclasses.asdict(self), "listener_splits": list(self.listener_splits)}
+
+
+_CHOICES = {
+    "rule": get_args(Rule),
+    "hybrid_with": get_args(VectorRule),
+    "reach": get_args(Reach),
+    "algorithm": get_args(Algorithm),
+    "members": ("similarity", "uniform"),
+    "pooling": get_args(Pooling),
+    "song_role": get_args(SongRole),
+}
+_AT_LEAST_ONE = (
+    *(
+        "listeners_per_song",
+        "matches_per_song",
+        "max_clusters",
+        "iterations",
+        "interests",
+        "max_audience",
+        "cap",
+        "cap_depth",
+        "max_reasons",
+    ),
+    *("songs_per_shard", "plays_per_shard", "listeners_at_once"),
+)
+
+
+def _check_choices(config: TargetingConfig) -> None:
+    for name, choices in _CHOICES.items():
+        value = getattr(config, name)
+        if value not in choices:
+            raise ValueError(f"`{name}` must be one of {list(choices)}. Received: {value!r}")
+    if config.quota and config.vector_rule != "cat":
+        raise ValueError(f"`quota` needs a rule with clusters: cat, or hybrid with cat. Received: rule={config.rule!r}")
+    if config.quota and config.reach == "expand":
+        raise ValueError("`quota` shares out the audience of the matches and needs reach 'filter'. Received: 'expand'")
+    if config.reach == "expand" and config.rule == "count":
+        raise ValueError(
+            "`rule` 'count' knows only listeners of the matches and needs reach 'filter'. Received: 'expand'"
+        )
+
+
+def _check_ranges(config: TargetingConfig) -> None:
+    for name in _AT_LEAST_ONE:
+        value = getattr(config, name)
+        if value is None and name == "cap":
+            continue
+        if not _is_whole(value) or value < 1:
+            raise ValueError(f"`{name}` must be a whole number of at least 1. Received: {value!r}")
+    if config.clusters != "auto" and (not _is_whole(config.clusters) or config.clusters < 1):
+        raise ValueError(f"`clusters` must be 'auto' or a whole number of at least 1. Received: {config.clusters!r}")
+    for name in ("count_weight", "song_weight"):
+        value = getattr(config, name)
+        if not math.isfinite(value) or value < 0:
+            raise ValueError(f"`{name}` must be finite and not negative. Received: {value!r}")
+    if not config.temperature > 0:
+        raise ValueError(f"`temperature` must be above 0. Received: {config.temperature!r}")
+    if not 0 <= config.held_aside < 1:
+        raise ValueError(f"`held_aside` must be at least 0 and below 1. Received: {config.held_aside!r}")
+    if config.threshold is not None and math.isnan(config.threshold):
+        raise ValueError(f"`threshold` must be a number or None. Received: {config.threshold!r}")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,239 @@
+"""From a shard of cold songs, their matches and the audiences of those to scored candidates."""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from tfx_pipeline.targeting.blocks import Array, Block, hash_ids, lookup
+from tfx_pipeline.targeting.config import TargetingConfig
+from tfx_pipeline.targeting.listeners import check_unique, merge_catalogue, ranges, smallest
+from tfx_pipeline.targeting.rules import Query, Scores, make_query, score_listeners, weighted_counts
+
+Counts = dict[str, int | bool | str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """Everything about the cold songs of a shard, ids sorted.
+
+    Attributes:
+        catalogue: Block of the cold songs: ids, split, embedding.
+        matches: Block of matches, with `start` of each song's list and `row` of each match in `audiences`, -1 = none.
+        audiences: Block: songs, size, kept, start, user (index into `users`).
+        users: (n,) ids of all listeners of the shard.
+        vectors: (n, j, d) float32.
+        excluded: (n,) bool, listeners excluded from every song.
+        hashes: (n,) uint64 by which audiences are sampled.
+        pairs: {songs, users}: listeners excluded from one song.
+    """
+
+    catalogue: Block
+    matches: Block
+    audiences: Block
+    users: Array
+    vectors: Array
+    excluded: Array
+    hashes: Array
+    pairs: Block
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidates:
+    """One cold song's audience, scored.
+
+    Attributes:
+        song: Id.
+        split: Of the catalogue; "" if the song is not in it.
+        counts: Numbers for the summary.
+        audience: (n,) index into the shard's users, ascending.
+        scores: Scores of the n listeners, or None where no score can be given.
+        eligible: (n,) bool, not excluded.
+        query: What other listeners can be compared with, or None.
+        pair_listener, pair_match: the (listener in 0..n-1, matched song) pairs, by match.
+        excluded: ids excluded from this song.
+    """
+
+    song: bytes
+    split: bytes
+    counts: Counts
+    audience: Array
+    scores: Scores | None
+    eligible: Array
+    query: Query | None
+    pair_listener: Array
+    pair_match: Array
+    excluded: Array
+
+
+@dataclasses.dataclass(frozen=True)
+class SongQuery:
+    """What the listeners outside a song's audience are compared with, and who must not come."""
+
+    song: bytes
+    query: Query
+    excluded: Array
+
+
+def make_shard(parts: dict[str, list[Block]], config: TargetingConfig) -> Shard:
+    """Joins the blocks that reached a shard: `catalogue`, `matches`, `audiences`, `listeners`, `pairs`."""
+    users, vectors, excluded = _listeners(parts["listeners"])
+    catalogue = merge_catalogue(parts["catalogue"])
+    lengths = vectors.shape[-1], catalogue["embedding"].shape[-1]
+    if vectors.any() and len(catalogue["ids"]) and lengths[0] != lengths[1]:
+        raise ValueError(
+            f"`listeners` must have vectors as long as the catalogue's, {lengths[1]}. Received: {lengths[0]}"
+        )
+    audiences = _audiences(parts["audiences"], users)
+    matches = _matches(parts["matches"], audiences["songs"])
+    hashes = hash_ids(users, f"sample {config.seed}")
+    pairs = _join(parts["pairs"], {"songs": np.zeros(0, "S1"), "users": np.zeros(0, "S1")})
+    return Shard(catalogue, matches, audiences, users, vectors, excluded, hashes, pairs)
+
+
+def score_songs(shard: Shard, config: TargetingConfig) -> Iterator[Candidates]:
+    """Scores the audience of each cold song of a shard: those in the catalogue and those that only have matches."""
+    cold = np.union1d(shard.catalogue["ids"], shard.matches["songs"])
+    rows, listed = lookup(cold, shard.catalogue["ids"]).tolist(), lookup(cold, shard.matches["songs"]).tolist()
+    for song, row, place in zip(cold.tolist(), rows, listed, strict=True):
+        yield _score_song(song, row, place, shard, config)
+
+
+def song_seed(song: bytes, seed: int) -> int:
+    """Seed of a song's clustering: the same wherever and in whatever order the song is worked on."""
+    return int.from_bytes(hashlib.blake2b(song, digest_size=8, key=f"cluster {seed}".encode()).digest(), "little")
+
+
+def _score_song(song: bytes, row: int, listed: int, shard: Shard, config: TargetingConfig) -> Candidates:
+    split = shard.catalogue["split"][row] if row >= 0 else b""
+    vector = shard.catalogue["embedding"][row] if row >= 0 else np.zeros(max(1, shard.vectors.shape[-1]))
+    counts, match_rows, similarity = _usable_matches(shard.matches, listed)
+    counts["status"] = _status(row, listed, vector, counts, config)
+    if counts["status"]:
+        return _unscored(song, split, counts)
+    audience, pair_listener, pair_match, pair_score = _audience(shard, match_rows, similarity, counts, config)
+    pairs = shard.pairs["users"][shard.pairs["songs"] == song]
+    eligible = ~(shard.excluded[audience] | np.isin(shard.users[audience], pairs))
+    if not eligible.any():
+        counts["status"] = "all excluded"
+    weight = weighted_counts(pair_listener, pair_score, len(audience))
+    listeners = shard.vectors[audience]
+    query = make_query(vector, listeners, weight, config, song_seed(song, config.seed))
+    scores = score_listeners(listeners, weight, query, config)
+    counts["excluded"] = int((~eligible).sum())
+    counts["without_vector"] = int((~listeners.any(axis=(1, 2))).sum())
+    counts["clusters"] = len(query.centers) if query is not None and config.vector_rule == "cat" else 0
+    return Candidates(
+        song, split, counts, audience, scores, eligible, query, pair_listener, match_rows[pair_match], pairs
+    )
+
+
+def _unscored(song: bytes, split: bytes, counts: Counts) -> Candidates:
+    none = np.zeros(0, dtype=np.int64)
+    zeros = {"audience": 0, "sampled": False, "scored": 0, "excluded": 0, "without_vector": 0, "clusters": 0}
+    return Candidates(
+        song, split, {**counts, **zeros}, none, None, none.astype(bool), None, none, none, np.zeros(0, "S1")
+    )
+
+
+def _status(row: int, listed: int, vector: Array, counts: Counts, config: TargetingConfig) -> str:
+    """Why a song cannot be scored; "" if it can."""
+    needs_song = config.vector_rule == "song" or config.song_role != "none"
+    if row < 0:
+        return "not a cold song of the catalogue"
+    if listed < 0 or not counts["matches_given"]:
+        return "no matches"
+    if needs_song and not vector.any():
+        return "song has no vector"
+    if not counts["matches_used"]:
+        return "matches have no listeners" if counts["matches_kept"] else "no usable matches"
+    return ""
+
+
+def _usable_matches(matches: Block, listed: int) -> tuple[Counts, Array, Array]:
+    """(counts, positions of the matches that have an audience, their scores)."""
+    if listed < 0:
+        none = {"matches_given": 0, "matches_bad": 0, "matches_kept": 0, "matches_used": 0}
+        return {**none}, np.zeros(0, np.int64), np.zeros(0)
+    positions = np.arange(matches["start"][listed], matches["start"][listed] + matches["size"][listed])
+    used = positions[matches["row"][positions] >= 0]
+    counts: Counts = {
+        "matches_given": int(matches["given"][listed]),
+        "matches_bad": int(matches["bad"][listed]),
+        "matches_kept": len(positions),
+        "matches_used": len(used),
+    }
+    return counts, used, matches["score"][used]
+
+
+def _audience(
+    shard: Shard, match_rows: Array, similarity: Array, counts: Counts, config: TargetingConfig
+) -> tuple[Array, Array, Array, Array]:
+    """(listeners ascending, then for each pair: the listener's place, the match's place, the match's score)."""
+    table = shard.audiences
+    songs = shard.matches["row"][match_rows]
+    kept = table["kept"][songs]
+    audience, listener = np.unique(table["user"][ranges(table["start"][songs], kept)], return_inverse=True)
+    match = np.repeat(np.arange(len(songs)), kept)
+    counts["sampled"] = bool((kept < table["size"][songs]).any() or len(audience) > config.max_audience)
+    counts["audience"] = len(audience)
+    if counts["sampled"]:
+        mask = smallest(shard.hashes[audience], config.max_audience)
+        # With k smallest of uniform hashes kept, the k-th says how many there are in all.
+        largest = int(shard.hashes[audience][mask].max())
+        counts["audience"] = max(len(audience), round((int(mask.sum()) - 1) * 2**64 / max(1, largest)))
+        pairs = mask[listener]
+        audience, listener, match = audience[mask], (np.cumsum(mask) - 1)[listener[pairs]], match[pairs]
+    counts["scored"] = len(audience)
+    return audience, listener, match, similarity[match]
+
+
+def _listeners(blocks: list[Block]) -> tuple[Array, Array, Array]:
+    shapes = [block["vectors"].shape[1:] for block in blocks if block["vectors"].any()]
+    if len(set(shapes)) > 1:
+        raise ValueError(f"`listeners` must have vectors of one length. Received: {sorted(set(shapes))}")
+    for block in blocks if shapes else []:
+        if not block["vectors"].any():  # none of them is in the table, which leaves the length open
+            block["vectors"] = np.zeros((len(block["users"]), *shapes[0]), dtype=np.float32)
+    empty = {"users": np.zeros(0, "S1"), "vectors": np.zeros((0, 1, 1), np.float32), "excluded": np.zeros(0, bool)}
+    joined = _join(blocks, empty)
+    order = np.argsort(joined["users"], kind="stable")
+    return joined["users"][order], joined["vectors"][order], joined["excluded"][order]
+
+
+def _audiences(blocks: list[Block], users: Array) -> Block:
+    """Joins audiences from several song shards and points them at the shard's listeners."""
+    names = ("songs", "size", "kept")
+    empty = {"songs": np.zeros(0, "S1"), **{name: np.zeros(0, np.int64) for name in ("size", "kept", "start", "user")}}
+    if not blocks:
+        return empty
+    joined = {name: np.concatenate([block[name] for block in blocks]) for name in names}
+    user = np.concatenate([lookup(block["users"], users)[block["user"]] for block in blocks])
+    start = np.cumsum(joined["kept"]) - joined["kept"]
+    order = np.argsort(joined["songs"], kind="stable")
+    return {**{name: values[order] for name, values in joined.items()}, "start": start[order], "user": user}
+
+
+def _matches(blocks: list[Block], songs: Array) -> Block:
+    """Joins matches, sorted by song, and finds each match among the songs that have an audience."""
+    zero = np.zeros(0, np.int64)
+    heads = _join(
+        [{name: block[name] for name in ("songs", "given", "bad", "size")} for block in blocks],
+        {"songs": np.zeros(0, "S1"), "given": zero, "bad": zero, "size": zero},
+    )
+    bodies = _join(
+        [{name: block[name] for name in ("match", "score")} for block in blocks],
+        {"match": np.zeros(0, "S1"), "score": np.zeros(0)},
+    )
+    start = np.cumsum(heads["size"]) - heads["size"]
+    order = np.argsort(heads["songs"], kind="stable")
+    sorted_heads = {name: values[order] for name, values in heads.items()}
+    check_unique(sorted_heads["songs"], "matches")
+    return {**sorted_heads, "start": start[order], **bodies, "row": lookup(bodies["match"], songs)}
+
+
+def _join(blocks: list[Block], empty: Block) -> Block:
+    if not blocks:
+        return empty
+    return {name: np.concatenate([block[name] for block in blocks]) for name in empty}

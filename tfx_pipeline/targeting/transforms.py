@@ -1,0 +1,126 @@
+"""`TargetListeners`: cold songs, their matches and plays in, target listeners out, on any Beam runner."""
+
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+from apache_beam import pvalue
+
+from tfx_pipeline.targeting import cap, expansion, packing, steps
+from tfx_pipeline.targeting.blocks import Block
+from tfx_pipeline.targeting.config import TargetingConfig
+
+
+class Targeting(NamedTuple):
+    """What `TargetListeners` returns.
+
+    Attributes:
+        targets: PCollection of (shard, Arrow table with the columns of `tables.TARGETS`), every song in one table.
+        summary: PCollection of (shard, Arrow table with the columns of `tables.SUMMARY`), one row per cold song.
+        totals: PCollection of one dict of the run's counts: what came in, what was left out and why.
+    """
+
+    targets: beam.PCollection
+    summary: beam.PCollection
+    totals: beam.PCollection
+
+
+class TargetListeners(beam.PTransform):
+    """Finds target listeners for every cold song.
+
+    Input, a dict of PCollections whose elements are rows (dicts) or Arrow tables:
+        catalogue: song_id, split, embedding, candidate_embedding. Songs of split `warm` are matched, all others are
+            cold.
+        matches: song_id, match_ids, match_scores; at most one row per cold song.
+        plays: user_id, song_id, plays (optional, 1). Plays of held-out songs may be among them and are not used.
+        listeners (optional): user_id, embedding; replaces the vectors formed from plays.
+        exclusions (optional): user_id, song_id; a null song_id excludes the listener from every song.
+
+    Returns:
+        A `Targeting`. The same targets come out on every runner, whatever the order and bundling of the input.
+
+    Memory of a worker is bounded by the shard sizes of the config: a shard of cold songs holds `songs_per_shard`
+    songs with audiences of at most `max_audience` listeners; a shard of plays about `plays_per_shard` plays with the
+    vectors of just the songs in them. Only three counts travel as side input.
+
+    Example:
+        ```
+        config = TargetingConfig(rule="cat", clusters=8)
+        found = {"catalogue": catalogue, "matches": matches, "plays": plays} | TargetListeners(config)
+        found | WriteTargets("targets", config)
+        ```
+    """
+
+    def __init__(self, config: TargetingConfig | None = None):
+        super().__init__()
+        self._config = config or TargetingConfig()
+
+    def expand(self, inputs: dict[str, beam.PCollection]) -> Targeting:
+        config = self._config
+        blocks = _pack(inputs, config)
+        blocks["cold"] = blocks["catalogue"] | "ColdSongs" >> beam.Map(_cold).with_output_types(Any)
+        sizes = {
+            "plays": pvalue.AsSingleton(_total(blocks["plays"], "plays", "user")),
+            "cold": pvalue.AsSingleton(_total(blocks["cold"], "cold songs", "ids")),
+        }
+        joined = steps.join_songs(blocks, sizes, config)
+        vectors = steps.form_vectors(blocks, joined, sizes, config)
+        scored = steps.score_songs(blocks, joined, vectors, sizes, config)
+        targets, summary = scored.targets, scored.summary
+        if config.reach == "expand":
+            targets = expansion.expand_reach(targets, scored.queries, vectors.listeners, sizes, config)
+        if config.cap is not None:
+            targets = cap.cap_listeners(targets, sizes["cold"], config)
+        targets, summary = steps.finish_songs(targets, summary, config)
+        counts = (joined.counts, vectors.counts, scored.counts)
+        totals = counts | "Counts" >> beam.Flatten() | "SumCounts" >> beam.CombineGlobally(add_counts)
+        return Targeting(targets, summary, totals)
+
+
+def add_counts(counts: Any) -> dict[str, int]:
+    """Adds dicts of counts, name by name."""
+    total: dict[str, int] = {}
+    for part in counts:
+        for name, value in part.items():
+            total[name] = total.get(name, 0) + int(value)
+    return dict(sorted(total.items()))
+
+
+def _pack(inputs: dict[str, beam.PCollection], config: TargetingConfig) -> dict[str, beam.PCollection]:
+    """Rows or tables to blocks, one PCollection per input; inputs that were not given are empty."""
+    known = {
+        "catalogue": (packing.CATALOGUE, packing.pack_catalogue, ()),
+        "matches": (packing.MATCHES, packing.pack_matches, (config.matches_per_song,)),
+        "plays": (packing.PLAYS, packing.pack_plays, ()),
+        "listeners": (packing.LISTENERS, packing.pack_listeners, ()),
+        "exclusions": (packing.EXCLUSIONS, packing.pack_exclusions, ()),
+    }
+    for name in ("catalogue", "matches", "plays"):
+        if name not in inputs:
+            raise ValueError(f"`inputs` must hold catalogue, matches and plays. Received: {sorted(inputs)}")
+    for name in inputs:
+        if name not in known:
+            raise ValueError(f"`inputs` may hold {sorted(known)}. Received: {name!r}")
+    packed = {}
+    for name, (schema, pack, extra) in known.items():
+        if name in inputs:
+            packed[name] = (
+                inputs[name]
+                | f"Gather {name}" >> packing.ToTables(schema)
+                | f"Pack {name}" >> beam.Map(pack, *extra).with_output_types(Any)
+            )
+    return packed
+
+
+def _cold(block: Block) -> Block:
+    rows = np.flatnonzero(block["split"] != b"warm")
+    return {name: block[name][rows] for name in ("ids", "split", "embedding", "candidate")}
+
+
+def _total(blocks: beam.PCollection, name: str, column: str) -> beam.PCollection:
+    sizes = blocks | f"Size of {name}" >> beam.Map(_size, column).with_output_types(int)
+    return sizes | f"Number of {name}" >> beam.CombineGlobally(sum)
+
+
+def _size(block: Block, column: str) -> int:
+    return len(block[column])
