@@ -156,7 +156,8 @@ class _CountListeners(beam.DoFn):
         song_index, user_index = np.divmod(pairs, len(user_vocabulary))
         listeners = np.bincount(song_index, minlength=len(song_vocabulary))
         splits = [
-            self._split.assign(song, int(count)) for song, count in zip(song_vocabulary.tolist(), listeners, strict=True)
+            self._split.assign(song, int(count))
+            for song, count in zip(song_vocabulary.tolist(), listeners, strict=True)
         ]
         for song, facts in zip(song_vocabulary.tolist(), zip(splits, listeners.tolist(), strict=True), strict=True):
             yield beam.pvalue.TaggedOutput("songs", (song, facts))
@@ -164,9 +165,7 @@ class _CountListeners(beam.DoFn):
         warm = np.equal(splits, WARM)
         kept = learnable[song_index]
         user_index, song_index = user_index[kept], song_index[kept]
-        plays = Plays(
-            user_vocabulary[user_index], song_vocabulary[song_index], listeners[song_index], warm[song_index]
-        )
+        plays = Plays(user_vocabulary[user_index], song_vocabulary[song_index], listeners[song_index], warm[song_index])
         user_shards = _shards(plays.users, self._shards)
         for shard in np.unique(user_shards):
             yield int(shard), Plays(*(column[user_shards == shard] for column in plays))

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import bcl_keras
-
 from tfx_pipeline.audience import AudienceConfig
 from tfx_pipeline.cold_split import ColdSplit
+from tfx_pipeline.targeting.config import TargetingConfig
 
 
 @dataclass(frozen=True)
@@ -20,37 +20,23 @@ class TransformConfig:
     Args:
         min_frequency: Warm songs in which a category must occur to have an id of its own.
         max_vocabulary: Most ids of one field.
-        max_values: Values of a multi-valued category kept per song.
     """
 
     min_frequency: int = 2
     max_vocabulary: int = 200_000
-    max_values: int = 64
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Settings of the Trainer.
+    """What the Trainer draws from the similar songs; the rest of training is in `bcl_keras.BCLConfig`.
 
     Args:
-        epochs: Passes over the anchors.
-        batch_size: Pairs of a supervised step.
-        contrastive_batch_size: Songs of a contrastive step.
-        learning_rate: Of AdamW.
-        weight_decay: Of AdamW.
         positives: Similar songs of an anchor that may be its positive.
         anchor_popularity_power: 0 draws anchors uniformly, 1 as often as they are played.
-        seed: Of initialisation and draws.
     """
 
-    epochs: int = 40
-    batch_size: int = 512
-    contrastive_batch_size: int = 512
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-4
     positives: int = 20
     anchor_popularity_power: float = 0.0
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,6 +68,7 @@ class PipelineConfig:
     model: bcl_keras.BCLConfig = field(default_factory=bcl_keras.BCLConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    targeting: TargetingConfig = field(default_factory=TargetingConfig)
 
 
 def to_json(settings: Any) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import bcl_keras
-import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+import bcl_keras
 from tfx_pipeline.contract import SongField
 
 SONG_ID = "song_id"
@@ -45,9 +44,7 @@ def song_schema(fields: Sequence[SongField]) -> schema_pb2.Schema:
     return schema
 
 
-def _add(
-    schema: schema_pb2.Schema, name: str, value_type: int, at_most: int | None, *, required: bool = False
-) -> None:
+def _add(schema: schema_pb2.Schema, name: str, value_type: int, at_most: int | None, *, required: bool = False) -> None:
     feature = schema.feature.add(name=name, type=value_type)
     if required:
         feature.presence.min_fraction = 1.0
@@ -56,22 +53,16 @@ def _add(
         feature.value_count.max = at_most
 
 
-def raw_feature_spec(fields: Sequence[SongField]) -> dict[str, tf.io.VarLenFeature]:
-    """Returns how to parse the fields of a song's serialized tf.Example, without id and labels."""
-    return {
-        field.name: tf.io.VarLenFeature(tf.string if is_categorical(field) else tf.float32) for field in fields
-    }
-
-
 def model_fields(fields: Sequence[SongField], vocabulary_sizes: dict[str, int]) -> list[bcl_keras.Field]:
-    """Returns the model's fields: ids from 1 on index the vocabulary, 0 is missing.
+    """Returns the model's fields: ids from 1 on index the vocabulary, 0 is missing. An empty vocabulary counts as one.
 
     Args:
         fields: The song fields.
         vocabulary_sizes: Number of vocabulary entries by field name, for the categorical fields.
     """
     sizes = {
-        field.name: vocabulary_sizes[field.name] + 1 if is_categorical(field) else field.length for field in fields
+        field.name: max(vocabulary_sizes[field.name], 1) + 1 if is_categorical(field) else field.length
+        for field in fields
     }
     return [bcl_keras.Field(field.name, field.kind, sizes[field.name]) for field in fields]
 

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import importlib.util
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 _OURS = ("bcl_keras", "serving", "tfx_pipeline")
@@ -14,48 +15,55 @@ _OURS = ("bcl_keras", "serving", "tfx_pipeline")
 def code_fingerprint(*modules: str) -> str:
     """Returns a hash of the source of `modules` and of all modules of this project that they import, directly or not.
 
+    Nothing is imported.
+
     Args:
         *modules: Dotted names.
 
     Raises:
-        ModuleNotFoundError: If a named module does not exist.
+        ModuleNotFoundError: If a named module is not one of this project.
     """
     pending, sources = list(modules), {}
+    for module in modules:
+        if _file_of(module) is None:
+            raise ModuleNotFoundError(f"No module of this project named {module!r}", name=module)
     while pending:
         module = pending.pop()
-        if module in sources:
+        file = _file_of(module)
+        if file is None or module in sources:
             continue
-        spec = importlib.util.find_spec(module)
-        if spec is None or spec.origin is None:
-            raise ModuleNotFoundError(f"No module named {module!r}", name=module)
-        sources[module] = Path(spec.origin).read_bytes()
-        is_package = spec.submodule_search_locations is not None
-        pending.extend(_imports_of_ours(sources[module], module if is_package else module.rpartition(".")[0]))
+        sources[module] = file.read_bytes()
+        package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+        pending.extend([package, *_imports(sources[module], package)])
     digest = hashlib.blake2b(digest_size=16)
     for module in sorted(sources):
         digest.update(module.encode() + b"\0" + sources[module] + b"\0")
     return digest.hexdigest()
 
 
-def _imports_of_ours(source: bytes, package: str) -> Iterator[str]:
+def _imports(source: bytes, package: str) -> Iterator[str]:
+    """Yields every dotted name that may be an imported module, or a name in one."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
                 base = importlib.util.resolve_name("." * node.level + base, package)
-            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            if name.split(".")[0] in _OURS and _is_module(name):
-                yield name
+            yield from (base, *(f"{base}.{alias.name}" for alias in node.names))
 
 
-def _is_module(name: str) -> bool:
-    try:
-        spec = importlib.util.find_spec(name)
-    except ModuleNotFoundError:
-        return False
-    return spec is not None and spec.origin is not None
+def _file_of(module: str) -> Path | None:
+    top, *rest = module.split(".")
+    if top not in _OURS:
+        return None
+    path = _root(top).joinpath(*rest)
+    return next((file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file()), None)
+
+
+@cache
+def _root(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+    return Path(spec.origin).parent

@@ -10,6 +10,7 @@ from tfx import v1 as tfx
 from tfx.dsl.components.base import executor_spec
 
 from tfx_pipeline import contract
+from tfx_pipeline.cold_split import SPLITS, VALIDATION, WARM
 from tfx_pipeline.components import parquet_executor, pusher_executor
 from tfx_pipeline.components.catalogue_embedding import CatalogueEmbedder
 from tfx_pipeline.components.infra_validation import ServingValidator
@@ -19,7 +20,6 @@ from tfx_pipeline.components.song_schema import SongSchema
 from tfx_pipeline.components.targeting import AudienceTargeter
 from tfx_pipeline.configs import PipelineConfig, to_json
 from tfx_pipeline.fingerprint import code_fingerprint
-from tfx_pipeline.cold_split import SPLITS, VALIDATION, WARM
 
 
 def create_pipeline(
@@ -103,7 +103,6 @@ def create_pipeline(
         eval_args=tfx.proto.EvalArgs(splits=[VALIDATION]),
         custom_config={
             "fields": fields_json,
-            "max_values": config.transform.max_values,
             "model": to_json(config.model),
             "training": to_json(config.training),
             "code": code_fingerprint("tfx_pipeline.trainer"),
@@ -122,7 +121,7 @@ def create_pipeline(
         embeddings=embedder.outputs["embeddings"],
         fields=fields_json,
         settings=to_json(config.evaluation),
-        max_values=config.transform.max_values,
+        max_values=config.model.max_values,
         code=code_fingerprint("tfx_pipeline.components.retrieval_evaluation"),
     )
     serving_validator = ServingValidator(

@@ -40,9 +40,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
             outputs[field.name] = _known(ids) if field.kind == "multi_category" else _dense(_known(ids), 1)[:, 0]
         else:
             dense = _dense(raw, field.length, missing=_NAN)
-            scaled = tf.clip_by_value(
-                tft.scale_to_z_score(dense, elementwise=True), -MAX_DEVIATIONS, MAX_DEVIATIONS
-            )
+            scaled = tf.clip_by_value(tft.scale_to_z_score(dense, elementwise=True), -MAX_DEVIATIONS, MAX_DEVIATIONS)
             outputs[field.name] = scaled if field.kind == "vector" else scaled[:, 0]
     return outputs
 

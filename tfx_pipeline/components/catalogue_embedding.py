@@ -9,7 +9,7 @@ import pyarrow as pa
 from tensorflow_serving.apis import prediction_log_pb2
 from tfx import v1 as tfx
 from tfx.utils import path_utils
-from tfx_bsl.public.beam import RunInferencePerModel
+from tfx_bsl.public.beam.run_inference import RunInferencePerModel
 from tfx_bsl.public.proto import model_spec_pb2
 
 from tfx_pipeline.artifacts import SongEmbeddings

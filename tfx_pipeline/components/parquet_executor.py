@@ -58,5 +58,3 @@ class Executor(BaseExampleGenExecutor):
 
     def GetInputSourceToExamplePTransform(self) -> beam.PTransform:
         return _ParquetToExamples
-
-

@@ -28,7 +28,10 @@ class Executor(executor.Executor):
         staging = os.path.join(base, _STAGING)
         shutil.rmtree(staging, ignore_errors=True)  # what a killed run left
         destination.filesystem.base_directory = staging
-        staged = {**exec_properties, standard_component_specs.PUSH_DESTINATION_KEY: proto_utils.proto_to_json(destination)}
+        staged = {
+            **exec_properties,
+            standard_component_specs.PUSH_DESTINATION_KEY: proto_utils.proto_to_json(destination),
+        }
         super().Do(input_dict, output_dict, staged)
         pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
         if not pushed.get_int_custom_property("pushed"):

@@ -48,7 +48,8 @@ def SimilarSongsLabeller(  # noqa: N802
         similar = (
             pipeline
             | "ReadPlays" >> plays_source.BeamSource()
-            | "FindSimilarSongs" >> FindSimilarSongs(AudienceConfig(**json.loads(audience)), ColdSplit(**json.loads(split)))
+            | "FindSimilarSongs"
+            >> FindSimilarSongs(AudienceConfig(**json.loads(audience)), ColdSplit(**json.loads(split)))
         )
         by_split = (
             {"song": pipeline | "ReadSongs" >> ReadSongs(split_pattern(songs, ALL)), "similar": similar}

@@ -1,0 +1,44 @@
+# make demo   sets up .venv, runs the pipeline on a simulated catalogue (or DATA=folder) and shows what it found
+# make test   sets up .venv, checks style and types, runs the tests
+# make lock   resolves requirements/*.txt anew from pyproject.toml
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+UV_VERSION := 0.13.9
+
+# ml-metadata and tensorflow-data-validation of TFX 1.21 need glibc 2.39.
+LANE := $(shell $(PYTHON) -c "import platform, sys; \
+	glibc = tuple(map(int, platform.libc_ver()[1].split('.'))); \
+	print('tfx-1.21' if glibc >= (2, 39) and sys.version_info >= (3, 11) else 'tfx-1.16')")
+READY := .venv/ready-$(LANE)
+BIN := .venv/bin
+
+.PHONY: demo test lint lock clean
+
+demo: $(READY)
+	@$(BIN)/python -W ignore -m tfx_pipeline.demo $(if $(DATA),--data $(DATA)) $(if $(OUT),--out $(OUT))
+
+test: lint
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy bcl_keras tfx_pipeline serving
+
+# uv, because tfx 1.16 declares Python < 3.11, which pip takes literally although it works.
+$(READY): requirements/$(LANE).txt pyproject.toml
+	@echo "Setting up .venv with $(LANE) (a few minutes the first time)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/$(LANE).txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+lock: $(READY)
+	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+		--no-header --no-annotate --quiet -o requirements/tfx-1.16.txt
+	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.13 --python-platform x86_64-manylinux_2_39 \
+		--no-header --no-annotate --quiet -o requirements/tfx-1.21.txt
+
+clean:
+	rm -rf .venv .venvs runs build *.egg-info

@@ -1,0 +1,67 @@
+"""TFX component: the exported model answers over gRPC before it is pushed.
+
+TFX's InfraValidator needs Docker or Kubernetes; this one asks the embedded server, which runs the model in the same
+TensorFlow session as TensorFlow Serving.
+"""
+
+import os
+import shutil
+import tempfile
+
+import numpy as np
+import tensorflow as tf
+from tfx import v1 as tfx
+from tfx.utils import io_utils, path_utils
+
+from serving.client import Client
+from serving.server import EmbeddedServer
+from tfx_pipeline.cold_split import WARM
+from tfx_pipeline.components.similar_songs import split_pattern
+
+_SONGS = 16
+_NAME = "bcl"
+
+
+@tfx.dsl.components.component
+def ServingValidator(  # noqa: N802
+    model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
+    labelled_songs: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
+    blessing: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.InfraBlessing],
+    code: tfx.dsl.components.Parameter[str],
+) -> None:
+    """Blesses a model that embeds songs, all finite, when asked as a service would ask.
+
+    Args:
+        model: The exported model.
+        labelled_songs: Songs by split, to ask with.
+        blessing: Custom property `blessed` is 1 or 0, and a file of TFX's name is there.
+        code: Fingerprint of the code, so that the cache follows it.
+    """
+    del code
+    records = tf.data.TFRecordDataset(tf.io.gfile.glob(split_pattern(labelled_songs, WARM)), compression_type="GZIP")
+    problem = problem_of(path_utils.serving_model_path(model.uri), list(records.take(_SONGS).as_numpy_iterator()))
+    blessing.set_int_custom_property("blessed", int(problem is None))
+    name = "INFRA_BLESSED" if problem is None else "INFRA_NOT_BLESSED"
+    io_utils.write_string_file(os.path.join(blessing.uri, name), problem or "")
+
+
+def problem_of(saved_model: str, songs: list[bytes]) -> str | None:
+    """Serves the model and asks for embeddings; returns what went wrong, or None.
+
+    Args:
+        saved_model: Folder of the SavedModel.
+        songs: Serialized tf.Examples.
+    """
+    with tempfile.TemporaryDirectory() as base:
+        shutil.copytree(saved_model, os.path.join(base, "1"))
+        try:
+            with (
+                EmbeddedServer(port=0, model_name=_NAME, model_base_path=base) as server,
+                Client(server.target, model_name=_NAME, timeout=120.0) as client,
+            ):
+                embedding = client.predict({"examples": np.array(songs, dtype=object)})["embedding"]
+        except Exception as error:  # whatever stops it from answering is a reason not to push
+            return f"{type(error).__name__}: {error}"
+    if embedding.shape[0] != len(songs) or not np.isfinite(embedding).all():
+        return f"embedding: expected {len(songs)} finite rows. Received: shape {embedding.shape}"
+    return None

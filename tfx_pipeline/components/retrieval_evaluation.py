@@ -1,0 +1,81 @@
+"""TFX component: judges the model on cold songs and blesses it, or does not."""
+
+import json
+import os
+
+import numpy as np
+import pyarrow.dataset as ds
+import tensorflow_transform as tft
+from tfx import v1 as tfx
+from tfx.utils import io_utils
+
+from tfx_pipeline import contract
+from tfx_pipeline.artifacts import SongEmbeddings
+from tfx_pipeline.cold_split import TEST, VALIDATION, WARM
+from tfx_pipeline.components.catalogue_embedding import EMBEDDINGS
+from tfx_pipeline.configs import EvaluationConfig
+from tfx_pipeline.evaluation import evaluate, is_better
+from tfx_pipeline.song_table import SongTable, read_song_table, split_uris
+
+REPORT = "report.json"
+
+
+@tfx.dsl.components.component
+def RetrievalEvaluator(  # noqa: N802
+    transformed_songs: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
+    transform_graph: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.TransformGraph],
+    embeddings: tfx.dsl.components.InputArtifact[SongEmbeddings],
+    evaluation: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.ModelEvaluation],
+    blessing: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.ModelBlessing],
+    fields: tfx.dsl.components.Parameter[str],
+    settings: tfx.dsl.components.Parameter[str],
+    max_values: tfx.dsl.components.Parameter[int],
+    code: tfx.dsl.components.Parameter[str],
+) -> None:
+    """Writes `report.json` and blesses a model that beats content cosine on validation songs.
+
+    Args:
+        transformed_songs: Transformed songs by split.
+        transform_graph: The transform that wrote them.
+        embeddings: Embeddings of the catalogue.
+        evaluation: Holds `report.json`: estimates by split, row and metric.
+        blessing: Custom property `blessed` is 1 or 0, and a file of that name is there, as TFX's Evaluator leaves it.
+        fields: The song fields as JSON.
+        settings: `EvaluationConfig` as JSON.
+        max_values: Values of a multi-valued category used.
+        code: Fingerprint of the code, so that the cache follows it.
+    """
+    del code
+    config = EvaluationConfig(**json.loads(settings))
+    song_fields = contract.fields_from_json(fields)
+    uris = split_uris(transformed_songs.uri, (WARM, VALIDATION, TEST))
+    transform = tft.TFTransformOutput(transform_graph.uri)
+    table = read_song_table(uris, transform, song_fields, max_values=max_values)
+    reports = evaluate(table, song_fields, *read_embeddings(embeddings.uri, table), config)
+    blessed = is_better(reports, config)
+    report = {"settings": json.loads(settings), "blessed": blessed} | {
+        split: report.to_dict() for split, report in reports.items()
+    }
+    io_utils.write_string_file(os.path.join(evaluation.uri, REPORT), json.dumps(report, indent=2))
+    blessing.set_int_custom_property("blessed", int(blessed))
+    io_utils.write_string_file(os.path.join(blessing.uri, "BLESSED" if blessed else "NOT_BLESSED"), "")
+
+
+def read_embeddings(uri: str, table: SongTable) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the query and the candidate embeddings of the songs of `table`, in its order.
+
+    Raises:
+        ValueError: If a song has no embedding.
+    """
+    files = [os.path.join(uri, name) for name in sorted(os.listdir(uri)) if name.startswith(EMBEDDINGS)]
+    stored = ds.dataset(files, format="parquet").to_table()
+    rows = table.rows_of(np.asarray(stored["song_id"].to_pylist(), dtype=bytes))
+    if len(np.unique(rows[rows >= 0])) != len(table):
+        raise ValueError(f"embeddings: expected one for each of {len(table)} songs. Received: {(rows >= 0).sum()}")
+    kept = np.flatnonzero(rows >= 0)
+    by_name = {}
+    for name in ("embedding", "candidate_embedding"):
+        flat = stored[name].combine_chunks().flatten().to_numpy().reshape(stored.num_rows, -1)
+        by_name[name] = np.empty((len(table), flat.shape[1]), np.float32)
+        by_name[name][rows[kept]] = flat[kept]
+    return by_name["embedding"], by_name["candidate_embedding"]

@@ -1,0 +1,47 @@
+"""What the user sees: our lines. What TensorFlow, TFX and Beam say goes to a log file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+
+class Console:
+    """Prints lines for the user, also while the process's own output goes to a log file."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
+
+    def say(self, line: str = "") -> None:
+        """Prints one line at once."""
+        self._stream.write(line + "\n")
+        self._stream.flush()
+
+    @contextmanager
+    def chatter_to(self, log: Path) -> Iterator[None]:
+        """Appends whatever this process or its children write to stdout and stderr to `log`; `say` still prints.
+
+        File descriptors are redirected, not Python's streams, because much of the chatter comes from C++.
+        """
+        log.parent.mkdir(parents=True, exist_ok=True)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        saved = [os.dup(descriptor) for descriptor in (1, 2)]
+        previous, self._stream = self._stream, os.fdopen(os.dup(saved[0]), "w")
+        with log.open("ab", buffering=0) as file:
+            for descriptor in (1, 2):
+                os.dup2(file.fileno(), descriptor)
+            try:
+                yield
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                for descriptor, original in zip((1, 2), saved, strict=True):
+                    os.dup2(original, descriptor)
+                    os.close(original)
+                self._stream.close()
+                self._stream = previous

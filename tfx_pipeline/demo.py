@@ -1,0 +1,113 @@
+"""From plays to target listeners on this machine, and the answers in plain words: `python -m tfx_pipeline.demo`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tfx_pipeline import contract
+from tfx_pipeline.console import Console
+from tfx_pipeline.run_folder import RunFolder
+
+_SIMULATED = {"songs": 3000, "users": 1500, "plays": 120_000, "seed": 0}
+_SHOWN_SONGS, _SHOWN_MATCHES, _SHOWN_LISTENERS = 3, 10, 5
+_READY = re.compile(r"(?:localhost|127\.0\.0\.1):(\d+)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the demo; returns the exit code: 0, 1 if no model was good enough to serve, 2 for bad input."""
+    parser = argparse.ArgumentParser(prog="python -m tfx_pipeline.demo", description=__doc__)
+    parser.add_argument("--data", type=Path, help="folder with songs and plays; a simulated catalogue if absent")
+    parser.add_argument("--out", type=Path, help="folder for all that is written (default: runs/<name of the data>)")
+    arguments = parser.parse_args(argv)
+    console = Console()
+    name = arguments.data.resolve().name if arguments.data else "simulated"
+    folder = RunFolder.at(arguments.out or Path("runs") / name)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        if arguments.data is None:
+            _simulate(console, folder)
+        catalogue = contract.prepare(arguments.data or folder.simulated, folder.input)
+    except contract.ContractError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    console.say(_describe(catalogue))
+    return _run(console, folder, catalogue)
+
+
+def _simulate(console: Console, folder: RunFolder) -> None:
+    if folder.simulated.is_dir():
+        console.say(f"Simulated catalogue: {folder.simulated} (made earlier)")
+        return
+    console.say("Simulating a catalogue ...")
+    with console.chatter_to(folder.log):
+        from tfx_pipeline.datasets.simulate import simulate
+
+        simulate(folder.simulated, **_SIMULATED)
+
+
+def _describe(catalogue: contract.Catalogue) -> str:
+    kinds = ", ".join(field.name for field in catalogue.fields)
+    return (
+        f"Catalogue: {catalogue.num_songs:,} songs, {catalogue.num_users:,} users, {catalogue.num_plays:,} plays\n"
+        f"Fields: {kinds}"
+    )
+
+
+def _run(console: Console, folder: RunFolder, catalogue: contract.Catalogue) -> int:
+    console.say("\nPipeline (loading TensorFlow Extended takes half a minute)")
+    with console.chatter_to(folder.log):
+        from tfx_pipeline import local_runner
+        from tfx_pipeline.progress import component_lines
+        from tfx_pipeline.run_record import RunRecord
+
+        try:
+            with component_lines(console.say):
+                local_runner.run(folder, catalogue.fields)
+        except Exception as error:
+            console.say(f"\nThe pipeline stopped: {error}\nLog: {folder.log}")
+            raise SystemExit(1) from error
+        record = RunRecord.latest(folder.metadata)
+        from tfx_pipeline.demo_report import DemoReport
+
+        report = DemoReport.read(record, folder)
+        if report.served is None:
+            console.say("\nNo model was pushed: it was not better than content cosine, or did not answer.")
+        else:
+            with _server(folder) as target:
+                console.say(f"\nAsking the model server at {target} about songs that nobody has played")
+                for lines in report.songs(target, _SHOWN_SONGS, _SHOWN_MATCHES, _SHOWN_LISTENERS):
+                    console.say(lines)
+        console.say(report.table())
+        console.say(report.places())
+    return 0 if report.served else 1
+
+
+@contextmanager
+def _server(folder: RunFolder) -> Iterator[str]:
+    """Runs the embedded server as a process of its own; gives host:port."""
+    command = [sys.executable, "-m", "serving.server", "--port=0", "--model_name=bcl"]
+    process = subprocess.Popen(
+        [*command, f"--model_base_path={folder.serving}"], stdout=subprocess.PIPE, stderr=sys.stderr, text=True
+    )
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if ready := _READY.search(line):
+                yield f"localhost:{ready[1]}"
+                break
+        else:
+            raise RuntimeError(f"the model server ended with exit code {process.wait()}; see {folder.log}")
+    finally:
+        process.terminate()
+        process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

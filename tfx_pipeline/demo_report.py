@@ -1,0 +1,130 @@
+"""The demo's answers in plain words: matches and listeners of cold songs, and how good they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from serving.client import Client
+from tfx_pipeline import contract
+from tfx_pipeline.cold_split import TEST
+from tfx_pipeline.components.retrieval_evaluation import REPORT
+from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.run_record import RunRecord
+from tfx_pipeline.targeting import read_summary, read_targets
+
+_REASONS = 3
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """Reads what a run left.
+
+    Attributes:
+        folder: The run's folder.
+        catalogue: The checked input.
+        evaluation: Content of the evaluation's report.
+        evaluation_file: Where it lies.
+        targets: Folder of the target listeners.
+        served: Folder of the pushed model, None if none was pushed.
+    """
+
+    folder: RunFolder
+    catalogue: contract.Catalogue
+    evaluation: dict[str, Any]
+    evaluation_file: Path
+    targets: Path
+    served: Path | None
+
+    @classmethod
+    def read(cls, record: RunRecord, folder: RunFolder) -> DemoReport:
+        """Reads the outputs of a run."""
+        evaluation_file = record.uri("RetrievalEvaluator", "evaluation") / REPORT
+        pushed = record.number("Pusher", "pushed_model", "pushed")
+        return cls(
+            folder,
+            contract.load_prepared(folder.input),
+            json.loads(evaluation_file.read_text(encoding="utf-8")),
+            evaluation_file,
+            record.uri("AudienceTargeter", "targets"),
+            Path(record.text("Pusher", "pushed_model", "pushed_destination")) if pushed else None,
+        )
+
+    def songs(self, target: str, num_songs: int, num_matches: int, num_listeners: int) -> Iterator[str]:
+        """Asks the server at `target` for matches and yields the lines about each cold song."""
+        titles = self._titles()
+        with Client(target) as client:
+            for song_id in self._chosen(num_songs):
+                song = self._song(song_id)
+                (ids,), (scores,) = client.match([song], k=num_matches, ignore=self.catalogue.display)
+                yield f"\nCold song: {titles.get(song_id, song_id)} ({self._in_words(song)})"
+                yield f"  {'similar songs':<44}score"
+                for place, (match, score) in enumerate(zip(ids, scores, strict=True), 1):
+                    yield f"  {place:>3}. {titles.get(match, match)[:36]:<38}{score:6.3f}"
+                yield f"  {'target listeners':<44}score  because they play"
+                for row in read_targets(str(self.targets), [song_id]).slice(0, num_listeners).to_pylist():
+                    reasons = ", ".join(titles.get(reason, reason) for reason in row["reason_song_ids"][:_REASONS])
+                    yield f"  {row['rank']:>3}. {'user ' + row['user_id']:<38}{row['score']:6.3f}  {reasons}"
+
+    def table(self) -> str:
+        """Returns how good the matches are, beside the rows that need no training."""
+        settings = self.evaluation["settings"]
+        if TEST not in self.evaluation:
+            return "\nNo cold test song shares a listener with a warm song: nothing to judge."
+        report, k = self.evaluation[TEST], settings["k"]
+        metrics = {f"Recall@{k}": f"recall@{k}", f"NDCG@{k}": f"ndcg@{k}"}
+        lines = [
+            f"\nHow good: {report['songs']:,} cold test songs, each ranking {report['candidates']:,} songs; right are the "
+            f"{settings['truth']} with the most similar audience (95 % intervals)",
+            f"  {'':<18}" + "".join(f"{title:<22}" for title in metrics),
+        ]
+        for name, values in report["rows"].items():
+            cells = [values[metric] for metric in metrics.values()]
+            numbers = "".join(f"{c['mean']:.3f} [{c['low']:.3f}, {c['high']:.3f}]  " for c in cells)
+            lines.append(f"  {name:<18}{numbers}")
+        return "\n".join(lines)
+
+    def places(self) -> str:
+        """Returns where everything lies."""
+        places = {
+            "Model": self.served or "none pushed",
+            "Targets": self.targets,
+            "Report": self.evaluation_file,
+            "Log": self.folder.log,
+        }
+        return "\n" + "\n".join(f"{name + ':':<9}{place}" for name, place in places.items())
+
+    def _titles(self) -> dict[str, str]:
+        names = pq.read_schema(self.folder.input / contract.SONGS).names
+        if "title" not in names:
+            return {}
+        table = pq.read_table(self.folder.input / contract.SONGS, columns=["song_id", "title"])
+        return {
+            row["song_id"]: row["title"] for row in table.to_pylist() if row["title"]
+        }
+
+    def _chosen(self, count: int) -> list[str]:
+        """The cold test songs with the largest audiences to choose from: the easiest to recognise by name."""
+        summary = read_summary(str(self.targets)).to_pylist()
+        tested = [row for row in summary if row["split"] == TEST and row["targets"]]
+        return [row["song_id"] for row in sorted(tested, key=lambda row: (-row["audience"], row["song_id"]))[:count]]
+
+    def _song(self, song_id: str) -> dict[str, Any]:
+        filters = [("song_id", "=", song_id)]
+        table: pa.Table = pq.read_table(self.folder.input / contract.SONGS, filters=filters)
+        return table.to_pylist()[0]
+
+    def _in_words(self, song: dict[str, Any]) -> str:
+        words = []
+        for field in self.catalogue.fields:
+            value = song[field.name]
+            if value and field.kind in ("category", "multi_category"):
+                shown = value if isinstance(value, str) else ", ".join(value[:3])
+                words.append(f"{field.name.split('_', 1)[1]}: {shown}")
+        return "; ".join(words[:3]) or "no tags"

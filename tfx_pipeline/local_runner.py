@@ -1,0 +1,59 @@
+"""Runs the pipeline on this machine: `tfx pipeline create --engine local --pipeline_path <this file>`, `tfx run create`.
+
+Two environment variables bind the paths, because the tfx command passes no arguments:
+BCL_DATA is the folder with songs and plays, BCL_RUN the folder for all that the run writes (default: runs/bcl).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from tfx import v1 as tfx
+
+from tfx_pipeline import contract
+from tfx_pipeline.configs import PipelineConfig
+from tfx_pipeline.pipeline import create_pipeline
+from tfx_pipeline.run_folder import RunFolder
+
+#: Beam's runner in this process. "DirectRunner" would first try to download another one.
+BEAM_ARGS = ("--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner",)
+
+
+def run(
+    folder: RunFolder, fields: tuple[contract.SongField, ...], config: PipelineConfig | None = None, name: str = "bcl"
+) -> None:
+    """Runs the pipeline on the prepared input of `folder`, reusing what its cache holds."""
+    tfx.orchestration.LocalDagRunner().run(
+        create_pipeline(
+            pipeline_name=name,
+            pipeline_root=folder.pipeline_root,
+            data_root=folder.input,
+            serving_dir=folder.serving,
+            fields=fields,
+            config=config,
+            metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
+                str(folder.metadata)
+            ),
+            beam_pipeline_args=BEAM_ARGS,
+        )
+    )
+
+
+def main() -> None:
+    """Reads the environment, checks the input and runs."""
+    data = os.environ.get("BCL_DATA")
+    if not data:
+        sys.exit("BCL_DATA: expected the folder with songs.parquet and plays.parquet. Received: no value")
+    folder = RunFolder.at(os.environ.get("BCL_RUN", "runs/bcl"))
+    try:
+        catalogue = contract.prepare(Path(data), folder.input)
+    except contract.ContractError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+    run(folder, catalogue.fields)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""What the last run of a pipeline left, read from ML Metadata."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_metadata import metadata_store
+from ml_metadata.proto import metadata_store_pb2
+from tfx import v1 as tfx
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Outputs of the last run, whether its components ran or the cache had their result.
+
+    Attributes:
+        outputs: Artifact by (component id, output name).
+    """
+
+    outputs: dict[tuple[str, str], metadata_store_pb2.Artifact]
+
+    @classmethod
+    def latest(cls, metadata: Path) -> RunRecord:
+        """Reads the record of the last run.
+
+        Args:
+            metadata: SQLite database of ML Metadata.
+
+        Raises:
+            ValueError: If nothing ran yet.
+        """
+        store = metadata_store.MetadataStore(
+            tfx.orchestration.metadata.sqlite_metadata_connection_config(str(metadata))
+        )
+        runs = store.get_contexts_by_type("pipeline_run")
+        if not runs:
+            raise ValueError(f"{metadata}: expected a pipeline run. Received: none")
+        last = max(runs, key=lambda run: run.id)
+        outputs = {}
+        for execution in store.get_executions_by_context(last.id):
+            node = _node_of(store, execution)
+            for event in store.get_events_by_execution_ids([execution.id]):
+                if event.type == metadata_store_pb2.Event.OUTPUT:
+                    (artifact,) = store.get_artifacts_by_id([event.artifact_id])
+                    outputs[node, event.path.steps[0].key] = artifact
+        return cls(outputs)
+
+    def uri(self, component: str, output: str) -> Path:
+        """Returns the folder of an output."""
+        return Path(self.outputs[component, output].uri)
+
+    def number(self, component: str, output: str, name: str) -> int:
+        """Returns an integer property that the component gave its output."""
+        return self.outputs[component, output].custom_properties[name].int_value
+
+    def text(self, component: str, output: str, name: str) -> str:
+        """Returns a string property that the component gave its output."""
+        return self.outputs[component, output].custom_properties[name].string_value
+
+
+def _node_of(store: metadata_store.MetadataStore, execution: metadata_store_pb2.Execution) -> str:
+    types = {context_type.id: context_type.name for context_type in store.get_context_types()}
+    (node,) = [c for c in store.get_contexts_by_execution(execution.id) if types[c.type_id] == "node"]
+    return node.name.partition(".")[2]

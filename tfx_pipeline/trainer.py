@@ -1,0 +1,172 @@
+"""The Trainer step: similar songs in, an exported SavedModel with towers, transform and index out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow_transform as tft
+
+import bcl_keras
+from serving.export import RawField, ServedModel, export
+from tfx_pipeline import contract, features
+from tfx_pipeline.cold_split import VALIDATION, WARM
+from tfx_pipeline.song_table import SongTable, read_song_table, split_uris
+
+_VALIDATION_K = 50
+_VALIDATION_TRUTH = 20
+
+
+def run_fn(fn_args: Any) -> None:
+    """Trains and exports; called by TFX's Trainer.
+
+    Args:
+        fn_args: TFX's `FnArgs`. `custom_config` holds `fields`, `model` and `training` as JSON.
+    """
+    settings = fn_args.custom_config
+    song_fields = contract.fields_from_json(settings["fields"])
+    config = bcl_keras.BCLConfig.from_dict(json.loads(settings["model"]))
+    keras.utils.set_random_seed(config.seed)
+    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
+    warm, validation = (
+        _read(patterns, split, transform, song_fields, config)
+        for patterns, split in ((fn_args.train_files, WARM), (fn_args.eval_files, VALIDATION))
+    )
+    model = train(model_fields(song_fields, transform), config, warm, validation, **json.loads(settings["training"]))
+    served = served_model(model, warm, transform, song_fields)
+    export(served, fn_args.serving_model_dir)
+
+
+def model_fields(song_fields: Sequence[contract.SongField], transform: tft.TFTransformOutput) -> list[bcl_keras.Field]:
+    """Returns the model's fields, with the vocabulary sizes that Transform found."""
+    sizes = {
+        field.name: transform.vocabulary_size_by_name(features.vocabulary_name(field))
+        for field in song_fields
+        if features.is_categorical(field)
+    }
+    return features.model_fields(song_fields, sizes)
+
+
+def train(
+    fields: Sequence[bcl_keras.Field],
+    config: bcl_keras.BCLConfig,
+    warm: SongTable,
+    validation: SongTable,
+    *,
+    positives: int,
+    anchor_popularity_power: float,
+) -> bcl_keras.models.BCLModel:
+    """Trains both towers and keeps the weights of the epoch with the best recall on validation songs.
+
+    Args:
+        fields: The model's fields.
+        config: The model's settings.
+        warm: The songs to learn from.
+        validation: Songs held out for choices.
+        positives: Similar songs of an anchor that may be its positive.
+        anchor_popularity_power: See `bcl_keras.data.PairStream`.
+    """
+    model = bcl_keras.models.BCLModel(fields, config, num_songs=len(warm))
+    model.set_catalogue(warm.features)
+    stream = bcl_keras.data.PairStream(
+        similar_pairs(warm, positives),
+        len(warm),
+        batch_size=min(config.batch_size, max(2, len(warm))),
+        popularity=warm.listeners,
+        anchor_power=anchor_popularity_power,
+        known_positives=positives,
+        with_log_q=config.correct_log_q,
+        contrast_over="warm" if model.has_contrast else "none",
+        seed=config.seed,
+    )
+    model.compile(jit_compile=False)
+    best = KeepBest(validation.features, warm.rows_of(validation.similar_ids[:, :_VALIDATION_TRUTH]))
+    model.fit(stream, epochs=config.epochs, verbose=2, callbacks=[best])
+    return model
+
+
+def similar_pairs(warm: SongTable, positives: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns rows of anchors, rows of positives, and their audience cosines.
+
+    Raises:
+        ValueError: If no two warm songs share listeners beyond chance.
+    """
+    rows = warm.rows_of(warm.similar_ids[:, :positives])
+    anchors, places = np.nonzero(rows >= 0)
+    if not len(anchors):
+        raise ValueError(
+            "plays: expected warm songs that share listeners more often than by chance, to learn from. "
+            f"Received: none among {len(warm)} warm songs"
+        )
+    return anchors, rows[anchors, places], warm.similar_scores[anchors, places]
+
+
+class KeepBest(keras.callbacks.Callback):
+    """Measures recall@50 on validation songs after each epoch and leaves the model with its best weights.
+
+    Args:
+        query_features: Features of the validation songs.
+        truth: `(n, m)` rows of their relevant songs, -1 for none.
+    """
+
+    def __init__(self, query_features: dict[str, np.ndarray], truth: np.ndarray) -> None:
+        super().__init__()
+        judged = (truth >= 0).any(axis=1)
+        self._features = {name: values[judged] for name, values in query_features.items()}
+        self._truth = truth[judged]
+        self._best, self._weights = -1.0, None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Adds `val_recall` to the logs."""
+        if not len(self._truth):
+            return
+        recall = self._recall()
+        if logs is not None:
+            logs["val_recall"] = recall
+        if recall > self._best:
+            self._best, self._weights = recall, self.model.get_weights()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Restores the best weights."""
+        if self._weights is not None:
+            self.model.set_weights(self._weights)
+
+    def _recall(self) -> float:
+        candidates = self.model.embed_songs(np.arange(self.model.num_songs), candidate=True)
+        queries = self.model.predict(self._features, batch_size=4096, verbose=0)
+        ranks = bcl_keras.metrics.embedding_ranks(queries, candidates, self._truth)
+        return float(np.nanmean(bcl_keras.metrics.recall_at_k(ranks, _VALIDATION_K)))
+
+
+def served_model(
+    model: bcl_keras.models.BCLModel,
+    warm: SongTable,
+    transform: tft.TFTransformOutput,
+    song_fields: Sequence[contract.SongField],
+) -> ServedModel:
+    """Returns the model with transform and index, ready for export."""
+    ids = [song_id.decode() for song_id in warm.ids.tolist()]
+    return ServedModel(
+        fields=[RawField(field.name, field.kind, field.length) for field in song_fields],
+        transform=transform.transform_features_layer(),
+        song_tower=model.song_tower,
+        candidate_tower=model.candidate_tower,
+        warm_ids=ids,
+        index_ids=ids,
+        index_embeddings=model.embed_songs(np.arange(len(warm)), candidate=True),
+    )
+
+
+def _read(
+    patterns: Sequence[str],
+    split: str,
+    transform: tft.TFTransformOutput,
+    song_fields: Sequence[contract.SongField],
+    config: bcl_keras.BCLConfig,
+) -> SongTable:
+    examples_uri = os.path.dirname(os.path.dirname(patterns[0]))  # TFX gives <uri>/Split-<name>/*
+    return read_song_table(split_uris(examples_uri, [split]), transform, song_fields, max_values=config.max_values)
