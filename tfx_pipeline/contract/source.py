@@ -54,6 +54,8 @@ class Source:
         """
         first_row = 0
         with pq.ParquetFile(self.path) as parquet:
+            if not parquet.num_row_groups:  # Newer versions of Arrow fail to iterate over none.
+                return
             iterator = parquet.iter_batches(batch_size=BATCH_ROWS, columns=columns)
             while True:
                 try:

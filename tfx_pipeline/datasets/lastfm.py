@@ -1,0 +1,186 @@
+"""`python -m tfx_pipeline.datasets.lastfm hetrec2011-lastfm-2k.zip OUT`: the Last.fm-2K archive in the input contract.
+
+The worked example of bringing public data. Source: HetRec 2011 workshop, GroupLens, non-commercial use. Its items are
+artists, which stand here for songs. The fields, all from the archive:
+- `attribute_tags`: tags that listeners gave, in lower case, the most given first; a tag counts where at least
+  `min_tag_users` (1) gave it.
+- `attribute_tag_words`: the words these tags are made of, so that "indie rock" and "rock" have something in common.
+- `attribute_name_words`: words of the artist's name that at least `MIN_NAMES` names share ("orchestra", "dj", "los").
+- `attribute_script`: the alphabet of the name (latin, cyrillic, cjk ...).
+plays.parquet has the listening counts. Times of tags and friendships are left out: they say who listens, not what
+sounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import unicodedata
+import zipfile
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tfx_pipeline.contract import Catalogue, ContractError, check
+from tfx_pipeline.contract.errors import broken
+from tfx_pipeline.contract.folder import check_replaceable, new_folder
+
+MIN_NAMES = 5
+MARK = "SOURCE.txt"
+_HEADERS = {
+    "artists.dat": ("id", "name", "url", "pictureURL"),
+    "tags.dat": ("tagID", "tagValue"),
+    "user_artists.dat": ("userID", "artistID", "weight"),
+    "user_taggedartists.dat": ("userID", "artistID", "tagID", "day", "month", "year"),
+}
+_WORD = re.compile(r"[^\W_]+")
+
+
+def convert(archive: Path | str, out: Path | str, *, min_tag_users: int = 1) -> Catalogue:
+    """Write the archive as a folder in the input contract, whole or not at all.
+
+    Args:
+        archive: hetrec2011-lastfm-2k.zip as downloaded.
+        out: the folder: new, empty, or written by an earlier call.
+        min_tag_users: how many users must have given a tag to an artist for it to count; 1 by default.
+
+    Raises:
+        ContractError: the archive is another one or damaged, or `out` holds something else.
+        ValueError: `min_tag_users` is below 1.
+    """
+    if min_tag_users < 1:
+        raise ValueError(f"`min_tag_users` must be at least 1. Received: {min_tag_users}.")
+    archive, out = Path(archive), Path(out)
+    check_replaceable(out, MARK)
+    songs, plays = _read(archive, min_tag_users)
+    with new_folder(out, MARK) as aside:
+        pq.write_table(songs, aside / "songs.parquet")
+        pq.write_table(plays, aside / "plays.parquet")
+        (aside / MARK).write_text(f"{archive.name}, tags given by at least {min_tag_users} users\n", encoding="utf-8")
+        check(aside, max_unknown_plays=0)
+    return check(out, max_unknown_plays=0)
+
+
+def _read(archive: Path, min_tag_users: int) -> tuple[pa.Table, pa.Table]:
+    if not archive.is_file():
+        raise broken(archive, "the archive hetrec2011-lastfm-2k.zip", "no such file")
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            return _songs(opened, archive, min_tag_users), _plays(opened, archive)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
+        raise broken(archive, "an undamaged zip archive", error) from error
+
+
+def _rows(opened: zipfile.ZipFile, archive: Path, name: str) -> Iterator[list[str]]:
+    """Yield the cells of each line of a .dat file, its header checked."""
+    members = [member for member in opened.namelist() if PurePosixPath(member).name == name]
+    if len(members) != 1:
+        received = ", ".join(sorted(opened.namelist())[:8]) or "an empty archive"
+        raise broken(archive, f"one file {name} in the archive", received)
+    header = list(_HEADERS[name])
+    lines = [line.rstrip("\r") for line in _decoded(opened.read(members[0])).split("\n")]
+    if lines[0].split("\t") != header:
+        raise broken(f"{archive}:{name}", f"the header {' '.join(header)}", repr(lines[0][:80]))
+    for row, line in enumerate(lines[1:]):
+        cells = line.split("\t")
+        if line and len(cells) != len(header):
+            raise broken(f"{archive}:{name}", f"{len(header)} cells", f"{len(cells)} in {line[:80]!r}", row=row)
+        if line:
+            yield cells
+
+
+def _decoded(data: bytes) -> str:
+    """Return the text: UTF-8 where the whole file is, else Latin-1, as tags.dat is."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _songs(opened: zipfile.ZipFile, archive: Path, min_tag_users: int) -> pa.Table:
+    artists = [cells[:2] for cells in _rows(opened, archive, "artists.dat")]
+    tags = _tags(opened, archive, min_tag_users)
+    names = [_words(name) for _, name in artists]
+    frequent = {word for word, count in Counter(w for words in names for w in words).items() if count >= MIN_NAMES}
+    columns = {
+        "song_id": [artist for artist, _ in artists],
+        "title": [name for _, name in artists],
+        "attribute_tags": [tags.get(artist) for artist, _ in artists],
+        "attribute_tag_words": [_words(*tags.get(artist, ())) or None for artist, _ in artists],
+        "attribute_name_words": [[word for word in words if word in frequent] or None for words in names],
+        "attribute_script": [_script(name) for _, name in artists],
+    }
+    lists = pa.list_(pa.string())
+    return pa.table(
+        {name: pa.array(column, lists if name.endswith("s") else pa.string()) for name, column in columns.items()}
+    )
+
+
+def _tags(opened: zipfile.ZipFile, archive: Path, min_tag_users: int) -> dict[str, list[str]]:
+    """Return the tags of each artist, the most given first, then by name."""
+    values = dict(_rows(opened, archive, "tags.dat"))
+    given: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for row, (_, artist, tag, *_) in enumerate(_rows(opened, archive, "user_taggedartists.dat")):
+        if tag not in values:
+            place = f"{archive}:user_taggedartists.dat"
+            raise broken(place, "a tag that tags.dat has", tag, column="tagID", row=row)
+        given[artist][values[tag].strip().lower()] += 1
+    kept = {
+        artist: [
+            tag for tag, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if count >= min_tag_users
+        ]
+        for artist, counts in given.items()
+    }
+    return {artist: tags for artist, tags in kept.items() if tags}
+
+
+def _plays(opened: zipfile.ZipFile, archive: Path) -> pa.Table:
+    users, songs, counts = [], [], []
+    for row, (user, song, weight) in enumerate(_rows(opened, archive, "user_artists.dat")):
+        if not weight.isdecimal():
+            raise broken(f"{archive}:user_artists.dat", "a whole number", repr(weight), column="weight", row=row)
+        users.append(user)
+        songs.append(song)
+        counts.append(int(weight))
+    return pa.table({"user_id": users, "song_id": songs, "plays": pa.array(counts, pa.int64())})
+
+
+def _words(*texts: str) -> list[str]:
+    """Return the distinct words, in lower case, in the order of their first place."""
+    return list(dict.fromkeys(word for text in texts for word in _WORD.findall(text.lower())))
+
+
+def _script(name: str) -> str | None:
+    """Return the script of most letters, by the first word of their Unicode names; None without letters."""
+    scripts = _letters(name)
+    return Counter(scripts).most_common(1)[0][0] if scripts else None
+
+
+def _letters(name: Iterable[str]) -> list[str]:
+    return [unicodedata.name(letter, "other").split(" ")[0].lower() for letter in name if letter.isalpha()]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Convert the archive; return 0, or 2 with one message on standard error."""
+    parser = argparse.ArgumentParser(prog="python -m tfx_pipeline.datasets.lastfm", description="Import Last.fm-2K.")
+    parser.add_argument("archive", help="hetrec2011-lastfm-2k.zip as downloaded")
+    parser.add_argument("out", help="folder to write")
+    parser.add_argument("--min-tag-users", type=int, default=1, help="users who must have given a tag (1)")
+    options = parser.parse_args(arguments)
+    try:
+        catalogue = convert(options.archive, options.out, min_tag_users=options.min_tag_users)
+    except (ContractError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    counts = f"{catalogue.num_songs:,} artists, {catalogue.num_users:,} users, {catalogue.num_plays:,} plays"
+    sys.stdout.write(f"{options.out}: {counts}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
