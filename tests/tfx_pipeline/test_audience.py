@@ -1,0 +1,127 @@
+"""Similar songs against a dense numpy derivation."""
+
+import uuid
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pytest
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+
+from tfx_pipeline.audience import AudienceConfig, FindSimilarSongs, Plays, _bound_heavy_users
+from tfx_pipeline.cold_split import SPARSE, WARM, ColdSplit
+
+AUDIENCE = AudienceConfig()
+SPLIT = ColdSplit(validation_share=0.15, test_share=0.15)
+
+
+def random_plays(seed: int) -> list[tuple[str, str]]:
+    rng = np.random.default_rng(seed)
+    popularity = 1 / (1 + np.arange(60))
+    songs = rng.choice(60, size=900, p=popularity / popularity.sum())
+    users = rng.integers(50, size=900)
+    return [(f"u{user}", f"s{song}") for user, song in zip(users, songs, strict=True)]
+
+
+def batches(plays: list[tuple[str, str]], size: int) -> list[pa.RecordBatch]:
+    parts = [plays[start : start + size] for start in range(0, len(plays), size)]
+    return [
+        pa.RecordBatch.from_arrays(
+            [pa.array([[row[column].encode()] for row in part], pa.list_(pa.binary())) for column in (0, 1)],
+            ["user_id", "song_id"],
+        )
+        for part in parts
+    ]
+
+
+def similar_songs(plays, config=AUDIENCE, *, batch_size=100, split=SPLIT):
+    key = uuid.uuid4().hex
+    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        similar = pipeline | beam.Create(batches(plays, batch_size)) | FindSimilarSongs(config, split)
+        similar | beam.combiners.ToList() | beam.Map(_keep_at, key)
+    return RESULTS.pop(key)
+
+
+RESULTS: dict[str, dict] = {}
+
+
+def _keep_at(rows, key):
+    """The runner works in this process, so what it finds can be kept here."""
+    RESULTS[key] = dict(rows)
+
+
+def expected(plays, config, split=SPLIT):
+    """Dense audience cosine, ties to the smaller id."""
+    pairs = sorted({(song.encode(), user) for user, song in plays})
+    songs = sorted({song for song, _ in pairs})
+    users = sorted({user for _, user in pairs})
+    played = np.zeros((len(songs), len(users)), int)
+    for song, user in pairs:
+        played[songs.index(song), users.index(user)] = 1
+    listeners = played.sum(axis=1)
+    splits = [split.assign(song, count) for song, count in zip(songs, listeners, strict=True)]
+    warm = [index for index, name in enumerate(splits) if name == WARM]
+    warm_users = int((played[warm].sum(axis=0) > 0).sum())
+    result = {}
+    for index, song in enumerate(songs):
+        together = played[warm] @ played[index]
+        chance = listeners[warm] * listeners[index]
+        kept = (together > 0) & (np.array(warm) != index)
+        if splits[index] == WARM:
+            kept &= together * warm_users > config.min_lift * chance
+        if splits[index] == SPARSE:
+            kept[:] = False
+        scored = [(-together[j] / np.sqrt(chance[j]), songs[warm[j]]) for j in np.flatnonzero(kept)]
+        best = sorted(scored)[: config.top_m]
+        result[song] = (splits[index], int(listeners[index]), [name for _, name in best], [-score for score, _ in best])
+    return result
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_equals_the_dense_derivation(seed):
+    plays, config = random_plays(seed), AudienceConfig(top_m=7, shards=3)
+    found, wanted = similar_songs(plays, config), expected(plays, config)
+    assert found.keys() == wanted.keys()
+    for song, (split, listeners, ids, scores) in wanted.items():
+        assert found[song].split == split
+        assert found[song].listeners == listeners
+        np.testing.assert_allclose(found[song].scores, scores, rtol=1e-12)
+        assert found[song].ids == ids
+
+
+def test_order_bundles_and_shards_change_nothing():
+    plays = random_plays(2)
+    first = similar_songs(plays, AudienceConfig(shards=1))
+    shuffled = [plays[index] for index in np.random.default_rng(3).permutation(len(plays))]
+    assert similar_songs(shuffled, AudienceConfig(shards=5), batch_size=17) == first
+
+
+def test_plays_of_held_out_songs_change_no_label_of_a_warm_song():
+    plays = random_plays(4)
+    splits = {song: found.split for song, found in similar_songs(plays).items()}
+    warm_only = [play for play in plays if splits[play[1].encode()] == WARM]
+    with_all, without = similar_songs(plays), similar_songs(warm_only)
+    warm = [song for song, split in splits.items() if split == WARM]
+    assert len(warm) > 10 and len(warm) < len(splits)
+    for song in warm:
+        assert with_all[song] == without[song]
+
+
+def test_a_heavy_user_is_sampled_by_hash_whatever_the_order():
+    songs = np.array([f"s{number}".encode() for number in range(100)])
+    order = np.random.default_rng(0).permutation(100)
+    kept = []
+    for arranged in (songs, songs[order]):
+        plays = Plays(np.full(100, b"heavy"), arranged, np.ones(100, int), np.ones(100, bool))
+        kept.append(sorted(_bound_heavy_users(plays, 10).songs.tolist()))
+    assert kept[0] == kept[1]
+    assert len(kept[0]) == 10
+
+
+def test_a_play_without_a_song_is_refused():
+    broken = pa.RecordBatch.from_arrays(
+        [pa.array([[b"u"]], pa.list_(pa.binary())), pa.array([[]], pa.list_(pa.binary()))], ["user_id", "song_id"]
+    )
+    with pytest.raises(Exception, match="each play must have one user_id and one song_id. Received: 0 in 1"):
+        with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+            pipeline | beam.Create([broken]) | FindSimilarSongs(AudienceConfig(), SPLIT)

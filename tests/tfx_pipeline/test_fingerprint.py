@@ -1,0 +1,50 @@
+"""The code fingerprint follows edits of what a module uses, and of nothing else."""
+
+import sys
+
+import pytest
+
+from tfx_pipeline import fingerprint
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    for name, source in {
+        "ours/__init__.py": "",
+        "ours/trainer.py": "from ours import losses\nfrom ours.deep.layers import Layer\nimport numpy\n",
+        "ours/losses.py": "bpr = 1\n",
+        "ours/deep/__init__.py": "from . import grid\n",
+        "ours/deep/layers.py": "class Layer: pass\n",
+        "ours/deep/grid.py": "",
+        "ours/unused.py": "raise RuntimeError('must not be imported')\n",
+    }.items():
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(fingerprint, "_OURS", ("ours",))
+    fingerprint._root.cache_clear()
+    yield tmp_path / "ours"
+    fingerprint._root.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "used", ["trainer.py", "losses.py", "deep/layers.py", "deep/__init__.py", "deep/grid.py", "__init__.py"]
+)
+def test_an_edit_of_what_is_used_changes_it(project, used):
+    before = fingerprint.code_fingerprint("ours.trainer")
+    assert fingerprint.code_fingerprint("ours.trainer") == before
+    (project / used).write_text((project / used).read_text() + "# edited\n")
+    assert fingerprint.code_fingerprint("ours.trainer") != before
+
+
+def test_an_edit_of_what_is_not_used_does_not(project):
+    before = fingerprint.code_fingerprint("ours.trainer")
+    (project / "unused.py").write_text("# edited\n")
+    assert fingerprint.code_fingerprint("ours.trainer") == before
+    assert "ours.unused" not in sys.modules
+
+
+def test_an_unknown_module_is_refused():
+    with pytest.raises(ModuleNotFoundError, match="tfx_pipeline.no_such_module"):
+        fingerprint.code_fingerprint("tfx_pipeline.no_such_module")
