@@ -16,7 +16,7 @@ _ROWS_PER_SHARD = 500_000
 
 
 def cap_listeners(
-    targets: beam.PCollection, cold_songs: pvalue.AsSingleton, config: TargetingConfig
+    targets: beam.PCollection, song_shards: pvalue.AsSingleton, config: TargetingConfig
 ) -> beam.PCollection:
     """Leaves each listener the `config.cap` songs of highest score, ties by song id.
 
@@ -25,15 +25,14 @@ def cap_listeners(
 
     Args:
         targets: (cold shard, candidates).
-        cold_songs: Number of cold songs.
+        song_shards: Number of shards of cold songs.
 
     Returns:
         (cold shard, candidates that remain).
     """
     return (
         targets
-        | "CandidatesByListener"
-        >> beam.FlatMap(_by_listener, cold_songs, config.depth).with_output_types(tuple[int, Any])
+        | "CandidatesByListener" >> beam.FlatMap(_by_listener, song_shards, config).with_output_types(tuple[int, Any])
         | "GroupByCappedListener" >> beam.GroupByKey()
         | "Cap" >> beam.ParDo(_Cap(config.cap)).with_output_types(tuple[int, Any])
     )
@@ -62,10 +61,11 @@ class _Cap(beam.DoFn):
 
 
 def _by_listener(
-    element: tuple[int, pa.Table], cold_songs: int, depth: int
+    element: tuple[int, pa.Table], song_shards: int, config: TargetingConfig
 ) -> Iterator[tuple[int, tuple[int, pa.Table]]]:
     cold, table = element
     if table.num_rows:
-        shard = shard_of(encode_ids(table["user_id"], "user_id"), shards_for(cold_songs * depth, _ROWS_PER_SHARD))
+        candidates = song_shards * config.songs_per_shard * config.depth
+        shard = shard_of(encode_ids(table["user_id"], "user_id"), shards_for(candidates, _ROWS_PER_SHARD))
         for key, rows in group_rows(shard):
             yield key, (cold, table.take(pa.array(rows)))

@@ -9,7 +9,7 @@ import pyarrow as pa
 from apache_beam import pvalue
 
 from tfx_pipeline.targeting import tables
-from tfx_pipeline.targeting.blocks import Array, Block, decode_ids, shards_for
+from tfx_pipeline.targeting.blocks import Array, Block, decode_ids
 from tfx_pipeline.targeting.clustering import one_thread
 from tfx_pipeline.targeting.config import TargetingConfig
 from tfx_pipeline.targeting.rules import score_vectors
@@ -40,14 +40,10 @@ def expand_reach(
     met = {
         "listeners": listeners
         | "ListenersToEverySongShard"
-        >> beam.FlatMap(_listeners_to_songs, sizes["cold"], config.songs_per_shard).with_output_types(
-            tuple[tuple[int, int], Any]
-        ),
+        >> beam.FlatMap(_listeners_to_songs, sizes["song_shards"]).with_output_types(tuple[tuple[int, int], Any]),
         "queries": queries
         | "QueriesToEveryListenerShard"
-        >> beam.FlatMap(_queries_to_listeners, sizes["plays"], config.plays_per_shard).with_output_types(
-            tuple[tuple[int, int], Any]
-        ),
+        >> beam.FlatMap(_queries_to_listeners, sizes["play_shards"]).with_output_types(tuple[tuple[int, int], Any]),
     }
     found = (
         met
@@ -130,19 +126,17 @@ def _top(scores: Array, most: int) -> Array:
     return np.union1d(above, np.flatnonzero(scores == edge)[: most - len(above)])
 
 
-def _listeners_to_songs(
-    element: tuple[int, Block], cold: int, per_shard: int
-) -> Iterator[tuple[tuple[int, int], Block]]:
+def _listeners_to_songs(element: tuple[int, Block], song_shards: int) -> Iterator[tuple[tuple[int, int], Block]]:
     shard, block = element
-    for songs in range(shards_for(cold, per_shard)):
+    for songs in range(song_shards):
         yield (shard, songs), block
 
 
 def _queries_to_listeners(
-    element: tuple[int, list[SongQuery]], plays: int, per_shard: int
+    element: tuple[int, list[SongQuery]], play_shards: int
 ) -> Iterator[tuple[tuple[int, int], list[SongQuery]]]:
     cold, queries = element
-    for shard in range(shards_for(plays, per_shard)):
+    for shard in range(play_shards):
         yield (shard, cold), queries
 
 

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from apache_beam import pvalue
 from apache_beam.io.filesystems import FileSystems
 
-from tfx_pipeline.targeting.blocks import encode_ids, shard_of, shards_for
+from tfx_pipeline.targeting.blocks import encode_ids, shard_of
 from tfx_pipeline.targeting.config import TargetingConfig
 
 MARKER = "_SUCCESS"
@@ -74,7 +74,7 @@ class _WritePart(beam.DoFn):
 
 def _commit(totals: dict[str, int], files: Sequence[File], directory: str, run: str, settings: dict[str, Any]) -> Any:
     """Moves the parts to their places, then makes them the result by writing the marker."""
-    content: dict[str, Any] = {"settings": settings, "counts": totals}
+    content: dict[str, Any] = {"settings": settings, "counts": totals, "shards": totals["song_shards"]}
     for kind in _KINDS:
         folder = posixpath.join(directory, kind)
         _make_folder(folder)
@@ -86,7 +86,6 @@ def _commit(totals: dict[str, int], files: Sequence[File], directory: str, run: 
                 FileSystems.rename([source], [posixpath.join(folder, final)])
             content[kind]["files"][str(file["shard"])] = final
             content[kind]["rows"] += file["rows"]
-    content["shards"] = shards_for(totals.get("cold_songs_in_catalogue", 0), settings["songs_per_shard"])
     aside = posixpath.join(directory, f"_partial-{run}", MARKER)
     _make_folder(posixpath.dirname(aside))
     with FileSystems.create(aside, mime_type="application/json") as stream:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from apache_beam import pvalue
 
 from tfx_pipeline.targeting import listeners, songs, tables
-from tfx_pipeline.targeting.blocks import Array, Block, group_rows, shard_of, shards_for, take, take_plays
+from tfx_pipeline.targeting.blocks import Array, Block, group_rows, shard_of, take, take_plays
 from tfx_pipeline.targeting.clustering import one_thread
 from tfx_pipeline.targeting.config import TargetingConfig
 
@@ -46,20 +46,19 @@ class Scored(NamedTuple):
 
 def join_songs(blocks: Blocks, sizes: Sizes, config: TargetingConfig) -> Joined:
     """Brings plays, vectors and requests for audiences together by song."""
-    per_shard = config.plays_per_shard
-    plays = blocks["plays"] | "PlaysBySong" >> beam.FlatMap(
-        _plays_by_song, sizes["plays"], per_shard
-    ).with_output_types(tuple[int, Any])
+    plays = blocks["plays"] | "PlaysBySong" >> beam.FlatMap(_plays_by_song, sizes["play_shards"]).with_output_types(
+        tuple[int, Any]
+    )
     catalogue = blocks["catalogue"] | "VectorsBySong" >> beam.FlatMap(
-        _rows_by, "ids", sizes["plays"], per_shard
+        _rows_by, "ids", sizes["play_shards"]
     ).with_output_types(tuple[int, Any])
     requests = blocks["matches"] | "MatchesBySong" >> beam.FlatMap(
-        _requests, sizes["plays"], sizes["cold"], config
+        _requests, sizes["play_shards"], sizes["song_shards"]
     ).with_output_types(tuple[int, Any])
     outputs = (
         {"plays": plays, "catalogue": catalogue, "requests": requests}
         | "GroupBySong" >> beam.CoGroupByKey()
-        | "JoinSongs" >> beam.ParDo(_JoinSongs(config), sizes["plays"]).with_outputs(*Joined._fields)
+        | "JoinSongs" >> beam.ParDo(_JoinSongs(config), sizes["play_shards"]).with_outputs(*Joined._fields)
     )
     return Joined(*(outputs[name] for name in Joined._fields))
 
@@ -69,7 +68,9 @@ def form_vectors(blocks: Blocks, joined: Joined, sizes: Sizes, config: Targeting
     parts = {"wanted": joined.wanted}
     if "listeners" in blocks:
         parts["table"] = blocks["listeners"] | "TableByListener" >> beam.FlatMap(
-            _rows_by, "users", sizes["plays"], config.plays_per_shard
+            _rows_by,
+            "users",
+            sizes["play_shards"],
         ).with_output_types(tuple[int, Any])
     else:
         parts["plays"] = joined.plays
@@ -78,7 +79,9 @@ def form_vectors(blocks: Blocks, joined: Joined, sizes: Sizes, config: Targeting
             Any
         )
         parts["excluded"] = everywhere | "ExclusionsByListener" >> beam.FlatMap(
-            _rows_by, "users", sizes["plays"], config.plays_per_shard
+            _rows_by,
+            "users",
+            sizes["play_shards"],
         ).with_output_types(tuple[int, Any])
     outputs = (
         parts
@@ -98,7 +101,9 @@ def score_songs(blocks: Blocks, joined: Joined, vectors: Vectors, sizes: Sizes, 
     for name, (collection, column) in keyed.items():
         split = _matches_by if name == "matches" else _rows_by
         parts[name] = collection | f"{name.title()}ByColdSong" >> beam.FlatMap(
-            split, column, sizes["cold"], config.songs_per_shard
+            split,
+            column,
+            sizes["song_shards"],
         ).with_output_types(tuple[int, Any])
     outputs = (
         parts
@@ -124,11 +129,10 @@ class _JoinSongs(beam.DoFn):
     def __init__(self, config: TargetingConfig):
         self._config = config
 
-    def process(self, element: tuple[int, Parts], plays_count: int) -> Iterator[Any]:
+    def process(self, element: tuple[int, Parts], shards: int) -> Iterator[Any]:
         _, parts = element
         catalogue = listeners.merge_catalogue(list(parts["catalogue"]))
         plays, counts = listeners.usable_plays(list(parts["plays"]), catalogue, self._config.listener_splits)
-        shards = shards_for(plays_count, self._config.plays_per_shard)
         for shard, part in listeners.plays_by_listener(plays, catalogue, shards):
             yield pvalue.TaggedOutput("plays", (shard, part))
         table = listeners.audiences(plays, self._config.max_audience, self._config.seed)
@@ -180,7 +184,6 @@ class _ScoreSongs(beam.DoFn):
         if queries:
             yield pvalue.TaggedOutput("queries", (cold, queries))
         counts = {"cold_songs": summary.num_rows, "songs_with_matches": len(shard.matches["songs"])}
-        counts["cold_songs_in_catalogue"] = len(shard.catalogue["ids"])
         yield pvalue.TaggedOutput("counts", counts)
 
     def _score(self, shard: songs.Shard) -> tuple[pa.Table, pa.Table, list[songs.SongQuery]]:
@@ -210,31 +213,31 @@ class _Finish(beam.DoFn):
 _SHARD_PARTS = ("catalogue", "matches", "audiences", "listeners", "pairs")
 
 
-def _plays_by_song(block: Block, rows: int, per_shard: int) -> Iterator[tuple[int, Block]]:
-    shard = shard_of(block["songs"], shards_for(rows, per_shard))
+def _plays_by_song(block: Block, shards: int) -> Iterator[tuple[int, Block]]:
+    shard = shard_of(block["songs"], shards)
     for key, chosen in group_rows(shard[block["song"]]):
         yield key, take_plays(block, chosen)
 
 
-def _rows_by(block: Block, column: str, rows: int, per_shard: int) -> Iterator[tuple[int, Block]]:
-    for key, chosen in group_rows(shard_of(block[column], shards_for(rows, per_shard))):
+def _rows_by(block: Block, column: str, shards: int) -> Iterator[tuple[int, Block]]:
+    for key, chosen in group_rows(shard_of(block[column], shards)):
         yield key, take(block, chosen)
 
 
-def _matches_by(block: Block, column: str, rows: int, per_shard: int) -> Iterator[tuple[int, Block]]:
+def _matches_by(block: Block, column: str, shards: int) -> Iterator[tuple[int, Block]]:
     start = np.cumsum(block["size"]) - block["size"]
-    for key, chosen in group_rows(shard_of(block[column], shards_for(rows, per_shard))):
+    for key, chosen in group_rows(shard_of(block[column], shards)):
         body = listeners.ranges(start[chosen], block["size"][chosen])
         heads = {name: block[name][chosen] for name in ("songs", "given", "bad", "size")}
         yield key, {**heads, "match": block["match"][body], "score": block["score"][body]}
 
 
-def _requests(block: Block, plays: int, cold: int, config: TargetingConfig) -> Iterator[tuple[int, Block]]:
+def _requests(block: Block, play_shards: int, cold_shards: int) -> Iterator[tuple[int, Block]]:
     """Asks the song shards for the audiences that each shard of cold songs needs."""
-    cold_shard = np.repeat(shard_of(block["songs"], shards_for(cold, config.songs_per_shard)), block["size"])
+    cold_shard = np.repeat(shard_of(block["songs"], cold_shards), block["size"])
     for key, rows in group_rows(cold_shard):
         wanted = np.unique(block["match"][rows])
-        for shard, chosen in group_rows(shard_of(wanted, shards_for(plays, config.plays_per_shard))):
+        for shard, chosen in group_rows(shard_of(wanted, play_shards)):
             yield shard, {"cold": np.array([key]), "songs": wanted[chosen]}
 
 

@@ -1,5 +1,6 @@
 """`TargetListeners`: cold songs, their matches and plays in, target listeners out, on any Beam runner."""
 
+import operator
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -7,7 +8,7 @@ import numpy as np
 from apache_beam import pvalue
 
 from tfx_pipeline.targeting import cap, expansion, packing, steps
-from tfx_pipeline.targeting.blocks import Block
+from tfx_pipeline.targeting.blocks import Block, shards_for
 from tfx_pipeline.targeting.config import TargetingConfig
 
 
@@ -41,7 +42,7 @@ class TargetListeners(beam.PTransform):
 
     Memory of a worker is bounded by the shard sizes of the config: a shard of cold songs holds `songs_per_shard`
     songs with audiences of at most `max_audience` listeners; a shard of plays about `plays_per_shard` plays with the
-    vectors of just the songs in them. Only three counts travel as side input.
+    vectors of just the songs in them. Only the numbers of shards travel as side input.
 
     Example:
         ```
@@ -59,9 +60,16 @@ class TargetListeners(beam.PTransform):
         config = self._config
         blocks = _pack(inputs, config)
         blocks["cold"] = blocks["catalogue"] | "ColdSongs" >> beam.Map(_cold).with_output_types(Any)
+        rows = (
+            _count(blocks["plays"], "plays_rows", "user"),
+            _count(blocks["matches"], "matches_rows", "songs"),
+            _count(blocks["cold"], "cold_rows", "ids"),
+        )
+        totals = rows | "AllRows" >> beam.Flatten() | "CountRows" >> beam.CombineGlobally(add_counts)
+        shards = totals | "ChooseShards" >> beam.Map(choose_shards, config).with_output_types(Any)
         sizes = {
-            "plays": pvalue.AsSingleton(_total(blocks["plays"], "plays", "user")),
-            "cold": pvalue.AsSingleton(_total(blocks["cold"], "cold songs", "ids")),
+            kind: pvalue.AsSingleton(shards | f"Number of {kind}" >> beam.Map(operator.itemgetter(kind)))
+            for kind in ("play_shards", "song_shards")
         }
         joined = steps.join_songs(blocks, sizes, config)
         vectors = steps.form_vectors(blocks, joined, sizes, config)
@@ -70,11 +78,23 @@ class TargetListeners(beam.PTransform):
         if config.reach == "expand":
             targets = expansion.expand_reach(targets, scored.queries, vectors.listeners, sizes, config)
         if config.cap is not None:
-            targets = cap.cap_listeners(targets, sizes["cold"], config)
+            targets = cap.cap_listeners(targets, sizes["song_shards"], config)
         targets, summary = steps.finish_songs(targets, summary, config)
-        counts = (joined.counts, vectors.counts, scored.counts)
-        totals = counts | "Counts" >> beam.Flatten() | "SumCounts" >> beam.CombineGlobally(add_counts)
-        return Targeting(targets, summary, totals)
+        counts = (totals, shards, joined.counts, vectors.counts, scored.counts)
+        counted = counts | "Counts" >> beam.Flatten() | "SumCounts" >> beam.CombineGlobally(add_counts)
+        return Targeting(targets, summary, counted)
+
+
+def choose_shards(rows: dict[str, int], config: TargetingConfig) -> dict[str, int]:
+    """Number of shards of plays (and listeners), and of cold songs, from the rows that came in.
+
+    A cold song without matches takes its vector and no more, so a shard holds 16 times as many of those.
+    """
+    songs = max(rows.get("matches_rows", 0), rows.get("cold_rows", 0) // 16)
+    return {
+        "play_shards": shards_for(rows.get("plays_rows", 0), config.plays_per_shard),
+        "song_shards": shards_for(songs, config.songs_per_shard),
+    }
 
 
 def add_counts(counts: Any) -> dict[str, int]:
@@ -117,10 +137,9 @@ def _cold(block: Block) -> Block:
     return {name: block[name][rows] for name in ("ids", "split", "embedding", "candidate")}
 
 
-def _total(blocks: beam.PCollection, name: str, column: str) -> beam.PCollection:
-    sizes = blocks | f"Size of {name}" >> beam.Map(_size, column).with_output_types(int)
-    return sizes | f"Number of {name}" >> beam.CombineGlobally(sum)
+def _count(blocks: beam.PCollection, name: str, column: str) -> beam.PCollection:
+    return blocks | f"Size of {name}" >> beam.Map(_size, name, column).with_output_types(Any)
 
 
-def _size(block: Block, column: str) -> int:
-    return len(block[column])
+def _size(block: Block, name: str, column: str) -> dict[str, int]:
+    return {name: len(block[column])}
