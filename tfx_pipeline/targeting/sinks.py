@@ -91,7 +91,7 @@ def _commit(totals: dict[str, int], files: Sequence[File], directory: str, run: 
     with FileSystems.create(aside, mime_type="application/json") as stream:
         stream.write(json.dumps(content, indent=1, sort_keys=True).encode())
     _replace(aside, posixpath.join(directory, MARKER))
-    _remove_leftovers(directory, content)
+    _remove_leftovers(directory, run, content)
     return content
 
 
@@ -153,13 +153,13 @@ def _replace(source: str, final: str) -> None:
         FileSystems.rename([source], [final])
 
 
-def _remove_leftovers(directory: str, content: dict[str, Any]) -> None:
+def _remove_leftovers(directory: str, run: str, content: dict[str, Any]) -> None:
     """Removes parts of earlier runs, finished or not."""
     for kind in _KINDS:
         valid = set(content[kind]["files"].values())
         for found in FileSystems.match([posixpath.join(directory, kind, "part-*.parquet")])[0].metadata_list:
             if posixpath.basename(found.path) not in valid:
                 FileSystems.delete([found.path])
-    partial = FileSystems.match([posixpath.join(directory, "_partial-*")])[0].metadata_list
-    if partial:
-        FileSystems.delete([item.path for item in partial])
+    asides = FileSystems.match([posixpath.join(directory, "_partial-*", "*")])[0].metadata_list
+    folders = {posixpath.dirname(item.path) for item in asides} | {posixpath.join(directory, f"_partial-{run}")}
+    FileSystems.delete(sorted(folder for folder in folders if FileSystems.exists(folder)))

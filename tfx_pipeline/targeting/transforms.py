@@ -56,7 +56,7 @@ class TargetListeners(beam.PTransform):
         super().__init__()
         self._config = config or TargetingConfig()
 
-    def expand(self, inputs: dict[str, beam.PCollection]) -> Targeting:
+    def expand(self, inputs: Any) -> Any:  # Beam takes closer hints for those of elements
         config = self._config
         blocks = _pack(inputs, config)
         blocks["cold"] = blocks["catalogue"] | "ColdSongs" >> beam.Map(_cold).with_output_types(Any)

@@ -1,0 +1,130 @@
+"""Command line of the targeting step: exported embeddings, matches and plays in, target listeners out.
+
+    python -m tfx_pipeline.target --catalogue run/embeddings --matches run/matches --plays data/plays.parquet \
+        --output targets --rule hybrid --listeners-per-song 200
+
+Every setting of `TargetingConfig` is a flag; what the command does not know goes to Beam as a pipeline option. Ends with
+exit code 2 and one message on bad input, before or during the run, and then leaves no `_SUCCESS`.
+"""
+
+import argparse
+import dataclasses
+import logging
+import sys
+import types
+import typing
+from collections.abc import Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+
+from tfx_pipeline.targeting import TargetingConfig, read_marker, read_summary, target_listeners
+
+_INPUTS = {
+    "catalogue": "song_id, split, embedding, candidate_embedding",
+    "matches": "song_id, match_ids, match_scores",
+    "plays": "user_id, song_id and optionally plays",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the step; returns the exit code."""
+    parser = _parser()
+    known, beam_arguments = parser.parse_known_args(arguments)
+    settings = {field.name: getattr(known, field.name) for field in dataclasses.fields(TargetingConfig)}
+    try:
+        config = TargetingConfig.from_dict({name: value for name, value in settings.items() if value is not None})
+        _run(known, config, beam_arguments)
+    except Exception as error:  # noqa: BLE001 - a runner wraps the message of a worker in exceptions of its own kind
+        sys.stderr.write(f"{_first_message(error)}\n")
+        return 2
+    sys.stdout.write(_report(known.output))
+    return 0
+
+
+def _run(known: argparse.Namespace, config: TargetingConfig, beam_arguments: Sequence[str]) -> None:
+    options = PipelineOptions(list(beam_arguments))
+    if not any(argument.startswith("--direct_running_mode") for argument in beam_arguments):
+        options.view_as(DirectOptions).direct_running_mode = "in_memory"
+    pipeline = beam.Pipeline(options=options)
+    target_listeners(
+        pipeline,
+        catalogue=known.catalogue,
+        matches=known.matches,
+        plays=known.plays,
+        output=known.output,
+        config=config,
+        listeners=known.listener_vectors,
+        exclusions=known.exclusions,
+    )
+    # Beam logs the whole stack of a failed worker; the message below says what is wrong.
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+    pipeline.run().wait_until_finish()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tfx_pipeline.target", description=__doc__, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    for name, columns in _INPUTS.items():
+        parser.add_argument(f"--{name}", required=True, help=f"Parquet file, folder or pattern: {columns}")
+    parser.add_argument("--listener-vectors", help="Parquet with user_id, embedding, in place of vectors from plays")
+    parser.add_argument("--exclusions", help="Parquet with user_id, song_id; a null song_id means every song")
+    parser.add_argument("--output", required=True, help="folder for targets, summary and _SUCCESS")
+    for field in dataclasses.fields(TargetingConfig):
+        parser.add_argument(f"--{field.name.replace('_', '-')}", **_flag(field))
+    return parser
+
+
+def _flag(field: dataclasses.Field) -> dict[str, Any]:
+    """How argparse reads a setting; a flag that is not given stays None, so that the config's default holds."""
+    shown = {"help": f"default {field.default}", "default": None}
+    if field.name == "listener_splits":
+        return {**shown, "nargs": "+"}
+    if field.name == "clusters":
+        return {**shown, "type": _whole_or_auto, "metavar": "K|auto"}
+    kinds = _kinds(field.type)
+    if bool in kinds:
+        return {**shown, "action": argparse.BooleanOptionalAction}
+    if str in kinds:
+        return {**shown, "metavar": "NAME"}
+    return {**shown, "type": float if float in kinds else int, "metavar": "NUMBER"}
+
+
+def _kinds(annotation: Any) -> set[type]:
+    """The plain types that an annotation allows."""
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+        return {kind for part in typing.get_args(annotation) for kind in _kinds(part)}
+    if typing.get_origin(annotation) is typing.Literal:
+        return {type(value) for value in typing.get_args(annotation)}
+    return {annotation}
+
+
+def _whole_or_auto(text: str) -> int | str:
+    return text if text == "auto" else int(text)
+
+
+def _first_message(error: BaseException) -> str:
+    """The message without the stack and step name that a runner adds."""
+    message = str(error).strip()
+    lines = [line for line in message.splitlines() if line.strip()]
+    said = [line for line in lines if "Received:" in line]
+    text = (said or lines or [repr(error)])[-1].strip()
+    return text.split(" [while running")[0].split("Error: ", 1)[-1]
+
+
+def _report(output: str) -> str:
+    counts = read_marker(output)["counts"]
+    summary = read_summary(output)
+    statuses: dict[str, int] = {}
+    for status in summary["status"].to_pylist():
+        statuses[status] = statuses.get(status, 0) + 1
+    targets = sum(summary["targets"].to_pylist())
+    lines = [f"{counts['cold_songs']} cold songs in, {targets} targets out, written to {output}"]
+    lines += [f"  {number} songs: {status}" for status, number in sorted(statuses.items())]
+    lines += [f"  {name.replace('_', ' ')}: {value}" for name, value in counts.items()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
