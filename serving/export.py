@@ -7,13 +7,14 @@ TensorFlow Serving needs nothing else: no custom op, no Python of ours, and clie
 | `serving_default` | `examples`: string `(n,)`, serialized tf.Example | `embedding`: float32 `(n, d)` |
 | `candidate` | `examples`, whose `song_id` says which plays to use | `embedding`: float32 `(n, d)`, as in the index |
 | `match_examples` | `examples` | as `match`, with `BULK_MATCHES` songs |
-| `embed` | one input per raw field | `embedding`: float32 `(n, d)` |
-| `match` | the raw fields, `k`: int32 `(n,)`, `exclude`: string `(n,)` | `song_ids`: string `(n, k)`, `scores`: float32 `(n, k)` |
+| `embed` | the raw fields | `embedding`: float32 `(n, d)` |
+| `match` | the raw fields, `k`: int32 `(n,)`, `exclude`: string `(n,)` | `song_ids`, `scores`: `(n, k)` |
 
-Raw fields: category string `(n,)`, "" = missing; multi_category string `(n, l)`, padded with ""; number float32 `(n,)`, NaN
-= missing; vector float32 `(n, length)`, a row with NaN = missing. `k` is one number per song because a batching server
-joins requests row by row: every row gets the largest `k` of its batch, at most one less than the number of songs in the
-index. `exclude` is the id of a song that must not be returned, usually the song itself, or "".
+The raw fields are one input each: category string `(n,)`, "" = missing; multi_category string `(n, l)`, padded with "";
+number float32 `(n,)`, NaN = missing; vector float32 `(n, length)`, a row with NaN = missing. `k` is one number per song
+because a batching server joins requests row by row: every row gets the largest `k` of its batch, at most one less than
+the number of songs in the index. `exclude` is the id of a song that must not be returned, usually the song itself, or
+"". `song_ids` are strings, `scores` float32 cosines.
 """
 
 from __future__ import annotations

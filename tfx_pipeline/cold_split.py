@@ -1,4 +1,4 @@
-"""Which songs are held out as cold: a salted hash of the song id, so that the answer never depends on order or on the machine."""
+"""Which songs are held out as cold: a salted hash of the song id, so that neither order nor machine changes it."""
 
 from __future__ import annotations
 

@@ -46,7 +46,8 @@ class EvaluationConfig:
     Args:
         truth: Warm songs of most similar audience that count as relevant.
         k: Length of the ranking judged.
-        min_gain: Share by which the model's recall@k on validation songs must exceed that of content cosine to be blessed.
+        min_gain: Share by which the model's recall@k on validation songs must exceed that of content cosine, to be
+            blessed.
         bootstrap: Resamples of the confidence intervals.
         seed: Of the random row and of the resamples.
     """

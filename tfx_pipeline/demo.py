@@ -15,7 +15,7 @@ from tfx_pipeline import contract
 from tfx_pipeline.console import Console
 from tfx_pipeline.run_folder import RunFolder
 
-_SIMULATED = {"songs": 3000, "users": 1500, "plays": 120_000, "seed": 0}
+_SIMULATED_SONGS, _SIMULATED_USERS, _SIMULATED_PLAYS = 3000, 1500, 120_000
 _SHOWN_SONGS, _SHOWN_MATCHES, _SHOWN_LISTENERS = 3, 10, 5
 _READY = re.compile(r"(?:localhost|127\.0\.0\.1):(\d+)")
 
@@ -49,7 +49,7 @@ def _simulate(console: Console, folder: RunFolder) -> None:
     with console.chatter_to(folder.log):
         from tfx_pipeline.datasets.simulate import simulate
 
-        simulate(folder.simulated, **_SIMULATED)
+        simulate(folder.simulated, songs=_SIMULATED_SONGS, users=_SIMULATED_USERS, plays=_SIMULATED_PLAYS)
 
 
 def _describe(catalogue: contract.Catalogue) -> str:

@@ -80,8 +80,8 @@ class DemoReport:
         report, k = self.evaluation[TEST], settings["k"]
         metrics = {f"Recall@{k}": f"recall@{k}", f"NDCG@{k}": f"ndcg@{k}"}
         lines = [
-            f"\nHow good: {report['songs']:,} cold test songs, each ranking {report['candidates']:,} songs; right are the "
-            f"{settings['truth']} with the most similar audience (95 % intervals)",
+            f"\nHow good: {report['songs']:,} cold test songs, {report['candidates']:,} songs ranked for each; right "
+            f"are the {settings['truth']} with the most similar audience (95 % intervals)",
             f"  {'':<18}" + "".join(f"{title:<22}" for title in metrics),
         ]
         for name, values in report["rows"].items():
@@ -105,9 +105,7 @@ class DemoReport:
         if "title" not in names:
             return {}
         table = pq.read_table(self.folder.input / contract.SONGS, columns=["song_id", "title"])
-        return {
-            row["song_id"]: row["title"] for row in table.to_pylist() if row["title"]
-        }
+        return {row["song_id"]: row["title"] for row in table.to_pylist() if row["title"]}
 
     def _chosen(self, count: int) -> list[str]:
         """The cold test songs with the largest audiences to choose from: the easiest to recognise by name."""

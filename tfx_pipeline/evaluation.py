@@ -60,8 +60,8 @@ def evaluate(
 ) -> dict[str, SplitReport]:
     """Judges the model, content cosine and a random order on validation and test songs.
 
-    Relevant are the `config.truth` warm songs of most similar audience. Choices (the weights of content cosine) are made
-    on validation songs.
+    Relevant are the `config.truth` warm songs of most similar audience. Choices (the weights of content cosine) are
+    made on validation songs.
 
     Args:
         table: All songs.

@@ -1,4 +1,4 @@
-"""The names and shapes of what flows from tf.Example through Transform into the model, all derived from the song fields."""
+"""Names and shapes of what flows from tf.Example through Transform into the model, derived from the song fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the pipeline on this machine: `tfx pipeline create --engine local --pipeline_path <this file>`, `tfx run create`.
+"""Runs the pipeline on this machine: `tfx pipeline create --engine local --pipeline_path <this file>`.
 
 Two environment variables bind the paths, because the tfx command passes no arguments:
 BCL_DATA is the folder with songs and plays, BCL_RUN the folder for all that the run writes (default: runs/bcl).

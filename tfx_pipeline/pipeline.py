@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
+from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 
 from tfx_pipeline import contract
@@ -171,9 +172,7 @@ def create_pipeline(
     )
 
 
-def _parquet_example_gen(file: Path) -> tfx.components.ImportExampleGen:
-    from tfx.components.example_gen.component import FileBasedExampleGen
-
+def _parquet_example_gen(file: Path) -> FileBasedExampleGen:
     return FileBasedExampleGen(
         input_base=str(file.parent),
         input_config=tfx.proto.Input(splits=[tfx.proto.Input.Split(name=ALL, pattern=file.name)]),

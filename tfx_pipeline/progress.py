@@ -28,7 +28,8 @@ def component_lines(say: Callable[[str], None]) -> Iterator[None]:
         except BaseException:
             say(_line(name, _FAILED))
             raise
-        say(_line(name, _RAN.format(time.monotonic() - start) if execution is not None else _CACHED))
+        ran = execution is not None and execution.output_dict  # the cache gives an execution without outputs
+        say(_line(name, _RAN.format(time.monotonic() - start) if ran else _CACHED))
         return execution
 
     launcher.Launcher.launch = timed

@@ -1,15 +1,16 @@
 """TFX component: embeds the whole catalogue and matches cold songs, in bulk on Beam, with the exported model."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 from tfx import v1 as tfx
 from tfx.utils import path_utils
-from tfx_bsl.public.beam.run_inference import RunInferencePerModel
+from tfx_bsl.public.beam.run_inference import RunInference, RunInferencePerModel
 from tfx_bsl.public.proto import model_spec_pb2
 
 from tfx_pipeline.artifacts import SongEmbeddings
@@ -29,7 +30,8 @@ _EMBEDDINGS_SCHEMA = pa.schema(
 _MATCHES_SCHEMA = pa.schema(
     [("song_id", pa.string()), ("match_ids", pa.list_(pa.string())), ("match_scores", pa.list_(pa.float32()))]
 )
-_Logs = tuple[prediction_log_pb2.PredictionLog, ...]
+_Song = tuple[str, str]  # id, split
+_KeyedSong = tuple[_Song, bytes]
 
 
 @tfx.dsl.components.component(use_beam=True)
@@ -52,24 +54,34 @@ def CatalogueEmbedder(  # noqa: N802
     del code
     saved_model = path_utils.serving_model_path(model.uri)
     with beam_pipeline as pipeline:
-        rows, matches = [], []
-        for split in SPLITS:
-            signatures = ["serving_default", "candidate"] + ([] if split == WARM else ["match_examples"])
-            logs = (
-                pipeline
-                | f"Read[{split}]" >> ReadSongs(split_pattern(labelled_songs, split))
-                | f"RunModel[{split}]" >> RunInferencePerModel([_signature(saved_model, name) for name in signatures])
+        songs = {
+            split: pipeline
+            | f"Read[{split}]" >> ReadSongs(split_pattern(labelled_songs, split))
+            | f"KeyBySplit[{split}]" >> beam.MapTuple(_key_by(split)).with_output_types(_KeyedSong)
+            for split in SPLITS
+        }
+        # Once over all splits: every use of a signature loads the model anew.
+        rows = (
+            songs.values()
+            | "AllSongs" >> beam.Flatten()
+            | "Embed"
+            >> RunInferencePerModel([_signature(saved_model, name) for name in ("serving_default", "candidate")])
+            | "ToEmbeddings" >> beam.MapTuple(_to_embeddings)
+        )
+        matches = (
+            [songs[split] for split in SPLITS if split != WARM]
+            | "SongsToMatch" >> beam.Flatten()
+            | "Match" >> RunInference(_signature(saved_model, "match_examples"))
+            | "ToMatches" >> beam.MapTuple(_to_matches)
+        )
+        for name, table, schema in ((EMBEDDINGS, rows, _EMBEDDINGS_SCHEMA), (MATCHES, matches, _MATCHES_SCHEMA)):
+            table | f"Write[{name}]" >> beam.io.WriteToParquet(
+                os.path.join(embeddings.uri, name), schema, file_name_suffix=".parquet"
             )
-            rows.append(logs | f"ToEmbeddings[{split}]" >> beam.MapTuple(_to_embeddings, split=split))
-            if split != WARM:
-                matches.append(logs | f"ToMatches[{split}]" >> beam.MapTuple(_to_matches))
-        for name, parts, schema in ((EMBEDDINGS, rows, _EMBEDDINGS_SCHEMA), (MATCHES, matches, _MATCHES_SCHEMA)):
-            (
-                parts
-                | f"Flatten[{name}]" >> beam.Flatten()
-                | f"Write[{name}]"
-                >> beam.io.WriteToParquet(os.path.join(embeddings.uri, name), schema, file_name_suffix=".parquet")
-            )
+
+
+def _key_by(split: str) -> Callable[[bytes, bytes], _KeyedSong]:
+    return lambda song_id, example: ((song_id.decode(), split), example)
 
 
 def _signature(saved_model: str, name: str) -> model_spec_pb2.InferenceSpecType:
@@ -77,20 +89,17 @@ def _signature(saved_model: str, name: str) -> model_spec_pb2.InferenceSpecType:
     return model_spec_pb2.InferenceSpecType(saved_model_spec=spec)
 
 
-def _output(log: prediction_log_pb2.PredictionLog, name: str) -> Iterable:
-    tensor = log.predict_log.response.outputs[name]
-    return tensor.float_val or tensor.string_val
+def _output(log: prediction_log_pb2.PredictionLog, name: str) -> np.ndarray:
+    """Returns the one row of an output."""
+    return tf.make_ndarray(log.predict_log.response.outputs[name]).reshape(-1)
 
 
-def _to_embeddings(song_id: bytes, logs: _Logs, split: str) -> dict:
-    embedding, candidate = (np.asarray(_output(log, "embedding"), np.float32) for log in logs[:2])
-    return {"song_id": song_id.decode(), "split": split, "embedding": embedding, "candidate_embedding": candidate}
+def _to_embeddings(song: _Song, logs: tuple[prediction_log_pb2.PredictionLog, ...]) -> dict:
+    song_id, split = song
+    embedding, candidate = (_output(log, "embedding") for log in logs)
+    return {"song_id": song_id, "split": split, "embedding": embedding, "candidate_embedding": candidate}
 
 
-def _to_matches(song_id: bytes, logs: _Logs) -> dict:
-    ids, scores = _output(logs[2], "song_ids"), _output(logs[2], "scores")
-    return {
-        "song_id": song_id.decode(),
-        "match_ids": [match.decode() for match in ids],
-        "match_scores": np.asarray(scores, np.float32),
-    }
+def _to_matches(song: _Song, log: prediction_log_pb2.PredictionLog) -> dict:
+    ids, scores = _output(log, "song_ids"), _output(log, "scores")
+    return {"song_id": song[0], "match_ids": [match.decode() for match in ids], "match_scores": scores}

@@ -1,13 +1,13 @@
 """ExampleGen executor for Parquet that keeps zeros and copies columns in C++.
 
-TFX's own Parquet executor writes every falsy value (0, 0.0, False) as a missing feature, so that a song with `audio_mode`
-0 would lose it. It also goes through a Python dict per row.
+TFX's own Parquet executor writes every falsy value (0, 0.0, False) as a missing feature: a song with `audio_mode` 0
+would lose it. It also goes through a Python dict per row.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import apache_beam as beam
@@ -56,5 +56,5 @@ def _ParquetToExamples(pipeline: beam.Pipeline, exec_properties: dict[str, Any],
 class Executor(BaseExampleGenExecutor):
     """Turns Parquet into serialized tf.Example: strings to bytes, integers and booleans to int64, floats to float32."""
 
-    def GetInputSourceToExamplePTransform(self) -> beam.PTransform:
+    def GetInputSourceToExamplePTransform(self) -> Callable[..., beam.PTransform]:
         return _ParquetToExamples

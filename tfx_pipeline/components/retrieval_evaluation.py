@@ -76,6 +76,8 @@ def read_embeddings(uri: str, table: SongTable) -> tuple[np.ndarray, np.ndarray]
     by_name = {}
     for name in ("embedding", "candidate_embedding"):
         flat = stored[name].combine_chunks().flatten().to_numpy().reshape(stored.num_rows, -1)
+        if not flat.shape[1] or not np.isfinite(flat).all():
+            raise ValueError(f"embeddings, column `{name}`: expected finite vectors. Received: length {flat.shape[1]}")
         by_name[name] = np.empty((len(table), flat.shape[1]), np.float32)
         by_name[name][rows[kept]] = flat[kept]
     return by_name["embedding"], by_name["candidate_embedding"]

@@ -51,22 +51,14 @@ def SimilarSongsLabeller(  # noqa: N802
             | "FindSimilarSongs"
             >> FindSimilarSongs(AudienceConfig(**json.loads(audience)), ColdSplit(**json.loads(split)))
         )
-        by_split = (
+        labelled = (
             {"song": pipeline | "ReadSongs" >> ReadSongs(split_pattern(songs, ALL)), "similar": similar}
             | "JoinSongs" >> beam.CoGroupByKey()
-            | "Label" >> beam.FlatMapTuple(_label).with_output_types(tuple[str, bytes])
-            | "BySplit" >> beam.Partition(_split_index, len(SPLITS))
+            | "Label" >> beam.ParDo(_Label()).with_outputs(*SPLITS)
         )
-        for name, examples in zip(SPLITS, by_split, strict=True):
-            (
-                examples
-                | f"Values[{name}]" >> beam.Values()
-                | f"Write[{name}]"
-                >> beam.io.WriteToTFRecord(
-                    os.path.join(artifact_utils.get_split_uri([labelled_songs], name), "songs"),
-                    file_name_suffix=".gz",
-                    coder=beam.coders.BytesCoder(),
-                )
+        for name in SPLITS:
+            labelled[name] | f"Write[{name}]" >> beam.io.WriteToTFRecord(
+                os.path.join(artifact_utils.get_split_uri([labelled_songs], name), "songs"), file_name_suffix=".gz"
             )
 
 
@@ -94,18 +86,17 @@ def _with_song_id(serialized: bytes) -> tuple[bytes, bytes]:
     return tf.train.Example.FromString(serialized).features.feature[features.SONG_ID].bytes_list.value[0], serialized
 
 
-def _label(song_id: bytes, joined: dict[str, list]) -> Iterator[tuple[str, bytes]]:
-    if not joined["song"]:  # plays of songs outside the catalogue: the contract bounds their share
-        return
-    similar = joined["similar"][0] if joined["similar"] else _NO_PLAYS
-    example = tf.train.Example.FromString(joined["song"][0])
-    feature = example.features.feature
-    feature[features.LISTENERS].int64_list.value.append(similar.listeners)
-    feature[features.SIMILAR_IDS].bytes_list.value.extend(similar.ids)
-    feature[features.SIMILAR_SCORES].float_list.value.extend(similar.scores)
-    yield similar.split, example.SerializeToString(deterministic=True)
+class _Label(beam.DoFn):
+    """Adds the labels to a song's example and puts it out under the name of its split."""
 
-
-def _split_index(element: tuple[str, bytes], num_splits: int) -> int:
-    del num_splits
-    return SPLITS.index(element[0])
+    def process(self, element: tuple[bytes, dict[str, list]]) -> Iterator[beam.pvalue.TaggedOutput]:
+        _, joined = element
+        if not joined["song"]:  # plays of songs outside the catalogue: the contract bounds their share
+            return
+        similar = joined["similar"][0] if joined["similar"] else _NO_PLAYS
+        example = tf.train.Example.FromString(joined["song"][0])
+        feature = example.features.feature
+        feature[features.LISTENERS].int64_list.value.append(similar.listeners)
+        feature[features.SIMILAR_IDS].bytes_list.value.extend(similar.ids)
+        feature[features.SIMILAR_SCORES].float_list.value.extend(similar.scores)
+        yield beam.pvalue.TaggedOutput(similar.split, example.SerializeToString(deterministic=True))
