@@ -12,6 +12,7 @@ tensorflow/core/protobuf/meta_graph.proto, grpc/health/v1/health.proto. A test c
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -128,10 +129,16 @@ def _add_fields(message: descriptor_pb2.DescriptorProto, full_name: str, fields:
             _set_type(field, match["type"])
 
 
-def _build_pool() -> descriptor_pool.DescriptorPool:
+def build_pool(packages: Mapping[str, Mapping[str, str]]) -> descriptor_pool.DescriptorPool:
+    """Declare messages in a pool of their own.
+
+    Args:
+        packages: package -> message (dots nest, at most once) -> fields as a .proto file writes them, types by full
+            name with a leading dot; a package may use those before it.
+    """
     pool = descriptor_pool.DescriptorPool()
     earlier: list[str] = []
-    for package, messages in _PACKAGES.items():
+    for package, messages in packages.items():
         file = descriptor_pb2.FileDescriptorProto(name=f"serving/{package}.proto", package=package, syntax="proto3")
         file.dependency.extend(earlier)
         for name, fields in messages.items():
@@ -144,7 +151,7 @@ def _build_pool() -> descriptor_pool.DescriptorPool:
     return pool
 
 
-_POOL = _build_pool()
+_POOL = build_pool(_PACKAGES)
 
 
 def _class(full_name: str) -> Any:

@@ -189,7 +189,8 @@ def from_proto(proto: Any, *, max_bytes: int = MAX_TENSOR_BYTES) -> np.ndarray[A
         max_bytes: largest expanded tensor, in bytes; default 2^31 - 1.
 
     Raises:
-        ValueError: TensorFlow could not read the proto either: no or unknown dtype, a negative size, content of the wrong length, or more than `max_bytes`.
+        ValueError: TensorFlow could not read the proto either: no or unknown dtype, a negative size,
+            content of the wrong length, or more than `max_bytes`.
     """
     kind = _BY_NUMBER.get(proto.dtype)
     if kind is None:

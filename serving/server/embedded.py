@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import grpc
-import tensorflow as tf
-from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
-
+from serving.server.batch_parameters import read_batch_parameters
+from serving.server.batch_scheduler import BatchScheduler
+from serving.server.config_files import metrics_path
 from serving.server.context import RunContext
 from serving.server.core import ServerCore
-from serving.server.errors import unavailable
 from serving.server.flags import ServerFlags
-from serving.server.grpc_services import ModelService, PredictionService
-from serving.server.lifecycle import AVAILABLE, ModelVersion
+from serving.server.grpc_server import GrpcServer
+from serving.server.lifecycle import AVAILABLE
+from serving.server.loader import Loader
 from serving.server.metrics import Metrics
 from serving.server.model_config import Roots, read_model_config_file, single_model
 from serving.server.model_manager import ModelManager
 from serving.server.reload import ConfigFilePoller
-from serving.server.servable import Servable
-from serving.server.session import SavedModelSession
-from serving.server.warmup import warm_up
-
-logger = logging.getLogger("serving.server")
-_GRACE_SECONDS = 5.0
+from serving.server.rest_handlers import RestHandlers
+from serving.server.rest_server import RestServer
 
 
 class EmbeddedServer:
@@ -39,6 +32,9 @@ class EmbeddedServer:
 
     Attributes:
         port, rest_port: where it listens; 0 before the start and for what is switched off.
+
+    Raises:
+        RequestError: a flag or one of the files that flags name does not fit.
     """
 
     def __init__(self, flags: ServerFlags | None = None, **settings: Any) -> None:
@@ -53,9 +49,11 @@ class EmbeddedServer:
             if self.flags.model_config_file
             else single_model(self.flags.model_name, self.flags.model_base_path)
         )
+        batching = read_batch_parameters(self.flags.batching_parameters_file) if self.flags.enable_batching else None
+        self._scheduler = None if batching is None else BatchScheduler(batching)
         roots = Roots(filter(None, self.flags.model_roots.split(":")))
         self._manager = ModelManager(
-            self._load,
+            Loader(self.flags, self.metrics, self._scheduler).load,
             roots=roots,
             poll_seconds=self.flags.file_system_poll_wait_seconds,
             max_retries=self.flags.max_num_load_retries,
@@ -66,13 +64,14 @@ class EmbeddedServer:
             roots=roots,
             labels_for_unavailable=self.flags.allow_version_labels_for_unavailable_models,
         )
-        self._grpc: grpc.Server | None = None
+        self._grpc: GrpcServer | None = None
+        self._rest: RestServer | None = None
         self._poller: ConfigFilePoller | None = None
 
     @property
     def target(self) -> str:
         """What a client on this machine connects to."""
-        host = "localhost" if self.flags.host in ("0.0.0.0", "::", "") else self.flags.host
+        host = "localhost" if self.flags.host in ("0.0.0.0", "::", "[::]") else self.flags.host
         return f"{host}:{self.port}"
 
     def start(self, timeout: float | None = None) -> EmbeddedServer:
@@ -89,6 +88,7 @@ class EmbeddedServer:
             self._manager.start()
             self.core.reload(self._config, timeout, trusted=not self.flags.model_roots)
             self._start_grpc()
+            self._start_rest()
         except BaseException:
             self.stop()
             raise
@@ -100,12 +100,13 @@ class EmbeddedServer:
 
     def stop(self) -> None:
         """Let running requests end, close the ports, unload the models."""
-        if self._poller is not None:
-            self._poller.stop()
-        if self._grpc is not None:
-            self._grpc.stop(_GRACE_SECONDS).wait()
-            self._grpc = None
+        for part in (self._poller, self._rest, self._grpc):
+            if part is not None:
+                part.stop()
+        self._poller = self._rest = self._grpc = None
         self._manager.stop()
+        if self._scheduler is not None:
+            self._scheduler.stop()
 
     def __enter__(self) -> EmbeddedServer:
         return self.start()
@@ -115,68 +116,37 @@ class EmbeddedServer:
 
     def describe(self) -> str:
         """One line for people: which models answer where."""
-        versions = {name: max(numbers, default="none yet") for name, numbers in sorted(self._available().items())}
-        models = ", ".join(f"{name} version {version}" for name, version in versions.items())
+        names = sorted(entry.name for entry in self._config.model_config_list.config)
+        models = []
+        for name in names:
+            ready = [number for number, known in self._manager.states(name).items() if known.state == AVAILABLE]
+            models.append(f"{name} version {max(ready, default='none yet')}")
         rest = f", REST on {self.flags.host}:{self.rest_port}" if self.rest_port else ""
-        return f"Serving {models}: gRPC on {self.flags.host}:{self.port}{rest}"
+        return f"Serving {', '.join(models)}: gRPC on {self.flags.host}:{self.port}{rest}"
 
-    def _available(self) -> dict[str, list[int]]:
-        names = [entry.name for entry in self._config.model_config_list.config]
-        states = {name: self._manager.states(name) for name in names}
-        return {name: [n for n, v in known.items() if v.state == AVAILABLE] for name, known in states.items()}
-
-    def wait(self) -> None:
-        """Block until the server is stopped."""
-        if self._grpc is not None:
-            self._grpc.wait_for_termination()
-
-    def _load(self, version: ModelVersion) -> Servable:
-        config = tf.compat.v1.ConfigProto(
-            intra_op_parallelism_threads=self.flags.tensorflow_intra_op_parallelism,
-            inter_op_parallelism_threads=self.flags.tensorflow_inter_op_parallelism,
+    def _settings(self, timeout_ms: int | None = None) -> RunContext:
+        return RunContext(
+            self.flags.enable_signature_method_name_check,
+            self.flags.enable_serialization_as_tensor_content,
+            timeout_ms,
         )
-        config.gpu_options.allow_growth = not self.flags.per_process_gpu_memory_fraction
-        config.gpu_options.per_process_gpu_memory_fraction = self.flags.per_process_gpu_memory_fraction
-        session = SavedModelSession(version.path, tags=self.flags.saved_model_tags.split(","), config=config)
-        servable = Servable(version.name, session)
-        try:
-            if self.flags.enable_model_warmup:
-                warm_up(servable, version.path, version.version, self.flags.num_request_iterations_for_warmup)
-        except BaseException:
-            servable.close()
-            raise
-        return servable
 
     def _start_grpc(self) -> None:
-        flags = self.flags
-        server = grpc.server(
-            ThreadPoolExecutor(flags.grpc_max_threads, thread_name_prefix="serving-grpc"),
-            options=_channel_arguments(flags),
-            maximum_concurrent_rpcs=flags.grpc_max_concurrent_requests,
-        )
-        settings = RunContext(flags.enable_signature_method_name_check, flags.enable_serialization_as_tensor_content)
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(self.core, settings, self.metrics), server
-        )
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(self.core, self.metrics), server)
-        address = f"{flags.host}:{flags.port}"
-        try:
-            self.port = server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise unavailable(f"cannot listen on {address}: {error}") from error
-        server.start()
+        server = GrpcServer(self.flags, self.core, self._settings(), self.metrics)
+        self.port = server.start()
         self._grpc = server
 
-
-def _channel_arguments(flags: ServerFlags) -> list[tuple[str, Any]]:
-    arguments: list[tuple[str, Any]] = [
-        ("grpc.max_receive_message_length", flags.grpc_max_message_bytes),
-        ("grpc.max_send_message_length", flags.grpc_max_message_bytes),
-        ("grpc.max_concurrent_streams", flags.grpc_max_concurrent_streams),
-        # Two servers on one port would share its requests; the second one must fail instead.
-        ("grpc.so_reuseport", 0),
-    ]
-    for pair in filter(None, flags.grpc_channel_arguments.split(",")):
-        key, _, value = pair.partition("=")
-        arguments.append((key, int(value) if value.lstrip("-").isdigit() else value))
-    return arguments
+    def _start_rest(self) -> None:
+        if not self.flags.rest_api_port:
+            return
+        settings = self._settings(self.flags.rest_api_timeout_in_ms)
+        server = RestServer(
+            RestHandlers(self.core, settings, self.metrics),
+            self.metrics,
+            metrics_path=metrics_path(self.flags.monitoring_config_file),
+            max_body_bytes=self.flags.rest_api_max_body_bytes,
+            cors=self.flags.rest_api_enable_cors_support,
+            threads=self.flags.grpc_max_threads,
+        )
+        self.rest_port = server.start(self.flags.host, max(0, self.flags.rest_api_port))
+        self._rest = server

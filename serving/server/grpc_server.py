@@ -1,0 +1,84 @@
+"""The gRPC server: ports, certificates, limits, services."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+
+from serving.server.config_files import server_credentials
+from serving.server.context import RunContext
+from serving.server.core import ServerCore
+from serving.server.errors import unavailable
+from serving.server.flags import ServerFlags
+from serving.server.grpc_services import ModelService, PredictionService
+from serving.server.health import Health
+from serving.server.metrics import Metrics
+
+_GRACE_SECONDS = 5.0
+
+
+class GrpcServer:
+    """Listens on a TCP port and, where asked to, on a Unix socket.
+
+    Args:
+        flags: the settings.
+        core: the models.
+        settings: how requests are run.
+        metrics: where they are counted.
+    """
+
+    def __init__(self, flags: ServerFlags, core: ServerCore, settings: RunContext, metrics: Metrics) -> None:
+        self._flags = flags
+        self._credentials = server_credentials(flags.ssl_config_file)
+        self._pool = ThreadPoolExecutor(flags.grpc_max_threads, thread_name_prefix="serving-grpc")
+        self._server = grpc.server(
+            self._pool, options=_arguments(flags), maximum_concurrent_rpcs=flags.grpc_max_concurrent_requests
+        )
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+            PredictionService(core, settings, metrics), self._server
+        )
+        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(core, metrics), self._server)
+        if flags.enable_grpc_healthcheck_service:
+            self._server.add_generic_rpc_handlers((Health().handler(),))
+
+    def start(self) -> int:
+        """Listen; returns the TCP port.
+
+        Raises:
+            RequestError: UNAVAILABLE, the port or the socket cannot be opened.
+        """
+        port = self._listen(f"{self._flags.host}:{self._flags.port}")
+        if self._flags.grpc_socket_path:
+            self._listen(f"unix:{self._flags.grpc_socket_path}")
+        self._server.start()
+        return port
+
+    def stop(self) -> None:
+        """Let running requests end, then close the ports."""
+        self._server.stop(_GRACE_SECONDS).wait()
+        self._pool.shutdown()
+
+    def _listen(self, address: str) -> int:
+        try:
+            if self._credentials is None:
+                return int(self._server.add_insecure_port(address))
+            return int(self._server.add_secure_port(address, self._credentials))
+        except RuntimeError as error:
+            raise unavailable(f"cannot listen on {address}: {error}") from error
+
+
+def _arguments(flags: ServerFlags) -> list[tuple[str, Any]]:
+    arguments: list[tuple[str, Any]] = [
+        ("grpc.max_receive_message_length", flags.grpc_max_message_bytes),
+        ("grpc.max_send_message_length", flags.grpc_max_message_bytes),
+        ("grpc.max_concurrent_streams", flags.grpc_max_concurrent_streams),
+        # Two servers on one port would share its requests; the second one must fail instead.
+        ("grpc.so_reuseport", 0),
+    ]
+    for pair in filter(None, flags.grpc_channel_arguments.split(",")):
+        key, _, value = pair.partition("=")
+        arguments.append((key, int(value) if value.lstrip("-").isdigit() else value))
+    return arguments

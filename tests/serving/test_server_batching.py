@@ -1,0 +1,315 @@
+"""Batching: what is joined, what comes back, and each refusal of TensorFlow Serving's batching session."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import small_model
+
+from serving.client import Client, ServingError
+from serving.server import EmbeddedServer, RequestError
+from serving.server.batch_parameters import BatchParameters, read_batch_parameters
+from serving.server.batch_scheduler import BatchScheduler, Task
+from serving.server.batching_session import BatchingSession
+
+
+class RecordingSession:
+    """A session that notes what it was asked, doubles `x`, and waits where it is told to."""
+
+    def __init__(self) -> None:
+        self.runs: list[np.ndarray] = []
+        self.timeouts: list[int | None] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.rows_lost = 0
+        self.signatures = {"s": _Signature({"x": "x:0"}, {"y": "y:0"}), "init": _Signature({}, {"op": "op:0"})}
+
+    def run(self, feeds: Sequence[tuple[str, np.ndarray]], fetches: Sequence[str], timeout_ms: Any = None) -> list[Any]:
+        self.gate.wait()
+        value = dict(feeds)["x:0"]
+        self.runs.append(value)
+        self.timeouts.append(timeout_ms)
+        doubled = value * 2 if value.dtype != object else value
+        return [doubled[: len(value) - self.rows_lost] for _ in fetches]
+
+
+class _Signature:
+    def __init__(self, inputs: dict[str, str], outputs: dict[str, str]) -> None:
+        self.inputs = {alias: _Info(name) for alias, name in inputs.items()}
+        self.outputs = {alias: _Info(name) for alias, name in outputs.items()}
+
+
+class _Info:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+@pytest.fixture
+def batching() -> Iterator[Any]:
+    schedulers = []
+
+    def make(**parameters: Any) -> tuple[RecordingSession, BatchingSession]:
+        scheduler = BatchScheduler(BatchParameters(**{"num_batch_threads": 1, **parameters}))
+        schedulers.append(scheduler)
+        session = RecordingSession()
+        return session, BatchingSession(session, scheduler)  # type: ignore[arg-type]
+
+    yield make
+    for scheduler in schedulers:
+        scheduler.stop()
+
+
+def run(session: BatchingSession, value: Any, timeout_ms: int | None = None) -> np.ndarray:
+    return session.run([("x:0", np.asarray(value))], ["y:0"], timeout_ms)[0]
+
+
+def together(session: BatchingSession, recording: RecordingSession, values: Sequence[Any]) -> list[Any]:
+    """Ask while the only batch thread is held, so that the requests, in order, meet in the queue."""
+    recording.gate.clear()
+    results: list[Any] = [None] * len(values)
+
+    def ask(index: int) -> None:
+        try:
+            results[index] = run(session, values[index])
+        except RequestError as error:
+            results[index] = error
+
+    with ThreadPoolExecutor(len(values) + 1) as pool:
+        pool.submit(run, session, np.zeros((1, 1)))
+        time.sleep(0.05)
+        for index in range(len(values)):
+            pool.submit(ask, index)
+            time.sleep(0.02)
+        recording.gate.set()
+    return results
+
+
+def test_concurrent_requests_share_a_run(batching: Any) -> None:
+    recording, session = batching(max_batch_size=10)
+    values = [np.full((rows, 1), float(rows)) for rows in (1, 2, 3)]
+    results = together(session, recording, values)
+    assert [len(value) for value in recording.runs] == [1, 6]
+    for value, result in zip(values, results, strict=True):
+        np.testing.assert_array_equal(result, value * 2)
+
+
+def test_a_full_batch_does_not_wait(batching: Any) -> None:
+    recording, session = batching(max_batch_size=4, batch_timeout_micros=60_000_000)
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda number: run(session, np.full((1, 1), number)), range(4)))
+    assert sorted(int(result[0, 0]) for result in results) == [0, 2, 4, 6]
+    assert [len(value) for value in recording.runs] == [4]
+
+
+def test_batches_are_filled_up_with_the_first_row_of_the_last_request(batching: Any) -> None:
+    recording, session = batching(max_batch_size=8, allowed_batch_sizes=(4, 8))
+    results = together(session, recording, [[[1.0], [2.0]], [[3.0], [4.0], [5.0]]])
+    np.testing.assert_array_equal(recording.runs[1].ravel(), [1, 2, 3, 4, 5, 3, 3, 3])
+    np.testing.assert_array_equal(results[1].ravel(), [6, 8, 10])
+
+
+def test_rows_of_different_lengths(batching: Any) -> None:
+    recording, session = batching(max_batch_size=10)
+    results = together(session, recording, [[[1.0]], [[2.0, 3.0]]])
+    for result in results:
+        assert result.code.name == "FAILED_PRECONDITION"
+        assert result.message.startswith(
+            "Tensors with name 'x:0' from different tasks have different shapes and padding is turned off."
+        )
+
+
+def test_padding_uses_the_first_element_of_each_request(batching: Any) -> None:
+    recording, session = batching(max_batch_size=10, pad_variable_length_inputs=True)
+    together(session, recording, [[[7.0], [8.0]], [[2.0, 3.0]]])
+    np.testing.assert_array_equal(recording.runs[1], [[7, 7], [8, 7], [2, 3]])
+    results = together(session, recording, [np.zeros((1, 0)), [[2.0]]])
+    assert results[1].message == "Got empty tensor in batch of non-empty tensors."
+
+
+def test_requests_of_different_types_fail_together(batching: Any) -> None:
+    recording, session = batching(max_batch_size=10)
+    results = together(session, recording, [np.ones((1, 1), np.float32), np.ones((1, 1), np.float64)])
+    for result in results:
+        assert result.code.name == "INTERNAL"
+        assert result.message.endswith("have different data types. Got float and double.")
+
+
+def test_inputs_that_cannot_be_batched(batching: Any) -> None:
+    _, session = batching(max_batch_size=8)
+    with pytest.raises(RequestError, match="INVALID_ARGUMENT: Batching Run.. input tensors must have at least one dim"):
+        run(session, 1.0)
+    with pytest.raises(RequestError, match="INVALID_ARGUMENT: Task size 9 is larger than maximum input batch size 8"):
+        run(session, np.zeros((9, 1)))
+    recording = RecordingSession()
+    recording.signatures = {"s": _Signature({"x": "x:0", "z": "z:0"}, {"y": "y:0"})}
+    scheduler = BatchScheduler(BatchParameters(num_batch_threads=1))
+    two = BatchingSession(recording, scheduler)  # type: ignore[arg-type]
+    with pytest.raises(RequestError, match="input tensors must have equal 0th-dimension size"):
+        two.run([("x:0", np.zeros(2)), ("z:0", np.zeros(3))], ["y:0"])
+    scheduler.stop()
+
+
+def test_a_full_queue_is_unavailable(batching: Any) -> None:
+    recording, session = batching(max_batch_size=1, max_enqueued_batches=2)
+    results = together(session, recording, [[[1.0]], [[2.0]], [[3.0]]])
+    assert results[2].code.name == "UNAVAILABLE"
+    assert results[2].message.startswith("The batch scheduling queue to which this task was submitted is full")
+    assert [float(result[0, 0]) for result in results[:2]] == [2.0, 4.0]
+
+
+def test_outputs_must_have_a_row_per_row(batching: Any) -> None:
+    recording, session = batching(max_batch_size=8)
+    recording.rows_lost = 1
+    with pytest.raises(RequestError, match="FAILED_PRECONDITION: Batched output tensor's 0th dimension does not equal"):
+        run(session, np.zeros((2, 1)))
+
+
+def test_large_requests_are_split(batching: Any) -> None:
+    recording, session = batching(
+        max_batch_size=10, enable_large_batch_splitting=True, max_execution_batch_size=4, max_enqueued_batches=4
+    )
+    value = np.arange(10.0)[:, None]
+    np.testing.assert_array_equal(run(session, value), value * 2)
+    assert [len(part) for part in recording.runs] == [4, 4, 2]
+    results = together(session, recording, [value, value])
+    np.testing.assert_array_equal(results[0], value * 2)
+    assert results[1].code.name == "UNAVAILABLE" and "scheduling capacity is only 6" in results[1].message
+
+
+def test_the_longest_deadline_of_a_batch_counts(batching: Any) -> None:
+    recording, session = batching(max_batch_size=8)
+    recording.gate.clear()
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(run, session, np.zeros((1, 1)))
+        time.sleep(0.05)
+        late = [pool.submit(run, session, np.zeros((1, 1)), timeout) for timeout in (1, 60_000)]
+        time.sleep(0.1)
+        recording.gate.set()
+        assert all(len(done.result()) == 1 for done in [first, *late])
+        assert 50_000 < (recording.timeouts[1] or 0) <= 60_000
+        recording.gate.clear()
+        pool.submit(run, session, np.zeros((1, 1)))
+        time.sleep(0.05)
+        expired = pool.submit(run, session, np.zeros((1, 1)), 1)
+        time.sleep(0.1)
+        recording.gate.set()
+        with pytest.raises(RequestError, match="RESOURCE_EXHAUSTED: Run.. timeout exceeded while waiting in batching"):
+            expired.result()
+
+
+def test_an_unexpected_failure_reaches_every_request(batching: Any) -> None:
+    recording, session = batching(max_batch_size=8)
+    recording.signatures = {}
+    recording.run = None  # type: ignore[assignment]
+    with pytest.raises(RequestError, match="INTERNAL: TypeError"):
+        run(session, np.zeros((1, 1)))
+
+
+def test_a_stopped_scheduler_takes_no_more(batching: Any) -> None:
+    scheduler = BatchScheduler(BatchParameters(num_batch_threads=1))
+    queue = scheduler.add_queue(lambda tasks: None)
+    scheduler.stop()
+    with pytest.raises(RequestError, match="UNAVAILABLE: the server is shutting down"):
+        queue.submit(1, lambda sizes: [Task(None, size) for size in sizes])
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"max_batch_size": 0}, "max_batch_size must be positive; was 0"),
+        ({"num_batch_threads": 0}, "num_batch_threads must be positive; was 0"),
+        ({"batch_timeout_micros": -1}, "batch_timeout_micros must be non-negative; was -1"),
+        ({"max_batch_size": 8, "allowed_batch_sizes": (4, 2, 8)}, "entries must be monotonically increasing"),
+        (
+            {"max_batch_size": 8, "allowed_batch_sizes": (2, 4)},
+            "Last entry in allowed_batch_sizes must match max_batch_size; last entry was 4; expected 8",
+        ),
+        (
+            {
+                "max_batch_size": 8,
+                "enable_large_batch_splitting": True,
+                "max_execution_batch_size": 4,
+                "allowed_batch_sizes": (2, 8),
+            },
+            "must match max_execution_batch_size; last entry was 8; expected 4",
+        ),
+    ],
+)
+def test_parameters_that_do_not_fit(settings: dict[str, Any], text: str) -> None:
+    with pytest.raises(RequestError, match=text):
+        BatchParameters(**settings)
+
+
+PARAMETERS = """
+max_batch_size { value: 8 }
+batch_timeout_micros { value: 2000 }
+max_enqueued_batches { value: 50 }
+num_batch_threads { value: 2 }
+allowed_batch_sizes: 4
+allowed_batch_sizes: 8
+pad_variable_length_inputs: true
+"""
+
+
+def test_parameters_file(tmp_path: Path) -> None:
+    file = tmp_path / "batching.config"
+    file.write_text(PARAMETERS)
+    assert read_batch_parameters(str(file)) == BatchParameters(
+        max_batch_size=8,
+        batch_timeout_micros=2000,
+        max_enqueued_batches=50,
+        num_batch_threads=2,
+        allowed_batch_sizes=(4, 8),
+        pad_variable_length_inputs=True,
+    )
+    assert read_batch_parameters("") == BatchParameters()
+    file.write_text("max_batch_size: 8")
+    with pytest.raises(RequestError, match="Invalid protobuf file: '.*batching.config'"):
+        read_batch_parameters(str(file))
+
+
+@pytest.fixture(scope="module")
+def batched_server(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    base = tmp_path_factory.mktemp("batched") / "bcl"
+    small_model.publish(saved_model, base, 1)
+    file = base.parent / "batching.config"
+    file.write_text(PARAMETERS)
+    with EmbeddedServer(
+        port=0, model_name="bcl", model_base_path=str(base), enable_batching=True, batching_parameters_file=str(file)
+    ) as server:
+        yield server
+
+
+def test_every_client_gets_its_own_rows_back(batched_server: EmbeddedServer) -> None:
+    """Tags of unequal number, too: the server's padding must not look like a tag."""
+    songs = [
+        {"audio_tempo": float(number), "attribute_tags": ["t"] * (number % 5), "song_id": f"s{number % 5 + 1}"}
+        for number in range(64)
+    ]
+    with Client(batched_server.target) as client, ThreadPoolExecutor(16) as pool:
+        embeddings = list(pool.map(client.embed, songs))
+        matches = list(pool.map(lambda song: client.match(song, k=int(song["audio_tempo"]) % 3 + 1), songs))
+    for song, embedding in zip(songs, embeddings, strict=True):
+        np.testing.assert_allclose(embedding, small_model.embedding([song]))
+    for song, (ids, scores) in zip(songs, matches, strict=True):
+        assert ids.shape == scores.shape == (1, int(song["audio_tempo"]) % 3 + 1)
+        assert song["song_id"] not in ids
+
+
+def test_refusals_reach_the_client(batched_server: EmbeddedServer) -> None:
+    with Client(batched_server.target) as client:
+        with pytest.raises(
+            ServingError, match="INVALID_ARGUMENT: Task size 9 is larger than maximum input batch size 8"
+        ):
+            client.embed([{}] * 9)
+        with pytest.raises(ServingError, match="Matrix size-incompatible"):
+            client.predict({"x": np.ones((2, 5))}, "dense")
+        # Rows that do not fit their signature's rank bypass nothing: they are batched, and their op complains.
+        assert client.predict({"x": np.ones((1, 2))}, "dense")["y"].shape == (1, 3)

@@ -1,0 +1,459 @@
+"""Versions: policies, labels, hot reload, broken versions, warm-up, reload of the configuration."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import small_model
+import tensorflow as tf
+from google.protobuf import text_format
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc, prediction_log_pb2
+from tensorflow_serving.config import file_system_storage_path_source_pb2
+
+from serving.client import Client, ServingError
+from serving.server import EmbeddedServer, RequestError
+from serving.server.versions import Policy, parse_version, scan
+
+POLL = 0.05
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+    """Wait for a condition; its last value."""
+    end = time.monotonic() + seconds
+    while not (value := condition()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return value
+
+
+def serve(base: Path, **settings: Any) -> EmbeddedServer:
+    options = {"file_system_poll_wait_seconds": POLL, "max_num_load_retries": 0, **settings}
+    return EmbeddedServer(port=0, model_name="bcl", model_base_path=str(base), **options)
+
+
+def states(server: EmbeddedServer) -> dict[int, str]:
+    with Client(server.target) as client:
+        return {status.version: status.state for status in client.status()}
+
+
+@pytest.fixture
+def base(tmp_path: Path, saved_model: Path) -> Path:
+    small_model.publish(saved_model, tmp_path / "models" / "bcl", 1)
+    return tmp_path / "models" / "bcl"
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [("1", 1), ("00000123", 123), ("1a", None), (".7.incoming", None), ("-1", None), (str(2**63), None), ("٣", None)],
+)
+def test_names_of_version_folders(name: str, version: int | None) -> None:
+    assert parse_version(name) == version
+
+
+def test_scan_ignores_files_and_takes_the_last_of_two_names(tmp_path: Path) -> None:
+    for name in ("7", "007", "x", "12"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "99").write_text("no folder")
+    assert scan(str(tmp_path)) == {7: str(tmp_path / "7"), 12: str(tmp_path / "12")}
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("", [9]),
+        ("latest { num_versions: 2 }", [5, 9]),
+        ("all {}", [1, 5, 9]),
+        ("specific { versions: 1 versions: 5 versions: 77 }", [1, 5]),
+    ],
+)
+def test_version_policies(text: str, chosen: list[int]) -> None:
+    proto = file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig.ServableVersionPolicy()
+    policy = Policy.from_proto(text_format.Parse(text, proto))
+    assert sorted(policy.select({1: "a", 5: "b", 9: "c"})) == chosen
+
+
+def test_a_new_version_takes_over_without_a_gap(base: Path, doubled_model: Path) -> None:
+    song = {"audio_tempo": 1.0}
+    with serve(base) as server, Client(server.target) as client:
+        answers: list[float] = []
+        stop = threading.Event()
+
+        def ask() -> None:
+            while not stop.is_set():
+                answers.append(float(client.embed(song)[0, 2]))
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        small_model.publish(doubled_model, base, 2)
+        assert eventually(lambda: states(server) == {2: "AVAILABLE", 1: "END"})
+        last = float(client.embed(song)[0, 2])
+        stop.set()
+        asking.join()
+        assert last == 2.0 and set(answers) <= {1.0, 2.0}
+        # Once the new one has answered, the old one never does again.
+        assert answers == sorted(answers)
+
+
+def test_removing_all_versions_unloads_and_removing_the_folder_does_not(base: Path, saved_model: Path) -> None:
+    with serve(base) as server, Client(server.target) as client:
+        shutil.move(base, base.with_name("gone"))
+        time.sleep(5 * POLL)
+        assert client.embed({}).shape == (1, 4)
+        shutil.move(base.with_name("gone"), base)
+        shutil.rmtree(base / "1")
+        assert eventually(lambda: states(server) == {1: "END"})
+        with pytest.raises(ServingError, match=r"NOT_FOUND: Servable not found for request: Latest\(bcl\)"):
+            client.embed({})
+        small_model.publish(saved_model, base, 1)
+        assert eventually(lambda: states(server) == {1: "AVAILABLE"})
+        assert client.embed({}).shape == (1, 4)
+
+
+def _truncate_variables(folder: Path) -> None:
+    (data,) = folder.glob("variables/variables.data*")
+    data.write_bytes(data.read_bytes()[:10])
+
+
+def _break_graph(folder: Path) -> None:
+    (folder / "saved_model.pb").write_bytes(b"\xff" * 100)
+
+
+def _bad_warm_up(folder: Path) -> None:
+    log = prediction_log_pb2.PredictionLog()
+    log.predict_log.request.model_spec.signature_name = "nope"
+    write_warm_up(folder, log)
+
+
+def write_warm_up(folder: Path, *logs: Any) -> None:
+    (folder / "assets.extra").mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(folder / "assets.extra" / "tf_serving_warmup_requests")) as writer:
+        for log in logs:
+            writer.write(log.SerializeToString() if hasattr(log, "SerializeToString") else log)
+
+
+BREAKS = {
+    "truncated variables": (_truncate_variables, (11, 15)),
+    "missing graph": (lambda folder: (folder / "saved_model.pb").unlink(), (5,)),
+    "garbled graph": (_break_graph, (15,)),
+    "missing variables": (lambda folder: shutil.rmtree(folder / "variables"), (3,)),
+    "bad warm-up": (_bad_warm_up, (9,)),
+}
+
+
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory: pytest.TempPathFactory, saved_model: Path) -> Iterator[tuple[EmbeddedServer, Path]]:
+    base = tmp_path_factory.mktemp("steady") / "bcl"
+    small_model.publish(saved_model, base, 1)
+    with serve(base) as server:
+        yield server, base
+
+
+@pytest.mark.parametrize("number", range(len(BREAKS)), ids=list(BREAKS))
+def test_a_broken_version_never_takes_over(
+    steady: tuple[EmbeddedServer, Path], saved_model: Path, tmp_path: Path, number: int
+) -> None:
+    server, base = steady
+    damage, codes = list(BREAKS.values())[number]
+    broken = tmp_path / "broken"
+    shutil.copytree(saved_model, broken)
+    damage(broken)
+    version = 10 + number
+    small_model.publish(broken, base, version)
+    with Client(server.target) as client:
+        assert eventually(lambda: states(server).get(version) == "END")
+        status = {s.version: s for s in client.status()}
+        assert status[version].error_code in codes and status[version].error_message
+        assert status[1].state == "AVAILABLE"
+        assert client.embed({"audio_tempo": 1.0})[0, 2] == 1.0
+    shutil.rmtree(base / str(version))
+
+
+def test_a_failed_version_is_tried_again(base: Path, saved_model: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(saved_model, broken)
+    (broken / "saved_model.pb").rename(broken / "aside")
+    with (
+        serve(base, max_num_load_retries=1000, load_retry_interval_micros=50_000) as server,
+        Client(server.target) as client,
+    ):
+        small_model.publish(broken, base, 2)
+        # While it is tried again, the status already says why.
+        assert eventually(lambda: any(s.state == "LOADING" and s.error_code == 5 for s in client.status()))
+        (base / "2" / "aside").rename(base / "2" / "saved_model.pb")
+        assert eventually(lambda: states(server) == {2: "AVAILABLE", 1: "END"})
+        assert client.status()[0].error_code == 0
+
+
+def test_a_first_version_that_fails_ends_the_start(base: Path) -> None:
+    _break_graph(base / "1")
+    with pytest.raises(RequestError) as caught:
+        serve(base).start()
+    assert caught.value.code == grpc.StatusCode.UNKNOWN
+    assert caught.value.message.startswith(
+        "1 servable(s) did not become available: {{{name: bcl version: 1} due to error: DATA_LOSS: "
+    )
+
+
+def test_an_empty_folder_is_waited_for(tmp_path: Path, saved_model: Path) -> None:
+    base = tmp_path / "bcl"
+    base.mkdir()
+    server = serve(base)
+    with pytest.raises(TimeoutError, match=r"models \['bcl'\] were not available after 0.2 s"):
+        server.start(timeout=0.2)
+    threading.Timer(0.3, small_model.publish, (saved_model, base, 5)).start()
+    with serve(base) as server:
+        assert states(server) == {5: "AVAILABLE"}
+
+
+def test_versions_outside_the_base_are_refused(base: Path, saved_model: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "elsewhere" / "7"
+    shutil.copytree(saved_model, outside)
+    with serve(base) as server, Client(server.target) as client:
+        (base / "7").symlink_to(outside)
+        assert eventually(lambda: states(server).get(7) == "END")
+        status = client.status()[0]
+        assert status.error_code == grpc.StatusCode.PERMISSION_DENIED.value[0]
+        assert "version 7 of model bcl must lie in one of" in status.error_message
+        assert client.embed({}).shape == (1, 4)
+
+
+def test_a_running_request_keeps_its_version(base: Path, doubled_model: Path) -> None:
+    with serve(base) as server:
+        with server.core.manager.lease("bcl", 1) as lent:
+            small_model.publish(doubled_model, base, 2)
+            assert eventually(lambda: states(server).get(1) == "UNLOADING")
+            assert lent.servable.signatures
+        assert eventually(lambda: states(server).get(1) == "END")
+        assert lent.servable is None
+
+
+def predict_log(**inputs: Any) -> Any:
+    log = prediction_log_pb2.PredictionLog()
+    request = log.predict_log.request
+    request.model_spec.name, request.model_spec.signature_name = "another name", "dense"
+    for name, value in inputs.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    return log
+
+
+def classify_log() -> Any:
+    log = prediction_log_pb2.PredictionLog()
+    log.classify_log.request.model_spec.signature_name = "classify"
+    log.classify_log.request.input.example_list.examples.add()
+    return log
+
+
+def regress_log() -> Any:
+    log = prediction_log_pb2.PredictionLog()
+    log.regress_log.request.model_spec.signature_name = "regress"
+    log.regress_log.request.input.example_list.examples.add()
+    return log
+
+
+def session_log(folder: Path) -> Any:
+    graph = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes()).meta_graphs[0]
+    log = prediction_log_pb2.PredictionLog()
+    feed = log.session_run_log.request.feed.add(name="dense_x:0")
+    log.session_run_log.request.fetch.append(graph.signature_def["dense"].outputs["y"].name)
+    feed.tensor.CopyFrom(tf.make_tensor_proto(np.ones((1, 2), np.float32)))
+    return log
+
+
+X = np.ones((1, 2), np.float32)
+
+
+def test_warm_up_is_replayed_before_a_version_serves(base: Path) -> None:
+    write_warm_up(base / "1", predict_log(x=X), classify_log(), regress_log(), session_log(base / "1"))
+    with serve(base) as server:
+        (latency,) = [m for m in server.metrics.registry.collect() if m.name.endswith("model_warmup_latency")]
+        counts = {s.labels["status"]: s.value for s in latency.samples if s.name.endswith("_count")}
+        assert counts == {"OK": 1}
+    _bad_warm_up(base / "1")
+    with serve(base, enable_model_warmup=False) as server:
+        assert states(server) == {1: "AVAILABLE"}
+
+
+@pytest.mark.parametrize(
+    ("logs", "code", "text"),
+    [
+        ([predict_log(x=X)] * 1001, "INVALID_ARGUMENT", r"Number of warmup records exceeds the maximum \(1000\) at "),
+        ([b"\xff\xff\xff"], "INVALID_ARGUMENT", "Failed to parse warmup record: "),
+        ([prediction_log_pb2.PredictionLog()], "UNIMPLEMENTED", "Unsupported log_type for warmup: None"),
+        ([predict_log(x=X.astype(np.float64))], "INVALID_ARGUMENT", "Expects arg.0. to be float but double"),
+    ],
+    ids=["too many", "no log", "empty log", "refused"],
+)
+def test_warm_up_that_fails_fails_the_load(base: Path, logs: list[Any], code: str, text: str) -> None:
+    write_warm_up(base / "1", *logs)
+    with pytest.raises(RequestError, match=f"due to error: {code}: {text}"):
+        serve(base).start()
+
+
+def test_warm_up_that_is_no_tfrecord(base: Path) -> None:
+    write_warm_up(base / "1")
+    (base / "1" / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"plain text, surely no record")
+    with pytest.raises(RequestError, match="DATA_LOSS: .*Please verify your warmup data is in TFRecord format"):
+        serve(base).start()
+
+
+def reload_request(*models: tuple[str, Path], platform: str = "tensorflow", extra: str = "") -> Any:
+    request = model_management_pb2.ReloadConfigRequest()
+    request.config.model_config_list.SetInParent()
+    for name, path in models:
+        entry = request.config.model_config_list.config.add(name=name, base_path=str(path), model_platform=platform)
+        text_format.Merge(extra, entry)
+    return request
+
+
+@pytest.fixture
+def reloadable(base: Path, saved_model: Path) -> Iterator[tuple[EmbeddedServer, Any, Path]]:
+    small_model.publish(saved_model, base.with_name("other"), 4)
+    with serve(base) as server, grpc.insecure_channel(server.target) as channel:
+        yield server, model_service_pb2_grpc.ModelServiceStub(channel).HandleReloadConfigRequest, base
+
+
+def refusal(call: Callable[..., Any], request: Any) -> tuple[str, str]:
+    with pytest.raises(grpc.RpcError) as caught:
+        call(request)
+    return caught.value.code().name, caught.value.details()
+
+
+def test_reload_replaces_the_models(reloadable: Any) -> None:
+    server, call, base = reloadable
+    request = reload_request(("other", base.with_name("other")))
+    request.metric_names.append("/tensorflow/serving/request_count")
+    reply = call(request)
+    assert reply.status.error_code == 0
+    assert [(m.name, m.int64_value_increase) for m in reply.metric] == [("/tensorflow/serving/request_count", 0)]
+    with Client(server.target, model_name="other") as client:
+        assert client.embed({}).shape == (1, 4)
+    assert eventually(lambda: states(server) == {1: "END"})
+
+
+def test_reload_refusals(reloadable: Any) -> None:
+    _, call, base = reloadable
+    other = base.with_name("other")
+    assert refusal(call, model_management_pb2.ReloadConfigRequest()) == (
+        "INVALID_ARGUMENT",
+        "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently "
+        "supported",
+    )
+    assert refusal(call, reload_request(("m", other), ("m", other))) == (
+        "INVALID_ARGUMENT",
+        "Illegal to list model m multiple times in config list",
+    )
+    assert refusal(call, reload_request(("m", Path("relative/path")))) == (
+        "INVALID_ARGUMENT",
+        "Expected model m to have an absolute path or URI; got base_path()=relative/path",
+    )
+    assert refusal(call, reload_request(("m", other), platform="")) == (
+        "INVALID_ARGUMENT",
+        "Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform, "
+        "model name is m",
+    )
+    assert refusal(call, reload_request(("bcl", base), platform="caffe")) == (
+        "INVALID_ARGUMENT",
+        "Illegal to change a model's platform. For model bcl platform was tensorflow and new platform requested is "
+        "caffe",
+    )
+    assert refusal(call, reload_request(("m", other), platform="caffe")) == (
+        "INVALID_ARGUMENT",
+        "Model m requests unsupported platform caffe",
+    )
+    both = reload_request(("m", other))
+    both.config.model_config_list.config[0].model_type = 1
+    assert refusal(call, both)[1].startswith("Illegal setting both ModelServerConfig::model_type (deprecated) and")
+    both.config.model_config_list.config[0].model_platform = ""
+    both.config.model_config_list.config[0].model_type = 2
+    assert refusal(call, both) == ("INVALID_ARGUMENT", "ModelServerConfig::model_type choice 2 not supported.")
+
+
+def test_reload_cannot_leave_the_configured_folders(reloadable: Any, tmp_path: Path, saved_model: Path) -> None:
+    server, call, base = reloadable
+    small_model.publish(saved_model, tmp_path / "secret", 1)
+    for path in (tmp_path / "secret", base / ".." / ".." / "secret"):
+        code, text = refusal(call, reload_request(("m", path)))
+        assert code == "PERMISSION_DENIED" and text.startswith("base path of model m must lie in one of")
+    assert states(server) == {1: "AVAILABLE"}
+
+
+def test_reload_reports_a_new_model_that_fails(reloadable: Any) -> None:
+    _, call, base = reloadable
+    _break_graph(base.with_name("other") / "4")
+    code, text = refusal(call, reload_request(("bcl", base), ("other", base.with_name("other"))))
+    assert code == "UNKNOWN"
+    assert text.startswith("1 model(s) did not become available: {{{name: other version: 4} due to error: DATA_LOSS")
+
+
+def test_labels(reloadable: Any, saved_model: Path) -> None:
+    server, call, base = reloadable
+    small_model.publish(saved_model, base, 2)
+    assert eventually(lambda: states(server).get(2) == "AVAILABLE")
+    both = "model_version_policy { all {} }"
+    assert refusal(call, reload_request(("bcl", base), extra='version_labels { key: "old" value: 9 }')) == (
+        "FAILED_PRECONDITION",
+        "Request to assign label to version 9 of model bcl, which is not currently available for inference",
+    )
+    call(reload_request(("bcl", base), extra=both))
+    assert eventually(lambda: states(server) == {2: "AVAILABLE", 1: "AVAILABLE"})
+    labels = 'version_labels { key: "old" value: 1 } version_labels { key: "new" value: 2 }'
+    call(reload_request(("bcl", base), extra=both + labels))
+    for label in ("old", "new"):
+        with Client(server.target, version_label=label) as client:
+            assert client.embed({}).shape == (1, 4)
+    with Client(server.target, version_label="none") as client:
+        with pytest.raises(ServingError, match="INVALID_ARGUMENT: Unrecognized servable version label: none"):
+            client.embed({})
+
+
+def test_a_refused_label_leaves_the_new_configuration_recorded(reloadable: Any) -> None:
+    server, call, base = reloadable
+    label = 'version_labels { key: "x" value: 9 }'
+    request = reload_request(("bcl", base), ("other", base.with_name("other")), extra=label)
+    assert refusal(call, request)[0] == "FAILED_PRECONDITION"
+    # TensorFlow Serving's trap: "other" counts as known now, so this reload does not wait for it.
+    call(reload_request(("bcl", base), ("other", base.with_name("other"))))
+    with Client(server.target, model_name="other") as client:
+        assert client.wait_until_available(30)
+
+
+def test_configuration_file_is_read_again(base: Path, saved_model: Path, tmp_path: Path) -> None:
+    small_model.publish(saved_model, tmp_path / "far" / "other", 2)
+    file = tmp_path / "models.config"
+    entry = 'model_config_list {{ config {{ name: "{}" base_path: "{}" model_platform: "tensorflow" {} }} }}'
+    label = 'version_labels { key: "stable" value: 1 }'
+    file.write_text(entry.format("bcl", base, label))
+    with pytest.raises(RequestError, match="FAILED_PRECONDITION: Request to assign label to version 1"):
+        EmbeddedServer(port=0, model_config_file=str(file)).start()
+    with EmbeddedServer(
+        port=0,
+        model_config_file=str(file),
+        model_config_file_poll_wait_seconds=POLL,
+        file_system_poll_wait_seconds=POLL,
+        allow_version_labels_for_unavailable_models=True,
+    ) as server:
+        with Client(server.target, version_label="stable") as client:
+            assert client.embed({}).shape == (1, 4)
+        file.write_text("nonsense {")
+        time.sleep(5 * POLL)
+        assert states(server) == {1: "AVAILABLE"}
+        file.write_text(entry.format("other", tmp_path / "far" / "other", ""))
+        with Client(server.target, model_name="other") as client:
+            assert client.wait_until_available(30)[0].version == 2
+
+
+def test_configuration_file_that_cannot_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "models.config"
+    with pytest.raises(RequestError, match="NOT_FOUND: .*models.config; No such file or directory"):
+        EmbeddedServer(port=0, model_config_file=str(file))
+    file.write_text("nonsense {")
+    with pytest.raises(RequestError, match="INVALID_ARGUMENT: Invalid protobuf file: '.*models.config'"):
+        EmbeddedServer(port=0, model_config_file=str(file))

@@ -1,0 +1,332 @@
+"""Flags, certificates, sockets, health, limits, and the command line in a process of its own."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import small_model
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from serving import protos
+from serving.client import TLS, Backoff, Client, ServingError
+from serving.server import EmbeddedServer, RequestError, ServerFlags
+from serving.server.config_files import metrics_path, server_credentials
+from serving.server.flags import parse_flags
+from serving.server.metrics import Metrics
+
+ONCE = Backoff(attempts=1)
+
+
+@pytest.fixture(scope="module")
+def base(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = tmp_path_factory.mktemp("setup") / "bcl"
+    small_model.publish(saved_model, base, 1)
+    return base
+
+
+def serve(base: Path, **settings: Any) -> EmbeddedServer:
+    return EmbeddedServer(port=0, model_name="bcl", model_base_path=str(base), **settings)
+
+
+def test_flags_are_tensorflow_servings() -> None:
+    flags = parse_flags(
+        [
+            "--port=1234",
+            "--rest_api_port",
+            "8501",
+            "--model_name=m",
+            "--model_base_path=/models/m",
+            "--enable_batching",
+            "--enable_model_warmup=false",
+            "--file_system_poll_wait_seconds=0.5",
+        ]
+    )
+    assert (flags.port, flags.rest_api_port, flags.model_name) == (1234, 8501, "m")
+    assert flags.enable_batching and not flags.enable_model_warmup
+    assert flags.file_system_poll_wait_seconds == 0.5
+    assert flags.host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--nope=1"], ["--port=x"], ["--enable_batching=maybe"]], ids=["unknown", "number", "boolean"]
+)
+def test_flags_that_are_wrong(arguments: list[str], capsys: Any) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse_flags([*arguments, "--model_base_path=/m"])
+    assert caught.value.code == 2
+    assert arguments[0].split("=")[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        (
+            {"model_base_path": "/m", "batching_parameters_file": "x"},
+            "server_options.batching_parameters_file is set without setting server_options.enable_batching to true.",
+        ),
+        ({}, "Both server_options.model_base_path and server_options.model_config_file are empty!"),
+        ({"model_base_path": "/m", "grpc_max_threads": 0}, "`grpc_max_threads` must be 1 or more. Received: 0"),
+    ],
+)
+def test_flags_that_do_not_fit(settings: dict[str, Any], text: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        ServerFlags(**settings)
+    assert caught.value.code == grpc.StatusCode.INVALID_ARGUMENT and caught.value.message == text
+
+
+def test_flags_or_settings() -> None:
+    with pytest.raises(ValueError, match=r"exclude each other. Received: \['port'\]"):
+        EmbeddedServer(ServerFlags(model_base_path="/m"), port=1)
+
+
+def test_relative_base_path(base: Path) -> None:
+    with pytest.raises(
+        RequestError, match="Expected model bcl to have an absolute path or URI; got base_path..=models"
+    ):
+        EmbeddedServer(port=0, model_name="bcl", model_base_path="models").start()
+
+
+def _certificate(name: str, issuer: Any = None) -> tuple[bytes, bytes, Any]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    signer_name, signer_key = (subject, key) if issuer is None else issuer
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(signer_name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(signer_key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return certificate.public_bytes(pem), private, (subject, key)
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("certificates")
+    authority, _, issuer = _certificate("authority")
+    (folder / "ca.pem").write_bytes(authority)
+    for name in ("server", "client"):
+        certificate, key, _ = _certificate(name, issuer)
+        (folder / f"{name}.pem").write_bytes(certificate)
+        (folder / f"{name}.key").write_bytes(key)
+    return folder
+
+
+def ssl_config(folder: Path, *, verify: bool) -> str:
+    def quoted(name: str) -> str:
+        return (folder / name).read_text().replace("\n", "\\n")
+
+    text = f'server_key: "{quoted("server.key")}"\nserver_cert: "{quoted("server.pem")}"\n'
+    if verify:
+        text += f'custom_ca: "{quoted("ca.pem")}"\nclient_verify: true\n'
+    file = folder / f"ssl-{verify}.config"
+    file.write_text(text)
+    return str(file)
+
+
+def target(server: EmbeddedServer) -> str:
+    return f"localhost:{server.port}"
+
+
+def test_tls(base: Path, certificates: Path) -> None:
+    with serve(base, ssl_config_file=ssl_config(certificates, verify=False)) as server:
+        with Client(target(server), tls=TLS(ca=str(certificates / "ca.pem"))) as client:
+            assert client.embed({}).shape == (1, 4)
+        with Client(target(server), backoff=ONCE, timeout=5) as plain, pytest.raises(ServingError, match="UNAVAILABLE"):
+            plain.status()
+        with Client(target(server), tls=TLS(), backoff=ONCE, timeout=5) as doubtful:
+            with pytest.raises(ServingError, match="UNAVAILABLE"):
+                doubtful.status()
+
+
+def test_tls_with_client_verification_and_socket(base: Path, certificates: Path, tmp_path: Path) -> None:
+    path = tmp_path / "serving.sock"
+    with serve(base, ssl_config_file=ssl_config(certificates, verify=True), grpc_socket_path=str(path)) as server:
+        known = TLS(*(str(certificates / name) for name in ("ca.pem", "client.pem", "client.key")))
+        with Client(target(server), tls=known) as client:
+            assert client.embed({}).shape == (1, 4)
+        with Client(target(server), tls=TLS(ca=known.ca), backoff=ONCE, timeout=5) as unknown:
+            with pytest.raises(ServingError, match="UNAVAILABLE"):
+                unknown.status()
+        # The socket asks for the same credentials.
+        with Client(f"unix:{path}", backoff=ONCE, timeout=5) as plain, pytest.raises(ServingError, match="UNAVAILABLE"):
+            plain.status()
+
+
+def test_unix_socket(base: Path, tmp_path: Path) -> None:
+    path = tmp_path / "serving.sock"
+    with serve(base, grpc_socket_path=str(path)), Client(f"unix:{path}") as client:
+        assert client.embed({}).shape == (1, 4)
+
+
+def test_ssl_config_that_is_wrong(tmp_path: Path) -> None:
+    assert server_credentials("") is None
+    with pytest.raises(RequestError, match="NOT_FOUND: .*missing.config; No such file or directory"):
+        server_credentials(str(tmp_path / "missing.config"))
+    file = tmp_path / "ssl.config"
+    file.write_text('server_key: "x"')
+    with pytest.raises(RequestError, match="must set `server_key` and `server_cert` to PEM contents"):
+        server_credentials(str(file))
+    file.write_text("server_key: x")
+    with pytest.raises(RequestError, match="INVALID_ARGUMENT: Invalid protobuf file: '.*ssl.config'"):
+        server_credentials(str(file))
+
+
+def test_monitoring_config(tmp_path: Path) -> None:
+    file = tmp_path / "monitoring.config"
+    for text, path in [
+        ('prometheus_config { enable: true path: "/metrics" }', "/metrics"),
+        ("prometheus_config { enable: true }", "/monitoring/prometheus/metrics"),
+        ('prometheus_config { enable: false path: "/metrics" }', None),
+    ]:
+        file.write_text(text)
+        assert metrics_path(str(file)) == path
+    assert metrics_path("") is None
+
+
+def test_metrics_escape_what_clients_send() -> None:
+    metrics = Metrics()
+    with metrics.counted('a"b\\c\nd', "Predict", "GRPC"):
+        pass
+    assert ':tensorflow:serving:request_count{model_name="a\\"b\\\\c\\nd",status="OK"} 1.0' in metrics.render()
+    assert metrics.value("/tensorflow/serving/request_count") == 1
+    assert metrics.value("/nope") == 0
+
+
+@pytest.fixture(scope="module")
+def healthy(base: Path) -> Iterator[Any]:
+    settings = {"enable_grpc_healthcheck_service": True, "grpc_channel_arguments": "grpc.max_connection_age_ms=600000"}
+    with serve(base, **settings) as server, grpc.insecure_channel(server.target) as channel:
+        yield channel
+
+
+def _check(channel: grpc.Channel, name: str) -> int:
+    call = channel.unary_unary(
+        "/grpc.health.v1.Health/Check",
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=protos.HealthCheckResponse.FromString,
+    )
+    return call(protos.HealthCheckRequest(service=name)).status
+
+
+def test_health(healthy: grpc.Channel, server: Any) -> None:
+    assert [_check(healthy, name) for name in ("", "PredictionService", "ModelService")] == [1, 1, 1]
+    with pytest.raises(grpc.RpcError) as caught:
+        _check(healthy, "tensorflow.serving.PredictionService")
+    assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+    with grpc.insecure_channel(server.target) as channel, pytest.raises(grpc.RpcError) as caught:
+        _check(channel, "")
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_watching_health_cannot_use_up_the_threads(healthy: grpc.Channel) -> None:
+    watch = healthy.unary_stream(
+        "/grpc.health.v1.Health/Watch",
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=protos.HealthCheckResponse.FromString,
+    )
+    calls = [watch(protos.HealthCheckRequest()) for _ in range(8)]
+    assert [next(call).status for call in calls] == [1] * 8
+    with pytest.raises(grpc.RpcError) as caught:
+        next(watch(protos.HealthCheckRequest()))
+    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert _check(healthy, "") == 1
+    for call in calls:
+        call.cancel()
+
+
+def test_message_limit(base: Path) -> None:
+    with serve(base, grpc_max_message_bytes=20_000) as server, Client(server.target) as client:
+        with pytest.raises(ServingError, match=r"RESOURCE_EXHAUSTED: .*message larger than max \(\d+ vs. 20000\)"):
+            client.embed([{}] * 2000)
+        assert client.embed([{}]).shape == (1, 4)
+
+
+def test_reply_as_tensor_content_and_method_names(base: Path) -> None:
+    settings = {"enable_serialization_as_tensor_content": True, "enable_signature_method_name_check": True}
+    with serve(base, **settings) as server, Client(server.target) as client:
+        np.testing.assert_allclose(client.predict({"x": [[1, 1]]}, "dense")["y"], [[3, 5, 7]])
+
+
+def test_it_binds_to_loopback(server: Any) -> None:
+    addresses = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
+    for address in addresses - {"127.0.0.1", "127.0.1.1"}:
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            assert probe.connect_ex((address, server.port)) != 0
+            assert probe.connect_ex((address, server.rest_port)) != 0
+
+
+def test_a_port_that_is_taken(base: Path, server: Any) -> None:
+    with pytest.raises(RequestError, match=f"UNAVAILABLE: cannot listen on 127.0.0.1:{server.port}"):
+        EmbeddedServer(port=server.port, model_name="bcl", model_base_path=str(base)).start()
+    with pytest.raises(RequestError, match=f"UNAVAILABLE: cannot listen on 127.0.0.1:{server.rest_port}"):
+        serve(base, rest_api_port=server.rest_port).start()
+
+
+def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "serving.server", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0"},
+    )
+
+
+def test_command_line_from_start_to_kill_to_start(base: Path, tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    arguments = ["--port=0", "--rest_api_port=-1", "--model_name=bcl", f"--model_base_path={base}", f"--log_file={log}"]
+    first = start(*arguments, cwd=tmp_path)
+    assert first.stdout is not None
+    first.stdout.readline()
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    second = start(*arguments, cwd=tmp_path)
+    assert second.stdout is not None
+    line = second.stdout.readline()
+    assert line.startswith("Serving bcl version 1: gRPC on 127.0.0.1:")
+    grpc_port, rest_port = (part.rsplit(":", 1)[1].split(",")[0].strip() for part in line.split(", REST"))
+    with Client(f"127.0.0.1:{grpc_port}") as client:
+        assert client.embed({"audio_tempo": 2.0})[0, 2] == 2.0
+    with urllib.request.urlopen(f"http://127.0.0.1:{rest_port}/v1/models/bcl") as reply:
+        assert reply.status == 200
+    second.send_signal(signal.SIGTERM)
+    output, errors = second.communicate(timeout=60)
+    assert (second.returncode, output, errors) == (0, "", "")
+    assert log.stat().st_size > 0
+
+
+def test_command_line_that_cannot_start(tmp_path: Path) -> None:
+    (tmp_path / "bcl" / "1").mkdir(parents=True)
+    done = start(f"--model_base_path={tmp_path / 'bcl'}", "--port=0", "--max_num_load_retries=0", cwd=tmp_path)
+    output, errors = done.communicate(timeout=120)
+    assert (done.returncode, output) == (255, "")
+    last = errors.splitlines()[-1]
+    assert last.startswith(
+        "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: {{{name: default version: 1} "
+        "due to error: NOT_FOUND: Could not find SavedModel .pb or .pbtxt at supplied export directory path: "
+    )
