@@ -71,7 +71,8 @@ def _read(archive: Path, min_tag_users: int) -> tuple[pa.Table, pa.Table]:
         raise broken(archive, "the archive hetrec2011-lastfm-2k.zip", "no such file")
     try:
         with zipfile.ZipFile(archive) as opened:
-            return _songs(opened, archive, min_tag_users), _plays(opened, archive)
+            songs = _songs(opened, archive, min_tag_users)
+            return songs, _plays(opened, archive, set(songs.column("song_id").to_pylist()))
     except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
         raise broken(archive, "an undamaged zip archive", error) from error
 
@@ -139,11 +140,14 @@ def _tags(opened: zipfile.ZipFile, archive: Path, min_tag_users: int) -> dict[st
     return {artist: tags for artist, tags in kept.items() if tags}
 
 
-def _plays(opened: zipfile.ZipFile, archive: Path) -> pa.Table:
+def _plays(opened: zipfile.ZipFile, archive: Path, known: set[str]) -> pa.Table:
+    place = f"{archive}:user_artists.dat"
     users, songs, counts = [], [], []
     for row, (user, song, weight) in enumerate(_rows(opened, archive, "user_artists.dat")):
         if not weight.isdecimal():
-            raise broken(f"{archive}:user_artists.dat", "a whole number", repr(weight), column="weight", row=row)
+            raise broken(place, "a whole number", repr(weight), column="weight", row=row)
+        if song not in known:
+            raise broken(place, "an artist that artists.dat has", song, column="artistID", row=row)
         users.append(user)
         songs.append(song)
         counts.append(int(weight))

@@ -38,6 +38,8 @@ _THINGS = (
     *("River", "Window", "Harbour", "Lantern", "Mirror", "Garden", "Engine", "Letter", "Winter", "Parade", "Signal"),
     *("Shadow", "Station", "Orchard", "Thunder", "Kingdom", "Ladder", "Sparrow", "Compass", "Avenue", "Ember", "Tide"),
 )
+_STYLES = ("acoustic", "lo-fi", "modern", "vintage", "minimal", "heavy", "melodic", "live", "deep", "urban")
+_FORMS = ("ballads", "grooves", "anthems", "soundscapes", "stories", "riffs", "beats", "harmonies")
 _FIRST = (
     *("Mara", "Ilo", "Tessa", "Juno", "Pavel", "Nia", "Oskar", "Lena", "Rui", "Edda", "Kofi", "Sana", "Milo", "Vera"),
     *("Anouk", "Bram", "Calla", "Dario", "Esme", "Farid", "Greta", "Hugo"),
@@ -48,9 +50,23 @@ _LAST = (
 )
 
 
+_LISTS: dict[str, tuple[str, ...]] = {
+    "genre": GENRES,
+    "language": LANGUAGES,
+    "mood": MOODS,
+    "topic": TOPICS,
+    "tag": tuple(f"{style} {form}" for form in _FORMS for style in _STYLES),
+    "label": tuple(
+        f"{colour} {_THINGS[(place + shift) % len(_THINGS)]} Records"
+        for shift in range(3)
+        for place, colour in enumerate(_COLOURS)
+    ),
+}
+
+
 def vocabulary(name: str, size: int) -> list[str]:
     """Return `size` distinct words for a category field; the field's own word list first, then numbered ones."""
-    known = {"genre": GENRES, "language": LANGUAGES, "mood": MOODS, "topic": TOPICS}.get(name, ())
+    known = _LISTS.get(name, ())
     return [*known, *(f"{name} {index}" for index in range(len(known) + 1, size + 1))][:size]
 
 

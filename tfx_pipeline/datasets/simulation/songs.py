@@ -71,9 +71,8 @@ def _scores(world: World, released: Any, taste: Any, factors: Any) -> Any:
     # One distribution for all fields: one for each would take TFP seconds to trace.
     taste_loadings = np.concatenate([world.taste_loadings[name] for name in NAMES])
     strength = tf.constant(np.repeat([model.strength for model in FIELDS], SIZES), tf.float32)
-    # A unit vector of taste has elements of variance 1 / dimensions.
-    direction = taste * (world.settings.dimensions / (1 + world.settings.spread**2)) ** 0.5
-    loc = tf.sqrt(strength) * tf.matmul(direction, tf.constant(taste_loadings.T, tf.float32))
+    centred = taste - tf.constant(world.taste_mean, tf.float32)
+    loc = tf.sqrt(strength) * tf.matmul(centred, tf.constant(taste_loadings.T, tf.float32))
     share = tf.zeros_like(loc)  # r of each song and score
     for index, group in enumerate(GROUPS):
         member = tf.constant(np.repeat([float(model.group == group) for model in FIELDS], SIZES), tf.float32)

@@ -117,7 +117,8 @@ class World:
         centres: (clusters, dimensions) unit vectors.
         cluster_shares: (clusters,) shares of songs.
         stations: (stations, dimensions) unit vectors.
-        taste_loadings: per field (size, dimensions); rows have length 1.
+        taste_mean: (dimensions,) mean of songs' taste.
+        taste_loadings: per field (size, dimensions); a row times (taste - taste_mean) has variance 1 over songs.
         group_loadings: per field (size, factor_dimensions); rows have length 1.
         biases: per field (size,) added to scores: common and rare words.
     """
@@ -126,6 +127,7 @@ class World:
     centres: Array
     cluster_shares: Array
     stations: Array
+    taste_mean: Array
     taste_loadings: dict[str, Array]
     group_loadings: dict[str, Array]
     biases: dict[str, Array]
@@ -143,19 +145,27 @@ def draw_world(settings: Settings, seed: int) -> World:
     centres = _units(generator, clusters, settings.dimensions)
     home = generator.integers(clusters, size=settings.stations)
     offsets = settings.spread * _units(generator, settings.stations, settings.dimensions)
+    shares = generator.dirichlet(np.full(clusters, 8.0))
+    mean = shares @ centres
+    covariance = (centres - mean).T @ ((centres - mean) * shares[:, None])
+    covariance += np.eye(settings.dimensions) * settings.spread**2 / settings.dimensions
     loadings, group_loadings, biases = {}, {}, {}
     for model in FIELDS:
         name = model.field.name
         rows = _units(generator, model.size, settings.dimensions)
-        loadings[name] = centres if model.words == "genre" else rows
+        rows = centres if model.words == "genre" else rows
+        loadings[name] = rows / np.sqrt(np.einsum("fd,de,fe->f", rows, covariance, rows))[:, None]
         group_loadings[name] = _units(generator, model.size, settings.factor_dimensions)
+        if model.field.kind == "number":  # The numbers of a group rise and fall together.
+            group_loadings[name] = _unit(group_loadings[name] / 2 + np.eye(settings.factor_dimensions)[:1])
         skewed = bool(model.words) and model.words != "genre"
         biases[name] = generator.normal(scale=0.5, size=model.size) if skewed else np.zeros(model.size)
     return World(
         settings=settings,
         centres=centres,
-        cluster_shares=generator.dirichlet(np.full(clusters, 8.0)),
+        cluster_shares=shares,
         stations=_unit(centres[home] + offsets),
+        taste_mean=mean,
         taste_loadings=loadings,
         group_loadings=group_loadings,
         biases=biases,
