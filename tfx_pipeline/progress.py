@@ -18,7 +18,12 @@ def component_lines(say: Callable[[str], None]) -> Iterator[None]:
 
     TFX offers no hook for this. Its log has the names, but components change the log's level while they run.
     """
-    launch = launcher.Launcher.launch
+    launch, run_executor = launcher.Launcher.launch, launcher.Launcher._run_executor
+    executed: set[str] = set()
+
+    def noting(self: launcher.Launcher, *arguments: Any) -> Any:
+        executed.add(self._pipeline_node.node_info.id)
+        return run_executor(self, *arguments)
 
     def timed(self: launcher.Launcher) -> Any:
         name = self._pipeline_node.node_info.id
@@ -28,15 +33,14 @@ def component_lines(say: Callable[[str], None]) -> Iterator[None]:
         except BaseException:
             say(_line(name, _FAILED))
             raise
-        ran = execution is not None and execution.output_dict  # the cache gives an execution without outputs
-        say(_line(name, _RAN.format(time.monotonic() - start) if ran else _CACHED))
+        say(_line(name, _RAN.format(time.monotonic() - start) if name in executed else _CACHED))
         return execution
 
-    launcher.Launcher.launch = timed
+    launcher.Launcher.launch, launcher.Launcher._run_executor = timed, noting
     try:
         yield
     finally:
-        launcher.Launcher.launch = launch
+        launcher.Launcher.launch, launcher.Launcher._run_executor = launch, run_executor
 
 
 def _line(name: str, outcome: str) -> str:

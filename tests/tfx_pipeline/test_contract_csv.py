@@ -53,7 +53,7 @@ def test_cells_become_fields(folder, tmp_path):
     assert songs["attribute_tags"] == [["indie", "lo fi"], ["rock"], None]
     assert songs["attribute_code"] == ["007", "12", "3"]
     assert songs["attribute_ids"] == [["1", "2"], ["3", "4"], None]
-    assert songs["audio_tempo"] == [[120.0], [-10.0], None]
+    assert songs["audio_tempo"] == [120.0, -10.0, None]
     assert songs["audio_vector"][0] == [0.5, -1.0] and songs["audio_vector"][1] is None
     assert songs["title"] == ['Comma, "song" first', "two\nlines", None]
     plays = pq.read_table(tmp_path / "out" / PLAYS).to_pydict()

@@ -57,7 +57,7 @@ def test_writes_what_the_pipeline_reads(folder, tmp_path):
         "song_id": ["a", "b", "c"],
         "attribute_genre": ["rock", None, None],
         "attribute_tags": [["x", "y"], None, None],
-        "audio_mode": [[0.0], None, [2.0]],
+        "audio_mode": [0.0, None, 2.0],
         "audio_vector": [[0.0, 0.5], None, None],
         "audio_fixed": [[0.0, 0.5], [1.0, 2.0], [1.0, 3.0]],
         "title": ["One", None, None],
@@ -84,6 +84,7 @@ def test_types_are_the_plain_ones(folder, tmp_path):
     types = {str(column.type) for column in songs}
     assert types <= {
         "string",
+        "float",
         "list<element: string>",
         "list<element: float>",
         "list<item: string>",
@@ -199,4 +200,4 @@ def test_many_songs_pass_through_unchanged(tmp_path):
     prepare(tmp_path / "in", tmp_path / "out")
     out = pq.read_table(tmp_path / "out" / SONGS).to_pydict()
     assert out["song_id"] == songs["song_id"] and out["audio_vector"] == lists
-    np.testing.assert_array_equal(np.array(out["audio_number"])[:, 0], numbers.astype(np.float32))
+    np.testing.assert_array_equal(np.array(out["audio_number"], np.float32), numbers.astype(np.float32))

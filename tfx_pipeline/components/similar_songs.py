@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import apache_beam as beam
 import tensorflow as tf
 from tfx import v1 as tfx
+from tfx.components.util import examples_utils
+from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx_bsl.public import tfxio
 
@@ -43,6 +45,7 @@ def SimilarSongsLabeller(  # noqa: N802
     """
     del code
     labelled_songs.split_names = artifact_utils.encode_split_names(list(SPLITS))
+    examples_utils.set_payload_format(labelled_songs, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
     plays_source = tfxio.TFExampleRecord(split_pattern(plays, ALL), telemetry_descriptors=["SimilarSongs"])
     with beam_pipeline as pipeline:
         similar = (

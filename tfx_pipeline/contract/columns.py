@@ -1,8 +1,7 @@
 """One batch of one column, checked and brought to the few types the pipeline reads.
 
 Every function takes the Arrow array of one batch with the place it came from, and returns an array of the same length
-in which missing values are null: string, list<string>, or list<float32>. Numbers too become lists, of one element:
-TFX's `dict_to_example` turns the bare number 0.0 into a missing value.
+in which missing values are null: string, list<string>, float32 or list<float32>.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ def clean_multi(array: pa.Array, place: Place) -> pa.Array:
 
 
 def clean_number(array: pa.Array, place: Place) -> pa.Array:
-    """Return list<float32> of one element each.
+    """Return float32.
 
     Raises:
         ContractError: a value is NaN or infinite, or beyond float32.
@@ -75,7 +74,9 @@ def clean_number(array: pa.Array, place: Place) -> pa.Array:
     present = np.asarray(array.is_valid())
     numbers = _floats(array.filter(pa.array(present)))
     _check_finite(numbers, np.flatnonzero(present), place)
-    return _lists(present.astype(np.int64), pa.array(numbers.astype(np.float32)), present=present)
+    cleaned = np.zeros(len(array), np.float32)
+    cleaned[present] = numbers
+    return pa.array(cleaned, mask=~present)
 
 
 def clean_vector(array: pa.Array, place: Place) -> pa.Array:

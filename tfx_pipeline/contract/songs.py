@@ -145,7 +145,7 @@ def songs_schema(songs: Songs) -> pa.Schema:
     types = {
         "category": pa.string(),
         "multi_category": pa.list_(pa.string()),
-        "number": pa.list_(pa.float32()),
+        "number": pa.float32(),
         "vector": pa.list_(pa.float32()),
     }
     columns = [("song_id", pa.string()), *((field.name, types[field.kind]) for field in songs.fields)]

@@ -1,0 +1,66 @@
+"""The judgement of cold songs, on planted embeddings whose order is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tfx_pipeline.configs import EvaluationConfig
+from tfx_pipeline.contract import SongField
+from tfx_pipeline.evaluation import CONTENT_COSINE, MODEL, RANDOM, Estimate, SplitReport, evaluate, is_better
+from tfx_pipeline.song_table import SongTable
+
+FIELDS = [SongField("attribute_noise", "category"), SongField("audio_x", "number")]
+CONFIG = EvaluationConfig(truth=5, k=10, bootstrap=200)
+WARM, COLD, GROUPS = 200, 40, 10
+
+
+def planted() -> tuple[SongTable, np.ndarray]:
+    """Songs in groups; a cold song's truth are the first warm songs of its group; embeddings say the group."""
+    rng = np.random.default_rng(0)
+    splits = np.array(["warm"] * WARM + ["val"] * COLD + ["test"] * COLD)
+    group = np.concatenate([np.arange(WARM) % GROUPS, np.arange(2 * COLD) % GROUPS])
+    ids = np.array([f"s{row:04d}" for row in range(len(splits))], dtype=bytes)
+    truth = np.array([ids[:WARM][group[:WARM] == g][: CONFIG.truth] for g in group])
+    truth[-3:] = b""  # three test songs without truth
+    features = {
+        "attribute_noise": rng.integers(0, 4, len(ids)).astype(np.int32),
+        "audio_x": rng.normal(size=len(ids)).astype(np.float32),
+    }
+    songs = SongTable(ids, splits, features, np.ones(len(ids), int), truth, np.ones(truth.shape, np.float32))
+    return songs, np.eye(GROUPS, dtype=np.float32)[group]
+
+
+def test_a_model_that_knows_the_truth_is_perfect_and_noise_is_not():
+    songs, embeddings = planted()
+    reports = evaluate(songs, FIELDS, embeddings, embeddings, CONFIG)
+    test = reports["test"]
+    assert (test.songs, test.without_truth, test.candidates) == (COLD - 3, 3, WARM)
+    # Ties within a group are broken by position, and the truth is the first of each group.
+    assert test.rows[MODEL]["recall@10"].mean == pytest.approx(1.0)
+    assert test.rows[MODEL]["ndcg@10"].mean == pytest.approx(1.0)
+    assert test.rows[MODEL]["mrr"].mean == pytest.approx(1.0)
+    chance = CONFIG.k / WARM
+    assert test.rows[RANDOM]["recall@10"].low < chance < test.rows[RANDOM]["recall@10"].high
+    assert test.rows[CONTENT_COSINE]["recall@10"].mean < 0.3
+    assert is_better(reports, CONFIG)
+
+
+def test_a_model_that_knows_nothing_is_not_better():
+    songs, embeddings = planted()
+    noise = np.random.default_rng(1).normal(size=embeddings.shape).astype(np.float32)
+    reports = evaluate(songs, FIELDS, noise, embeddings, CONFIG)
+    chance = CONFIG.k / WARM
+    assert reports["val"].rows[MODEL]["recall@10"].mean == pytest.approx(chance, abs=0.06)
+    assert not is_better(reports, replace(CONFIG, min_gain=1.0))
+
+
+def test_the_margin_is_relative():
+    def report(model: float) -> dict[str, SplitReport]:
+        rows = {name: {"recall@10": Estimate(value, 0, 1)} for name, value in ((MODEL, model), (CONTENT_COSINE, 0.2))}
+        return {"val": SplitReport(1, 0, 1, rows)}
+
+    config = EvaluationConfig(k=10, min_gain=0.1)
+    assert is_better(report(0.23), config)
+    assert not is_better(report(0.21), config)
+    assert not is_better({}, config)

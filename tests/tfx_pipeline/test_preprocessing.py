@@ -1,0 +1,110 @@
+"""The Transform step on a few songs, against numpy."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+import tensorflow_transform.beam as tft_beam
+from tensorflow_transform.tf_metadata import dataset_metadata
+
+from tfx_pipeline import contract, features, preprocessing
+from tfx_pipeline.contract import SongField
+from tfx_pipeline.song_table import read_song_table
+
+FIELDS = [
+    SongField("attribute_artist", "category"),
+    SongField("attribute_tags", "multi_category"),
+    SongField("audio_tempo", "number"),
+    SongField("lyric_vector", "vector", 2),
+]
+SONGS = [
+    {"song_id": "c", "artist": ["x"], "tags": ["rock", "indie", "once"], "tempo": [0.0], "vector": [1.0, 10.0]},
+    {"song_id": "a", "artist": ["x"], "tags": ["rock"], "tempo": [], "vector": []},
+    {"song_id": "b", "artist": ["rare"], "tags": [], "tempo": [4.0], "vector": [3.0, 30.0]},
+    {"song_id": "d", "artist": [], "tags": ["indie", "rock"], "tempo": [2.0], "vector": [2.0, 20.0]},
+]
+
+
+def serialized(song: dict) -> bytes:
+    example = tf.train.Example()
+    feature = example.features.feature
+    feature["song_id"].bytes_list.value.append(song["song_id"].encode())
+    feature["attribute_artist"].bytes_list.value.extend(v.encode() for v in song["artist"])
+    feature["attribute_tags"].bytes_list.value.extend(v.encode() for v in song["tags"])
+    feature["audio_tempo"].float_list.value.extend(song["tempo"])
+    feature["lyric_vector"].float_list.value.extend(song["vector"])
+    feature[features.LISTENERS].int64_list.value.append(len(song["tags"]))
+    feature[features.SIMILAR_IDS].bytes_list.value.extend([b"a", b"d"] if song["song_id"] == "c" else [])
+    feature[features.SIMILAR_SCORES].float_list.value.extend([0.5, 0.25] if song["song_id"] == "c" else [])
+    return example.SerializeToString()
+
+
+@pytest.fixture(scope="module")
+def transformed(tmp_path_factory):
+    """The songs after Transform, read back as training reads them, and the transform."""
+    folder = tmp_path_factory.mktemp("transform")
+    spec = tft.tf_metadata.schema_utils.schema_as_feature_spec(features.song_schema(FIELDS)).feature_spec
+    metadata = dataset_metadata.DatasetMetadata(features.song_schema(FIELDS))
+    rows = []
+    for song in SONGS:
+        parsed = tf.io.parse_single_example(serialized(song), spec)
+        rows.append(
+            {
+                name: value.values.numpy() if isinstance(value, tf.SparseTensor) else value.numpy()
+                for name, value in parsed.items()
+            }
+        )
+    config = {"fields": contract.fields_to_json(FIELDS), "min_frequency": 2, "max_vocabulary": 100}
+    with tft_beam.Context(temp_dir=str(folder / "temp"), force_tf_compat_v1=False):
+        (data, out_metadata), function = (rows, metadata) | "Transform" >> tft_beam.AnalyzeAndTransformDataset(
+            lambda inputs: preprocessing.preprocessing_fn(inputs, config)
+        )
+        function | tft_beam.WriteTransformFn(str(folder / "graph"))
+    coder = tft.coders.ExampleProtoCoder(out_metadata.schema)
+    (folder / "Split-warm").mkdir()
+    options = tf.io.TFRecordOptions(compression_type="GZIP")
+    with tf.io.TFRecordWriter(str(folder / "Split-warm" / "songs.gz"), options) as writer:
+        for row in data:
+            writer.write(coder.encode(row))
+    transform = tft.TFTransformOutput(str(folder / "graph"))
+    return read_song_table({"warm": str(folder / "Split-warm")}, transform, FIELDS), transform
+
+
+def test_songs_are_sorted_by_id_with_their_labels(transformed):
+    table, _ = transformed
+    assert table.ids.tolist() == [b"a", b"b", b"c", b"d"]
+    assert table.listeners.tolist() == [1, 0, 3, 2]
+    assert table.similar_ids[2].tolist() == [b"a", b"d"]
+    np.testing.assert_array_equal(table.rows_of(table.similar_ids), [[-1, -1], [-1, -1], [0, 3], [-1, -1]])
+
+
+def test_categories_count_from_one_and_rare_or_missing_ones_are_zero(transformed):
+    table, transform = transformed
+    names = transform.vocabulary_by_name("vocabulary_attribute_tags")
+    assert set(names) == {b"rock", b"indie"}  # "once" occurs once
+    tags = [[names[i - 1].decode() for i in row if i] for row in table.features["attribute_tags"]]
+    assert tags == [["rock"], [], ["rock", "indie"], ["indie", "rock"]]
+    assert table.features["attribute_artist"].tolist() == [1, 0, 1, 0]
+
+
+def test_numbers_and_vectors_are_z_scores_of_what_is_present(transformed):
+    table, _ = transformed
+    tempo, vector = np.array([0.0, 4.0, 2.0]), np.array([[1.0, 10.0], [3.0, 30.0], [2.0, 20.0]])
+    expected = (tempo - tempo.mean()) / tempo.std()
+    np.testing.assert_allclose(
+        table.features["audio_tempo"], [np.nan, expected[1], expected[0], expected[2]], rtol=1e-5
+    )
+    scaled = (vector - vector.mean(axis=0)) / vector.std(axis=0)
+    np.testing.assert_allclose(
+        table.features["lyric_vector"], [[np.nan, np.nan], scaled[1], scaled[0], scaled[2]], rtol=1e-5
+    )
+
+
+def test_the_schema_is_checked_against_what_the_data_showed():
+    schema = features.song_schema(FIELDS)
+    seen = {feature.name: feature.type for feature in schema.feature}
+    features.check_types(schema, seen, FIELDS)
+    with pytest.raises(ValueError, match="field `audio_tempo`: expected values of type FLOAT. Received: no such field"):
+        features.check_types(schema, {k: v for k, v in seen.items() if k != "audio_tempo"}, FIELDS)
+    with pytest.raises(ValueError, match="`audio_tempo`: expected values of type FLOAT. Received: BYTES"):
+        features.check_types(schema, {**seen, "audio_tempo": seen["attribute_tags"]}, FIELDS)

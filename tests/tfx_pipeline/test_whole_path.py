@@ -1,0 +1,271 @@
+"""From plays to target listeners in one run, asked as TensorFlow Serving would ask."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+
+from serving.client import Client
+from serving.server import EmbeddedServer
+from tests.tfx_pipeline.conftest import SmallRun, refused, run_small
+from tfx_pipeline import contract, features
+from tfx_pipeline.audience import AudienceConfig, FindSimilarSongs
+from tfx_pipeline.cold_split import COLD_SPLITS, SPLITS, TEST, WARM
+from tfx_pipeline.run_record import RunRecord
+from tfx_pipeline.targeting import read_summary, read_targets
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module")
+def record(small_run: SmallRun) -> RunRecord:
+    return RunRecord.latest(small_run.folder.metadata)
+
+
+@pytest.fixture(scope="module")
+def saved_model(record: RunRecord) -> Path:
+    return Path(record.text("Pusher", "pushed_model", "pushed_destination"))
+
+
+def labelled(record: RunRecord) -> dict[str, dict[str, tf.train.Example]]:
+    uri = record.uri("SimilarSongsLabeller", "labelled_songs")
+    found: dict[str, dict[str, tf.train.Example]] = {}
+    for split in SPLITS:
+        files = sorted(glob.glob(str(uri / f"Split-{split}" / "*.gz")))
+        assert files, f"split {split} has no file"
+        examples = [
+            tf.train.Example.FromString(record)
+            for record in tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator()
+        ]
+        found[split] = {e.features.feature["song_id"].bytes_list.value[0].decode(): e for e in examples}
+    return found
+
+
+def stored(record: RunRecord, table: str, song_id: str | None = None) -> pa.Table:
+    """A table of the catalogue's embeddings, or one song's rows of it."""
+    files = sorted(glob.glob(str(record.uri("CatalogueEmbedder", "embeddings") / f"{table}-*")))
+    return pq.read_table(files[0], filters=song_id and [("song_id", "=", song_id)])
+
+
+class Session:
+    """The SavedModel as TensorFlow Serving loads it: a graph and a session, no Python of ours."""
+
+    def __init__(self, path: Path) -> None:
+        self._session = tf.compat.v1.Session(graph=tf.Graph())
+        self.signatures = tf.compat.v1.saved_model.load(self._session, ["serve"], str(path)).signature_def
+
+    def __call__(self, signature: str, **inputs: object) -> dict[str, np.ndarray]:
+        definition = self.signatures[signature]
+        fetches = {name: info.name for name, info in definition.outputs.items()}
+        return self._session.run(fetches, {definition.inputs[name].name: value for name, value in inputs.items()})
+
+    def operations(self) -> set[str]:
+        graph = self._session.graph_def
+        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+        return {node.op for node in nodes if node.op not in {f.signature.name for f in graph.library.function}}
+
+
+def raw_inputs(fields, rows: list[dict]) -> dict[str, np.ndarray]:
+    """The named inputs of `embed` for rows of songs.parquet, written out here from the documented shapes."""
+    inputs = {}
+    for field in fields:
+        values = [row[field.name] for row in rows]
+        if field.kind == "category":
+            inputs[field.name] = np.array([value or "" for value in values], dtype=object)
+        elif field.kind == "multi_category":
+            width = max(1, *(len(value or []) for value in values))
+            inputs[field.name] = np.array([[*(v or []), *[""] * (width - len(v or []))] for v in values], dtype=object)
+        elif field.kind == "number":
+            inputs[field.name] = np.array([np.nan if value is None else value for value in values], np.float32)
+        else:
+            empty = [np.nan] * field.length
+            inputs[field.name] = np.array([empty if value is None else value for value in values], np.float32)
+    return inputs
+
+
+def test_every_song_is_in_one_split_and_labels_name_warm_songs_only(small_run, record):
+    by_split = labelled(record)
+    ids = [song for songs in by_split.values() for song in songs]
+    assert sorted(ids) == sorted(pq.read_table(small_run.data / "songs.parquet")["song_id"].to_pylist())
+    warm = set(by_split[WARM])
+    for songs in by_split.values():
+        for example in songs.values():
+            similar = {s.decode() for s in example.features.feature[features.SIMILAR_IDS].bytes_list.value}
+            assert similar <= warm
+    assert by_split["new"], "the simulated catalogue has songs nobody played"
+
+
+def test_training_is_blind_to_plays_of_held_out_songs(small_run, record):
+    """Without the plays of held-out songs, warm songs have the same labels."""
+    by_split = labelled(record)
+    table = pq.read_table(small_run.folder.input / contract.PLAYS)
+    users, songs = table["user_id"].to_pylist(), table["song_id"].to_pylist()
+    held_out = set(by_split["val"]) | set(by_split["test"])
+    kept = [(user, song) for user, song in zip(users, songs, strict=True) if song not in held_out]
+    batch = pa.RecordBatch.from_arrays(
+        [pa.array([[row[column].encode()] for row in kept], pa.list_(pa.binary())) for column in (0, 1)],
+        ["user_id", "song_id"],
+    )
+    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        found = pipeline | beam.Create([batch]) | FindSimilarSongs(AudienceConfig(), small_run.config.split)
+        found | beam.combiners.ToList() | beam.Map(_keep)
+    without = {song.decode(): similar for song, similar in _FOUND}
+    assert len(by_split[WARM]) > 100
+    for song, example in by_split[WARM].items():
+        assert list(example.features.feature[features.SIMILAR_IDS].bytes_list.value) == without[song].ids
+
+
+_FOUND: list = []
+
+
+def _keep(rows: list) -> None:
+    """The runner works in this process, so what it finds can be kept here."""
+    _FOUND.extend(rows)
+
+
+def test_the_pushed_model_answers_in_a_plain_session(small_run, record, saved_model):
+    session = Session(saved_model)
+    fields = contract.load_prepared(small_run.folder.input).fields
+    by_split = labelled(record)
+    ids = [*list(by_split[TEST])[:5], *list(by_split[WARM])[:5]]
+    examples = np.array([{**by_split[TEST], **by_split[WARM]}[song].SerializeToString() for song in ids], dtype=object)
+    table = pq.read_table(small_run.folder.input / contract.SONGS).to_pylist()
+    rows = {row["song_id"]: row for row in table}
+    raw = raw_inputs(fields, [rows[song] for song in ids])
+
+    embedding = session("serving_default", examples=examples)["embedding"]
+    np.testing.assert_allclose(np.linalg.norm(embedding, axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(session("embed", **raw)["embedding"], embedding, atol=1e-5)
+
+    candidates = session("candidate", examples=examples)["embedding"]
+    np.testing.assert_allclose(candidates[:5], embedding[:5], atol=1e-5)  # cold: content is all there is
+    assert np.abs(candidates[5:] - embedding[5:]).max() > 1e-3  # warm: plays say more
+
+    k, none = np.full(len(ids), 7, np.int32), np.full(len(ids), "", dtype=object)
+    matches = session("match", k=k, exclude=none, **raw)
+    assert matches["song_ids"].shape == matches["scores"].shape == (len(ids), 7)
+    assert (np.diff(matches["scores"], axis=1) <= 0).all()
+    assert {song.decode() for song in matches["song_ids"].ravel()} <= set(by_split[WARM])
+    bulk = session("match_examples", examples=examples)
+    np.testing.assert_array_equal(bulk["song_ids"][:, :7], matches["song_ids"])
+
+    best = matches["song_ids"][:, 0]
+    without = session("match", k=k, exclude=best, **raw)
+    np.testing.assert_array_equal(without["song_ids"][:, :6], matches["song_ids"][:, 1:])
+    many = session("match", k=np.full(len(ids), 10**6, np.int32), exclude=none, **raw)
+    assert many["song_ids"].shape[1] == len(by_split[WARM]) - 1
+
+
+def test_neither_labels_nor_display_columns_reach_the_model(small_run, saved_model):
+    fields = {field.name for field in contract.load_prepared(small_run.folder.input).fields}
+    assert set(Session(saved_model).signatures["embed"].inputs) == fields
+
+
+def test_the_graph_holds_stock_operations_only(saved_model):
+    known = set(tf.raw_ops.__dict__) | {"Placeholder", "Const", "NoOp"}
+    assert Session(saved_model).operations() <= known
+
+
+def test_the_server_answers_what_the_embedding_artifact_says(small_run, record):
+    by_split = labelled(record)
+    song_id = next(iter(by_split[TEST]))
+    row = pq.read_table(small_run.folder.input / contract.SONGS, filters=[("song_id", "=", song_id)]).to_pylist()[0]
+    display = contract.load_prepared(small_run.folder.input).display
+    with (
+        EmbeddedServer(port=0, model_name="bcl", model_base_path=str(small_run.folder.serving)) as server,
+        Client(server.target) as client,
+    ):
+        ids, scores = client.match([row], k=5, ignore=display)
+        embedding = client.embed([row], ignore=display)
+    (matches,) = stored(record, "matches", song_id).to_pylist()
+    assert list(ids[0]) == matches["match_ids"][:5]
+    np.testing.assert_allclose(scores[0], matches["match_scores"][:5], atol=1e-5)
+    (embedded,) = stored(record, "embeddings", song_id).to_pylist()
+    np.testing.assert_allclose(embedding[0], embedded["embedding"], atol=1e-5)
+
+
+def test_every_cold_song_is_targeted_at_listeners_of_its_matches(small_run, record):
+    uri = str(record.uri("AudienceTargeter", "targets"))
+    by_split = labelled(record)
+    cold = {song for split in COLD_SPLITS for song in by_split[split]}
+    assert set(read_summary(uri)["song_id"].to_pylist()) == cold
+    plays = pq.read_table(small_run.folder.input / contract.PLAYS)
+    played = set(zip(plays["user_id"].to_pylist(), plays["song_id"].to_pylist(), strict=True))
+    targets = read_targets(uri).to_pylist()
+    assert len(targets) > len(cold)
+    for row in targets:
+        assert row["reason_song_ids"]
+        assert all((row["user_id"], reason) in played for reason in row["reason_song_ids"])
+
+
+def test_the_report_has_every_row(record):
+    report = json.loads((record.uri("RetrievalEvaluator", "evaluation") / "report.json").read_text())
+    assert report["blessed"]
+    for split in ("val", "test"):
+        for row in ("model", "content cosine", "random"):
+            estimate = report[split]["rows"][row]["recall@50"]
+            assert 0 <= estimate["low"] <= estimate["mean"] <= estimate["high"] <= 1
+
+
+def test_a_second_run_takes_everything_from_the_cache_and_a_refused_model_is_not_pushed(small_run):
+    lines: list[str] = []
+    run_small(small_run.data, small_run.folder.home, small_run.config, lines.append)
+    assert len(lines) == len(small_run.lines) and all("from cache" in line for line in lines)
+    versions = sorted(os.listdir(small_run.folder.serving))
+
+    lines.clear()
+    run_small(small_run.data, small_run.folder.home, refused(small_run.config), lines.append)
+    ran = {line.split()[0] for line in lines if "from cache" not in line}
+    assert ran == {"RetrievalEvaluator", "Pusher", "AudienceTargeter"}
+    record = RunRecord.latest(small_run.folder.metadata)
+    assert record.number("RetrievalEvaluator", "blessing", "blessed") == 0
+    assert record.number("Pusher", "pushed_model", "pushed") == 0
+    assert record.number("AudienceTargeter", "targets", "targeted") == 0
+    assert sorted(os.listdir(small_run.folder.serving)) == versions
+    run_small(small_run.data, small_run.folder.home, small_run.config, lines.append)  # leave it as it was
+
+
+_KILLED = """
+    import sys
+    from pathlib import Path
+    from tests.tfx_pipeline.conftest import run_small, small_config
+    run_small(Path(sys.argv[1]), Path(sys.argv[2]), small_config(), print)
+"""
+
+
+def test_a_killed_run_started_again_ends_with_the_same_result(small_run, record, tmp_path):
+    home, log = tmp_path / "run", tmp_path / "log"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(_KILLED), str(small_run.data), str(home)], stdout=file, stderr=file
+        )
+        began = home / "pipeline" / "Trainer" / "model"
+        while not began.exists() and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, log.read_text()[-2000:]
+    lines: list[str] = []
+    run_small(small_run.data, home, small_run.config, lines.append)
+    cached = {line.split()[0] for line in lines if "from cache" in line}
+    assert "Transform" in cached and "Trainer" not in cached
+
+    again = RunRecord.latest(home / "metadata.sqlite")
+    first, second = (stored(of_run, "embeddings").sort_by("song_id") for of_run in (record, again))
+    assert first["song_id"].equals(second["song_id"])
+    before, after = (np.stack(table["candidate_embedding"].to_pylist()) for table in (first, second))
+    np.testing.assert_allclose(before, after, atol=1e-4)
