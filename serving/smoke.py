@@ -1,0 +1,110 @@
+"""Smoke test of the real TensorFlow Serving: starts serving/compose.yaml, asks for an embedding and matches, stops it.
+
+    python -m serving.smoke /absolute/path/of/serving/bcl
+
+Needs Docker with its compose plugin. Exit code 0 where every check passed, 1 where one failed, 2 without Docker.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serving.client import Client, ServingError
+
+_COMPOSE = Path(__file__).with_name("compose.yaml")
+_TARGET, _REST = "localhost:8500", "http://localhost:8501"
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def find_docker() -> list[str] | None:
+    """The command that runs compose files, None where there is none or its daemon does not answer."""
+    docker = shutil.which("docker")
+    if docker is None:
+        return None
+    for command in ([docker, "compose", "version"], [docker, "info"]):
+        if subprocess.run(command, capture_output=True).returncode != 0:
+            return None
+    return [docker, "compose"]
+
+
+def check_model_dir(path: str) -> str:
+    """The absolute path of a folder with at least one version folder.
+
+    Raises:
+        ValueError: there is none.
+    """
+    folder = Path(path).resolve()
+    if not folder.is_dir() or not any(entry.name.isdigit() for entry in folder.iterdir()):
+        raise ValueError(f"`MODEL_DIR` must hold version folders such as 1/. Received: {path}")
+    return str(folder)
+
+
+def check(target: str = _TARGET, rest: str = _REST) -> None:
+    """Ask a running server what a service asks: status, metadata, embedding, matches, REST.
+
+    Raises:
+        AssertionError, ServingError, OSError, TimeoutError: a check failed.
+    """
+    with Client(target) as client:
+        versions = client.wait_until_available(timeout=120)
+        _say(f"available: version {versions[0].version}")
+        signatures = client.metadata()
+        missing = {"serving_default", "embed", "match"} - set(signatures)
+        assert not missing, f"signatures {sorted(missing)} are missing"
+        embedding = client.embed([{}])
+        assert embedding.ndim == 2 and np.isfinite(embedding).all(), f"embedding of shape {embedding.shape}"
+        ids, scores = client.match([{}, {}], k=3)
+        assert ids.shape == scores.shape and (np.diff(scores, axis=1) <= 0).all(), "matches are not in order"
+        _say(f"embedding of {embedding.shape[1]} numbers; best match {ids[0, 0]}")
+    with urllib.request.urlopen(f"{rest}/v1/models/bcl", timeout=10) as reply:
+        states: Any = json.load(reply)["model_version_status"]
+    assert any(state["state"] == "AVAILABLE" for state in states), f"REST says {states}"
+    with urllib.request.urlopen(f"{rest}/monitoring/prometheus/metrics", timeout=10) as reply:
+        assert b":tensorflow:serving:request_count" in reply.read(), "no metrics"
+    _say("REST status and metrics answer")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the smoke test."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python -m serving.smoke MODEL_DIR\n")
+        return 2
+    compose = find_docker()
+    if compose is None:
+        sys.stderr.write("The smoke test runs the real TensorFlow Serving and needs Docker with compose: not found.\n")
+        return 2
+    try:
+        environment = {**os.environ, "MODEL_DIR": check_model_dir(arguments[0])}
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    command = [*compose, "-f", str(_COMPOSE)]
+    try:
+        subprocess.run([*command, "up", "-d"], env=environment, check=True)
+        check()
+    except (AssertionError, ServingError, OSError, TimeoutError, subprocess.CalledProcessError) as error:
+        sys.stderr.write(f"smoke test failed: {error}\n")
+        return 1
+    finally:
+        subprocess.run([*command, "down"], env=environment)
+    _say("smoke test passed")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""The configuration files that ship: the embedded server takes them as TensorFlow Serving does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_model
+import yaml
+
+from serving import smoke
+from serving.client import Client
+from serving.server import EmbeddedServer
+from serving.server.batch_parameters import read_batch_parameters
+from serving.server.config_files import read_text_proto
+from serving.server.flags import parse_flags
+from serving.server.model_config import read_model_config_file, read_models
+
+CONFIG = Path(smoke.__file__).with_name("config")
+
+
+def test_models_config() -> None:
+    (model,) = read_models(read_model_config_file(str(CONFIG / "models.config")))
+    assert (model.name, model.base_path, model.policy.kind, model.policy.count) == ("bcl", "/models/bcl", "latest", 2)
+
+
+def test_batching_and_ssl_config() -> None:
+    parameters = read_batch_parameters(str(CONFIG / "batching.config"))
+    assert parameters.pad_variable_length_inputs and parameters.max_batch_size == 256
+    ssl = read_text_proto(str(CONFIG / "ssl.config.example"), "SSLConfig")
+    assert ssl.client_verify and ssl.server_cert.startswith("-----BEGIN CERTIFICATE-----\n")
+
+
+def test_compose_passes_flags_that_the_embedded_server_knows_too() -> None:
+    service = yaml.safe_load((CONFIG.parent / "compose.yaml").read_text())["services"]["serving"]
+    flags = parse_flags([*service["entrypoint"][1:], *service["command"]])
+    assert (flags.port, flags.rest_api_port, flags.enable_batching) == (8500, 8501, True)
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    assert "./config:/config:ro" in service["volumes"]
+    for path in (flags.model_config_file, flags.batching_parameters_file, flags.monitoring_config_file):
+        assert (CONFIG / Path(path).name).is_file()
+
+
+def test_the_smoke_checks_pass_on_the_shipped_configuration(saved_model: Path, tmp_path: Path, capsys: Any) -> None:
+    small_model.publish(saved_model, tmp_path / "bcl", 1)
+    models = tmp_path / "models.config"
+    models.write_text((CONFIG / "models.config").read_text().replace("/models/bcl", str(tmp_path / "bcl")))
+    with EmbeddedServer(
+        port=0,
+        rest_api_port=-1,
+        model_config_file=str(models),
+        enable_batching=True,
+        batching_parameters_file=str(CONFIG / "batching.config"),
+        monitoring_config_file=str(CONFIG / "monitoring.config"),
+        enable_grpc_healthcheck_service=True,
+    ) as server:
+        with Client(server.target) as client:
+            client.status()
+        smoke.check(server.target, f"http://127.0.0.1:{server.rest_port}")
+    assert "available: version 1" in capsys.readouterr().out
+
+
+def test_smoke_test_says_what_it_lacks(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert smoke.main([]) == 2
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert smoke.main([str(tmp_path)]) == 2
+    assert "needs Docker with compose: not found" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="`MODEL_DIR` must hold version folders such as 1/. Received: "):
+        smoke.check_model_dir(str(tmp_path))
+    (tmp_path / "1").mkdir()
+    assert smoke.check_model_dir(str(tmp_path)) == str(tmp_path)
