@@ -41,6 +41,7 @@ class BCLConfig:
     # Supervised task (section 3.1: BPR over similar songs; negatives from the batch).
     supervised_loss: SupervisedLoss = "bpr"
     temperature: float = 0.1  # scores are cosines divided by it
+    negative_hardness: float = 1.0  # of BPR: how much more a negative counts that scores high; 0 = all alike
     mask_accidental_hits: bool = True  # known positives of an anchor are no negatives of it
     correct_log_q: bool = False  # undo the popularity of in-batch negatives
 
@@ -77,7 +78,7 @@ class BCLConfig:
             self._check(name, 0.0 <= getattr(self, name) < 1.0, "in [0, 1)")
         for name in ("temperature", "contrast_temperature", "learning_rate"):
             self._check(name, getattr(self, name) > 0.0, "above 0")
-        for name in ("contrast_weight", "noise_scale", "weight_decay"):
+        for name in ("contrast_weight", "negative_hardness", "noise_scale", "weight_decay"):
             self._check(name, getattr(self, name) >= 0.0, "at least 0")
         self._check("momentum", 0.0 <= self.momentum < 1.0, "in [0, 1)")
         self._check("batch_size", self.batch_size >= 2, "at least 2")

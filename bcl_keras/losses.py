@@ -26,8 +26,12 @@ def bpr(
     negative_ids: Tensor | None = None,
     known_positives: Tensor | None = None,
     negative_log_q: Tensor | None = None,
+    hardness: float = 0.0,
 ) -> Tensor:
-    """Compute Bayesian personalised ranking: `-mean_j log sigmoid((z.z_pos - z.z_j) / temperature)`.
+    """Compute Bayesian personalised ranking: `-sum_j w_j log sigmoid((z.z_pos - z.z_j) / temperature)`.
+
+    With `hardness` 0, `w_j` is one over the number of negatives. Above 0, `w_j` is proportional to
+    `exp(hardness z.z_j / temperature)`: what drawing the negatives by their scores in place of uniformly would give.
 
     Args:
         anchors: `(n, d)`.
@@ -40,16 +44,21 @@ def bpr(
         known_positives: `(n, P)` ids of further positives of each anchor, padded with -1: left out too.
         negative_log_q: `(m,)` or `(n, k)` log-probability of drawing each negative; weighs the negatives by its
             inverse, as if they had been drawn uniformly. Defaults to equal weights.
+        hardness: How much more a negative counts that scores high; at least 0. No gradient flows through the weights.
+            Defaults to 0.
 
     Returns:
         `(n,)` float32; 0 where no negative is left.
 
     Raises:
-        ValueError: If shapes disagree, the temperature is not positive, or one song is alone in its batch.
+        ValueError: If shapes disagree, the temperature is not positive, the hardness is negative, or one song is alone
+            in its batch.
 
     References:
-        Zhao et al., WWW'23 Companion, section 3.1; Rendle et al., UAI'09.
+        Zhao et al., WWW'23 Companion, section 3.1; Rendle et al., UAI'09; negatives by score: Zhang et al., SIGIR'13.
     """
+    if hardness < 0:
+        raise ValueError(f"Argument `hardness` must be at least 0. Received: {hardness}")
     positive, negative, valid = _scores(
         anchors, positives, negatives, temperature, positive_ids, negative_ids, known_positives
     )
@@ -57,6 +66,9 @@ def bpr(
     if negative_log_q is not None:
         log_q = ops.cast(negative_log_q, "float32")
         weights = weights * ops.exp(ops.min(log_q, axis=-1, keepdims=True) - log_q)
+    if hardness:
+        known = ops.where(valid, ops.stop_gradient(negative), MASKED)
+        weights = weights * ops.exp(hardness * (known - ops.max(known, axis=-1, keepdims=True)))
     per_negative = ops.softplus(negative - positive[:, None])  # -log sigmoid(x) = softplus(-x)
     return ops.sum(weights * per_negative, axis=-1) / ops.maximum(ops.sum(weights, axis=-1), 1e-12)
 
