@@ -25,13 +25,13 @@ class BCLConfig:
     """
 
     # Encoder (section 3.1: all fields aggregated, one encoder, one song vector).
-    embedding_dim: int = 64  # length of a song's embedding
+    embedding_dim: int = 128  # length of a song's embedding
     field_dim: int = 64  # length of a field's vector
-    hidden_dims: tuple[int, ...] = (256,)  # hidden layers between the joined field vectors and the embedding
+    hidden_dims: tuple[int, ...] = ()  # hidden layers between the joined field vectors and the embedding; none did best
     input_dropout: float = 0.3  # share of the joined field vectors' elements dropped in training
     hidden_dropout: float = 0.3  # share of hidden elements dropped in training
     field_dropout: float = 0.0  # chance that a whole field counts as missing in the supervised task
-    max_values: int = 64  # longest row of a multi-valued field kept in the feature table
+    max_values: int = 32  # longest row of a multi-valued field kept in the feature table
     normalize: bool = True  # unit-length embeddings: inner products are cosines
 
     # What a warm song's plays say, added in the candidate tower (our addition).
@@ -65,10 +65,10 @@ class BCLConfig:
     grouping: Grouping = "gumbel"
 
     # Training.
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-3
     weight_decay: float = 1e-4  # decoupled (AdamW)
-    batch_size: int = 1024
-    epochs: int = 20
+    batch_size: int = 512
+    epochs: int = 5
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-import bcl_keras
 from tfx_pipeline.contract import SongField
 
 SONG_ID = "song_id"
@@ -51,20 +50,6 @@ def _add(schema: schema_pb2.Schema, name: str, value_type: int, at_most: int | N
         feature.shape.dim.add(size=1)
     elif at_most is not None:
         feature.value_count.max = at_most
-
-
-def model_fields(fields: Sequence[SongField], vocabulary_sizes: dict[str, int]) -> list[bcl_keras.Field]:
-    """Returns the model's fields: ids from 1 on index the vocabulary, 0 is missing. An empty vocabulary counts as one.
-
-    Args:
-        fields: The song fields.
-        vocabulary_sizes: Number of vocabulary entries by field name, for the categorical fields.
-    """
-    sizes = {
-        field.name: max(vocabulary_sizes[field.name], 1) + 1 if is_categorical(field) else field.length
-        for field in fields
-    }
-    return [bcl_keras.Field(field.name, field.kind, sizes[field.name]) for field in fields]
 
 
 def check_types(schema: schema_pb2.Schema, seen: dict[str, int], fields: Sequence[SongField]) -> None:

@@ -1,6 +1,6 @@
 """Command line of the targeting step: exported embeddings, matches and plays in, target listeners out.
 
-    python -m tfx_pipeline.target --catalogue run/embeddings --matches run/matches --plays data/plays.parquet \
+    python -m tfx_pipeline.target --catalogue embeddings --matches matches --plays plays.parquet \
         --output targets --rule hybrid --listeners-per-song 200
 
 Every setting of `TargetingConfig` is a flag; what the command does not know goes to Beam as a pipeline option. Ends with

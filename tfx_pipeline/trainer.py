@@ -42,13 +42,17 @@ def run_fn(fn_args: Any) -> None:
 
 
 def model_fields(song_fields: Sequence[contract.SongField], transform: tft.TFTransformOutput) -> list[bcl_keras.Field]:
-    """Returns the model's fields, with the vocabulary sizes that Transform found."""
-    sizes = {
-        field.name: transform.vocabulary_size_by_name(features.vocabulary_name(field))
-        for field in song_fields
-        if features.is_categorical(field)
-    }
-    return features.model_fields(song_fields, sizes)
+    """Returns the model's fields: ids from 1 on index the vocabulary that Transform found, 0 is missing.
+
+    An empty vocabulary counts as one entry.
+    """
+    fields = []
+    for field in song_fields:
+        size = field.length
+        if features.is_categorical(field):
+            size = max(transform.vocabulary_size_by_name(features.vocabulary_name(field)), 1) + 1
+        fields.append(bcl_keras.Field(field.name, field.kind, size))
+    return fields
 
 
 def train(
