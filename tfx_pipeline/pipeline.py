@@ -11,7 +11,7 @@ from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 
 from tfx_pipeline import contract
-from tfx_pipeline.cold_split import SPLITS, VALIDATION, WARM
+from tfx_pipeline.cold_split import TEST, VALIDATION, WARM
 from tfx_pipeline.components import parquet_executor, pusher_executor
 from tfx_pipeline.components.catalogue_embedding import CatalogueEmbedder
 from tfx_pipeline.components.infra_validation import ServingValidator
@@ -86,7 +86,7 @@ def create_pipeline(
         examples=labeller.outputs["labelled_songs"],
         schema=song_schema.outputs["schema"],
         preprocessing_fn="tfx_pipeline.preprocessing.preprocessing_fn",
-        splits_config=tfx.proto.SplitsConfig(analyze=[WARM], transform=list(SPLITS)),
+        splits_config=tfx.proto.SplitsConfig(analyze=[WARM], transform=[WARM, VALIDATION, TEST]),
         custom_config={
             "fields": fields_json,
             "min_frequency": config.transform.min_frequency,
