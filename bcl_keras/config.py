@@ -39,6 +39,7 @@ class BCLConfig:
     plays_dropout: float = 0.5  # chance that a song is trained by content only, as a cold candidate is
 
     # Supervised task (section 3.1: BPR over similar songs; negatives from the batch).
+    margin: float = 0.0  # of BPR: by how much a positive must beat a negative, in scores divided by the temperature
     supervised_loss: SupervisedLoss = "bpr"
     temperature: float = 0.1  # scores are cosines divided by it
     negative_hardness: float = 1.0  # of BPR: how much more a negative counts that scores high; 0 = all alike

@@ -27,8 +27,9 @@ def bpr(
     known_positives: Tensor | None = None,
     negative_log_q: Tensor | None = None,
     hardness: float = 0.0,
+    margin: float = 0.0,
 ) -> Tensor:
-    """Compute Bayesian personalised ranking: `-sum_j w_j log sigmoid((z.z_pos - z.z_j) / temperature)`.
+    """Compute Bayesian personalised ranking: `-sum_j w_j log sigmoid((z.z_pos - z.z_j) / temperature - margin)`.
 
     With `hardness` 0, `w_j` is one over the number of negatives. Above 0, `w_j` is proportional to
     `exp(hardness z.z_j / temperature)`: what drawing the negatives by their scores in place of uniformly would give.
@@ -46,6 +47,7 @@ def bpr(
             inverse, as if they had been drawn uniformly. Defaults to equal weights.
         hardness: How much more a negative counts that scores high; at least 0. No gradient flows through the weights.
             Defaults to 0.
+        margin: By how much a positive must score above a negative, in scores divided by the temperature. Defaults to 0.
 
     Returns:
         `(n,)` float32; 0 where no negative is left.
@@ -69,7 +71,7 @@ def bpr(
     if hardness:
         known = ops.where(valid, ops.stop_gradient(negative), MASKED)
         weights = weights * ops.exp(hardness * (known - ops.max(known, axis=-1, keepdims=True)))
-    per_negative = ops.softplus(negative - positive[:, None])  # -log sigmoid(x) = softplus(-x)
+    per_negative = ops.softplus(negative - positive[:, None] + margin)  # -log sigmoid(x) = softplus(-x)
     return ops.sum(weights * per_negative, axis=-1) / ops.maximum(ops.sum(weights, axis=-1), 1e-12)
 
 

@@ -9,7 +9,7 @@ from keras import ops
 
 from bcl_keras.config import CorrelationMode
 from bcl_keras.distribution import gather_replicas
-from bcl_keras.ops.distance_correlation import distance_correlation
+from bcl_keras.ops.correlation import distance_correlation
 
 Tensor = Any
 

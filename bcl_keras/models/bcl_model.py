@@ -179,7 +179,7 @@ class BCLModel(keras.Model):
             if self.config.supervised_loss == "sampled_softmax":
                 arguments["positive_log_q"] = batch.get("positive_log_q")
         if self.config.supervised_loss == "bpr":
-            arguments["hardness"] = self.config.negative_hardness
+            arguments |= {"hardness": self.config.negative_hardness, "margin": self.config.margin}
         loss = SUPERVISED[self.config.supervised_loss]
         values = loss(outputs["anchor"], outputs["positive"], outputs.get("negative"), **arguments)
         return _mean(values, batch.get("weight"))

@@ -1,6 +1,6 @@
 """Pure functions of the method."""
 
-from bcl_keras.ops.distance_correlation import distance_correlation
+from bcl_keras.ops.correlation import distance_correlation
 from bcl_keras.ops.grouping import group_fields
 from bcl_keras.ops.numerics import l2_normalize
 
