@@ -32,9 +32,9 @@ def prepare(folder: Path | str, out: Path | str, *, max_unknown_plays: float = 0
     """Check the input folder and write `out`, whole or not at all.
 
     `out` holds songs/songs.parquet (song_id, the fields, display columns as strings; categories as string or
-    list<string>, numbers as float32, vectors as list<float32>), plays/plays.parquet (user_id, song_id, plays int64, where
-    present liked 0 or 1 and timestamp in seconds) and catalogue.json. The same input gives the same bytes and the same
-    file times, so that the pipeline's cache holds; where `out` was prepared from it already, nothing is touched.
+    list<string>, numbers as float32, vectors as list<float32>), plays/plays.parquet (user_id, song_id, plays int64,
+    where present liked 0 or 1 and timestamp in seconds) and catalogue.json. The same input gives the same bytes and the
+    same file times, so that the pipeline's cache holds; where `out` was prepared from it already, nothing is touched.
 
     Args:
         folder: holds songs.parquet and plays.parquet, or the same as CSV.
