@@ -39,16 +39,16 @@ class BCLConfig:
     plays_dropout: float = 0.5  # chance that a song is trained by content only, as a cold candidate is
 
     # Supervised task (section 3.1: BPR over similar songs; negatives from the batch).
-    margin: float = 0.0  # of BPR: by how much a positive must beat a negative, in scores divided by the temperature
     supervised_loss: SupervisedLoss = "bpr"
     temperature: float = 0.1  # scores are cosines divided by it
     negative_hardness: float = 1.0  # of BPR: how much more a negative counts that scores high; 0 = all alike
+    margin: float = 5.0  # of BPR: by how much a positive must beat a negative, in scores divided by the temperature
     mask_accidental_hits: bool = True  # known positives of an anchor are no negatives of it
     correct_log_q: bool = False  # undo the popularity of in-batch negatives
 
     # Contrastive task (section 3.1: L = L_BPR + lambda L_CL + weight decay).
     contrast_weight: float = 0.1  # lambda; 0 turns the task off
-    contrast_temperature: float = 0.15
+    contrast_temperature: float = 0.2
     projection_dim: int = 64  # output of the projection head, used by this loss only
     views: Views = "split"  # "split": each view keeps one group of fields (V1); "corrupt": each corrupts one (V2)
     operators: tuple[Operator, ...] = ("random_mask",)  # applied in this order to the field vectors
@@ -69,7 +69,7 @@ class BCLConfig:
     learning_rate: float = 5e-3
     weight_decay: float = 1e-4  # decoupled (AdamW)
     batch_size: int = 512
-    epochs: int = 5
+    epochs: int = 3
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -79,7 +79,7 @@ class BCLConfig:
             self._check(name, 0.0 <= getattr(self, name) < 1.0, "in [0, 1)")
         for name in ("temperature", "contrast_temperature", "learning_rate"):
             self._check(name, getattr(self, name) > 0.0, "above 0")
-        for name in ("contrast_weight", "negative_hardness", "noise_scale", "weight_decay"):
+        for name in ("contrast_weight", "margin", "negative_hardness", "noise_scale", "weight_decay"):
             self._check(name, getattr(self, name) >= 0.0, "at least 0")
         self._check("momentum", 0.0 <= self.momentum < 1.0, "in [0, 1)")
         self._check("batch_size", self.batch_size >= 2, "at least 2")

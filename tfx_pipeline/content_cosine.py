@@ -61,25 +61,40 @@ class ContentCosine:
             blocks[f"{group} numbers"] = normalize(np.nan_to_num(np.concatenate(columns, axis=1)))
         return cls(blocks, dict.fromkeys(blocks, 1.0))
 
-    def choose_weights(self, quality: Callable[[ContentCosine], float]) -> ContentCosine:
-        """Returns a copy with the weights of `WEIGHTS` that give the highest `quality`, by coordinate ascent."""
-        best, best_quality = self, quality(self)
+    def choose_weights(
+        self, queries: np.ndarray, candidates: np.ndarray, quality: Callable[[np.ndarray], float]
+    ) -> ContentCosine:
+        """Returns a copy with the weights of `WEIGHTS` whose scores are best, by coordinate ascent.
+
+        Args:
+            queries: Rows of the songs to choose on.
+            candidates: Rows of the songs to score for them.
+            quality: Of `(len(queries), len(candidates))` scores; more is better.
+        """
+        cosines = {name: self._cosine(name, queries, candidates) for name in self.blocks}
+        best, total = dict(self.weights), sum(self.weights[name] * cosine for name, cosine in cosines.items())
+        best_quality = quality(total)
         for _ in range(_PASSES):
-            for block in self.blocks:
+            for name, cosine in cosines.items():
+                others = total - best[name] * cosine
                 for weight in WEIGHTS:
-                    tried = ContentCosine(self.blocks, {**best.weights, block: weight})
-                    if any(tried.weights.values()) and (tried_quality := quality(tried)) > best_quality:
-                        best, best_quality = tried, tried_quality
-        return best
+                    tried = {**best, name: weight}
+                    scores = others + weight * cosine
+                    if any(tried.values()) and (tried_quality := quality(scores)) > best_quality:
+                        best, best_quality, total = tried, tried_quality, scores
+        return ContentCosine(self.blocks, best)
 
     def scores(self, queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
         """Returns `(len(queries), len(candidates))` scores for rows of the table."""
-        total = np.zeros((len(queries), len(candidates)))
+        total = np.zeros((len(queries), len(candidates)), np.float32)
         for name, weight in self.weights.items():
             if weight:
-                cosine = self.blocks[name][queries] @ self.blocks[name][candidates].T
-                total += weight * (cosine.toarray() if sparse.issparse(cosine) else cosine)
+                total += weight * self._cosine(name, queries, candidates)
         return total
+
+    def _cosine(self, name: str, queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        cosine = self.blocks[name][queries] @ self.blocks[name][candidates].T
+        return np.asarray(cosine.toarray() if sparse.issparse(cosine) else cosine, np.float32)
 
 
 def _tf_idf(ids: np.ndarray, warm: np.ndarray) -> sparse.csr_matrix:

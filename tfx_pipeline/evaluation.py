@@ -81,7 +81,7 @@ def evaluate(
     choice = _judged(table, truth, VALIDATION)[:_MAX_CHOICE_SONGS]
     if len(choice):
         cosine = cosine.choose_weights(
-            lambda tried: _recall(_ranks(lambda rows: tried.scores(rows, warm), choice, truth), config.k).mean()
+            choice, warm, lambda scores: float(_recall(_ranks_of(scores, truth[choice]), config.k).mean())
         )
     shuffle = np.random.default_rng(config.seed)
     scorers: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -119,14 +119,11 @@ def _judged(table: SongTable, truth: np.ndarray, split: str) -> np.ndarray:
 def _ranks(scorer: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Returns `(len(rows), m)` ranks of the relevant songs, a block of queries at a time."""
     blocks = [rows[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
-    return np.concatenate(
-        [
-            ops.convert_to_numpy(
-                bcl_keras.metrics.positive_ranks(scorer(block).astype("float32"), truth[block].astype("int32"))
-            )
-            for block in blocks
-        ]
-    )
+    return np.concatenate([_ranks_of(scorer(block), truth[block]) for block in blocks])
+
+
+def _ranks_of(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    return ops.convert_to_numpy(bcl_keras.metrics.positive_ranks(scores.astype("float32"), truth.astype("int32")))
 
 
 def _recall(ranks: np.ndarray, k: int) -> np.ndarray:

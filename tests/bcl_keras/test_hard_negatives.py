@@ -8,23 +8,23 @@ from keras import ops
 from bcl_keras.losses import bpr
 
 
-def expected(anchors, positives, temperature, hardness):
+def expected(anchors, positives, temperature, hardness, margin=0.0):
     scores = anchors @ positives.T / temperature
     values = []
     for row, own in enumerate(np.diag(scores)):
         others = np.delete(scores[row], row)
         weights = np.exp(hardness * (others - others.max()))
-        losses = np.log1p(np.exp(others - own))
+        losses = np.log1p(np.exp(others - own + margin))
         values.append((weights * losses).sum() / weights.sum())
     return np.array(values)
 
 
-@pytest.mark.parametrize("hardness", [0.0, 0.5, 2.0])
-def test_equals_the_weighted_mean(hardness):
+@pytest.mark.parametrize(("hardness", "margin"), [(0.0, 0.0), (0.5, 0.0), (2.0, 1.5), (0.0, 3.0)])
+def test_equals_the_weighted_mean(hardness, margin):
     rng = np.random.default_rng(0)
     anchors, positives = rng.normal(size=(2, 7, 4)) / 2
-    found = ops.convert_to_numpy(bpr(anchors, positives, temperature=0.5, hardness=hardness))
-    np.testing.assert_allclose(found, expected(anchors, positives, 0.5, hardness), rtol=1e-5)
+    found = ops.convert_to_numpy(bpr(anchors, positives, temperature=0.5, hardness=hardness, margin=margin))
+    np.testing.assert_allclose(found, expected(anchors, positives, 0.5, hardness, margin), rtol=1e-5)
 
 
 def test_masked_negatives_weigh_nothing():

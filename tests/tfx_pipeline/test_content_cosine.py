@@ -1,7 +1,6 @@
 """Content cosine against scikit-learn's own tf-idf, and its choice of weights."""
 
 import numpy as np
-import pytest
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.preprocessing import normalize
 
@@ -57,5 +56,9 @@ def test_numbers_of_a_group_share_a_block_and_missing_counts_as_the_mean():
 def test_weights_go_to_the_block_that_helps():
     songs = table()
     cosine = ContentCosine.fit(songs, FIELDS, np.ones(len(songs), bool))
-    chosen = cosine.choose_weights(lambda tried: tried.weights["audio numbers"] - tried.weights["attribute_artist"])
-    assert chosen.weights == {"attribute_artist": 0.0, "audio numbers": pytest.approx(1.0)}
+    rows = np.arange(len(songs))
+    numbers = cosine.blocks["audio numbers"]
+    # The best weights are those whose scores are the numbers' cosines alone.
+    chosen = cosine.choose_weights(rows, rows, lambda scores: -np.abs(scores - numbers @ numbers.T).sum())
+    assert chosen.weights == {"attribute_artist": 0.0, "audio numbers": 1.0}
+    np.testing.assert_allclose(chosen.scores(rows, rows), numbers @ numbers.T, atol=1e-5)
