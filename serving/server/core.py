@@ -23,10 +23,14 @@ class ServerCore:
         roots: where base paths may lie.
         labels_for_unavailable: `--allow_version_labels_for_unavailable_models`: a new label may name a version that is
             not loaded yet.
+
+    Attributes:
+        versions: what the server knows of, and lends.
     """
 
     def __init__(self, manager: ModelManager, *, roots: Roots, labels_for_unavailable: bool = False) -> None:
-        self.manager = manager
+        self._manager = manager
+        self.versions = manager.table
         self._roots = roots
         self._labels_for_unavailable = labels_for_unavailable
         self._config = model_server_config_pb2.ModelServerConfig()
@@ -58,7 +62,7 @@ class ServerCore:
             known = {entry.name for entry in self._config.model_config_list.config}
             self._config = config
             self._labels = self._new_labels(models)
-            self.manager.set_models(models)
+            self._manager.set_models(models)
             self._await([model.name for model in models if model.name not in known], first=not known, timeout=timeout)
 
     def _new_labels(self, models: list[ModelConfig]) -> dict[str, dict[str, int]]:
@@ -67,7 +71,7 @@ class ServerCore:
             for label, version in model.labels.items():
                 moved = self._labels.get(model.name, {}).get(label, version) != version
                 allowed = self._labels_for_unavailable and not moved
-                if not allowed and not self.manager.is_available(model.name, version):
+                if not allowed and not self.versions.is_available(model.name, version):
                     raise failed_precondition(
                         f"Request to assign label to version {version} of model {model.name}, which is not currently "
                         "available for inference"
@@ -76,7 +80,7 @@ class ServerCore:
         return labels
 
     def _await(self, names: list[str], *, first: bool, timeout: float | None) -> None:
-        failed = self.manager.wait_until_available(names, timeout)
+        failed = self.versions.wait_until_available(names, timeout)
         if failed:
             parts = [
                 f"{{{{name: {v.name} version: {v.version}}} due to error: {v.error or 'unknown'}}}, " for v in failed
@@ -101,5 +105,5 @@ class ServerCore:
             version = self._labels.get(model_spec.name, {}).get(model_spec.version_label)
             if version is None:
                 raise invalid_argument(f"Unrecognized servable version label: {model_spec.version_label}")
-        with self.manager.lease(model_spec.name, version) as lent:
+        with self.versions.lease(model_spec.name, version) as lent:
             yield lent

@@ -119,7 +119,7 @@ class EmbeddedServer:
         names = sorted(entry.name for entry in self._config.model_config_list.config)
         models = []
         for name in names:
-            ready = [number for number, known in self._manager.states(name).items() if known.state == AVAILABLE]
+            ready = [number for number, known in self._manager.table.states(name).items() if known.state == AVAILABLE]
             models.append(f"{name} version {max(ready, default='none yet')}")
         rest = f", REST on {self.flags.host}:{self.rest_port}" if self.rest_port else ""
         return f"Serving {', '.join(models)}: gRPC on {self.flags.host}:{self.port}{rest}"

@@ -48,7 +48,7 @@ def get_model_status(core: ServerCore, request: Any) -> Any:
     if not request.HasField("model_spec"):
         raise invalid_argument("Missing ModelSpec")
     name = request.model_spec.name
-    states = core.manager.states(name)
+    states = core.versions.states(name)
     if request.model_spec.WhichOneof("version_choice") == "version":
         version = request.model_spec.version.value
         if version not in states:

@@ -11,14 +11,14 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from serving.server.errors import RequestError, internal, not_found
-from serving.server.lifecycle import AVAILABLE, END, LOADING, START, UNLOADING, ModelVersion
+from serving.server.errors import RequestError, internal
+from serving.server.lifecycle import AVAILABLE, END, LOADING, UNLOADING, ModelVersion
 from serving.server.model_config import ModelConfig, Roots
+from serving.server.version_table import VersionTable
 from serving.server.versions import scan
 
 logger = logging.getLogger("serving.server")
@@ -56,13 +56,11 @@ class ModelManager:
         self._poll_seconds = poll_seconds
         self._max_retries = max_retries
         self._retry_seconds = retry_seconds
-        self._changed = threading.Condition()
         self._wake = threading.Event()
+        self.table = VersionTable(self._wake.set)
         self._look_now = False
         self._models: dict[str, ModelConfig] = {}
-        self._versions: dict[str, dict[int, ModelVersion]] = {}
         self._complaints: dict[str, str] = {}
-        self._stopping = False
         self._thread = threading.Thread(target=self._work, name="serving-models", daemon=True)
 
     def start(self) -> None:
@@ -71,112 +69,43 @@ class ModelManager:
 
     def stop(self) -> None:
         """Unload everything and end; waits for running requests."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
+        with self.table.changed:
+            self.table.stopping = True
+            self.table.changed.notify_all()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join()
-        for version in self._all():
-            with self._changed:
-                self._changed.wait_for(partial(_is_idle, version), _LAST_REQUESTS)
+        for version in self.table.all():
+            with self.table.changed:
+                self.table.changed.wait_for(partial(_is_idle, version), _LAST_REQUESTS)
             if version.servable is not None:
                 self._unload(version)
 
     def set_models(self, models: Sequence[ModelConfig]) -> None:
         """Replace the models; those that are gone are unloaded."""
-        with self._changed:
+        with self.table.changed:
             self._models = {model.name: model for model in models}
             self._look_now = True
         self._wake.set()
 
-    def states(self, name: str) -> dict[int, ModelVersion]:
-        """Versions of a model that the server knows of, those that were unloaded included."""
-        with self._changed:
-            return dict(self._versions.get(name, {}))
-
-    def is_available(self, name: str, version: int) -> bool:
-        """Whether this version answers requests."""
-        with self._changed:
-            known = self._versions.get(name, {}).get(version)
-            return known is not None and known.state == AVAILABLE
-
-    @contextmanager
-    def lease(self, name: str, version: int | None) -> Iterator[ModelVersion]:
-        """Lend a version, the latest for None; it stays loaded until it is given back.
-
-        Raises:
-            RequestError: NOT_FOUND.
-        """
-        with self._changed:
-            versions = self._versions.get(name, {})
-            ready = [number for number, known in versions.items() if known.state == AVAILABLE]
-            if version is None and ready:
-                version = max(ready)
-            if version is None:
-                raise not_found(f"Servable not found for request: Latest({name})")
-            if version not in ready:
-                raise not_found(f"Servable not found for request: Specific({name}, {version})")
-            lent = versions[version]
-            lent.users += 1
-        try:
-            yield lent
-        finally:
-            with self._changed:
-                lent.users -= 1
-                if not lent.users and (lent.state == UNLOADING or self._stopping):
-                    self._changed.notify_all()
-                    self._wake.set()
-
-    def wait_until_available(self, names: Sequence[str], timeout: float | None = None) -> list[ModelVersion]:
-        """Wait until every model has a version that answers, or has failed for good.
-
-        Returns:
-            Versions that failed, of models without any that answers; empty where all is well.
-
-        Raises:
-            TimeoutError: neither happened in time.
-        """
-        with self._changed:
-            done = self._changed.wait_for(
-                lambda: self._stopping or all(self._settled(name) is not None for name in names), timeout
-            )
-            if not done:
-                raise TimeoutError(f"models {list(names)} were not available after {timeout} s")
-            return [version for name in names for version in (self._settled(name) or [])]
-
-    def _settled(self, name: str) -> list[ModelVersion] | None:
-        """None while undecided, [] where a version answers, else the versions that failed."""
-        versions = [version for version in self._versions.get(name, {}).values()]
-        if any(version.state == AVAILABLE for version in versions):
-            return []
-        aspired = [version for version in versions if version.aspired]
-        failed = [version for version in aspired if version.state == END and version.error is not None]
-        return failed if failed and len(failed) == len(aspired) else None
-
-    def _all(self) -> list[ModelVersion]:
-        with self._changed:
-            return [version for versions in self._versions.values() for version in versions.values()]
-
     def _work(self) -> None:
         next_poll = 0.0
-        while not self._stopping:
+        while not self.table.stopping:
             self._wake.clear()
             if self._look_now or time.monotonic() >= next_poll:
                 self._look_now = False
                 self._poll()
                 next_poll = time.monotonic() + (self._poll_seconds if self._poll_seconds >= 0 else _IDLE_POLL)
             if not self._step():
-                retries = [version.retry_at for version in self._all() if version.is_waiting]
+                retries = [version.retry_at for version in self.table.all() if version.is_waiting]
                 self._wake.wait(max(0.0, min([next_poll, *retries]) - time.monotonic()))
 
     def _poll(self) -> None:
         """Look at every folder and note which versions are wanted."""
-        with self._changed:
+        with self.table.changed:
             models = dict(self._models)
-            gone = [name for name in self._versions if name not in models]
-        for name in gone:
-            self._aspire(name, {})
+        for name in set(self.table.names()) - set(models):
+            self.table.aspire(name, {})
         for name, model in models.items():
             try:
                 found = model.policy.select(scan(model.base_path))
@@ -192,52 +121,30 @@ class ModelManager:
                 )
             else:
                 self._complaints.pop(name, None)
-            self._aspire(name, found)
+            self.table.aspire(name, found)
 
     def _complain(self, name: str, message: str) -> None:
         if self._complaints.get(name) != message:
             logger.warning(message)
             self._complaints[name] = message
 
-    def _aspire(self, name: str, wanted: dict[int, str]) -> None:
-        with self._changed:
-            versions = self._versions.setdefault(name, {})
-            for number, path in wanted.items():
-                known = versions.get(number)
-                # One that failed is tried again only after it had been gone, or from another folder.
-                retired = known is not None and (known.error is None or not known.aspired or known.path != path)
-                if known is None or (known.state == END and retired):
-                    versions[number] = ModelVersion(name, number, path)
-            for number, known in versions.items():
-                known.aspired = number in wanted
-                if not known.aspired and known.state in (START, LOADING):
-                    known.state = END
-            self._changed.notify_all()
-
     def _step(self) -> bool:
         """Unload or load one version; False where nothing is to be done now."""
-        for version in self._all():
-            if version.state == AVAILABLE and not version.aspired and self._may_unload(version.name):
-                with self._changed:
+        for version in self.table.all():
+            if version.state == AVAILABLE and not version.aspired and self.table.may_unload(version.name):
+                with self.table.changed:
                     version.state = UNLOADING
             if version.state == UNLOADING and version.users == 0:
                 self._unload(version)
                 return True
-        waiting = [v for v in self._all() if v.is_waiting and v.retry_at <= time.monotonic()]
+        waiting = [v for v in self.table.all() if v.is_waiting and v.retry_at <= time.monotonic()]
         if waiting:
             self._try_to_load(max(waiting, key=lambda version: version.version))
             return True
         return False
 
-    def _may_unload(self, name: str) -> bool:
-        """Not while the only version that answers would go and another is on its way."""
-        versions = list(self.states(name).values())
-        aspired = [version for version in versions if version.aspired]
-        serving = [version for version in versions if version.state == AVAILABLE]
-        return not aspired or any(version.state == AVAILABLE for version in aspired) or len(serving) > 1
-
     def _try_to_load(self, version: ModelVersion) -> None:
-        with self._changed:
+        with self.table.changed:
             version.state, version.retry_at = LOADING, 0.0
             version.attempts += 1
         try:
@@ -248,19 +155,19 @@ class ModelManager:
             self._note_failure(version, failure)
             gc.collect()
             return
-        with self._changed:
+        with self.table.changed:
             version.servable, version.state, version.error = servable, AVAILABLE, None
-            self._changed.notify_all()
+            self.table.changed.notify_all()
 
     def _note_failure(self, version: ModelVersion, error: RequestError) -> None:
-        with self._changed:
+        with self.table.changed:
             version.error = error
             left = self._max_retries - version.attempts + 1
             if left > 0 and version.aspired:
                 version.retry_at = time.monotonic() + self._retry_seconds
             else:
                 version.state = END
-            self._changed.notify_all()
+            self.table.changed.notify_all()
         logger.error(
             "Loading servable: {name: %s version: %s} failed: %s (%s attempts left)",
             *(version.name, version.version, error, max(0, left)),
@@ -272,6 +179,6 @@ class ModelManager:
         del servable
         # A TensorFlow graph is full of reference cycles; left to chance, versions would pile up in memory.
         gc.collect()
-        with self._changed:
+        with self.table.changed:
             version.state = END
-            self._changed.notify_all()
+            self.table.changed.notify_all()

@@ -54,7 +54,14 @@ def _integer(digits: str) -> int | float:
     if len(digits) < 20:
         return int(digits)
     number = int(digits) if len(digits) == 20 else -1
-    return number if 0 <= number < 2**64 else float(digits)
+    return number if 0 <= number < 2**64 else _float(digits)
+
+
+def _float(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise invalid_argument("JSON Parse error: Number too big to be stored in double. at offset: 0")
+    return number
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -66,7 +73,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if not body:
         raise invalid_argument("JSON Parse error: The document is empty")
     try:
-        document = json.loads(body.decode("utf-8", "surrogateescape"), parse_int=_integer)
+        document = json.loads(body.decode("utf-8", "surrogateescape"), parse_int=_integer, parse_float=_float)
     except json.JSONDecodeError as error:
         text = _PARSE_ERRORS.get(error.msg, f"{error.msg}.")
         raise invalid_argument(f"JSON Parse error: {text} at offset: {error.pos}") from error

@@ -11,6 +11,8 @@ from serving.server.errors import invalid_argument
 from serving.tensors import MAX_TENSOR_BYTES, from_proto, numpy_dtype
 
 Array = np.ndarray[Any, Any]
+# Numbers above are TensorFlow 1's references to variables.
+_LAST_VALUE_TYPE = 100
 
 
 def read_tensor(proto: Any, alias: str) -> Array:
@@ -32,8 +34,14 @@ def _read_rare(proto: Any) -> Array:
     elements = 1
     for dim in proto.tensor_shape.dim:
         elements *= max(dim.size, 0)
+    if proto.dtype > _LAST_VALUE_TYPE:
+        raise ValueError(f"a value cannot be a reference. Received: type {proto.dtype}")
     if any(dim.size < 0 for dim in proto.tensor_shape.dim):
         raise ValueError("sizes of a value must be 0 or more")
     if elements * 16 > MAX_TENSOR_BYTES:
         raise ValueError(f"a tensor must take at most {MAX_TENSOR_BYTES} bytes")
-    return np.asarray(tf.make_ndarray(proto))
+    try:
+        return np.asarray(tf.make_ndarray(proto))
+    except KeyError as error:
+        # Resources, variants and numbers that are no DataType: nothing a client could send a value of.
+        raise ValueError(f"no value can be of type {proto.dtype}") from error

@@ -26,7 +26,7 @@ from serving.server.versions import Policy, parse_version, scan
 POLL = 0.05
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+def eventually(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
     """Wait for a condition; its last value."""
     end = time.monotonic() + seconds
     while not (value := condition()) and time.monotonic() < end:
@@ -227,7 +227,7 @@ def test_versions_outside_the_base_are_refused(base: Path, saved_model: Path, tm
 
 def test_a_running_request_keeps_its_version(base: Path, doubled_model: Path) -> None:
     with serve(base) as server:
-        with server.core.manager.lease("bcl", 1) as lent:
+        with server.core.versions.lease("bcl", 1) as lent:
             small_model.publish(doubled_model, base, 2)
             assert eventually(lambda: states(server).get(1) == "UNLOADING")
             assert lent.servable.signatures
@@ -422,7 +422,7 @@ def test_a_refused_label_leaves_the_new_configuration_recorded(reloadable: Any) 
     # TensorFlow Serving's trap: "other" counts as known now, so this reload does not wait for it.
     call(reload_request(("bcl", base), ("other", base.with_name("other"))))
     with Client(server.target, model_name="other") as client:
-        assert client.wait_until_available(30)
+        assert client.wait_until_available(120)
 
 
 def test_configuration_file_is_read_again(base: Path, saved_model: Path, tmp_path: Path) -> None:
@@ -447,7 +447,7 @@ def test_configuration_file_is_read_again(base: Path, saved_model: Path, tmp_pat
         assert states(server) == {1: "AVAILABLE"}
         file.write_text(entry.format("other", tmp_path / "far" / "other", ""))
         with Client(server.target, model_name="other") as client:
-            assert client.wait_until_available(30)[0].version == 2
+            assert client.wait_until_available(120)[0].version == 2
 
 
 def test_configuration_file_that_cannot_be_read(tmp_path: Path) -> None:

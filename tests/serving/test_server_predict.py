@@ -196,7 +196,7 @@ def test_deadline_reaches_the_session(stub: Any, server: Any) -> None:
     code, _ = refusal(stub.Predict, request("slow", rounds=np.array([10**8], np.int32)), timeout=0.3)
     assert code == grpc.StatusCode.DEADLINE_EXCEEDED
     # The client gave up by itself; the server's own answer is seen from within.
-    with server.core.manager.lease("bcl", None) as lent, pytest.raises(RequestError) as caught:
+    with server.core.versions.lease("bcl", None) as lent, pytest.raises(RequestError) as caught:
         output = lent.servable.signatures["slow"].outputs["y"].name
         feed = (lent.servable.signatures["slow"].inputs["rounds"].name, np.array([10**8], np.int32))
         lent.servable._session.run([feed], [output], timeout_ms=100)
@@ -207,9 +207,9 @@ def test_deadline_reaches_the_session(stub: Any, server: Any) -> None:
 def test_a_run_cut_short_leaves_no_work_behind(stub: Any, server: Any) -> None:
     refusal(stub.Predict, request("slow", rounds=np.array([10**8], np.int32)), timeout=0.2)
     deadline = time.monotonic() + 20
-    while server.core.manager.states("bcl")[3].users and time.monotonic() < deadline:
+    while server.core.versions.states("bcl")[3].users and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert server.core.manager.states("bcl")[3].users == 0
+    assert server.core.versions.states("bcl")[3].users == 0
 
 
 def test_truncated_and_unknown_calls(channel: grpc.Channel) -> None:

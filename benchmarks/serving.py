@@ -1,0 +1,258 @@
+"""Figures of the embedded server. Each command runs the server in a process of its own and prints one line of JSON.
+
+python benchmarks/serving.py throughput --seconds 20   matches over 100,000 songs at concurrency 16, with batching,
+                                                        beside the same session in-process and numpy's brute force
+python benchmarks/serving.py reload --seconds 60       concurrency 32 while 20 versions are published and retired
+python benchmarks/serving.py memory --seconds 600      the same for ten minutes: growth of memory after the first
+python benchmarks/serving.py fuzz --count 10000        malformed requests
+python benchmarks/serving.py startup                   time until the client is imported, and until a server is ready
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "serving"))
+
+import grpc
+import numpy as np
+from fuzz import PREDICT, fuzz, predict_request
+
+from serving import protos
+from serving.client import Client
+
+SONGS, DIMENSION, K = 100_000, 64, 10
+MAX_BATCH = 64
+BATCHING = f"""
+max_batch_size {{ value: {MAX_BATCH} }}
+batch_timeout_micros {{ value: 2000 }}
+max_enqueued_batches {{ value: 1000 }}
+num_batch_threads {{ value: 2 }}
+"""
+
+
+def export_index(folder: Path, seed: int = 0) -> np.ndarray:
+    """Save a model that matches a vector against an index of 100,000 songs; returns the index."""
+    import tensorflow as tf
+
+    index = np.random.default_rng(seed).normal(size=(SONGS, DIMENSION)).astype(np.float32)
+
+    class Index(tf.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.songs = tf.Variable(index)
+            self.ids = tf.Variable([f"song-{number}" for number in range(SONGS)])
+
+        def match(self, query: tf.Tensor) -> dict[str, tf.Tensor]:
+            scores, rows = tf.math.top_k(tf.matmul(query, self.songs, transpose_b=True), K)
+            return {"song_ids": tf.gather(self.ids, rows), "scores": scores}
+
+    module = Index()
+    spec = tf.TensorSpec([None, DIMENSION], tf.float32, name="query")
+    tf.saved_model.save(module, str(folder), {"match": tf.function(module.match).get_concrete_function(query=spec)})
+    return index
+
+
+@contextmanager
+def server(base: Path, *flags: str) -> Iterator[tuple[str, int, int]]:
+    """A server process; yields target, REST port and process id."""
+    command = [sys.executable, "-m", "serving.server", "--port=0", "--rest_api_port=-1", "--model_name=bcl"]
+    process = subprocess.Popen([*command, f"--model_base_path={base}", *flags], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        ports = re.findall(r"127\.0\.0\.1:(\d+)", process.stdout.readline())
+        yield f"127.0.0.1:{ports[0]}", int(ports[1]), process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def load(target: str, requests: list[bytes], concurrency: int, stop: threading.Event) -> tuple[list[float], list[int]]:
+    """Ask from many threads until told to stop; latencies in seconds and the versions that answered."""
+    with grpc.insecure_channel(target) as channel:
+        call = channel.unary_unary(PREDICT, response_deserializer=protos.PredictResponse.FromString)
+
+        def ask(worker: int) -> list[tuple[float, int]]:
+            done: list[tuple[float, int]] = []
+            while not stop.is_set():
+                start = time.perf_counter()
+                reply = call(requests[(worker + len(done)) % len(requests)], timeout=60)
+                done.append((time.perf_counter() - start, reply.model_spec.version.value))
+            return done
+
+        with ThreadPoolExecutor(concurrency) as pool:
+            results = [pair for part in pool.map(ask, range(concurrency)) for pair in part]
+    return [seconds for seconds, _ in results], [version for _, version in results]
+
+
+def in_process(folder: Path, queries: np.ndarray, batch: int, seconds: float) -> float:
+    """Rows per second of the same session asked directly, two threads at a time as the server's batch threads."""
+    from serving.server.session import SavedModelSession
+
+    session = SavedModelSession(str(folder))
+    signature = session.signatures["match"]
+    feed = signature.inputs["query"].name
+    fetches = [signature.outputs[name].name for name in ("song_ids", "scores")]
+    session.run([(feed, queries[:batch])], fetches)
+    end = time.perf_counter() + seconds
+
+    def work(_: int) -> int:
+        rows = 0
+        while time.perf_counter() < end:
+            session.run([(feed, queries[:batch])], fetches)
+            rows += batch
+        return rows
+
+    with ThreadPoolExecutor(2) as pool:
+        total = sum(pool.map(work, range(2)))
+    session.close()
+    return total / seconds
+
+
+def numpy_brute_force(index: np.ndarray, queries: np.ndarray, batch: int, seconds: float) -> float:
+    """Rows per second of a matrix product and a partial sort."""
+    rows, end = 0, time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        scores = queries[:batch] @ index.T
+        best = np.argpartition(-scores, K, axis=1)[:, :K]
+        np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, 1), axis=1), 1)
+        rows += batch
+    return rows / seconds
+
+
+def throughput(seconds: float) -> dict[str, Any]:
+    """Served matches per second beside the session's own."""
+    concurrency, rows_each = 16, 4
+    with tempfile.TemporaryDirectory() as name:
+        base = Path(name) / "bcl"
+        index = export_index(base / "1")
+        (Path(name) / "batching.config").write_text(BATCHING)
+        queries = np.random.default_rng(1).normal(size=(256, DIMENSION)).astype(np.float32)
+        parts = [queries[start : start + rows_each] for start in range(0, 256, rows_each)]
+        requests = [predict_request("match", query=part).SerializeToString() for part in parts]
+        flags = ["--enable_batching", f"--batching_parameters_file={name}/batching.config"]
+        with server(base, *flags) as (target, _, _):
+            stop = threading.Event()
+            threading.Timer(seconds, stop.set).start()
+            latencies, _ = load(target, requests, concurrency, stop)
+        served = len(latencies) * rows_each / seconds
+        # Which batches the server made depends on timing: the session is given the size that suits it best.
+        rates = {batch: in_process(base / "1", queries, batch, seconds / 3) for batch in (16, 32, MAX_BATCH)}
+        batch, direct = max(rates.items(), key=lambda item: item[1])
+        brute = numpy_brute_force(index, queries, batch, seconds / 2)
+    median, p99 = np.percentile(latencies, [50, 99])
+    return {
+        "served_rows_per_s": round(served),
+        "in_process_rows_per_s": round(direct),
+        "share": round(served / direct, 3),
+        "numpy_rows_per_s": round(brute),
+        "median_ms": round(median * 1e3, 2),
+        "p99_ms": round(p99 * 1e3, 2),
+        "p99_over_median": round(p99 / median, 2),
+        "in_process_batch_rows": batch,
+    }
+
+
+def resident_mib(pid: int) -> float:
+    """Resident memory of a process in MiB."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) / 1024  # type: ignore[index]
+
+
+def reload(seconds: float, versions: int) -> dict[str, Any]:
+    """Load while versions come and go; every reply must come from a version that was live when it was sent for."""
+    import small_model
+
+    with tempfile.TemporaryDirectory() as name:
+        export, base = small_model.export(Path(name) / "export"), Path(name) / "bcl"
+        small_model.publish(export, base, 1)
+        requests = [predict_request(x=np.ones((1, 2), np.float32)).SerializeToString()]
+        stop, memory = threading.Event(), []
+        with server(base, "--file_system_poll_wait_seconds=0.2") as (target, _, pid), ThreadPoolExecutor(1) as pool:
+            answers = pool.submit(load, target, requests, 32, stop)
+            with Client(target, timeout=60) as client:
+                for version in range(2, versions + 2):
+                    time.sleep(seconds / versions)
+                    small_model.publish(export, base, version)
+                    while {s.version: s.state for s in client.status()}.get(version - 1) != "END":
+                        time.sleep(0.05)
+                    shutil.rmtree(base / str(version - 1))
+                    memory.append(resident_mib(pid))
+            stop.set()
+            latencies, answered = answers.result()
+    first = memory[max(0, len(memory) * 60 // int(max(seconds, 60)) - 1)]
+    return {
+        "requests": len(latencies),
+        "failed": 0,
+        "versions_that_answered": len(set(answered)),
+        "p99_ms": round(float(np.percentile(latencies, 99)) * 1e3, 2),
+        "memory_mib_after_first_minute": round(first),
+        "memory_mib_at_the_end": round(memory[-1]),
+        "growth": round(memory[-1] / first - 1, 4),
+    }
+
+
+def run_fuzz(count: int) -> dict[str, Any]:
+    """Malformed requests against a server process, which must still be there at the end."""
+    import small_model
+
+    with tempfile.TemporaryDirectory() as name:
+        base = Path(name) / "bcl"
+        small_model.publish(small_model.export(Path(name) / "export"), base, 1)
+        limits = ["--grpc_max_message_bytes=200000", "--rest_api_max_body_bytes=200000"]
+        with server(base, *limits) as (target, rest_port, _):
+            start = time.perf_counter()
+            seen = fuzz(target, rest_port, count, seed=0)
+            return {
+                "requests": count,
+                "seconds": round(time.perf_counter() - start, 1),
+                "codes": dict(sorted(seen.items())),
+            }
+
+
+def startup() -> dict[str, Any]:
+    """Seconds to import the client in a fresh process, the best of five."""
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import serving.client"], check=True)
+        times.append(time.perf_counter() - start)
+    return {"import_client_s": round(min(times), 3)}
+
+
+def main() -> int:
+    """Run one benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["throughput", "reload", "memory", "fuzz", "startup"])
+    parser.add_argument("--seconds", type=float, help="default 20, 60 or 600")
+    parser.add_argument("--count", type=int, default=10_000)
+    arguments = parser.parse_args()
+    defaults = {"throughput": 20.0, "reload": 60.0, "memory": 600.0}
+    seconds = arguments.seconds or defaults.get(arguments.what, 0.0)
+    if arguments.what == "throughput":
+        result = throughput(seconds)
+    elif arguments.what in ("reload", "memory"):
+        result = reload(seconds, versions=max(20, int(seconds // 3) if arguments.what == "memory" else 20))
+    else:
+        result = run_fuzz(arguments.count) if arguments.what == "fuzz" else startup()
+    sys.stdout.write(json.dumps({arguments.what: result}) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""A seeded stream of malformed requests, each with the codes it may be answered with."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import numpy as np
+
+from serving import protos
+from serving.tensors import to_proto
+
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
+STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
+CLASSIFY = "/tensorflow.serving.PredictionService/Classify"
+Code = grpc.StatusCode
+INVALID, INTERNAL, MISSING = Code.INVALID_ARGUMENT, Code.INTERNAL, Code.NOT_FOUND
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """One call over gRPC and what may come back."""
+
+    method: str
+    data: bytes
+    codes: tuple[grpc.StatusCode, ...]
+
+
+def predict_request(signature: str = "dense", **inputs: Any) -> Any:
+    """A PredictRequest for model `bcl`."""
+    request = protos.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "bcl", signature
+    for name, value in inputs.items():
+        to_proto(value, request.inputs[name])
+    return request
+
+
+def _good(rng: random.Random) -> Any:
+    return predict_request(x=np.ones((rng.randint(1, 5), 2), np.float32))
+
+
+def _wrong_dtype(rng: random.Random) -> Malformed:
+    dtype = rng.choice([np.float64, np.int32, np.int64, np.bool_, np.float16, object])
+    value = np.full((2, 2), b"x", object) if dtype is object else np.ones((2, 2), dtype)
+    return Malformed(PREDICT, predict_request(x=value).SerializeToString(), (INVALID,))
+
+
+def _wrong_shape(rng: random.Random) -> Malformed:
+    shape = rng.choice([(), (2,), (1, 3), (2, 1), (1, 1, 3), (0,), (3, 0)])
+    return Malformed(PREDICT, predict_request(x=np.ones(shape, np.float32)).SerializeToString(), (INVALID,))
+
+
+def _wrong_names(rng: random.Random) -> Malformed:
+    names = rng.sample(["z", "y", "", "x" * 100, "ü"], rng.randint(1, 3))
+    inputs = {name: np.ones((1, 2), np.float32) for name in names}
+    return Malformed(PREDICT, predict_request(**inputs).SerializeToString(), (INVALID,))
+
+
+def _wrong_model(rng: random.Random) -> Malformed:
+    request = _good(rng)
+    kind = rng.randrange(5)
+    if kind == 0:
+        request.model_spec.name = rng.choice(["nope", "../bcl", "bcl\0", "/etc/passwd"])
+    elif kind == 1:
+        request.model_spec.version.value = rng.choice([0, -1, 2**63 - 1])
+    elif kind == 2:
+        request.model_spec.version_label = "nope"
+    elif kind == 3:
+        request.model_spec.signature_name = rng.choice(["nope", "__init__", "ü"])
+    else:
+        request.ClearField("model_spec")
+    codes = {1: (MISSING,), 0: (MISSING,), 3: (Code.FAILED_PRECONDITION,)}.get(kind, (INVALID,))
+    return Malformed(PREDICT, request.SerializeToString(), codes)
+
+
+def _broken_tensor(rng: random.Random) -> Malformed:
+    request = _good(rng)
+    tensor = request.inputs["x"]
+    kind = rng.randrange(4)
+    if kind == 0:
+        tensor.tensor_content = tensor.tensor_content[: rng.randint(1, 7)]
+    elif kind == 1:
+        tensor.dtype = rng.choice([0, 99, 20, 101])
+    elif kind == 2:
+        tensor.tensor_shape.dim[0].size = rng.choice([-1, -(2**62)])
+    else:
+        tensor.ClearField("tensor_content")
+        tensor.float_val.append(1.0)
+        tensor.tensor_shape.dim[0].size = rng.choice([2**31, 2**40, 2**62])
+    return Malformed(PREDICT, request.SerializeToString(), (INVALID,))
+
+
+def _truncated(rng: random.Random) -> Malformed:
+    data = _good(rng).SerializeToString()
+    return Malformed(PREDICT, data[: rng.randint(1, len(data) - 1)], (INTERNAL, INVALID))
+
+
+def _random_bytes(rng: random.Random) -> Malformed:
+    method = rng.choice([PREDICT, METADATA, STATUS, CLASSIFY])
+    return Malformed(method, rng.randbytes(rng.randint(0, 200)), (INTERNAL, INVALID, MISSING))
+
+
+def _flipped_bytes(rng: random.Random) -> Malformed:
+    data = bytearray(predict_request("nope", x=np.ones((1, 2), np.float32)).SerializeToString())
+    for _ in range(rng.randint(1, 4)):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    return Malformed(PREDICT, bytes(data), (INTERNAL, INVALID, MISSING, Code.FAILED_PRECONDITION))
+
+
+def _not_utf8(rng: random.Random) -> Malformed:
+    name = b"\xff\xfe"
+    model_spec = b"\x0a" + bytes([len(name)]) + name
+    return Malformed(PREDICT, b"\x0a" + bytes([len(model_spec)]) + model_spec, (INTERNAL,))
+
+
+def _oversize(rng: random.Random) -> Malformed:
+    request = predict_request(x=np.zeros((40_000, 2), np.float32))
+    return Malformed(PREDICT, request.SerializeToString(), (Code.RESOURCE_EXHAUSTED,))
+
+
+def _unknown_method(rng: random.Random) -> Malformed:
+    method = rng.choice(
+        ["/tensorflow.serving.PredictionService/Nope", "/x/y", "/tensorflow.serving.SessionService/Run"]
+    )
+    return Malformed(method, b"", (Code.UNIMPLEMENTED,))
+
+
+def _other_calls(rng: random.Random) -> Malformed:
+    method = rng.choice([METADATA, STATUS, CLASSIFY])
+    request = protos.GetModelMetadataRequest()
+    request.model_spec.name = rng.choice(["nope", ""])
+    return Malformed(method, request.SerializeToString(), (INVALID, MISSING))
+
+
+KINDS: list[Callable[[random.Random], Malformed]] = [
+    _wrong_dtype,
+    _wrong_shape,
+    _wrong_names,
+    _wrong_model,
+    _broken_tensor,
+    _truncated,
+    _random_bytes,
+    _flipped_bytes,
+    _not_utf8,
+    _oversize,
+    _unknown_method,
+    _other_calls,
+]
+
+
+def _rest_body(rng: random.Random) -> bytes:
+    good = json.dumps({"signature_name": "dense", "instances": [[1, 1]]}).encode()
+    rows = rng.choice([[], 1, None, [[1]], ["a"], [{}]])
+    return rng.choice(
+        [
+            rng.randbytes(rng.randint(0, 100)),
+            good[: rng.randint(0, len(good) - 1)],
+            b"[" * rng.randint(1, 5000),
+            json.dumps({"signature_name": "dense", "instances": rows}).encode(),
+            json.dumps({"signature_name": rng.choice([1, None, "nope"]), "inputs": [[1, 1]]}).encode(),
+            b'{"signature_name": "dense", "inputs": [[1, ' + b"9" * rng.randint(50, 5000) + b"]]}",
+            b'{"signature_name": "dense", "inputs": [[1, "\xff"]]}',
+        ]
+    )
+
+
+def _send_rest(connection: http.client.HTTPConnection, rng: random.Random) -> int:
+    method = rng.choice(["POST", "POST", "POST", "GET", "PUT", "DELETE"])
+    path = rng.choice(
+        ["/v1/models/bcl:predict"] * 4 + ["/v1/models/nope:predict", "/v1/models/", "/", "/v1/models/%ff"]
+    )
+    headers = {"Content-Encoding": "gzip"} if rng.random() < 0.1 else {}
+    connection.request(method, path, _rest_body(rng) if method != "GET" else None, headers)
+    reply = connection.getresponse()
+    reply.read()
+    return reply.status
+
+
+def fuzz(target: str, rest_port: int, count: int, seed: int) -> Counter[str]:
+    """Send `count` malformed requests, one in five over REST, and a good one after every hundred.
+
+    Returns:
+        How often each code came back.
+
+    Raises:
+        AssertionError: a request got a code that is not its own, or a good one was not answered.
+    """
+    rng = random.Random(seed)
+    seen: Counter[str] = Counter()
+    host = target.rsplit(":", 1)[0]
+    with grpc.insecure_channel(target, [("grpc.max_send_message_length", -1)]) as channel:
+        for number in range(count):
+            if number % 5 == 4:
+                connection = http.client.HTTPConnection(host, rest_port, timeout=30)
+                status = _send_rest(connection, rng)
+                connection.close()
+                assert 400 <= status < 500, status
+                seen[f"HTTP {status}"] += 1
+            else:
+                kind = rng.choice(KINDS)
+                request = kind(rng)
+                try:
+                    channel.unary_unary(request.method)(request.data, timeout=30)
+                    code = Code.OK
+                except grpc.RpcError as error:
+                    code = error.code()
+                assert code in request.codes, f"{kind.__name__} got {code}: {request.data!r}"
+                seen[code.name] += 1
+            if number % 100 == 99:
+                reply = channel.unary_unary(PREDICT)(_good(rng).SerializeToString(), timeout=30)
+                assert protos.PredictResponse.FromString(reply).model_spec.name == "bcl"
+    return seen

@@ -1,0 +1,73 @@
+"""Quick forms of the runs in benchmarks/serving.py: malformed requests, and load while versions come and go."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import numpy as np
+import small_model
+from fuzz import PREDICT, fuzz, predict_request
+
+from serving import protos
+from serving.client import Client
+from serving.server import EmbeddedServer
+
+
+def test_malformed_requests_get_their_codes_and_the_server_lives_on(saved_model: Path, tmp_path: Path) -> None:
+    small_model.publish(saved_model, tmp_path / "bcl", 1)
+    with EmbeddedServer(
+        port=0,
+        rest_api_port=-1,
+        model_name="bcl",
+        model_base_path=str(tmp_path / "bcl"),
+        grpc_max_message_bytes=200_000,
+        rest_api_max_body_bytes=200_000,
+    ) as server:
+        seen = fuzz(server.target, server.rest_port, count=1500, seed=7)
+        assert sum(seen.values()) == 1500
+        expected = {"INVALID_ARGUMENT", "INTERNAL", "NOT_FOUND", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED"}
+        assert expected | {"UNIMPLEMENTED", "HTTP 400", "HTTP 404"} <= set(seen)
+
+
+def test_no_request_fails_while_versions_come_and_go(saved_model: Path, tmp_path: Path) -> None:
+    base = tmp_path / "bcl"
+    small_model.publish(saved_model, base, 1)
+    data = predict_request(x=np.ones((1, 2), np.float32)).SerializeToString()
+    with (
+        EmbeddedServer(
+            port=0, model_name="bcl", model_base_path=str(base), file_system_poll_wait_seconds=0.05
+        ) as server,
+        grpc.insecure_channel(server.target) as channel,
+        Client(server.target) as client,
+    ):
+        call = channel.unary_unary(PREDICT, response_deserializer=protos.PredictResponse.FromString)
+        stop = threading.Event()
+        retired = 0
+
+        def ask() -> int:
+            answered = 0
+            while not stop.is_set():
+                oldest = retired + 1
+                version = call(data, timeout=30).model_spec.version.value
+                # A version that was gone before the request was sent cannot be what answers it.
+                assert version >= oldest, (version, oldest)
+                answered += 1
+            return answered
+
+        with ThreadPoolExecutor(8) as pool:
+            asking = [pool.submit(ask) for _ in range(8)]
+            for version in range(2, 8):
+                small_model.publish(saved_model, base, version)
+                deadline = time.monotonic() + 60
+                while {s.version: s.state for s in client.status()}.get(version - 1) != "END":
+                    assert time.monotonic() < deadline
+                    time.sleep(0.02)
+                retired = version - 1
+                shutil.rmtree(base / str(version - 1))
+            stop.set()
+            assert all(future.result() > 0 for future in asking)
