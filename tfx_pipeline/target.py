@@ -3,8 +3,8 @@
     python -m tfx_pipeline.target --catalogue embeddings --matches matches --plays plays.parquet \
         --output targets --rule hybrid --listeners-per-song 200
 
-Every setting of `TargetingConfig` is a flag; what the command does not know goes to Beam as a pipeline option. Ends with
-exit code 2 and one message on bad input, before or during the run, and then leaves no `_SUCCESS`.
+Every setting of `TargetingConfig` is a flag; what the command does not know goes to Beam as a pipeline option. Ends
+with exit code 2 and one message on bad input, before or during the run, and then leaves no `_SUCCESS`.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
 from tfx_pipeline.targeting import TargetingConfig, read_marker, read_summary, target_listeners
 
@@ -45,8 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(known: argparse.Namespace, config: TargetingConfig, beam_arguments: Sequence[str]) -> None:
     options = PipelineOptions(list(beam_arguments))
-    if not any(argument.startswith("--direct_running_mode") for argument in beam_arguments):
-        options.view_as(DirectOptions).direct_running_mode = "in_memory"
+    if options.view_as(StandardOptions).runner is None:
+        # Beam's DirectRunner would first try to download another runner.
+        options.view_as(StandardOptions).runner = "FnApiRunner"
     pipeline = beam.Pipeline(options=options)
     target_listeners(
         pipeline,

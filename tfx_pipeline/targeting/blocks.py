@@ -68,6 +68,8 @@ def lookup(ids: Array, table: Array) -> Array:
 
 def group_rows(keys: Array) -> Iterator[tuple[int, Array]]:
     """Rows of each key, keys ascending, rows in their order."""
+    if len(keys) == 0:
+        return
     order = np.argsort(keys, kind="stable")
     present, starts = np.unique(keys[order], return_index=True)
     yield from zip(present.tolist(), np.split(order, starts[1:]), strict=True)

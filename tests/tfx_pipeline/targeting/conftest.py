@@ -19,7 +19,7 @@ from tfx_pipeline.targeting import (
     read_targets,
 )
 
-IN_MEMORY = ("--runner=DirectRunner", "--direct_running_mode=in_memory")
+IN_MEMORY = ("--runner=FnApiRunner", "--direct_running_mode=in_memory")
 
 
 @dataclasses.dataclass

@@ -1,0 +1,182 @@
+"""Bad input ends in a stated result or a clear error, never in a silent drop."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tfx_pipeline.targeting import TargetingConfig, listeners, packing, songs
+
+NAN = float("nan")
+FAST = TargetingConfig(clusters=4, listeners_per_song=10)
+
+
+def match(song, **scores):
+    return {"song_id": song, "match_ids": list(scores), "match_scores": list(scores.values())}
+
+
+def vector(song, split="test", embedding=(1.0, 0.0)):
+    return {"song_id": song, "split": split, "embedding": list(embedding), "candidate_embedding": list(embedding)}
+
+
+WARM = [vector("w1", "warm"), vector("w2", "warm", (0.0, 1.0)), vector("w3", "warm", (0.6, 0.8))]
+PLAYS = [
+    {"user_id": user, "song_id": song, "plays": 2}
+    for user, song in [("a", "w1"), ("b", "w1"), ("b", "w2"), ("c", "w2"), ("d", "w2")]
+]
+
+
+def test_every_kind_of_song_has_its_row(run):
+    catalogue = [*WARM, *(vector(f"c{i}") for i in range(9)), vector("zero", embedding=(0.0, 0.0))]
+    matches = [
+        match("c0", w1=0.9, w2=0.5),
+        match("c1"),
+        match("c2", w1=NAN, w2=float("inf")),
+        match("c3", nowhere=0.9, w3=0.4),
+        match("c4", w1=0.9, nowhere=0.3, w2=NAN, c4=0.99),
+        match("c5", w1=-0.5, w2=0.0),
+        {"song_id": "c7", "match_ids": ["w1", "w1", "w2"], "match_scores": [0.2, 0.8, 0.1]},
+        match("zero", w1=0.9),
+        match("stranger", w1=0.9),
+        match("w1", w2=0.9),
+    ]
+    result = run(FAST, catalogue=catalogue, matches=matches, plays=PLAYS)
+    status = {song: row["status"] for song, row in result.summary.items()}
+    assert status == {
+        **{song: "targeted" for song in ("c0", "c4", "c5", "c7", "zero")},
+        **{song: "no matches" for song in ("c1", "c6", "c8")},
+        "c2": "no usable matches",
+        "c3": "matches have no listeners",
+        **{song: "not a cold song of the catalogue" for song in ("stranger", "w1")},
+    }
+    numbers = ("matches_given", "matches_bad", "matches_kept", "matches_used", "audience", "targets")
+    assert {song: [result.summary[song][n] for n in numbers] for song in ("c0", "c2", "c3", "c4", "c7")} == {
+        "c0": [2, 0, 2, 2, 4, 4],
+        "c2": [2, 2, 0, 0, 0, 0],
+        "c3": [2, 0, 2, 0, 0, 0],
+        "c4": [4, 2, 2, 1, 2, 2],
+        "c7": [3, 1, 2, 2, 4, 4],
+    }
+    reasons = {row["user_id"]: row["reason_scores"] for row in result.targets if row["song_id"] == "c7"}
+    assert reasons["b"] == pytest.approx([0.8, 0.1])
+    counts = result.marker["counts"]
+    assert (
+        counts["cold_rows"] == 10 and counts["matches_rows"] == 10 and counts["cold_songs"] == len(result.summary) == 12
+    )
+
+
+def test_a_song_without_vector_only_fails_rules_that_need_it(run):
+    catalogue = [*WARM, vector("zero", embedding=(0.0, 0.0))]
+    given = {"catalogue": catalogue, "matches": [match("zero", w1=0.9)], "plays": PLAYS}
+    assert run(TargetingConfig(rule="song"), **given).summary["zero"]["status"] == "song has no vector"
+    assert run(TargetingConfig(song_role="members"), **given).summary["zero"]["status"] == "song has no vector"
+    assert run(TargetingConfig(rule="count"), **given).summary["zero"]["status"] == "targeted"
+
+
+def test_an_audience_of_one_and_listeners_without_vector(run):
+    catalogue = [vector("w1", "warm"), vector("blank", "warm", (0.0, 0.0)), vector("c0")]
+    plays = [{"user_id": "a", "song_id": "w1", "plays": 1}, {"user_id": "b", "song_id": "blank", "plays": 9}]
+    alone = run(FAST, catalogue=catalogue, matches=[match("c0", w1=0.9)], plays=plays)
+    assert alone.of("c0") == ["a"] and alone.summary["c0"]["clusters"] == 1
+    both = run(FAST, catalogue=catalogue, matches=[match("c0", w1=0.9, blank=0.8)], plays=plays)
+    assert [(r["user_id"], r["score"]) for r in both.targets] == [("a", pytest.approx(1)), ("b", 0.0)]
+    assert both.summary["c0"]["without_vector"] == 1 and both.marker["counts"]["listeners_without_vector"] == 1
+
+
+def test_nothing_at_all_is_a_finished_run(run):
+    result = run(FAST, catalogue=WARM, matches=[], plays=[])
+    assert result.targets == [] and result.summary == {} and result.marker["targets"]["rows"] == 0
+
+
+def test_ids_beyond_ascii_come_back(run):
+    catalogue = [vector("wärm ♫", "warm"), vector("新曲")]
+    plays = [{"user_id": "Zoë", "song_id": "wärm ♫", "plays": 1}]
+    result = run(FAST, catalogue=catalogue, matches=[match("新曲", **{"wärm ♫": 0.5})], plays=plays)
+    assert [(r["song_id"], r["user_id"], r["reason_song_ids"]) for r in result.targets] == [("新曲", "Zoë", ["wärm ♫"])]
+
+
+def catalogue_of(*rows):
+    return listeners.merge_catalogue([packing.pack_catalogue(pa.Table.from_pylist(list(rows), packing.CATALOGUE))])
+
+
+def matches_of(*rows):
+    return packing.pack_matches(pa.Table.from_pylist(list(rows), packing.MATCHES), 50)
+
+
+def plays_of(*rows):
+    schema = pa.schema([field for field in packing.PLAYS if field.name in rows[0]])
+    return packing.pack_plays(pa.Table.from_pylist(list(rows), schema))
+
+
+def listeners_of(*rows):
+    return listeners.merge_listeners([packing.pack_listeners(pa.Table.from_pylist(list(rows), packing.LISTENERS))])
+
+
+def shard_of_songs(*rows, vectors=(1.0, 0.0)):
+    table = listeners_of({"user_id": "a", "embedding": list(vectors)})
+    parts = {name: [] for name in ("audiences", "pairs")}
+    parts["listeners"] = [{**table, "excluded": np.zeros(1, bool)}]
+    parts["catalogue"] = [packing.pack_catalogue(pa.Table.from_pylist([vector("c0")], packing.CATALOGUE))]
+    return songs.make_shard({**parts, "matches": [matches_of(row) for row in rows]}, FAST)
+
+
+@pytest.mark.parametrize(
+    ("read", "rows", "message"),
+    [
+        (catalogue_of, [*WARM, vector("w1", "warm")], "`catalogue` must hold every song once. Received: song 'w1'"),
+        (catalogue_of, [vector("c0", "hot")], "`split` must be one of .* Received: 'hot' for song 'c0'"),
+        (catalogue_of, [vector("c0", embedding=(1.0, NAN))], "`embedding` must be finite. Received: .* for 'c0'"),
+        (
+            catalogue_of,
+            [vector("c0"), vector("c1", embedding=(1.0,))],
+            "`embedding` must have one length .* 1 for 'c1', 2",
+        ),
+        (
+            catalogue_of,
+            [{**vector("c0"), "candidate_embedding": [1.0]}],
+            "`embedding` and `candidate_embedding` must have one length. Received: 2 and 1",
+        ),
+        (shard_of_songs, [match("c0", w1=0.9)] * 2, "`matches` must hold every song once. Received: song 'c0'"),
+        (
+            matches_of,
+            [{"song_id": "c0", "match_ids": ["w1"], "match_scores": [0.1, 0.2]}],
+            "`match_ids` and `match_scores` must have one length. Received: 1 and 2 for song 'c0'",
+        ),
+        (
+            plays_of,
+            [{"user_id": "a", "song_id": "w1", "plays": -3}],
+            "`plays` must not be negative. Received: -3 for user 'a'",
+        ),
+        (plays_of, [{"user_id": None, "song_id": "w1"}], "`user_id` must hold an id in every row. Received: 1 null"),
+        (plays_of, [{"user_id": "", "song_id": "w1"}], "`user_id` must hold ids that are not empty and have no NUL"),
+        (plays_of, [{"user_id": "a\0", "song_id": "w1"}], "`user_id` must hold ids that are not empty and have no NUL"),
+        (plays_of, [{"user_id": "a"}], "`plays` must have a column `song_id`. Received: columns"),
+        (
+            listeners_of,
+            [{"user_id": "a", "embedding": [1.0, 0.0]}] * 2,
+            "`listeners` must hold every listener once. Received: user 'a' more than once",
+        ),
+    ],
+)
+def test_errors_say_what_is_wrong(read, rows, message):
+    with pytest.raises(ValueError, match=message):
+        read(*rows)
+
+
+def test_vectors_of_another_length_are_refused():
+    with pytest.raises(ValueError, match="`listeners` must have vectors as long as the catalogue's, 2. Received: 3"):
+        shard_of_songs(match("c0", w1=0.9), vectors=(1.0, 0.0, 0.0))
+
+
+def test_a_worker_error_stops_the_run(run):
+    with pytest.raises(Exception, match="`plays` must not be negative. Received: -3 for user 'a', song 'w1'"):
+        run(FAST, catalogue=WARM, matches=[match("c0", w1=0.9)], plays=[{"user_id": "a", "song_id": "w1", "plays": -3}])
+
+
+def test_an_unknown_input_is_named(run):
+    with pytest.raises(ValueError, match="`inputs` may hold .* Received: 'friends'"):
+        run(FAST, catalogue=WARM, matches=[], plays=PLAYS, friends=[])
+
+
+def test_a_missing_input_is_named(run):
+    with pytest.raises(ValueError, match=r"`inputs` must hold catalogue, matches and plays. Received: \['plays'\]"):
+        run(FAST, plays=PLAYS)
