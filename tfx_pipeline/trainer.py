@@ -141,7 +141,7 @@ class KeepBest(keras.callbacks.Callback):
 
     def _recall(self) -> float:
         candidates = self.model.embed_songs(np.arange(self.model.num_songs), candidate=True)
-        queries = self.model.predict(self._features, batch_size=4096, verbose=0)
+        queries = self.model.song_tower(self._features)
         ranks = bcl_keras.metrics.embedding_ranks(queries, candidates, self._truth)
         return float(np.nanmean(bcl_keras.metrics.recall_at_k(ranks, _VALIDATION_K)))
 
