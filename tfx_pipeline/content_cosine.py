@@ -72,7 +72,7 @@ class ContentCosine:
             quality: Of `(len(queries), len(candidates))` scores; more is better.
         """
         cosines = {name: self._cosine(name, queries, candidates) for name in self.blocks}
-        best, total = dict(self.weights), sum(self.weights[name] * cosine for name, cosine in cosines.items())
+        best, total = dict(self.weights), self.scores(queries, candidates)
         best_quality = quality(total)
         for _ in range(_PASSES):
             for name, cosine in cosines.items():

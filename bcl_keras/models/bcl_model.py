@@ -19,7 +19,7 @@ from bcl_keras.models.contrast import ContrastiveViews
 from bcl_keras.models.song_tower import SongTower
 
 Tensor = Any
-SUPERVISED = {"bpr": bpr, "sampled_softmax": sampled_softmax}
+SUPERVISED: dict[str, Any] = {"bpr": bpr, "sampled_softmax": sampled_softmax}
 
 
 @keras.saving.register_keras_serializable(package="bcl_keras")
