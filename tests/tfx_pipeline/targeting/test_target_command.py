@@ -1,0 +1,69 @@
+"""The command line on files: what it writes, what it says, and what it leaves when it fails."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tfx_pipeline.target import main
+from tfx_pipeline.targeting import packing, read_summary, read_targets
+
+
+@pytest.fixture
+def files(world, tmp_path):
+    for name, schema in (("catalogue", packing.CATALOGUE), ("matches", packing.MATCHES), ("plays", packing.PLAYS)):
+        (tmp_path / name).mkdir()
+        pq.write_table(pa.Table.from_pylist(getattr(world, name), schema), tmp_path / name / "part.parquet")
+    return tmp_path
+
+
+def command(files, *more):
+    inputs = [f"--{name}={files / name}" for name in ("catalogue", "matches", "plays")]
+    return main([*inputs, f"--output={files / 'targets'}", *more])
+
+
+def test_the_command_writes_whole_results_and_keeps_them_when_it_fails(files, world, capsys):
+    settings = ["--rule", "count", "--listeners-per-song", "7", "--songs-per-shard", "4", "--no-quota"]
+    assert command(files, *settings) == 0
+    said = capsys.readouterr().out
+    assert "12 cold songs in, 84 targets out" in said and "12 songs: targeted" in said
+    everything = read_targets(str(files / "targets"))
+    assert everything.num_rows == 84 and read_summary(str(files / "targets")).num_rows == 12
+    for song in (world.matches[0]["song_id"], world.matches[5]["song_id"]):
+        rows = read_targets(str(files / "targets"), [song]).to_pylist()
+        assert rows == [row for row in everything.to_pylist() if row["song_id"] == song]
+        assert [row["rank"] for row in rows] == list(range(1, 8))
+    marker = json.loads((files / "targets" / "_SUCCESS").read_text())
+    assert marker["settings"]["rule"] == "count" and len(marker["targets"]["files"]) == marker["shards"] == 3
+    assert {path.name for path in (files / "targets").iterdir()} == {"_SUCCESS", "targets", "summary"}
+
+    bad = pa.Table.from_pylist([{"user_id": "a", "song_id": "song000", "plays": -1}], packing.PLAYS)
+    pq.write_table(bad, files / "plays" / "more.parquet")
+    assert command(files) == 2
+    assert "`plays` must not be negative. Received: -1 for user 'a', song 'song000'\n" in capsys.readouterr().err
+    assert read_targets(str(files / "targets")).equals(everything)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rule", "best"], "`rule` must be one of"),
+        (["--clusters", "0"], "`clusters` must be 'auto' or a whole number of at least 1. Received: 0"),
+        (
+            ["--exclusions", "nowhere"],
+            "`exclusions` must name a Parquet file, a folder of them or a pattern. Received: nowhere",
+        ),
+    ],
+)
+def test_bad_arguments_end_before_any_work(files, capsys, arguments, message):
+    assert command(files, *arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not (files / "targets").exists()
+
+
+def test_reading_without_a_finished_run_is_refused(tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match="`directory` must hold _SUCCESS, which a finished targeting run leaves"
+    ):
+        read_targets(str(tmp_path))
