@@ -22,4 +22,5 @@ def gather_replicas(rows: Tensor) -> Tensor:
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return rows
-    return context.all_gather(rows, axis=0)
+    # The gathered tensor has forgotten its shape; parts may differ in length, never in the rest.
+    return tf.ensure_shape(context.all_gather(rows, axis=0), (None, *rows.shape[1:]))

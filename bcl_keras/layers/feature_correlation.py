@@ -105,7 +105,7 @@ class FeatureCorrelation(keras.layers.Layer):
         kept = ops.where(steps == 0, 0.0, self.momentum)
         return kept * current + (1.0 - kept) * batch
 
-    def compute_output_shape(self, input_shape: Any, presence_shape: Any = None) -> tuple[int, int]:
+    def compute_output_shape(self, fields_shape: Any, presence_shape: Any = None) -> tuple[int, int]:
         """Return `(F, F)`."""
         return (self.num_fields, self.num_fields)
 

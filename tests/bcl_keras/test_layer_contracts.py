@@ -34,6 +34,27 @@ def features(songs: int = 4) -> dict[str, np.ndarray]:
     }
 
 
+class ListedSongTower(SongTower):
+    """The contract test passes a dict as keyword arguments, so here the values come as a list."""
+
+    def call(self, values: list[object], training: bool = False) -> object:
+        return super().call(dict(zip([field.name for field in FIELDS], values, strict=True)), training=training)
+
+    def compute_output_shape(self, values_shape: list[tuple[int, ...]]) -> tuple[int, int]:
+        return super().compute_output_shape({FIELDS[0].name: values_shape[0]})
+
+
+class ListedCandidateTower(CandidateTower):
+    """As `ListedSongTower`, the song index last."""
+
+    def call(self, values: list[object], training: bool = False) -> object:
+        names = [*(field.name for field in FIELDS), "song_index"]
+        return super().call(dict(zip(names, values, strict=True)), training=training)
+
+    def compute_output_shape(self, values_shape: list[tuple[int, ...]]) -> tuple[int, int]:
+        return super().compute_output_shape({"song_index": values_shape[-1]})
+
+
 class LayerContractTest(testing.TestCase):
     def test_field_encoder_of_categories(self) -> None:
         self.run_layer_test(
@@ -146,9 +167,10 @@ class LayerContractTest(testing.TestCase):
 
     def test_song_tower(self) -> None:
         self.run_layer_test(
-            SongTower,
+            ListedSongTower,
             {"fields": [field.to_dict() for field in FIELDS], "config": SMALL.to_dict()},
-            input_data=features(),
+            custom_objects={"ListedSongTower": ListedSongTower},
+            input_data=list(features().values()),
             expected_output_shape=(4, 5),
             expected_output_dtype="float32",
             run_training_check=False,
@@ -157,9 +179,10 @@ class LayerContractTest(testing.TestCase):
 
     def test_candidate_tower(self) -> None:
         self.run_layer_test(
-            CandidateTower,
+            ListedCandidateTower,
             {"song_tower": SongTower(FIELDS, SMALL), "num_songs": 3, "config": SMALL.to_dict()},
-            input_data={**features(), "song_index": np.array([0, 1, 2, 3], "int32")},
+            custom_objects={"ListedCandidateTower": ListedCandidateTower},
+            input_data=[*features().values(), np.array([0, 1, 2, 3], "int32")],
             expected_output_shape=(4, 5),
             run_training_check=False,
             run_mixed_precision_check=False,

@@ -1,0 +1,148 @@
+"""Compute the same things on whatever backend Keras runs, from the same weights and inputs, and write them to a file.
+
+    KERAS_BACKEND=jax python tests/bcl_keras/backend_probe.py OUT.npz
+
+Run by test_backends.py in an environment that has nothing but keras, numpy and the backend.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import bcl_keras
+
+LOADED_BY_IMPORT = set(sys.modules)
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+import small_catalogue as small  # noqa: E402
+from keras import ops  # noqa: E402
+
+from bcl_keras import layers, losses, metrics  # noqa: E402
+from bcl_keras import ops as bcl_ops  # noqa: E402
+
+Results = dict[str, np.ndarray]
+
+
+def tensor(values: object) -> object:
+    return ops.convert_to_tensor(values)
+
+
+def set_weights_by_rule(variables: list[object]) -> None:
+    """Give every variable values that depend on its place and shape alone."""
+    for place, variable in enumerate(variables):
+        rng = np.random.default_rng(place)
+        variable.assign(0.3 * rng.normal(size=tuple(variable.shape)).astype("float32"))
+
+
+def correlations() -> Results:
+    rng = np.random.default_rng(0)
+    taste = rng.normal(size=(40, 2))
+    fields = [taste, taste[:, 0] ** 2, taste @ rng.normal(size=(2, 5)), rng.normal(size=40)]
+    fields = [tensor(field.astype("float32")) for field in fields]
+    mask = tensor(rng.random((40, 4)) < 0.7)
+    layer = layers.FeatureCorrelation(4, momentum=0.6, update_every=1)
+    for shift in range(3):
+        layer([ops.roll(f, shift * i, axis=0) for i, f in enumerate(fields)], presence=mask, training=True)
+    return {
+        "correlation": bcl_ops.distance_correlation(fields),
+        "correlation_unbiased": bcl_ops.distance_correlation(fields, unbiased=True),
+        "correlation_masked": bcl_ops.distance_correlation(fields, mask=mask, block_rows=7),
+        "correlation_ewma": layer.matrix,
+    }
+
+
+def groups() -> Results:
+    rng = np.random.default_rng(1)
+    matrix = rng.random((5, 5)).astype("float32")
+    matrix[0] = 0.5  # ties are broken by position
+    seeds, noise = rng.integers(0, 5, 30).astype("int32"), rng.gumbel(size=(30, 5)).astype("float32")
+    noise[:10] = 0.0
+    return {"groups": bcl_ops.group_fields(tensor(matrix), tensor(seeds), tensor(noise), 3)}
+
+
+def loss_values() -> Results:
+    rng = np.random.default_rng(2)
+    anchors, positives = (tensor(rng.normal(size=(8, 4)).astype("float32")) for _ in range(2))
+    ids = tensor(np.array([1, 2, 3, 1, 5, 6, 7, 2], "int32"))
+    known = tensor(np.array([[2, -1]] * 4 + [[-1, -1]] * 4, "int32"))
+    log_q = tensor(np.log(rng.dirichlet(np.ones(8))).astype("float32"))
+    masked = {"temperature": 0.3, "positive_ids": ids, "known_positives": known}
+    return {
+        "bpr": losses.bpr(anchors, positives, negative_log_q=log_q, **masked),
+        "bpr_hard": losses.bpr(anchors, positives, hardness=1.0, **masked),
+        "softmax": losses.sampled_softmax(anchors, positives, positive_log_q=log_q, **masked),
+        "info_nce": losses.info_nce(anchors, positives, ids=ids),
+    }
+
+
+def ranks() -> Results:
+    rng = np.random.default_rng(3)
+    # Eighths: products and sums are exact, so that ties are ties on every backend.
+    queries, candidates = (np.round(rng.normal(size=(n, 3)) * 8).astype("float32") / 8 for n in (6, 50))
+    candidates[25:] = candidates[:25]
+    positives = rng.integers(0, 50, (6, 4))
+    positives[0] = -1
+    found = metrics.embedding_ranks(queries, candidates, positives, block_size=16)
+    return {"ranks": found, "recall": metrics.recall_at_k(found, 10), "ndcg": metrics.ndcg_at_k(found, 10)}
+
+
+def towers_and_views() -> Results:
+    model, stream = small.model_and_stream()
+    set_weights_by_rule(model.trainable_variables)
+    vectors, presence = model.song_tower.encode_fields(model.feature_table(tensor(np.arange(20, dtype="int32"))))
+    group = tensor(np.random.default_rng(4).random((20, 4)) < 0.5)
+    views, kept = layers.SplitViews()((vectors, presence, group))
+    projected = model.head_output(model.head_hidden(model.song_tower.aggregate(views, kept)))
+    contrast = losses.info_nce(projected[:20], projected[20:])
+    path = Path(tempfile.mkdtemp()) / "model.keras"
+    model.save(path)
+    restored = keras.saving.load_model(path)
+    return {
+        "query": model.embed_songs(),
+        "candidate": model.embed_songs(np.arange(64), candidate=True),
+        "contrast": contrast,
+        "query_after_loading": restored.predict(small.features(72), verbose=0),
+    }
+
+
+def training() -> Results:
+    """Train without any randomness, so that every backend must come to the same weights."""
+    config = replace(
+        small.SMALL,
+        contrast_weight=0.0,
+        input_dropout=0.0,
+        hidden_dropout=0.0,
+        field_dropout=0.0,
+        plays_dropout=0.0,
+    )
+    model, stream = small.model_and_stream(config)
+    set_weights_by_rule(model.trainable_variables)
+    model.compile(keras.optimizers.SGD(0.1))
+    loss = model.fit(stream, epochs=3, verbose=0).history["loss"]
+    return {"trained": model.embed_songs(), "trained_loss": np.array(loss)}
+
+
+def whole_method() -> Results:
+    """Train the whole method, compiled where the backend can; its draws are the backend's own."""
+    keras.utils.set_random_seed(0)
+    model, stream = small.model_and_stream()
+    model.compile(jit_compile=keras.backend.backend() != "torch")
+    loss = model.fit(stream, epochs=6, verbose=0).history["loss"]
+    return {"whole_loss": np.array(loss), "whole_correlation": model.contrastive_views.correlation.matrix}
+
+
+def compute() -> Results:
+    """Return every result as a numpy array."""
+    results: Results = {}
+    for part in (correlations, groups, loss_values, ranks, towers_and_views, training, whole_method):
+        results |= {name: np.asarray(ops.convert_to_numpy(value)) for name, value in part().items()}
+    return results
+
+
+if __name__ == "__main__":
+    assert bcl_keras.BCLConfig
+    np.savez(sys.argv[1], loaded=np.array(sorted(LOADED_BY_IMPORT)), **compute())

@@ -1,0 +1,91 @@
+"""Fields, their values, and the settings."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from bcl_keras import BCLConfig, Field
+from bcl_keras.fields import as_fields, check_values
+
+
+def test_config_survives_json() -> None:
+    config = BCLConfig(hidden_dims=(3, 4), operators=("span_mask", "uniform_noise"), views="corrupt")
+    assert BCLConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_fields_survive_json() -> None:
+    fields = (Field("a", "category", 3), Field("b", "number"))
+    assert as_fields(json.loads(json.dumps([field.to_dict() for field in fields]))) == fields
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"embedding_dim": 0}, "`embedding_dim` must be at least 1. Received: 0"),
+        ({"input_dropout": 1.0}, r"`input_dropout` must be in \[0, 1\). Received: 1.0"),
+        ({"temperature": 0.0}, "`temperature` must be above 0. Received: 0.0"),
+        ({"contrast_weight": -1.0}, "`contrast_weight` must be at least 0. Received: -1.0"),
+        ({"momentum": 1.0}, r"`momentum` must be in \[0, 1\). Received: 1.0"),
+        ({"batch_size": 1}, "`batch_size` must be at least 2. Received: 1"),
+        ({"correlation_songs": 3}, "`correlation_songs` must be at least 4. Received: 3"),
+        ({"supervised_loss": "hinge"}, "`supervised_loss` must be one of .* Received: 'hinge'"),
+        ({"views": "V3"}, "`views` must be one of .* Received: 'V3'"),
+        ({"grouping": "best"}, "`grouping` must be one of .* Received: 'best'"),
+        ({"correlation_mode": "mean"}, "`correlation_mode` must be one of .* Received: 'mean'"),
+        ({"plays_part": "yes"}, "`plays_part` must be one of .* Received: 'yes'"),
+        ({"hidden_dims": (0,)}, r"`hidden_dims` must be made of sizes of at least 1. Received: \(0,\)"),
+        ({"operators": ("blur",)}, r"`operators` must be made of .* Received: \('blur',\)"),
+    ],
+)
+def test_config_messages(kwargs: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        BCLConfig(**kwargs)
+
+
+def test_unknown_setting_message() -> None:
+    with pytest.raises(ValueError, match=r"`values` must hold settings of BCLConfig only. Received: \['tau'\]"):
+        BCLConfig.from_dict({"tau": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("", "number"), "`name` must be a non-empty string. Received: ''"),
+        (("a", "text"), "`kind` must be one of .* Received: 'text'"),
+        (("a", "category", 1), "`size` of a category field must be at least 2. Received: 1"),
+        (("a", "vector", 0), "`size` of a vector field must be at least 1. Received: 0"),
+        (("a", "number", 2), "`size` of a number field must be 1. Received: 2"),
+    ],
+)
+def test_field_messages(arguments: tuple[object, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Field(*arguments)
+
+
+def test_repeated_name_message() -> None:
+    with pytest.raises(ValueError, match=r"`fields` must have distinct names. Received: \['a', 'a'\]"):
+        as_fields([Field("a", "number"), Field("a", "number")])
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "message"),
+    [
+        (Field("a", "number"), [[1.0]], r"Field `a` \(number\) must have 1 axes. Received: shape \(1, 1\)"),
+        (Field("a", "vector", 3), [[1.0, 2.0]], r"must have vectors of length 3. Received: shape \(1, 2\)"),
+        (Field("a", "number"), [1.0, np.inf], "must be finite, or NaN where missing. Received: inf"),
+        (Field("a", "category", 3), [1.0], "must hold integer ids. Received: dtype float64"),
+        (Field("a", "category", 3), [0, 3], "must hold ids from 0 to 2. Received: ids from 0 to 3"),
+        (Field("a", "multi_category", 3), [[-1, 0]], "must hold ids from 0 to 2. Received: ids from -1 to 0"),
+    ],
+)
+def test_value_messages(field: Field, values: list[object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_values(field, np.array(values))
+
+
+def test_values_get_their_type() -> None:
+    assert check_values(Field("a", "number"), np.array([1, 2])).dtype == np.float32
+    assert check_values(Field("a", "category", 3), np.array([1, 2])).dtype == np.int32
