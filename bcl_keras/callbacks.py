@@ -23,7 +23,7 @@ COLOURS = np.array([[255, 255, 255], [8, 48, 107]], dtype="float64")
 
 
 class ValidationRecall(keras.callbacks.Callback):
-    """Add `val_recall_at_<k>` to the logs after each epoch: cold songs by the query tower, warm ones by the candidate's.
+    """Add `val_recall_at_<k>` to the logs after each epoch: queries by content, candidates with their plays.
 
     Put it before callbacks that read it, such as `EarlyStopping(monitor="val_recall_at_50", mode="max")`.
 
