@@ -59,6 +59,14 @@ class EvaluationConfig:
     seed: int = 0
 
 
+def one_machine_targeting() -> TargetingConfig:
+    """Returns the targeting settings for a runner that keeps all it shuffles in memory.
+
+    An audience is sent once to every shard of cold songs that needs it, so fewer shards mean less to keep.
+    """
+    return TargetingConfig(songs_per_shard=2048)
+
+
 @dataclass(frozen=True)
 class PipelineConfig:
     """All settings of the pipeline."""
@@ -69,7 +77,7 @@ class PipelineConfig:
     model: bcl_keras.BCLConfig = field(default_factory=bcl_keras.BCLConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    targeting: TargetingConfig = field(default_factory=TargetingConfig)
+    targeting: TargetingConfig = field(default_factory=one_machine_targeting)
 
 
 def to_json(settings: Any) -> str:

@@ -93,7 +93,9 @@ def create_pipeline(
             "max_vocabulary": config.transform.max_vocabulary,
             "code": code_fingerprint("tfx_pipeline.preprocessing"),
         },
+        # Statistics and per-file partial results double the steps; nothing reads them.
         disable_statistics=True,
+        disable_analyzer_cache=True,
     )
 
     trainer = tfx.components.Trainer(
