@@ -79,7 +79,7 @@ def test_heatmap_runs_from_white_to_dark() -> None:
 
 def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard.compat.proto.summary_pb2", None)
-    with pytest.raises(ImportError, match="needs the package `tensorboard`"):
+    with pytest.raises(ImportError, match="must have the package `tensorboard`"):
         TrainingBoard("unused")
 
 
