@@ -208,6 +208,8 @@ class BCLModel(keras.Model):
         """Train as every Keras model does; a `PairStream` is told the epoch, so that `initial_epoch` resumes it."""
         if isinstance(x, PairStream):
             callbacks = [FollowEpochs(x), *(callbacks or [])]
+            # The batches are random already, and Keras would shuffle their order by a state that no file keeps.
+            kwargs.setdefault("shuffle", False)
         return super().fit(x, y, callbacks=callbacks, **kwargs)
 
     def compile_from_config(self, config: Any) -> None:
@@ -238,6 +240,21 @@ class BCLModel(keras.Model):
                 embedded = self.song_tower(features)
             blocks.append(ops.convert_to_numpy(embedded))
         return np.concatenate(blocks) if blocks else np.zeros((0, self.config.embedding_dim), "float32")
+
+    def save_own_variables(self, store: Any) -> None:
+        """Write the states of all random draws, which Keras leaves out: training resumed goes on drawing as before."""
+        super().save_own_variables(store)
+        for place, state in enumerate(self._seed_states()):
+            store[f"seed_{place}"] = np.asarray(ops.convert_to_numpy(state))
+
+    def load_own_variables(self, store: Any) -> None:
+        """Read the states of all random draws if the file holds them."""
+        for place, state in enumerate(self._seed_states()):
+            if f"seed_{place}" in store.keys():
+                state.assign(store[f"seed_{place}"])
+
+    def _seed_states(self) -> list[Any]:
+        return [variable for variable in self.variables if variable.name == "seed_generator_state"]
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""

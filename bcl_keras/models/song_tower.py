@@ -71,6 +71,7 @@ class SongTower(keras.layers.Layer):
         """Build every part; sizes follow from fields and settings alone."""
         for encoder in self.encoders:
             encoder.build()
+        self.field_dropout.build()
         width = len(self.fields) * self.config.field_dim
         for layer in self.hidden:
             layer.build((None, width))

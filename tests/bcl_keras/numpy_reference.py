@@ -46,7 +46,8 @@ def correlation_matrix(fields: list[np.ndarray], mask: np.ndarray | None = None,
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    # A view without any field may be all zeros: its cosine with everything is 0.
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
 
 
 def info_nce(view_1: np.ndarray, view_2: np.ndarray, temperature: float) -> np.ndarray:

@@ -47,9 +47,9 @@ def features(songs: int, seed: int = 0, missing: float = 0.2) -> dict[str, np.nd
     }
 
 
-def pairs(songs: int, seed: int = 0, each: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each song's nearest ones by tempo."""
-    tempo = np.nan_to_num(features(songs, seed)["audio_tempo"])
+def pairs(catalogue: dict[str, np.ndarray], songs: int, each: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each of the first `songs` songs with its nearest ones by tempo."""
+    tempo = np.nan_to_num(catalogue["audio_tempo"][:songs])
     distances = np.abs(tempo[:, None] - tempo[None, :]) + 1e9 * np.eye(songs)
     nearest = np.argsort(distances, axis=1)[:, :each]
     anchors = np.repeat(np.arange(songs), each)
@@ -61,9 +61,10 @@ def model_and_stream(
 ) -> tuple[BCLModel, PairStream]:
     """Return a model with its catalogue and a stream for it."""
     model = BCLModel(FIELDS, config, num_songs=songs)
-    model.set_catalogue(features(songs + cold))
+    catalogue = features(songs + cold)
+    model.set_catalogue(catalogue)
     made = PairStream(
-        pairs(songs),
+        pairs(catalogue, songs),
         songs,
         num_rows=songs + cold,
         batch_size=config.batch_size,
