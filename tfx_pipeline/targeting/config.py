@@ -20,7 +20,7 @@ class TargetingConfig:
         rule: How a listener is scored. `count`: sum of the scores of the matched songs they play. `average`: cosine
             to the mean of the audience. `song`: cosine to the cold song's own vector. `cat`: the paper's
             clustering-based audience targeting, the closest centroid of the audience. `hybrid`: `hybrid_with`'s score
-            plus `count_weight` times log(1 + count).
+            plus `count_weight` times log(1 + count / score of the best match).
         hybrid_with: The vector score that `hybrid` joins with the count.
         count_weight: Weight of the log count in `hybrid`; chosen on validation songs.
         reach: `filter` (R1) ranks the audience of the matched songs; `expand` (R2) ranks all listeners.

@@ -20,6 +20,8 @@ class Query:
         weights: (k,) float64, the weight of the members behind each center.
         song: (d,) float64 unit vector of the cold song, or zeros.
         song_weight: Weight of the listener's own cosine to `song` in the score.
+        count_unit: The count of a listener who plays just the best match: `hybrid` counts in this unit, so that its
+            weight does not depend on the scale of the match scores.
     """
 
     centers: Array
@@ -27,6 +29,7 @@ class Query:
     weights: Array
     song: Array
     song_weight: float = 0.0
+    count_unit: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +144,9 @@ def score_listeners(listeners: Array, counts: Array, query: Query | None, config
     if query is None:
         return Scores(counts, np.zeros(len(counts)), counts, np.full(len(counts), -1, dtype=np.int32))
     vector, closest = score_vectors(listeners, query, pooling=config.pooling, temperature=config.temperature)
-    joined = vector + config.count_weight * np.log1p(counts) if config.rule == "hybrid" else vector
+    joined = vector
+    if config.rule == "hybrid":
+        joined = vector + config.count_weight * np.log1p(counts / query.count_unit)
     score = share_out(joined, closest, query.weights) if config.quota else joined
     return Scores(score, vector, counts, closest)
 

@@ -8,7 +8,8 @@ import pyarrow as pa
 from tfx_pipeline.targeting.blocks import Array, Block, decode_ids
 from tfx_pipeline.targeting.config import TargetingConfig
 from tfx_pipeline.targeting.listeners import ranges
-from tfx_pipeline.targeting.songs import Candidates, Shard
+from tfx_pipeline.targeting.shards import Shard
+from tfx_pipeline.targeting.songs import Candidates
 
 # `group` is "target" or "held_aside"; the reason is the matched songs the listener plays (best first) with their match
 # scores, the closest cluster (-1: none), and the parts that the score is made of.
@@ -93,9 +94,10 @@ def summary_row(candidates: Candidates) -> dict[str, object]:
 def rank_within_songs(targets: pa.Table, most: int) -> pa.Table:
     """Sorts by song, score and user, ranks each song's rows from 1 and keeps the first `most`; a user counts once."""
     songs, users = codes(targets["song_id"]), codes(targets["user_id"])
-    # Of a listener found twice, the row that knows their count comes first.
+    # Of a listener found twice, the row that knows their count and reasons comes first: scores of the two may differ in
+    # the last digit.
     score = targets["score"].to_numpy()
-    once = np.lexsort((-targets["part_count"].to_numpy(), -score, users, songs))
+    once = np.lexsort((-score, -targets["part_count"].to_numpy(), users, songs))
     pairs = songs[once] * (int(users.max(initial=0)) + 1) + users[once]
     once = once[np.unique(pairs, return_index=True)[1]]
     order = once[np.lexsort((users[once], -score[once], songs[once]))]
@@ -118,9 +120,9 @@ def finish(targets: pa.Table, summary: pa.Table, config: TargetingConfig) -> tup
     selected = np.bincount(row[~aside], minlength=len(songs))
     held = np.bincount(row[aside], minlength=len(songs))
     summary = summary.take(pa.array(order))
+    nobody = "below the threshold" if config.cap is None else "below the threshold or capped"
     status = [
-        given
-        or ("targeted" if some else "below the threshold" if config.cap is None else "below the threshold or capped")
+        "targeted" if some else given or nobody
         for given, some in zip(summary["status"].to_pylist(), (selected + held) > 0, strict=True)
     ]
     filled = {"status": status, "targets": selected.astype(np.int32), "held_aside": held.astype(np.int32)}

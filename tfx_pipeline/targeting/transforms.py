@@ -7,7 +7,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam import pvalue
 
-from tfx_pipeline.targeting import cap, expansion, packing, steps
+from tfx_pipeline.targeting import cap, expansion, joining, packing, scoring
 from tfx_pipeline.targeting.blocks import Block, shards_for
 from tfx_pipeline.targeting.config import TargetingConfig
 
@@ -60,26 +60,23 @@ class TargetListeners(beam.PTransform):
         config = self._config
         blocks = _pack(inputs, config)
         blocks["cold"] = blocks["catalogue"] | "ColdSongs" >> beam.Map(_cold).with_output_types(Any)
-        rows = (
-            _count(blocks["plays"], "plays_rows", "user"),
-            _count(blocks["matches"], "matches_rows", "songs"),
-            _count(blocks["cold"], "cold_rows", "ids"),
-        )
+        columns = {"plays": "user", "matches": "songs", "cold": "ids", "listeners": "users", "exclusions": "users"}
+        rows = [_count(blocks[name], f"{name}_rows", column) for name, column in columns.items() if name in blocks]
         totals = rows | "AllRows" >> beam.Flatten() | "CountRows" >> beam.CombineGlobally(add_counts)
         shards = totals | "ChooseShards" >> beam.Map(choose_shards, config).with_output_types(Any)
         sizes = {
             kind: pvalue.AsSingleton(shards | f"Number of {kind}" >> beam.Map(operator.itemgetter(kind)))
             for kind in ("play_shards", "song_shards")
         }
-        joined = steps.join_songs(blocks, sizes, config)
-        vectors = steps.form_vectors(blocks, joined, sizes, config)
-        scored = steps.score_songs(blocks, joined, vectors, sizes, config)
+        joined = joining.join_songs(blocks, sizes, config)
+        vectors = joining.form_vectors(blocks, joined, sizes, config)
+        scored = scoring.score_songs(blocks, joined, vectors, sizes, config)
         targets, summary = scored.targets, scored.summary
         if config.reach == "expand":
             targets = expansion.expand_reach(targets, scored.queries, vectors.listeners, sizes, config)
         if config.cap is not None:
             targets = cap.cap_listeners(targets, sizes["song_shards"], config)
-        targets, summary = steps.finish_songs(targets, summary, config)
+        targets, summary = scoring.finish_songs(targets, summary, config)
         counts = (totals, shards, joined.counts, vectors.counts, scored.counts)
         counted = counts | "Counts" >> beam.Flatten() | "SumCounts" >> beam.CombineGlobally(add_counts)
         return Targeting(targets, summary, counted)

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -82,20 +81,19 @@ def _match(song: str, warm: list[str], vectors: dict[str, list[float]], most: in
     return {"song_id": song, "match_ids": best, "match_scores": [scores[other] for other in best]}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def world() -> World:
     return make_world()
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Callable[..., Result]:
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Result]:
     """Runs the transform on rows and reads what it wrote: run(config, catalogue=..., matches=..., plays=..., ...)."""
-    calls = iter(range(1000))
 
     def run_once(
         config: TargetingConfig, *, options: tuple[str, ...] = IN_MEMORY, **rows: list[dict[str, Any]]
     ) -> Result:
-        folder = str(tmp_path / f"targets{next(calls)}")
+        folder = str(tmp_path_factory.mktemp("run") / "targets")
         with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
             inputs = {name: pipeline | name >> beam.Create(values) for name, values in rows.items()}
             _ = inputs | TargetListeners(config) | WriteTargets(folder, config)
@@ -106,11 +104,19 @@ def run(tmp_path: Path) -> Callable[..., Result]:
     return run_once
 
 
-@pytest.fixture
-def run_world(run: Callable[..., Result]) -> Callable[..., Result]:
-    """run_world(config, world, **more): the same for a whole world."""
+@pytest.fixture(scope="session")
+def run_world(run: Callable[..., Result], world: World) -> Callable[..., Result]:
+    """run_world(config, **more): the same for the whole world; tests that ask for the same run share it."""
+    known: dict[Any, Result] = {}
 
-    def run_it(config: TargetingConfig, world: World, **more: Any) -> Result:
-        return run(config, catalogue=world.catalogue, matches=world.matches, plays=world.plays, **more)
+    def run_it(config: TargetingConfig, **more: Any) -> Result:
+        def fresh() -> Result:
+            return run(config, catalogue=world.catalogue, matches=world.matches, plays=world.plays, **more)
+
+        if more:
+            return fresh()
+        if config not in known:
+            known[config] = fresh()
+        return known[config]
 
     return run_it

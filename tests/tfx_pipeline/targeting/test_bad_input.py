@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tfx_pipeline.targeting import TargetingConfig, listeners, packing, songs
+from tfx_pipeline.targeting import TargetingConfig, listeners, packing, shards
 
 NAN = float("nan")
 FAST = TargetingConfig(clusters=4, listeners_per_song=10)
@@ -116,7 +116,7 @@ def shard_of_songs(*rows, vectors=(1.0, 0.0)):
     parts = {name: [] for name in ("audiences", "pairs")}
     parts["listeners"] = [{**table, "excluded": np.zeros(1, bool)}]
     parts["catalogue"] = [packing.pack_catalogue(pa.Table.from_pylist([vector("c0")], packing.CATALOGUE))]
-    return songs.make_shard({**parts, "matches": [matches_of(row) for row in rows]}, FAST)
+    return shards.make_shard({**parts, "matches": [matches_of(row) for row in rows]}, FAST)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Scoring rules against loops over plain numbers."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -73,9 +74,10 @@ def test_pooling(audience):
 def test_hybrid_adds_the_log_count(audience):
     vectors, counts, song = audience
     config = TargetingConfig(rule="hybrid", hybrid_with="song", count_weight=0.25)
-    scores = score_listeners(vectors, counts, make_query(song, vectors, counts, config, 0), config)
+    query = dataclasses.replace(make_query(song, vectors, counts, config, 0), count_unit=0.8)
+    scores = score_listeners(vectors, counts, query, config)
     for i in range(len(vectors)):
-        expected = cosine(vectors[i, 0], song) + 0.25 * math.log(1 + counts[i])
+        expected = cosine(vectors[i, 0], song) + 0.25 * math.log(1 + counts[i] / 0.8)
         assert scores.score[i] == pytest.approx(expected, abs=1e-6)
     assert np.array_equal(scores.count, counts)
 

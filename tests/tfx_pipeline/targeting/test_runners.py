@@ -57,13 +57,13 @@ NOT_YET = pytest.mark.xfail(run=False, reason="has not passed yet: see `Known li
 
 @pytest.mark.parametrize("runner", ["processes", pytest.param("portable", marks=NOT_YET)])
 def test_every_runner_finds_the_same_targets(world, run_world, runner):
-    expected = run_world(CONFIG, world)
+    expected = run_world(CONFIG)
     with contextlib.ExitStack() as stack:
         if runner == "portable":
             options = stack.enter_context(portable_runner())
         else:
             options = ("--runner=FnApiRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2")
-        found = run_world(CONFIG, world, options=options)
+        found = run_world(CONFIG, options=options)
     assert expected.targets and found.targets == expected.targets
     assert found.summary == expected.summary
     assert found.marker["counts"] == expected.marker["counts"]

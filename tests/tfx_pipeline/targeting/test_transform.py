@@ -31,6 +31,11 @@ def audience_counts(world, song):
     return counts
 
 
+def best_match(world, song):
+    """The unit of the count in `hybrid`."""
+    return max(max(row["match_scores"]) for row in world.matches if row["song_id"] == song)
+
+
 def best(scores, most):
     return sorted(scores, key=lambda user: (-np.float32(scores[user]), user))[:most]
 
@@ -47,7 +52,7 @@ def test_count_average_song_and_hybrid_are_their_definitions(world, run_world):
     vectors = listener_vectors(world)
     song_vector = {row["song_id"]: np.array(row["embedding"], float) for row in world.catalogue}
     results = {
-        rule: run_world(TargetingConfig(rule=rule, listeners_per_song=8, count_weight=0.3), world)
+        rule: run_world(TargetingConfig(rule=rule, listeners_per_song=8, count_weight=0.3))
         for rule in ("count", "average", "song", "hybrid")
     }
     for song in cold_songs(world):
@@ -58,7 +63,9 @@ def test_count_average_song_and_hybrid_are_their_definitions(world, run_world):
             "count": counts,
             "average": {user: float(vectors[user] @ mean / np.linalg.norm(mean)) for user in counts},
             "song": to_song,
-            "hybrid": {user: to_song[user] + 0.3 * math.log(1 + counts[user]) for user in counts},
+            "hybrid": {
+                user: to_song[user] + 0.3 * math.log(1 + counts[user] / best_match(world, song)) for user in counts
+            },
         }
         for rule, scores in expected.items():
             found = [row for row in results[rule].targets if row["song_id"] == song]
@@ -73,7 +80,7 @@ def test_count_average_song_and_hybrid_are_their_definitions(world, run_world):
 def test_cat_finds_the_planted_taste_and_says_why(world, run_world):
     # Clusters alone cannot tell: the strangers of the audience form clusters of their own. The song's vector can.
     config = TargetingConfig(rule="cat", clusters=3, song_role="listeners", listeners_per_song=10, max_reasons=2)
-    result = run_world(config, world)
+    result = run_world(config)
     plays = {(row["user_id"], row["song_id"]) for row in world.plays}
     scores = {m["song_id"]: dict(zip(m["match_ids"], m["match_scores"], strict=True)) for m in world.matches}
     same_taste = []
@@ -89,7 +96,7 @@ def test_cat_finds_the_planted_taste_and_says_why(world, run_world):
 
 def test_order_bundles_and_shards_change_nothing(world, run, run_world):
     config = TargetingConfig(clusters=3, listeners_per_song=10, max_audience=25)
-    expected = rows_of(run_world(config, world))
+    expected = rows_of(run_world(config))
     shuffled = random.Random(3)
     tables = {name: list(getattr(world, name)) for name in ("catalogue", "matches", "plays")}
     for rows in tables.values():
@@ -115,12 +122,13 @@ def test_expand_is_the_best_of_all_listeners(world, run_world):
         plays_per_shard=200,
         listeners_at_once=7,
     )
-    result = run_world(config, world)
+    result = run_world(config)
     outside = 0
     for song in cold_songs(world):
         counts = audience_counts(world, song)
         scores = {
-            user: float(vectors[user] @ song_vector[song]) + 0.5 * math.log(1 + counts.get(user, 0.0))
+            user: float(vectors[user] @ song_vector[song])
+            + config.count_weight * math.log(1 + counts.get(user, 0.0) / best_match(world, song))
             for user in vectors
         }
         found = [row for row in result.targets if row["song_id"] == song]
@@ -134,8 +142,8 @@ def test_expand_is_the_best_of_all_listeners(world, run_world):
 
 
 def test_expand_by_centroids_reaches_beyond_the_audience(world, run_world):
-    filtered = run_world(TargetingConfig(clusters=3, listeners_per_song=90), world)
-    expanded = run_world(TargetingConfig(clusters=3, listeners_per_song=90, reach="expand"), world)
+    filtered = run_world(TargetingConfig(clusters=3, listeners_per_song=90))
+    expanded = run_world(TargetingConfig(clusters=3, listeners_per_song=90, reach="expand"))
     audience = {(row["song_id"], row["user_id"]): row["score"] for row in filtered.targets}
     everyone = {(row["song_id"], row["user_id"]): row["score"] for row in expanded.targets}
     assert len(everyone) == 90 * len(world.matches) > len(audience)
@@ -143,8 +151,8 @@ def test_expand_by_centroids_reaches_beyond_the_audience(world, run_world):
 
 
 def test_a_sampled_audience_keeps_counts_and_says_so(world, run_world):
-    full = run_world(TargetingConfig(rule="count", listeners_per_song=90), world)
-    some = run_world(TargetingConfig(rule="count", listeners_per_song=90, max_audience=12), world)
+    full = run_world(TargetingConfig(rule="count", listeners_per_song=90))
+    some = run_world(TargetingConfig(rule="count", listeners_per_song=90, max_audience=12))
     counts = {(row["song_id"], row["user_id"]): row["part_count"] for row in full.targets}
     for row in some.targets:
         assert row["part_count"] == pytest.approx(counts[row["song_id"], row["user_id"]])
@@ -153,13 +161,13 @@ def test_a_sampled_audience_keeps_counts_and_says_so(world, run_world):
         assert not full.summary[song]["sampled"] and true_size == len(audience_counts(world, song))
         assert row["sampled"] and row["targets"] == row["scored"] == 12
         assert 0.3 * true_size < row["audience"] < 3 * true_size  # an estimate from 12 hashes
-    other = run_world(TargetingConfig(rule="count", listeners_per_song=90, max_audience=12, seed=1), world)
+    other = run_world(TargetingConfig(rule="count", listeners_per_song=90, max_audience=12, seed=1))
     assert {row["user_id"] for row in other.targets} != {row["user_id"] for row in some.targets}
 
 
 def test_held_out_plays_describe_nobody(world, run, run_world):
     config = TargetingConfig(rule="song", listeners_per_song=10)
-    expected = rows_of(run_world(config, world))
+    expected = rows_of(run_world(config))
     leaked = [{"user_id": user, "song_id": cold_songs(world)[0], "plays": 1000} for user in world.user_group]
     unknown = [{"user_id": "user000", "song_id": "nowhere", "plays": 5}]
     result = run(config, catalogue=world.catalogue, matches=world.matches, plays=world.plays + leaked + unknown)
@@ -180,7 +188,7 @@ def test_plays_default_to_one(world, run):
 def test_a_given_listener_table_replaces_the_vectors(world, run_world):
     taste = np.eye(8, dtype=np.float32)
     table = [{"user_id": user, "embedding": (3 * taste[group]).tolist()} for user, group in world.user_group.items()]
-    result = run_world(TargetingConfig(rule="song", listeners_per_song=90), world, listeners=table[1:])
+    result = run_world(TargetingConfig(rule="song", listeners_per_song=90), listeners=table[1:])
     song_vector = {row["song_id"]: row["embedding"] for row in world.catalogue}
     for row in result.targets:
         known = row["user_id"] != table[0]["user_id"]
@@ -191,8 +199,8 @@ def test_a_given_listener_table_replaces_the_vectors(world, run_world):
 
 def test_interests_follow_the_side_taste(world, run_world):
     """Each listener plays six songs of their taste and two of others: several interests let those two count."""
-    one = run_world(TargetingConfig(rule="song", listeners_per_song=90), world)
-    three = run_world(TargetingConfig(rule="song", listeners_per_song=90, interests=3), world)
+    one = run_world(TargetingConfig(rule="song", listeners_per_song=90))
+    three = run_world(TargetingConfig(rule="song", listeners_per_song=90, interests=3))
     single = {(row["song_id"], row["user_id"]): row["score"] for row in one.targets}
     several = {(row["song_id"], row["user_id"]): row["score"] for row in three.targets}
     side = [p for p in single if world.user_group[p[1]] != world.song_group[p[0]]]

@@ -1,0 +1,100 @@
+"""The Beam steps that work on a shard of cold songs: score its audiences, then rank and finish."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam import pvalue
+
+from tfx_pipeline.targeting import routing, shards, songs, tables
+from tfx_pipeline.targeting.clustering import one_thread
+from tfx_pipeline.targeting.config import TargetingConfig
+from tfx_pipeline.targeting.joining import Blocks, Joined, Parts, Sizes, Vectors
+
+_SHARD_PARTS = ("catalogue", "matches", "audiences", "listeners", "pairs")
+
+
+class Scored(NamedTuple):
+    """Candidates, by shard of cold songs."""
+
+    targets: beam.PCollection  # (cold shard, table)
+    summary: beam.PCollection  # (cold shard, table)
+    queries: beam.PCollection  # (cold shard, list of SongQuery)
+    counts: beam.PCollection
+
+
+def score_songs(blocks: Blocks, joined: Joined, vectors: Vectors, sizes: Sizes, config: TargetingConfig) -> Scored:
+    """Scores the audience of each cold song."""
+    parts = {"audiences": joined.audiences, "listeners": vectors.answers}
+    keyed = {"catalogue": (blocks["cold"], "ids"), "matches": (blocks["matches"], "songs")}
+    if "exclusions" in blocks:
+        pairs = blocks["exclusions"] | "ExcludedFromSongs" >> beam.Map(
+            routing.where_song_empty, False
+        ).with_output_types(Any)
+        keyed["pairs"] = (pairs, "songs")
+    for name, (collection, column) in keyed.items():
+        split = routing.matches_by if name == "matches" else routing.rows_by
+        parts[name] = collection | f"{name.title()}ByColdSong" >> beam.FlatMap(
+            split,
+            column,
+            sizes["song_shards"],
+        ).with_output_types(tuple[int, Any])
+    outputs = (
+        parts
+        | "GroupByColdSong" >> beam.CoGroupByKey()
+        | "ScoreSongs" >> beam.ParDo(_ScoreSongs(config)).with_outputs(*Scored._fields)
+    )
+    return Scored(*(outputs[name] for name in Scored._fields))
+
+
+def finish_songs(
+    targets: beam.PCollection, summary: beam.PCollection, config: TargetingConfig
+) -> tuple[beam.PCollection, beam.PCollection]:
+    """Ranks the candidates of each song for good, sets the random share aside and completes the summary."""
+    outputs = (
+        {"targets": targets, "summary": summary}
+        | "GroupResults" >> beam.CoGroupByKey()
+        | "Finish" >> beam.ParDo(_Finish(config)).with_outputs("targets", "summary")
+    )
+    return outputs["targets"], outputs["summary"]
+
+
+class _ScoreSongs(beam.DoFn):
+    def __init__(self, config: TargetingConfig):
+        self._config = config
+
+    def process(self, element: tuple[int, Parts]) -> Iterator[Any]:
+        cold, parts = element
+        with one_thread():
+            shard = shards.make_shard({name: list(parts.get(name, [])) for name in _SHARD_PARTS}, self._config)
+            found, summary, queries = self._score(shard)
+        yield pvalue.TaggedOutput("targets", (cold, found))
+        yield pvalue.TaggedOutput("summary", (cold, summary))
+        if queries:
+            yield pvalue.TaggedOutput("queries", (cold, queries))
+        counts = {"cold_songs": summary.num_rows, "songs_with_matches": len(shard.matches["songs"])}
+        yield pvalue.TaggedOutput("counts", counts)
+
+    def _score(self, shard: shards.Shard) -> tuple[pa.Table, pa.Table, list[songs.SongQuery]]:
+        rows, found, queries = [], [tables.TARGETS.empty_table()], []
+        for candidates in songs.score_songs(shard, self._config):
+            rows.append(tables.summary_row(candidates))
+            if candidates.scores is not None:
+                found.append(tables.candidates_table(shard, candidates, self._config))
+            if candidates.query is not None and self._config.reach == "expand":
+                queries.append(songs.SongQuery(candidates.song, candidates.query, candidates.excluded))
+        # One chunk per column: a table of hundreds of chunks takes longer to pickle than to make.
+        return pa.concat_tables(found).combine_chunks(), pa.Table.from_pylist(rows, schema=tables.SUMMARY), queries
+
+
+class _Finish(beam.DoFn):
+    def __init__(self, config: TargetingConfig):
+        self._config = config
+
+    def process(self, element: tuple[int, dict[str, list[pa.Table]]]) -> Iterator[Any]:
+        cold, parts = element
+        found = pa.concat_tables([tables.TARGETS.empty_table(), *parts["targets"]])
+        targets, summary = tables.finish(found, pa.concat_tables(list(parts["summary"])), self._config)
+        yield pvalue.TaggedOutput("targets", (cold, targets))
+        yield pvalue.TaggedOutput("summary", (cold, summary))
