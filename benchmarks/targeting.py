@@ -1,0 +1,133 @@
+"""Which listeners to target for a song nobody has played: every rule on held-out songs, a simulated campaign, speed.
+
+python -m benchmarks.targeting quality --data DIR [DIR ...] --groups basic clusters   recall and precision on test songs
+python -m benchmarks.targeting choose --data DIR [DIR ...]      rules and weights on validation songs, the best of them
+python -m benchmarks.targeting campaign --data DIR [DIR ...]    the same budget for each rule: effective plays, lift, p
+python -m benchmarks.targeting speed                            clustering, processes, ten times as many cold songs
+
+DIR is a folder of the input contract, or the word `simulated`. Embeddings are a two-tower in closed form (see
+`targeting_study/matching.py`), or with --embeddings those of a pipeline run, whose split is used then. Every part
+prints Markdown and writes JSON to --out. Seeds draw the split, the decomposition, the songs where --songs limits them,
+and the simulated catalogue.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.targeting_study import findings, speed, tables, tested_rules
+from benchmarks.targeting_study.datasets import DataSet, read_data_set
+from benchmarks.targeting_study.judging import CUTOFFS, Judge, Judged, join
+from benchmarks.targeting_study.matching import closed_form, exported
+from benchmarks.targeting_study.simulated import simulated
+from tfx_pipeline.configs import one_machine_targeting
+from tfx_pipeline.targeting import TargetingConfig
+
+#: Plays from which one is effective: of an artist, one is nothing; where each play is its own row, all there is.
+MIN_PLAYS = {"lastfm-2k": 10, "simulated": 2}
+
+
+def main(arguments: list[str]) -> None:
+    """Runs one part."""
+    options = _parser().parse_args(arguments)
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+    if options.part == "speed":
+        for part in options.measure:
+            _save(options.out, f"speed-{part}", getattr(speed, part)())
+        return
+    for name in options.data:
+        run = {"quality": _quality, "choose": _choose, "campaign": _campaign}[options.part]
+        start = time.process_time()
+        run(Path(name).name, name, options)
+        sys.stderr.write(f"{options.part} {name}: {time.process_time() - start:.0f} s CPU\n")
+
+
+def _quality(title: str, source: str, options: argparse.Namespace) -> None:
+    judges = list(_judges(source, "test", options))
+    for group in options.groups:
+        found = findings.quality(_judge(judges, tested_rules.GROUPS[group]()))
+        _save(options.out, f"quality-{title}-{group.replace(' ', '-')}", found)
+        _say(tables.quality_table(f"{title}, {group}", found))
+
+
+def _choose(title: str, source: str, options: argparse.Namespace) -> None:
+    found = findings.quality(_judge(list(_judges(source, "val", options)), tested_rules.weights()))
+    _save(options.out, f"choose-{title}", found)
+    metric = f"recall@{options.budget}"
+    order = sorted(found["rules"], key=lambda name: -found["rules"][name][metric].value)
+    found["rules"] = {name: found["rules"][name] for name in order}
+    _say(tables.quality_table(f"{title}, validation songs, best first", found))
+
+
+def _campaign(title: str, source: str, options: argparse.Namespace) -> None:
+    default = one_machine_targeting()
+    rules = {
+        f"default ({default.rule})": TargetingConfig.from_dict({**default.to_dict(), "listeners_per_song": 200}),
+        **{name: config for name, config in tested_rules.basic().items() if "expand" not in name},
+        "cat K=8": tested_rules.clusters()["cat K=8"],
+    }
+    judged = _judge(list(_judges(source, "test", options)), rules)
+    for budget in CUTOFFS:
+        found = findings.campaign(judged, "count", budget)
+        _save(options.out, f"campaign-{title}-{budget}", found)
+        _say(tables.campaign_table(title, found))
+
+
+def _judge(judges: list[Judge], rules: Mapping[str, TargetingConfig]) -> Judged:
+    return join([judge.judge(rules) for judge in judges])
+
+
+def _judges(source: str, split: str, options: argparse.Namespace) -> Iterator[Judge]:
+    """A judge for every seed."""
+    data = None if source == "simulated" else read_data_set(Path(source))
+    for seed in [0] if options.embeddings else range(options.seeds):
+        chance: np.ndarray | None = None
+        if source == "simulated":
+            data, chance = simulated(seed)
+        assert data is not None
+        yield _one_judge(data, split, seed, chance, options)
+
+
+def _one_judge(data: DataSet, split: str, seed: int, chance: np.ndarray | None, options: argparse.Namespace) -> Judge:
+    found = exported(data, options.embeddings) if options.embeddings else closed_form(data, seed)
+    least = options.min_plays or MIN_PLAYS.get(data.name, 1)
+    return Judge(data, found, split, songs=options.songs, min_plays=least, seed=seed, chance=chance)
+
+
+def _save(out: Path | None, name: str, found: dict) -> None:
+    if out:
+        (out / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+    if name.startswith("speed"):
+        _say(json.dumps({name: found}))
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("quality", "choose", "campaign", "speed"))
+    parser.add_argument("--data", nargs="+", default=["simulated"], help="folders, or the word simulated")
+    parser.add_argument("--groups", nargs="+", default=list(tested_rules.GROUPS)[:-1], choices=tested_rules.GROUPS)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--songs", type=int, help="most songs judged per seed; default all")
+    parser.add_argument("--min-plays", type=int, help=f"plays from which one is effective; default {MIN_PLAYS}, else 1")
+    parser.add_argument("--budget", type=int, default=100, choices=CUTOFFS, help="of the choice")
+    parser.add_argument("--embeddings", type=Path, help="folder with embeddings-*.parquet and matches-*.parquet")
+    parser.add_argument("--out", type=Path, help="folder for JSON")
+    parser.add_argument("--measure", nargs="+", default=["clustering", "processes", "growth"], help="of speed")
+    return parser
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,120 @@
+"""Data sets in the input contract as sparse matrices: who plays what, and what is known of each song."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from scipy import sparse
+
+from tfx_pipeline.contract import PLAYS, SONGS, SongField, prepare
+
+#: Of each block of content, where it is not 1; those of Last.fm-2K are METHOD's, everything else is untuned.
+FIELD_WEIGHTS = {"attribute_genres": 0.5, "attribute_facts": 0.3, "audio_key": 0.05}
+NUMBER_WEIGHT = 0.2
+TOP_SHARE = 0.75
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One folder of the input contract.
+
+    Attributes:
+        name: Of the folder.
+        songs: (n,) sorted ids.
+        users: (m,) sorted ids.
+        plays: (n, m) int64, plays of each song by each user.
+        red: (n, m) bool, plays that the user liked or that are in the user's upper quartile; None where the data tells
+            neither.
+        features: Song columns, rows in the order of `songs`.
+        fields: Their kinds.
+    """
+
+    name: str
+    songs: np.ndarray
+    users: np.ndarray
+    plays: sparse.csr_matrix
+    red: sparse.csr_matrix | None
+    features: pa.Table
+    fields: tuple[SongField, ...]
+
+
+def read_data_set(folder: Path) -> DataSet:
+    """Checks a folder against the contract and reads it."""
+    with tempfile.TemporaryDirectory() as aside:
+        catalogue = prepare(folder, Path(aside) / "input")
+        features = pq.read_table(Path(aside) / "input" / SONGS)
+        table = pq.read_table(Path(aside) / "input" / PLAYS)
+    features = features.take(pc.sort_indices(features["song_id"].cast(pa.binary())))
+    songs = np.array(features["song_id"].cast(pa.binary()).to_pylist())
+    users, user = np.unique(np.array(table["user_id"].cast(pa.binary()).to_pylist()), return_inverse=True)
+    song = np.searchsorted(songs, np.array(table["song_id"].cast(pa.binary()).to_pylist()))
+    shape = (len(songs), len(users))
+    plays = sparse.csr_matrix((table["plays"].to_numpy(), (song, user)), shape=shape)
+    red = None
+    if "liked" in table.column_names:
+        red = sparse.csr_matrix((table["liked"].to_numpy() > 0, (song, user)), shape=shape)
+        red.eliminate_zeros()
+    elif plays.max() > 1:
+        red = _favourites(plays)
+    return DataSet(Path(folder).name, songs, users, plays, red, features, catalogue.fields)
+
+
+def content_matrix(data: DataSet, warm: np.ndarray) -> sparse.csr_matrix:
+    """Joined content of all songs, (n, p); what is learnt about values is learnt on warm songs.
+
+    Sets are tf-idf rows of length one, a category is one-hot, vectors and all numbers together are z-scores divided by
+    the square root of their number.
+    """
+    blocks, numbers = [], []
+    for field in data.fields:
+        column = data.features[field.name]
+        weight = FIELD_WEIGHTS.get(field.name, 1.0)
+        if field.kind in ("category", "multi_category"):
+            blocks.append(weight * _words(column, warm, tf_idf=field.kind == "multi_category"))
+        elif field.kind == "number":
+            numbers.append(_z_scores(column.to_numpy()[:, None], warm))
+        else:
+            rows = [value or [np.nan] * field.length for value in column.to_pylist()]
+            blocks.append(sparse.csr_matrix(weight * _z_scores(np.array(rows, np.float64), warm)))
+    if numbers:
+        joined = np.concatenate(numbers, axis=1) / np.sqrt(len(numbers))
+        blocks.append(sparse.csr_matrix(NUMBER_WEIGHT * joined))
+    return sparse.hstack(blocks).tocsr()
+
+
+def _favourites(plays: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Marks the plays in the upper quartile of their user's plays; users of fewer than 4 songs have none."""
+    by_user = plays.T.tocsr()
+    marks = np.zeros(by_user.nnz, bool)
+    for start, stop in zip(by_user.indptr[:-1], by_user.indptr[1:], strict=True):
+        if stop - start >= 4:
+            marks[start:stop] = by_user.data[start:stop] > np.quantile(by_user.data[start:stop], TOP_SHARE)
+    marked = sparse.csr_matrix((marks, by_user.indices, by_user.indptr), shape=by_user.shape).T.tocsr()
+    marked.eliminate_zeros()
+    return marked
+
+
+def _words(column: pa.ChunkedArray, warm: np.ndarray, *, tf_idf: bool) -> sparse.csr_matrix:
+    values = column.to_pylist()
+    lists = [value or [] for value in values] if tf_idf else [[] if value is None else [value] for value in values]
+    row = np.repeat(np.arange(len(lists)), [len(words) for words in lists])
+    vocabulary, word = np.unique(np.array([word for words in lists for word in words], object), return_inverse=True)
+    found = sparse.csr_matrix((np.ones(len(row)), (row, word)), shape=(len(lists), len(vocabulary)))
+    found.data[:] = 1.0
+    if not tf_idf:
+        return found
+    weighted = found @ sparse.diags(np.log((1 + warm.sum()) / (1 + found[warm].sum(axis=0).A1)))
+    norms = np.sqrt(weighted.multiply(weighted).sum(axis=1).A1)
+    return (sparse.diags(1 / np.where(norms > 0, norms, 1)) @ weighted).tocsr()
+
+
+def _z_scores(values: np.ndarray, warm: np.ndarray) -> np.ndarray:
+    mean, deviation = np.nanmean(values[warm], axis=0), np.nanstd(values[warm], axis=0)
+    scores = np.nan_to_num((values - mean) / np.where(deviation > 0, deviation, 1))
+    return scores / np.sqrt(values.shape[1])
