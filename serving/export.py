@@ -6,63 +6,38 @@ TensorFlow Serving needs nothing else: no custom op, no Python of ours, and clie
 | --- | --- | --- |
 | `serving_default` | `examples`: string `(n,)`, serialized tf.Example | `embedding`: float32 `(n, d)` |
 | `candidate` | `examples`, whose `song_id` says which plays to use | `embedding`: float32 `(n, d)`, as in the index |
-| `match_examples` | `examples` | as `match`, with `BULK_MATCHES` songs |
+| `match_examples` | `examples` | as `match`, with `BULK_MATCHES` songs; `song_ids` are strings always |
 | `embed` | the raw fields | `embedding`: float32 `(n, d)` |
-| `match` | the raw fields, `k`: int32 `(n,)`, `exclude`: string `(n,)` | `song_ids`, `scores`: `(n, k)` |
+| `match` | the raw fields, `k`: int32 `(n,)`, `exclude`: an id `(n,)` | `song_ids`, `scores`: `(n, k)` |
 
 The raw fields are one input each: category string `(n,)`, "" = missing; multi_category string `(n, l)`, padded with "";
-number float32 `(n,)`, NaN = missing; vector float32 `(n, length)`, a row with NaN = missing. `k` is one number per song
-because a batching server joins requests row by row: every row gets the largest `k` of its batch, at most one less than
-the number of songs in the index. `exclude` is the id of a song that must not be returned, usually the song itself, or
-"". `song_ids` are strings, `scores` float32 cosines.
+number float32 `(n,)`, NaN = missing; vector float32 `(n, length)`, a row with NaN = missing. Ids are strings, or int64
+of 0 or more, as the index was made. `k` is one number per song because a batching server joins requests row by row:
+every row gets the largest `k` of its batch, at least 1, at most `MAX_MATCHES` and one less than there are songs in the
+index. `exclude` is the id of a song that must not be returned, usually the song itself; "" or -1 excludes none.
+`scores` are float32 cosines, best first.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-
-# tensorflow_recommenders refuses to import without it; our own layers are Keras 3 either way.
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 import keras
 import numpy as np
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
+
+from serving.raw_fields import SONG_ID, RawField, encode_song
+from serving.song_index import SongIndex
+from serving.warmup_requests import write_requests
+
+__all__ = ["BULK_MATCHES", "MAX_MATCHES", "RawField", "ServedModel", "export"]
 
 Tensors = dict[str, tf.Tensor]
 #: Songs that `match_examples` returns for each song, if the index has as many.
 BULK_MATCHES = 100
-
-
-@dataclass(frozen=True)
-class RawField:
-    """A raw input of the served model. `length` is that of a vector, else 1."""
-
-    name: str
-    kind: str
-    length: int = 1
-
-    @property
-    def dtype(self) -> tf.DType:
-        return tf.string if self.kind in ("category", "multi_category") else tf.float32
-
-    def tensor_spec(self) -> tf.TensorSpec:
-        """Returns shape and dtype of the named input of `embed` and `match`."""
-        shape = {"multi_category": [None, None], "vector": [None, self.length]}.get(self.kind, [None])
-        return tf.TensorSpec(shape, self.dtype, name=self.name)
-
-    def to_sparse(self, values: tf.Tensor) -> tf.SparseTensor:
-        """Turns a named input into what parsing a tf.Example gives, which is what the feature transform takes."""
-        matrix = values if self.kind in ("multi_category", "vector") else values[:, tf.newaxis]
-        if self.dtype == tf.string:
-            present = tf.not_equal(matrix, "")
-        else:
-            finite = tf.logical_not(tf.math.is_nan(matrix))
-            present = tf.broadcast_to(tf.reduce_all(finite, axis=1, keepdims=True), tf.shape(matrix))
-        indices = tf.where(present)
-        return tf.SparseTensor(indices, tf.gather_nd(matrix, indices), tf.shape(matrix, out_type=tf.int64))
+#: The largest `k` of `match`: a reply of a few bytes' request must not grow with the catalogue.
+MAX_MATCHES = 1000
 
 
 class ServedModel(tf.Module):
@@ -74,7 +49,7 @@ class ServedModel(tf.Module):
         song_tower: Keras model from the towers' inputs to a content embedding.
         candidate_tower: Keras model from the towers' inputs and `song_index` to a candidate embedding.
         warm_ids: Ids of the songs that the candidate tower knows, in the order of its `song_index` 1, 2, ...
-        index_ids: Ids of the songs in the index.
+        index_ids: Ids of the songs in the index: strings, or integers of 0 or more.
         index_embeddings: `(number of index_ids, d)` float32.
     """
 
@@ -86,7 +61,7 @@ class ServedModel(tf.Module):
         song_tower: keras.Model,
         candidate_tower: keras.Model,
         warm_ids: Sequence[str],
-        index_ids: Sequence[str],
+        index_ids: Sequence[str] | Sequence[int],
         index_embeddings: np.ndarray,
     ) -> None:
         super().__init__(name="served_model")
@@ -99,10 +74,8 @@ class ServedModel(tf.Module):
         self._song_index = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(tf.constant(list(warm_ids)), tf.range(1, len(warm_ids) + 1)), 0
         )
-        self._index = tfrs.layers.factorized_top_k.BruteForce().index(
-            tf.constant(index_embeddings, tf.float32), tf.constant(list(index_ids))
-        )
-        self._size = len(index_ids)
+        # `serving.refresh` knows the index in a checkpoint by this name.
+        self.index = SongIndex(tf.constant(index_embeddings, tf.float32), as_ids(index_ids))
 
     def signatures(self) -> dict[str, Callable[..., Tensors]]:
         """Returns the concrete functions by signature name."""
@@ -110,7 +83,7 @@ class ServedModel(tf.Module):
         raw = {field.name: field.tensor_spec() for field in self._fields}
         per_song = {
             "k": tf.TensorSpec([None], tf.int32, name="k"),
-            "exclude": tf.TensorSpec([None], tf.string, name="exclude"),
+            "exclude": tf.TensorSpec([None], self.index.id_dtype, name="exclude"),
         }
         return {
             "serving_default": tf.function(self.embed_examples).get_concrete_function(examples),
@@ -120,6 +93,20 @@ class ServedModel(tf.Module):
             "match": tf.function(self.match).get_concrete_function({**raw, **per_song}),
         }
 
+    def warm_up(self) -> dict[str, dict[str, np.ndarray]]:
+        """Returns a small request per signature: a song without any value, and one with every value."""
+        songs = [{}, {field.name: field.stand_in() for field in self._fields}]
+        examples = {"examples": np.array([encode_song(song, self._fields) for song in songs], object)}
+        raw = {field.name: field.to_array([song.get(field.name) for song in songs]) for field in self._fields}
+        none = np.array(["", ""], object) if self.index.id_dtype == tf.string else np.full(2, -1, np.int64)
+        return {
+            "serving_default": examples,
+            "candidate": examples,
+            "match_examples": examples,
+            "embed": raw,
+            "match": {**raw, "k": np.full(2, 10, np.int32), "exclude": none},
+        }
+
     def embed_examples(self, examples: tf.Tensor) -> Tensors:
         """Parses serialized songs and embeds their content."""
         return {"embedding": self._song_tower(self._inputs(self._parse(examples)), training=False)}
@@ -127,8 +114,8 @@ class ServedModel(tf.Module):
     def embed_candidates(self, examples: tf.Tensor) -> Tensors:
         """Parses serialized songs and embeds them as candidates: content, and what the plays of known songs said."""
         inputs = self._inputs(self._parse(examples))
-        parsed = tf.io.parse_example(examples, {"song_id": tf.io.FixedLenFeature([], tf.string, default_value="")})
-        inputs["song_index"] = self._song_index.lookup(parsed["song_id"])
+        parsed = tf.io.parse_example(examples, {SONG_ID: tf.io.FixedLenFeature([], tf.string, default_value="")})
+        inputs["song_index"] = self._song_index.lookup(parsed[SONG_ID])
         return {"embedding": self._candidate_tower(inputs, training=False)}
 
     def embed(self, raw: Tensors) -> Tensors:
@@ -138,14 +125,17 @@ class ServedModel(tf.Module):
 
     def match_examples(self, examples: tf.Tensor) -> Tensors:
         """Parses serialized songs and returns the songs of the index most similar to each, best first."""
-        scores, ids = self._index(self.embed_examples(examples)["embedding"], k=min(BULK_MATCHES, self._size))
-        return {"song_ids": ids, "scores": scores}
+        queries = self.embed_examples(examples)["embedding"]
+        ids, scores = self.index.nearest(queries, k=tf.minimum(BULK_MATCHES, self.index.size()))
+        return {"song_ids": ids if ids.dtype == tf.string else tf.strings.as_string(ids), "scores": scores}
 
     def match(self, raw: Tensors) -> Tensors:
         """Returns the songs of the index most similar to songs given by their raw fields, best first."""
         queries = self.embed({field.name: raw[field.name] for field in self._fields})["embedding"]
-        k = tf.clip_by_value(tf.reduce_max(raw["k"]), 1, max(self._size - 1, 1))
-        scores, ids = self._index.query_with_exclusions(queries, raw["exclude"][:, tf.newaxis], k=k)
+        # One song may be excluded, so one less than the index holds can be promised to every row.
+        most = tf.minimum(MAX_MATCHES, self.index.size() - 1)
+        k = tf.minimum(tf.maximum(tf.reduce_max(raw["k"]), 1), most)
+        ids, scores = self.index.nearest_but(queries, raw["exclude"], k=k)
         return {"song_ids": ids, "scores": scores}
 
     def _parse(self, examples: tf.Tensor) -> dict[str, tf.SparseTensor]:
@@ -156,6 +146,18 @@ class ServedModel(tf.Module):
         return {field.name: _tower_input(inputs[field.name], is_ids=field.dtype == tf.string) for field in self._fields}
 
 
+def as_ids(ids: Sequence[str] | Sequence[int]) -> tf.Tensor:
+    """Returns ids as a tensor of strings or int64.
+
+    Raises:
+        ValueError: If an integer id is negative, since -1 means none.
+    """
+    tensor = tf.constant(list(ids), tf.string if not ids or isinstance(ids[0], str) else tf.int64)
+    if tensor.dtype == tf.int64 and (smallest := int(tf.reduce_min(tensor))) < 0:
+        raise ValueError(f"`index_ids` must be 0 or more where they are integers. Received: {smallest}")
+    return tensor
+
+
 def _tower_input(value: tf.Tensor | tf.SparseTensor, *, is_ids: bool) -> tf.Tensor:
     """Pads ids with 0, which means missing to the towers."""
     dense = tf.sparse.to_dense(value) if isinstance(value, tf.SparseTensor) else value
@@ -163,7 +165,11 @@ def _tower_input(value: tf.Tensor | tf.SparseTensor, *, is_ids: bool) -> tf.Tens
 
 
 def export(model: ServedModel, path: str) -> None:
-    """Saves `model` at `path` as a SavedModel; written aside and renamed, so that `path` is whole or absent."""
+    """Saves `model` at `path` as a SavedModel with warm-up requests.
+
+    It is written aside and renamed, so that `path` is whole or absent.
+    """
     aside = f"{path.rstrip(os.sep)}.writing"
     tf.saved_model.save(model, aside, signatures=model.signatures())
+    write_requests(aside, model.warm_up())
     os.rename(aside, path)

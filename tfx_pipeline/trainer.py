@@ -13,6 +13,7 @@ import tensorflow_transform as tft
 
 import bcl_keras
 from serving.export import RawField, ServedModel, export
+from serving.raw_fields import integer_id
 from tfx_pipeline import contract, features
 from tfx_pipeline.cold_split import VALIDATION, WARM
 from tfx_pipeline.song_table import SongTable, read_song_table, split_uris
@@ -25,7 +26,8 @@ def run_fn(fn_args: Any) -> None:
     """Trains and exports; called by TFX's Trainer.
 
     Args:
-        fn_args: TFX's `FnArgs`. `custom_config` holds `fields`, `model` and `training` as JSON.
+        fn_args: TFX's `FnArgs`. `custom_config` holds `fields`, `model` and `training` as JSON, and may hold
+            `song_ids`: "int64" for an index whose ids are integers; default "string".
     """
     settings = fn_args.custom_config
     song_fields = contract.fields_from_json(settings["fields"])
@@ -37,7 +39,9 @@ def run_fn(fn_args: Any) -> None:
         for patterns, split in ((fn_args.train_files, WARM), (fn_args.eval_files, VALIDATION))
     )
     model = train(model_fields(song_fields, transform), config, warm, validation, **json.loads(settings["training"]))
-    served = served_model(model, warm, transform, song_fields)
+    served = served_model(
+        model, warm, transform, song_fields, integer_ids=settings.get("song_ids", "string") == "int64"
+    )
     export(served, fn_args.serving_model_dir)
 
 
@@ -151,8 +155,14 @@ def served_model(
     warm: SongTable,
     transform: tft.TFTransformOutput,
     song_fields: Sequence[contract.SongField],
+    *,
+    integer_ids: bool = False,
 ) -> ServedModel:
-    """Returns the model with transform and index, ready for export."""
+    """Returns the model with transform and index, ready for export.
+
+    Raises:
+        ValueError: If `integer_ids` and an id is none.
+    """
     ids = [song_id.decode() for song_id in warm.ids.tolist()]
     return ServedModel(
         fields=[RawField(field.name, field.kind, field.length) for field in song_fields],
@@ -160,7 +170,7 @@ def served_model(
         song_tower=model.song_tower,
         candidate_tower=model.candidate_tower,
         warm_ids=ids,
-        index_ids=ids,
+        index_ids=[integer_id(song_id) for song_id in ids] if integer_ids else ids,
         index_embeddings=model.embed_songs(np.arange(len(warm)), candidate=True),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,23 +42,33 @@ def k_input(k: int, rows: int, spec: TensorSpec) -> Array:
 
 
 def exclude_input(songs: Sequence[Song], exclude: Sequence[Any] | None, spec: TensorSpec) -> Array:
-    """The id that must not come back, per song: the song's own where `exclude` is None. For integer ids -1 = none.
+    """The id that must not come back, per song: the song's own where `exclude` is None; "" or -1 where there is none.
 
     Raises:
         ValueError: not one id per song.
-        TypeError: an id that is no string, where the model's are.
+        TypeError: an id of another type than the model's. Integers may be written as text, as songs.parquet has them.
     """
     ids = own_ids(songs) if exclude is None else list(exclude)
     if len(ids) != len(songs):
         raise ValueError(f"`exclude` must have one id per song, {len(songs)} of them. Received: {len(ids)}")
     if not spec.is_string:
-        return np.array([-1 if song_id is None else song_id for song_id in ids], numpy_dtype(spec.dtype))
+        return np.array([_integer_id(song_id, row) for row, song_id in enumerate(ids)], numpy_dtype(spec.dtype))
     array = np.empty(len(ids), object)
     for row, song_id in enumerate(ids):
         if song_id is not None and not isinstance(song_id, str):
             raise TypeError(f"`exclude[{row}]` must be a string or None. Received: {song_id!r}")
         array[row] = b"" if song_id is None else song_id.encode()
     return array
+
+
+def _integer_id(song_id: Any, row: int) -> int:
+    if song_id is None:
+        return -1
+    if isinstance(song_id, str) and song_id.isascii() and song_id.isdigit():
+        return int(song_id)
+    if isinstance(song_id, bool) or not isinstance(song_id, numbers.Integral):
+        raise TypeError(f"`exclude[{row}]` must be an integer or None. Received: {song_id!r}")
+    return int(song_id)
 
 
 def decoded(ids: Array) -> Array:

@@ -112,7 +112,7 @@ class Client:
 
         Args:
             songs: as in `embed`.
-            k: how many; default 10. Fewer come back where the index has fewer.
+            k: how many; default 10. Fewer come back where the index has fewer, or the model gives no more.
             exclude: per song an id that must not come back, or None; default each song's own `song_id`.
             ignore, timeout: as in `embed`.
 

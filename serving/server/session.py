@@ -139,6 +139,10 @@ class SavedModelSession:
             return run_unchecked(self._session, inputs, outputs, options)
         except tf.errors.OpError as error:
             raise RequestError.from_number(error.error_code, str(error.message)) from error
+        except UnicodeDecodeError as error:
+            # The text of TensorFlow's error holds bytes of the request, such as an example that cannot be parsed, and
+            # Python fails to read it. The code is lost with it; what a request's own bytes break is INVALID_ARGUMENT.
+            raise invalid_argument(error.object.decode("utf-8", "replace")) from error
         except (RuntimeError, TypeError, ValueError) as error:
             raise internal(f"TensorFlow refused the request: {error}") from error
 

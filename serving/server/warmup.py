@@ -21,8 +21,8 @@ from serving.server.predict import run_predict
 from serving.server.regression import run_regress
 from serving.server.servable import Servable
 from serving.server.tensor_io import read_tensor
+from serving.warmup_requests import REQUESTS_FILE
 
-REQUESTS_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 MAX_RECORDS = 1000
 
 

@@ -124,7 +124,11 @@ def test_exclude_is_each_songs_own_id_by_default() -> None:
     songs = [{"song_id": "s1"}, {}]
     assert exclude_input(songs, None, spec).tolist() == [b"s1", b""]
     assert exclude_input(songs, ["x", None], spec).tolist() == [b"x", b""]
-    assert exclude_input([{"song_id": 7}, {}], None, TensorSpec(INT, (-1,))).tolist() == [7, -1]
+    integer = TensorSpec(INT, (-1,))
+    assert exclude_input([{"song_id": 7}, {}, {"song_id": "9"}], None, integer).tolist() == [7, -1, 9]
+    for wrong in ("x", 2.5, True):
+        with pytest.raises(TypeError, match=f"`exclude.0.` must be an integer or None. Received: {wrong!r}"):
+            exclude_input([{}], [wrong], integer)
     with pytest.raises(ValueError, match="`exclude` must have one id per song, 2 of them. Received: 1"):
         exclude_input(songs, ["x"], spec)
     with pytest.raises(TypeError, match=r"`exclude\[0\]` must be a string or None. Received: 7"):

@@ -15,6 +15,7 @@ from tfx.utils import io_utils, path_utils
 
 from serving.client import Client
 from serving.server import EmbeddedServer
+from serving.warmup_requests import warmed_signatures
 from tfx_pipeline.cold_split import WARM
 from tfx_pipeline.components.similar_songs import split_pattern
 
@@ -28,17 +29,19 @@ def ServingValidator(  # noqa: N802
     labelled_songs: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
     blessing: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.InfraBlessing],
     code: tfx.dsl.components.Parameter[str],
+    split: tfx.dsl.components.Parameter[str] = WARM,
 ) -> None:
-    """Blesses a model that embeds songs, all finite, when asked as a service would ask.
+    """Blesses a model that answers its warm-up requests and embeds songs, all finite, asked as a service would ask.
 
     Args:
         model: The exported model.
         labelled_songs: Songs by split, to ask with.
         blessing: Custom property `blessed` is 1 or 0, and a file of TFX's name is there.
         code: Fingerprint of the code, so that the cache follows it.
+        split: The split of the songs to ask with.
     """
     del code
-    records = tf.data.TFRecordDataset(tf.io.gfile.glob(split_pattern(labelled_songs, WARM)), compression_type="GZIP")
+    records = tf.data.TFRecordDataset(tf.io.gfile.glob(split_pattern(labelled_songs, split)), compression_type="GZIP")
     problem = problem_of(path_utils.serving_model_path(model.uri), list(records.take(_SONGS).as_numpy_iterator()))
     blessing.set_int_custom_property("blessed", int(problem is None))
     name = "INFRA_BLESSED" if problem is None else "INFRA_NOT_BLESSED"
@@ -46,7 +49,7 @@ def ServingValidator(  # noqa: N802
 
 
 def problem_of(saved_model: str, songs: list[bytes]) -> str | None:
-    """Serves the model and asks for embeddings; returns what went wrong, or None.
+    """Serves the model, which replays its warm-up requests, and asks for embeddings; returns what went wrong, or None.
 
     Args:
         saved_model: Folder of the SavedModel.
@@ -56,12 +59,16 @@ def problem_of(saved_model: str, songs: list[bytes]) -> str | None:
         shutil.copytree(saved_model, os.path.join(base, "1"))
         try:
             with (
-                EmbeddedServer(port=0, model_name=_NAME, model_base_path=base) as server,
+                # One attempt: the wait before the next is for models that are still being copied.
+                EmbeddedServer(port=0, model_name=_NAME, model_base_path=base, max_num_load_retries=0) as server,
                 Client(server.target, model_name=_NAME, timeout=120.0) as client,
             ):
+                unasked = set(client.metadata()) - warmed_signatures(saved_model)
                 embedding = client.predict({"examples": np.array(songs, dtype=object)})["embedding"]
         except Exception as error:  # whatever stops it from answering is a reason not to push
             return f"{type(error).__name__}: {error}"
+    if unasked:
+        return f"assets.extra: expected a warm-up request for each signature. Received: none for {sorted(unasked)}"
     if embedding.shape[0] != len(songs) or not np.isfinite(embedding).all():
         return f"embedding: expected {len(songs)} finite rows. Received: shape {embedding.shape}"
     return None

@@ -1,0 +1,92 @@
+"""Version folders: which one is the latest, and how the next one appears whole or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from serving.server.versions import scan
+
+# No numbers, so that no server takes them for versions.
+_STAGING, _LOCK = ".refreshing", ".refresh.lock"
+
+
+class PublishError(ValueError):
+    """A version cannot be published; nothing changed."""
+
+
+@dataclass
+class Publication:
+    """A version in the making.
+
+    Attributes:
+        latest: Folder of the version that is the latest now.
+        staging: Folder to write, which does not exist yet.
+        published: Folder of the new version, once it is there.
+    """
+
+    latest: str
+    staging: str
+    published: str | None = None
+
+
+def latest_version(base: str) -> tuple[int, str]:
+    """Returns number and folder of the highest version below `base`.
+
+    Raises:
+        PublishError: If there is none.
+    """
+    try:
+        versions = scan(base)
+    except OSError as error:
+        raise PublishError(f"{base}: expected a folder of model versions. Received: {error.strerror}") from error
+    if not versions:
+        raise PublishError(f"{base}: expected version folders such as 1/. Received: none")
+    return max(versions.items())
+
+
+@contextmanager
+def next_version(base: str) -> Iterator[Publication]:
+    """Yields a folder to write; when the block ends well and has written it, it becomes the next version by a rename.
+
+    Its number is the latest plus one: above what is served, and below what the Pusher, which counts in seconds, gives
+    to a model that is trained later.
+
+    Raises:
+        PublishError: If there is no version yet, another publication is under way, or the latest version has changed
+            meanwhile.
+    """
+    latest_version(base)  # says what is wrong with a folder in which no lock can be
+    with _only_one(base):
+        number, latest = latest_version(base)
+        publication = Publication(latest, os.path.join(base, _STAGING))
+        shutil.rmtree(publication.staging, ignore_errors=True)  # what a killed run left
+        try:
+            yield publication
+            if not os.path.isdir(publication.staging):
+                return
+            if (now := latest_version(base)[0]) != number:
+                raise PublishError(
+                    f"{base}: expected version {number} to be the latest still. Received: version {now}, published "
+                    "meanwhile; start again from that"
+                )
+            path = os.path.join(base, str(number + 1))
+            os.rename(publication.staging, path)
+            publication.published = path
+        finally:
+            shutil.rmtree(publication.staging, ignore_errors=True)
+
+
+@contextmanager
+def _only_one(base: str) -> Iterator[None]:
+    """Holds a lock that ends with the process, however it ends."""
+    with open(os.path.join(base, _LOCK), "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise PublishError(f"{base}: expected no other refresh to be under way. Received: one that is") from error
+        yield

@@ -1,0 +1,48 @@
+"""The index of songs inside the exported model."""
+
+from __future__ import annotations
+
+import os
+
+# tensorflow_recommenders refuses to import without it; our own layers are Keras 3 either way.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+
+class SongIndex(tfrs.layers.factorized_top_k.BruteForce):
+    """Exact search whose graph holds for any number of songs.
+
+    `BruteForce` fixes the number of songs in the graph. Here it is left open, so that `serving.refresh` can put other
+    songs into a saved model by replacing the values of two variables.
+
+    Args:
+        embeddings: `(n, d)` float32.
+        ids: n ids, strings or int64.
+    """
+
+    def __init__(self, embeddings: tf.Tensor, ids: tf.Tensor) -> None:
+        super().__init__(name="song_index")
+        # The names are BruteForce's own, which its `call` reads, and part of the keys in a checkpoint.
+        self._candidates = tf.Variable(embeddings, trainable=False, shape=[None, embeddings.shape[1]])
+        self._identifiers = tf.Variable(ids, trainable=False, shape=[None])
+
+    @property
+    def id_dtype(self) -> tf.DType:
+        """Type of the ids."""
+        return self._identifiers.dtype
+
+    def size(self) -> tf.Tensor:
+        """Returns the number of songs, known only when the graph runs."""
+        return tf.shape(self._identifiers)[0]
+
+    def nearest(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns `(ids, scores)`, each `(n, k)`, best first. `k` may not exceed the number of songs."""
+        scores, ids = self(queries, k=k)
+        return ids, scores
+
+    def nearest_but(self, queries: tf.Tensor, exclude: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns `(ids, scores)` without the song `exclude` `(n,)` of each row. `k` must be below the index's size."""
+        scores, ids = self.query_with_exclusions(queries, exclude[:, tf.newaxis], k=k)
+        return ids, scores

@@ -1,0 +1,139 @@
+"""A real export in miniature: `ServedModel` around two Keras towers with random weights, and its answers in numpy."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from serving.export import RawField, ServedModel, export
+
+FIELDS = (
+    RawField("attribute_genre", "category"),
+    RawField("attribute_tags", "multi_category"),
+    RawField("audio_tempo", "number"),
+    RawField("lyric_vector", "vector", 3),
+)
+GENRES = ["rock", "jazz", "folk"]
+WIDTH = 6
+
+
+class Transform(tf.Module):
+    """Numbers the genres, marks every tag with 1, fills what is missing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        values = tf.range(1, len(GENRES) + 1, dtype=tf.int64)
+        self.genres = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(tf.constant(GENRES), values), 0)
+
+    def __call__(self, sparse: dict[str, tf.SparseTensor]) -> dict[str, Any]:
+        tags = sparse["attribute_tags"]
+        return {
+            "attribute_genre": self.genres.lookup(_dense(sparse["attribute_genre"], 1, "")[:, 0]),
+            "attribute_tags": tf.SparseTensor(tags.indices, tf.ones_like(tags.values, tf.int64), tags.dense_shape),
+            "audio_tempo": _dense(sparse["audio_tempo"], 1, 0.0)[:, 0],
+            "lyric_vector": _dense(sparse["lyric_vector"], 3, 0.0),
+        }
+
+
+def _dense(sparse: tf.SparseTensor, width: int, missing: Any) -> tf.Tensor:
+    shape = tf.stack([sparse.dense_shape[0], width])
+    return tf.ensure_shape(
+        tf.sparse.to_dense(tf.SparseTensor(sparse.indices, sparse.values, shape), missing), [None, width]
+    )
+
+
+class Tower(keras.layers.Layer):
+    """A linear map of (1, genre, tags, tempo, sum of the vector), of unit length; with `songs`, plus a row per song."""
+
+    def __init__(self, songs: int = 0) -> None:
+        super().__init__()
+        seeds = keras.random.SeedGenerator(3)
+        self.kernel = self.add_weight(shape=(5, WIDTH), initializer=keras.initializers.RandomNormal(seed=seeds))
+        self.songs = (
+            self.add_weight(shape=(songs + 1, WIDTH), initializer=keras.initializers.RandomNormal(seed=seeds))
+            if songs
+            else None
+        )
+
+    def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
+        tempo = inputs["audio_tempo"]
+        columns = [
+            keras.ops.ones_like(tempo),
+            keras.ops.cast(inputs["attribute_genre"], "float32"),
+            keras.ops.cast(keras.ops.sum(inputs["attribute_tags"], axis=1), "float32"),
+            tempo,
+            keras.ops.sum(inputs["lyric_vector"], axis=1),
+        ]
+        vectors = keras.ops.stack(columns, axis=1) @ self.kernel
+        if self.songs is not None:
+            known = keras.ops.cast(inputs["song_index"] > 0, "float32")[:, None]
+            vectors = vectors + known * keras.ops.take(self.songs, inputs["song_index"], axis=0)
+        return vectors / keras.ops.norm(vectors, axis=1, keepdims=True)
+
+
+def catalogue(count: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Songs named `song-<number>`, with gaps."""
+    rng = np.random.default_rng(seed)
+    return [
+        {
+            "song_id": f"song-{number}",
+            "attribute_genre": rng.choice([*GENRES, "unheard", None]),
+            "attribute_tags": None if number % 7 == 0 else ["t"] * int(rng.integers(1, 4)),
+            "audio_tempo": None if number % 5 == 0 else float(rng.normal()),
+            "lyric_vector": None if number % 3 == 0 else rng.normal(size=3).tolist(),
+        }
+        for number in range(count)
+    ]
+
+
+class SmallExport:
+    """The exported model and what it is made of.
+
+    Args:
+        songs: the songs in its index, all known to the candidate tower.
+        integer_ids: whether the index has integers, taken from the songs' numbers.
+    """
+
+    def __init__(self, songs: list[dict[str, Any]], *, integer_ids: bool = False) -> None:
+        self.song_tower = Tower()
+        self.candidate_tower = Tower(len(songs))
+        self.candidate_tower.kernel.assign(self.song_tower.kernel)
+        self.ids = [song["song_id"] for song in songs]
+        self.index = self.embed(songs, candidate=True)
+        self.model = ServedModel(
+            fields=FIELDS,
+            transform=Transform(),
+            song_tower=self.song_tower,
+            candidate_tower=self.candidate_tower,
+            warm_ids=self.ids,
+            index_ids=[int(song_id.split("-")[1]) for song_id in self.ids] if integer_ids else self.ids,
+            index_embeddings=self.index,
+        )
+
+    def export(self, path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        export(self.model, str(path))
+        return path
+
+    def embed(self, songs: list[dict[str, Any]], *, candidate: bool = False) -> np.ndarray:
+        """What `embed`, or `candidate`, answers, worked out in numpy."""
+        rows = []
+        for song in songs:
+            genre = song.get("attribute_genre")
+            number = GENRES.index(genre) + 1 if genre in GENRES else 0
+            tags, vector = song.get("attribute_tags") or (), song.get("lyric_vector")
+            rows.append([1.0, number, len(tags), song.get("audio_tempo") or 0.0, sum(vector) if vector else 0.0])
+        vectors = np.array(rows, np.float32).reshape(-1, 5) @ np.asarray(self.song_tower.kernel)
+        if candidate:
+            known = {song_id: row for row, song_id in enumerate(self.ids, start=1)}
+            for row, song in enumerate(songs):
+                if song["song_id"] in known:
+                    vectors[row] += np.asarray(self.candidate_tower.songs)[known[song["song_id"]]]
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -1,0 +1,238 @@
+"""The exported model: signatures, ids of both types, bounds of `match`, warm-up requests, stock operations."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import small_export
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+from serving import export as export_module
+from serving.client import Client, ServingError
+from serving.export import as_ids
+from serving.raw_fields import RawField, encode_song, fields_of, integer_id
+from serving.server import EmbeddedServer, RequestError
+from serving.warmup_requests import REQUESTS_FILE, warmed_signatures
+
+SONGS = small_export.catalogue(40)
+SIGNATURES = {"serving_default", "candidate", "match_examples", "embed", "match"}
+
+
+@pytest.fixture(scope="module")
+def exported() -> small_export.SmallExport:
+    return small_export.SmallExport(SONGS)
+
+
+@pytest.fixture(scope="module")
+def folder(exported: small_export.SmallExport, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return exported.export(tmp_path_factory.mktemp("export") / "bcl" / "1")
+
+
+@pytest.fixture(scope="module")
+def client(folder: Path) -> Iterator[Client]:
+    with (
+        EmbeddedServer(port=0, model_name="bcl", model_base_path=str(folder.parent)) as server,
+        Client(server.target) as running,
+    ):
+        yield running
+
+
+@pytest.fixture(scope="module")
+def numbered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    path = tmp_path_factory.mktemp("numbered") / "bcl" / "1"
+    small_export.SmallExport(SONGS, integer_ids=True).export(path)
+    with (
+        EmbeddedServer(port=0, model_name="bcl", model_base_path=str(path.parent)) as server,
+        Client(server.target) as running,
+    ):
+        yield running
+
+
+def ranked(exported: small_export.SmallExport, song: dict[str, Any]) -> list[int]:
+    scores = exported.embed([song])[0] @ exported.index.T
+    return np.argsort(-scores, kind="stable").tolist()
+
+
+def test_documented_names_types_and_shapes(client: Client) -> None:
+    signatures = client.metadata()
+    assert set(signatures) == SIGNATURES
+    raw = {
+        "attribute_genre": "string (?)",
+        "attribute_tags": "string (?, ?)",
+        "audio_tempo": "float (?)",
+        "lyric_vector": "float (?, 3)",
+    }
+
+    def texts(part: Any) -> dict[str, str]:
+        return {name: str(spec) for name, spec in part.items()}
+
+    assert texts(signatures["embed"].inputs) == raw
+    assert texts(signatures["match"].inputs) == {**raw, "k": "int32 (?)", "exclude": "string (?)"}
+    assert texts(signatures["match"].outputs) == {"song_ids": "string (?, ?)", "scores": "float (?, ?)"}
+    for name in ("serving_default", "candidate", "match_examples"):
+        assert texts(signatures[name].inputs) == {"examples": "string (?)"}
+    for name in ("serving_default", "candidate", "embed"):
+        assert list(signatures[name].outputs) == ["embedding"]
+
+
+def test_every_signature_answers_what_numpy_says(client: Client, exported: small_export.SmallExport) -> None:
+    songs = [*SONGS[:5], {**small_export.catalogue(1, seed=9)[0], "song_id": "new"}]
+    examples = {"examples": np.array([encode_song(song, small_export.FIELDS) for song in songs], object)}
+    expected = exported.embed(songs)
+    np.testing.assert_allclose(client.predict(examples)["embedding"], expected, atol=1e-5)
+    np.testing.assert_allclose(client.embed(songs), expected, atol=1e-5)
+    candidates = client.predict(examples, "candidate")["embedding"]
+    np.testing.assert_allclose(candidates, exported.embed(songs, candidate=True), atol=1e-5)
+    ids, scores = client.match(songs, k=4, exclude=[None] * len(songs))
+    for row, song in enumerate(songs):
+        assert ids[row].tolist() == [exported.ids[place] for place in ranked(exported, song)[:4]]
+    np.testing.assert_allclose(scores[:, 0], (expected @ exported.index.T).max(axis=1), atol=1e-5)
+    bulk = client.predict(examples, "match_examples")
+    assert bulk["song_ids"].shape == (len(songs), len(SONGS))
+    assert [i.decode() for i in bulk["song_ids"][0, :4]] == ids[0].tolist()
+
+
+def test_a_song_is_not_its_own_match(client: Client, exported: small_export.SmallExport) -> None:
+    ids, _ = client.match(SONGS, k=len(SONGS))
+    assert ids.shape == (len(SONGS), len(SONGS) - 1)
+    for row, song in enumerate(SONGS):
+        assert song["song_id"] not in ids[row] and len(set(ids[row])) == len(SONGS) - 1
+
+
+@pytest.mark.parametrize(("asked", "given"), [(-5, 1), (0, 1), (1, 1), (38, 38), (39, 39), (40, 39), (2**31 - 1, 39)])
+def test_k_is_kept_within_its_bounds(client: Client, asked: int, given: int) -> None:
+    inputs = {field.name: field.to_array([None]) for field in small_export.FIELDS}
+    outputs = client.predict({**inputs, "k": [asked], "exclude": [""]}, "match")
+    assert outputs["song_ids"].shape == outputs["scores"].shape == (1, given)
+
+
+def test_k_has_a_bound_of_its_own(monkeypatch: pytest.MonkeyPatch, exported: small_export.SmallExport) -> None:
+    monkeypatch.setattr(export_module, "MAX_MATCHES", 7)
+    raw = {field.name: tf.constant(field.to_array([None])) for field in small_export.FIELDS}
+    answer = exported.model.match({**raw, "k": tf.constant([30]), "exclude": tf.constant([""])})
+    assert answer["song_ids"].shape == (1, 7)
+
+
+def test_an_index_of_one_song_has_no_other_to_offer() -> None:
+    model = small_export.SmallExport(SONGS[:1]).model
+    raw = {field.name: tf.constant(field.to_array([None])) for field in small_export.FIELDS}
+    answer = model.match({**raw, "k": tf.constant([3]), "exclude": tf.constant(["song-0"])})
+    assert answer["song_ids"].shape == answer["scores"].shape == (1, 0)
+
+
+def test_integer_ids(numbered: Client, client: Client) -> None:
+    signature = numbered.metadata()["match"]
+    assert (str(signature.inputs["exclude"]), str(signature.outputs["song_ids"])) == ("int64 (?)", "int64 (?, ?)")
+    songs = [{**song, "song_id": number} for number, song in enumerate(SONGS[:8])]
+    ids, scores = numbered.match(songs, k=5)
+    assert ids.dtype == np.int64
+    named, same = client.match(SONGS[:8], k=5)
+    assert [[f"song-{i}" for i in row] for row in ids.tolist()] == named.tolist()
+    np.testing.assert_allclose(scores, same, atol=1e-5)
+    for row, number in enumerate(range(8)):
+        assert number not in ids[row]
+    # Ids that are written as text, as songs.parquet has them, name the same songs.
+    as_text = [{**song, "song_id": str(number)} for number, song in enumerate(SONGS[:8])]
+    np.testing.assert_array_equal(numbered.match(as_text, k=5)[0], ids)
+    everything, _ = numbered.match({}, k=39)
+    assert everything.shape == (1, 39)
+
+
+def test_bulk_matches_are_strings_for_integer_ids_too(numbered: Client) -> None:
+    examples = np.array([encode_song(SONGS[0], small_export.FIELDS)], object)
+    ids = numbered.predict({"examples": examples}, "match_examples")["song_ids"]
+    assert ids.dtype == object and ids[0, 0].decode().isdigit()
+
+
+def test_ids_that_cannot_be_integers() -> None:
+    assert integer_id("0") == 0 and integer_id(str(2**63 - 1)) == 2**63 - 1
+    for wrong in ("a", "-1", "007", "1.5", "", "٣", str(2**63), " 1"):
+        with pytest.raises(ValueError, match="song_id: expected an integer of 0 or more without leading zeros"):
+            integer_id(wrong)
+    with pytest.raises(ValueError, match=r"`index_ids` must be 0 or more where they are integers. Received: -1"):
+        as_ids([3, -1])
+
+
+def test_fields_are_read_back_from_the_signature(folder: Path) -> None:
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        graph = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
+    assert fields_of(graph.signature_def["embed"]) == small_export.FIELDS
+
+
+def test_the_graph_holds_stock_operations_only(folder: Path) -> None:
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
+        graph = session.graph_def
+    functions = {function.signature.name for function in graph.library.function}
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    assert {node.op for node in nodes} - functions <= {*tf.raw_ops.__dict__, "Placeholder", "Const", "NoOp"}
+
+
+def test_saved_model_cli_shows_it(folder: Path) -> None:
+    tool = shutil.which("saved_model_cli", path=str(Path(sys.executable).parent))
+    assert tool is not None
+    command = [tool, "show", "--dir", str(folder), "--all"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for name in SIGNATURES:
+        assert f"signature_def['{name}']" in done.stdout
+    assert "inputs['exclude'] tensor_info:" in done.stdout and "outputs['song_ids'] tensor_info:" in done.stdout
+
+
+def test_a_warm_up_request_for_each_signature(folder: Path) -> None:
+    records = tf.data.TFRecordDataset(str(folder / REQUESTS_FILE)).as_numpy_iterator()
+    requests = [prediction_log_pb2.PredictionLog.FromString(record).predict_log.request for record in records]
+    assert {request.model_spec.signature_name for request in requests} == SIGNATURES == warmed_signatures(str(folder))
+    assert warmed_signatures(str(folder.parent)) == set()
+
+
+def test_the_server_replays_them(folder: Path) -> None:
+    with EmbeddedServer(port=0, model_name="bcl", model_base_path=str(folder.parent)) as server:
+        (latency,) = [m for m in server.metrics.registry.collect() if m.name.endswith("model_warmup_latency")]
+        assert {s.labels["status"]: s.value for s in latency.samples if s.name.endswith("_count")} == {"OK": 1}
+
+
+def test_a_version_that_fails_its_warm_up_is_not_served(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "bcl" / "1")
+    log = prediction_log_pb2.PredictionLog()
+    log.predict_log.request.model_spec.signature_name = "match"
+    with tf.io.TFRecordWriter(str(tmp_path / "bcl" / "1" / REQUESTS_FILE)) as writer:
+        writer.write(log.SerializeToString())
+    with pytest.raises(RequestError, match="due to error: INVALID_ARGUMENT: input size does not match signature: 0!=6"):
+        EmbeddedServer(port=0, model_name="bcl", model_base_path=str(tmp_path / "bcl"), max_num_load_retries=0).start()
+
+
+def test_an_export_is_whole_or_absent(
+    tmp_path: Path, exported: small_export.SmallExport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(export_module, "write_requests", fail)
+    with pytest.raises(OSError, match="disk full"):
+        exported.export(tmp_path / "1")
+    assert not (tmp_path / "1").exists()
+
+
+def test_wrong_types_are_refused_with_tensorflows_words(numbered: Client) -> None:
+    inputs = {field.name: field.to_array([None]) for field in small_export.FIELDS}
+    with pytest.raises(TypeError, match=r"`inputs\['exclude'\]` must be DT_INT64. Received: dtype"):
+        numbered.predict({**inputs, "k": [1], "exclude": ["a"]}, "match")
+    with pytest.raises(ServingError, match="INVALID_ARGUMENT: .*Could not parse example input"):
+        numbered.predict({"examples": np.array([b"\xff"], object)})
+
+
+def test_a_field_says_its_input() -> None:
+    vector = RawField("v", "vector", 2)
+    np.testing.assert_array_equal(vector.to_array([None, [1.0, 2.0]]), [[np.nan, np.nan], [1, 2]])
+    multi = RawField("m", "multi_category")
+    assert multi.to_array([None, ["a", "b"]]).tolist() == [["", "", ""], ["", "a", "b"]]
+    assert [RawField("f", kind).stand_in() for kind in ("category", "multi_category", "number")] == ["-", ["-"], 0.0]
