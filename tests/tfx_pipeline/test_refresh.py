@@ -1,0 +1,213 @@
+"""The refresh command: new songs in, the next version out, and one message for whatever is wrong with the input."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from serving.client import Client
+from serving.refresh import SavedVersion
+from serving.server import EmbeddedServer
+from tests.serving import small_export
+from tfx_pipeline import refresh
+
+SONGS = small_export.catalogue(30)
+NEW = [{**song, "song_id": f"new-{number}"} for number, song in enumerate(small_export.catalogue(5, seed=1))]
+TYPES = {
+    "song_id": pa.string(),
+    "attribute_genre": pa.string(),
+    "attribute_tags": pa.list_(pa.string()),
+    "audio_tempo": pa.float64(),
+    "lyric_vector": pa.list_(pa.float32()),
+}
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_export.SmallExport(SONGS).export(tmp_path_factory.mktemp("export") / "1")
+
+
+@pytest.fixture
+def base(exported: Path, tmp_path: Path) -> Path:
+    shutil.copytree(exported, tmp_path / "serving" / "1700000000")
+    return tmp_path / "serving"
+
+
+def write(path: Path, songs: list[dict[str, Any]], types: dict[str, pa.DataType] | None = None, **columns: Any) -> Path:
+    schema = pa.schema({**TYPES, **(types or {})})
+    table = pa.Table.from_pylist(songs, schema)
+    for name, values in columns.items():
+        table = table.append_column(name, pa.array(values))
+    pq.write_table(table, path)
+    return path
+
+
+def run(capsys: Any, *arguments: object) -> tuple[int, str, str]:
+    code = refresh.main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def versions(base: Path) -> list[str]:
+    return sorted(name for name in os.listdir(base) if not name.startswith("."))
+
+
+def test_new_songs_are_added_and_old_ones_keep_their_embeddings(base: Path, tmp_path: Path, capsys: Any) -> None:
+    songs = write(tmp_path / "new.parquet", [*NEW, SONGS[2]], title=["x"] * 6, attribute_label=["y"] * 6)
+    (tmp_path / "gone.txt").write_text("song-1\nsong-7\n")
+    code, out, error = run(capsys, base, "--songs", songs, "--drop", tmp_path / "gone.txt")
+    assert (code, error) == (0, "")
+    assert out == (
+        "not read, because the model was trained without them: attribute_label\n"
+        f"added 5, dropped 2, kept 28: {base / '1700000001'}\n"
+    )
+    assert versions(base) == ["1700000000", "1700000001"]
+    with SavedVersion(str(base / "1700000000")) as old, SavedVersion(str(base / "1700000001")) as new:
+        before = dict(zip(old.index.names(), old.index.embeddings, strict=True))
+        after = dict(zip(new.index.names(), new.index.embeddings, strict=True))
+    assert set(after) == (set(before) - {"song-1", "song-7"}) | {song["song_id"] for song in NEW}
+    for name in set(after) & set(before):
+        assert after[name].tobytes() == before[name].tobytes()
+    with EmbeddedServer(port=0, model_name="bcl", model_base_path=str(base)) as server:
+        with Client(server.target) as client:
+            np.testing.assert_allclose(client.embed(NEW), np.stack([after[song["song_id"]] for song in NEW]), atol=1e-5)
+            assert client.match(NEW, k=1, exclude=[None] * 5)[0][:, 0].tolist() == [song["song_id"] for song in NEW]
+
+
+def test_a_catalogue_is_followed_and_a_second_run_changes_nothing(base: Path, tmp_path: Path, capsys: Any) -> None:
+    songs = write(tmp_path / "songs.parquet", [*SONGS[3:], *NEW])
+    assert run(capsys, base, "--songs", songs, "--catalogue")[:2] == (
+        0,
+        f"added 5, dropped 3, kept 27: {base / '1700000001'}\n",
+    )
+    assert run(capsys, base, "--songs", songs, "--catalogue")[:2] == (
+        0,
+        "added 0, dropped 0, kept 32: nothing to publish\n",
+    )
+    assert versions(base) == ["1700000000", "1700000001"]
+
+
+def test_an_integer_index_takes_integers(tmp_path: Path, capsys: Any) -> None:
+    small_export.SmallExport(SONGS, integer_ids=True).export(tmp_path / "serving" / "1")
+    base = tmp_path / "serving"
+    numbered = [{**song, "song_id": 50 + number} for number, song in enumerate(NEW)]
+    songs = write(tmp_path / "new.parquet", numbered, {"song_id": pa.int64()})
+    assert run(capsys, base, "--songs", songs)[:2] == (0, f"added 5, dropped 0, kept 30: {base / '2'}\n")
+    named = write(tmp_path / "named.parquet", NEW)
+    code, _, error = run(capsys, base, "--songs", named)
+    assert code == 2 and "song_id: expected an integer of 0 or more" in error and "Received: 'new-0'" in error
+
+
+BAD = {
+    "no song_id": (dict(drop="song_id"), "expected a column `song_id`. Received: the columns attribute_genre, "),
+    "integer ids": (
+        dict(types={"song_id": pa.int64()}, songs=[{**NEW[0], "song_id": 5}]),
+        "column `song_id`: expected strings, as the index has. Received: int64.",
+    ),
+    "missing field": (
+        dict(drop="audio_tempo"),
+        "column `audio_tempo`: expected a column of kind number, which the model was trained on. Received: no such "
+        "column. Where no song has a value, write a column of nulls.",
+    ),
+    "other kind": (
+        dict(types={"audio_tempo": pa.string()}, songs=[{**NEW[0], "audio_tempo": "fast"}]),
+        "column `audio_tempo`: expected a column of kind number, which the model was trained on. Received: category "
+        "(string).",
+    ),
+    "unsupported type": (
+        dict(types={"audio_tempo": pa.bool_()}, songs=[{**NEW[0], "audio_tempo": True}]),
+        "column `audio_tempo`: expected string (category)",
+    ),
+    "null id": (
+        dict(songs=[NEW[0], {**NEW[1], "song_id": None}]),
+        "column `song_id`, row 1 (counted from 0): expected an id. Received: null.",
+    ),
+    "repeated id": (
+        dict(songs=[NEW[0], NEW[1], NEW[0]]),
+        "column `song_id`, row 2 (counted from 0): expected each song once. Received: 'new-0', which row 0 has "
+        "already.",
+    ),
+    "infinite number": (
+        dict(songs=[NEW[0], {**NEW[1], "audio_tempo": float("inf")}]),
+        "column `audio_tempo`, row 1 (counted from 0): expected finite numbers within float32",
+    ),
+    "vector of another length": (
+        dict(songs=[NEW[0], NEW[1], {**NEW[2], "lyric_vector": [1.0, 2.0]}]),
+        "column `lyric_vector`, row 2 (counted from 0): expected vectors of length 3, as the model was trained on. "
+        "Received: length 2.",
+    ),
+    "no songs": (dict(songs=[]), "expected at least one song. Received: no rows."),
+}
+
+
+@pytest.mark.parametrize("name", list(BAD))
+def test_bad_songs_end_with_one_message_and_publish_nothing(base: Path, tmp_path: Path, capsys: Any, name: str) -> None:
+    how, text = BAD[name]
+    path = write(tmp_path / "new.parquet", how.get("songs", NEW), how.get("types"))
+    if "drop" in how:
+        pq.write_table(pq.read_table(path).drop([how["drop"]]), path)
+    code, out, error = run(capsys, base, "--songs", path)
+    assert (code, out) == (2, "")
+    assert error.startswith(f"{path}: ") and text in error and len(error.splitlines()) == 1
+    assert versions(base) == ["1700000000"] and not (base / ".refreshing").exists()
+
+
+def test_files_that_cannot_be_read(base: Path, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "new.csv").write_text("song_id\nx\n")
+    assert "expected a Parquet file. Received: " in run(capsys, base, "--songs", tmp_path / "new.csv")[2]
+    assert "expected a Parquet file. Received: " in run(capsys, base, "--songs", tmp_path / "nowhere.parquet")[2]
+    assert "expected a text file with an id per line" in run(capsys, base, "--drop", tmp_path / "nowhere.txt")[2]
+    (tmp_path / "gone.txt").write_text("song-1\n\n")
+    assert (
+        "row 1 (counted from 0): expected an id. Received: an empty line."
+        in run(capsys, base, "--drop", tmp_path / "gone.txt")[2]
+    )
+    assert versions(base) == ["1700000000"]
+
+
+def test_arguments_that_do_not_fit(base: Path, tmp_path: Path, capsys: Any) -> None:
+    assert run(capsys, base)[::2] == (2, "--songs, --drop: expected one of them, or both. Received: neither\n")
+    (tmp_path / "gone.txt").write_text("song-1\n")
+    assert "--catalogue: expected --songs" in run(capsys, base, "--drop", tmp_path / "gone.txt", "--catalogue")[2]
+    songs = write(tmp_path / "new.parquet", NEW)
+    error = run(capsys, base, "--songs", songs, "--catalogue")[2]
+    assert error == (
+        "index: expected a catalogue that lacks at most 20% of its 30 songs (`max_dropped`). Received: one that lacks "
+        "30 of them\n"
+    )
+    assert "expected version folders such as 1/. Received: none" in run(capsys, tmp_path, "--songs", songs)[2]
+    with pytest.raises(SystemExit):
+        refresh.main([str(base), "--songs", str(songs), "--max-dropped", "2"])
+    assert "must be between 0 and 1. Received: '2'" in capsys.readouterr().err
+    shutil.rmtree(base / "1700000000" / "variables")
+    code, _, error = run(capsys, base, "--songs", songs)
+    assert code == 2 and "expected a model with readable variables. Received: " in error
+    assert versions(base) == ["1700000000"]
+
+
+def test_a_missing_value_stays_missing(base: Path, tmp_path: Path, capsys: Any) -> None:
+    """A column of nulls, an empty list and a vector with a gap are what the contract calls missing."""
+    empty = {"song_id": "empty", "lyric_vector": [1.0, None, 2.0], "attribute_tags": [], "attribute_genre": ""}
+    path = write(tmp_path / "new.parquet", [empty], {"audio_tempo": pa.null()})
+    assert run(capsys, base, "--songs", path)[0] == 0
+    with SavedVersion(str(base / "1700000001")) as version:
+        with EmbeddedServer(port=0, model_name="bcl", model_base_path=str(base)) as server:
+            with Client(server.target) as client:
+                np.testing.assert_allclose(version.index.embeddings[-1:], client.embed({}), atol=1e-6)
+
+
+def test_the_command_prints_one_line(base: Path, tmp_path: Path) -> None:
+    songs = write(tmp_path / "new.parquet", NEW)
+    command = [sys.executable, "-m", "tfx_pipeline.refresh", str(base), "--songs", str(songs)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"added 5, dropped 0, kept 30: {base / '1700000001'}\n"), done.stderr
+    assert done.stderr == ""
