@@ -1,0 +1,138 @@
+"""The refresh as a TFX pipeline: the catalogue changes, the next version is pushed; it does not, nothing is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+from tfx import v1 as tfx
+
+from serving.raw_fields import RawField, encode_song
+from serving.refresh import RefreshError, SavedVersion
+from serving.warmup_requests import REQUESTS_FILE
+from tests.serving import small_export
+from tfx_pipeline import contract
+from tfx_pipeline.components.index_refresh import check_fields
+from tfx_pipeline.components.infra_validation import problem_of
+from tfx_pipeline.contract import SongField
+from tfx_pipeline.local_runner import BEAM_ARGS
+from tfx_pipeline.progress import component_lines
+from tfx_pipeline.refresh_pipeline import create_refresh_pipeline
+from tfx_pipeline.run_record import RunRecord
+
+SONGS = small_export.catalogue(30)
+NEW = [{**song, "song_id": f"new-{number}"} for number, song in enumerate(small_export.catalogue(5, seed=1))]
+
+
+def write_catalogue(folder: Path, songs: list[dict]) -> Path:
+    folder.mkdir(exist_ok=True)
+    types = {
+        "attribute_tags": pa.list_(pa.string()),
+        "lyric_vector": pa.list_(pa.float32()),
+        "audio_tempo": pa.float32(),
+    }
+    schema = pa.schema([(name, types.get(name, pa.string())) for name in songs[0]])
+    pq.write_table(pa.Table.from_pylist(songs, schema), folder / "songs.parquet")
+    plays = {"user_id": ["u"], "song_id": [songs[0]["song_id"]]}
+    pq.write_table(pa.table(plays), folder / "plays.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("refresh")
+    small_export.SmallExport(SONGS).export(home / "serving" / "1700000000")
+    return home
+
+
+def run(home: Path, songs: list[dict]) -> tuple[RunRecord, list[str]]:
+    catalogue = contract.prepare(write_catalogue(home / "data", songs), home / "input")
+    lines: list[str] = []
+    with component_lines(lines.append):
+        tfx.orchestration.LocalDagRunner().run(
+            create_refresh_pipeline(
+                pipeline_name="refresh",
+                pipeline_root=home / "pipeline",
+                data_root=home / "input",
+                serving_dir=home / "serving",
+                fields=catalogue.fields,
+                metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
+                    str(home / "metadata.sqlite")
+                ),
+                beam_pipeline_args=BEAM_ARGS,
+            )
+        )
+    return RunRecord.latest(home / "metadata.sqlite"), lines
+
+
+def versions(home: Path) -> list[int]:
+    return sorted(int(name) for name in os.listdir(home / "serving") if name.isdigit())
+
+
+def test_a_changed_catalogue_is_pushed_and_an_unchanged_one_is_not(home: Path) -> None:
+    record, _ = run(home, [*SONGS[2:], *NEW])
+    counts = {name: record.number("IndexRefresher", "model", name) for name in ("added", "dropped", "kept")}
+    assert counts == {"added": 5, "dropped": 2, "kept": 28}
+    first, second = versions(home)
+    assert record.number("Pusher", "pushed_model", "pushed") == 1 and second > first
+    with (
+        SavedVersion(str(home / "serving" / str(first))) as old,
+        SavedVersion(str(home / "serving" / str(second))) as new,
+    ):
+        assert new.index.names() == [song["song_id"] for song in [*SONGS[2:], *NEW]]
+        np.testing.assert_array_equal(new.index.embeddings[:28], old.index.embeddings[2:])
+
+    record, _ = run(home, [*SONGS[2:], *NEW])
+    assert record.number("ServingValidator", "blessing", "blessed") == 1
+    assert record.number("IndexRefresher", "blessing", "blessed") == 0
+    assert record.number("Pusher", "pushed_model", "pushed") == 0
+    assert versions(home) == [first, second]
+
+    _, lines = run(home, [*SONGS[2:], *NEW])
+    assert lines and all("from cache" in line for line in lines if not line.split()[0].startswith("ServedModel"))
+    assert versions(home) == [first, second]
+
+
+def test_fields_that_are_not_the_models() -> None:
+    taken = (RawField("audio_tempo", "number"), RawField("lyric_vector", "vector", 3))
+    check_fields((SongField("audio_tempo", "number"),), taken)
+    with pytest.raises(RefreshError) as caught:
+        check_fields((SongField("audio_tempo", "number"), SongField("lyric_vector", "vector", 4)), taken)
+    assert str(caught.value) == (
+        "songs, field `lyric_vector`: expected vector of length 3, which the model was trained on. Received: vector of "
+        "length 4"
+    )
+    with pytest.raises(RefreshError, match=r"expected fields .*\(audio_tempo, lyric_vector\). Received: none of them"):
+        check_fields((SongField("audio_key", "number"),), taken)
+
+
+@pytest.fixture(scope="module")
+def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_export.SmallExport(SONGS).export(tmp_path_factory.mktemp("validated") / "1")
+
+
+def test_the_validator_replays_the_warm_up_requests(saved_model: Path, tmp_path: Path) -> None:
+    songs = [encode_song(song, small_export.FIELDS) for song in SONGS[:4]]
+    assert problem_of(str(saved_model), songs) is None
+
+    broken = tmp_path / "broken"
+    shutil.copytree(saved_model, broken)
+    with tf.io.TFRecordWriter(str(broken / REQUESTS_FILE)) as writer:
+        writer.write(b"\xff")
+    problem = problem_of(str(broken), songs)
+    assert problem is not None and "Failed to parse warmup record" in problem
+
+    shutil.rmtree(broken / "assets.extra")
+    assert problem_of(str(broken), songs) == (
+        "assets.extra: expected a warm-up request for each signature. Received: none for ['candidate', 'embed', "
+        "'match', 'match_examples', 'serving_default']"
+    )
+    assert "finite rows" in (
+        problem_of(str(saved_model), [encode_song({"audio_tempo": float("nan")}, small_export.FIELDS)]) or ""
+    )
