@@ -17,8 +17,8 @@ BIN := .venv/bin
 demo: $(READY)
 	@$(BIN)/python -W ignore -m tfx_pipeline.demo $(if $(DATA),--data $(DATA)) $(if $(OUT),--out $(OUT))
 
-test: lint
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+test: lint .venvs/ready
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	@$(BIN)/ruff check .
@@ -33,6 +33,12 @@ $(READY): requirements/$(LANE).txt pyproject.toml
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements/$(LANE).txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
+
+# One light environment per Keras backend. Where one cannot be made, its tests are skipped and say so.
+.venvs/ready: $(READY) tests/bcl_keras/make_backend_envs.py
+	@echo "Setting up .venvs with TensorFlow, JAX and torch for bcl_keras alone (a few minutes the first time)"
+	@mkdir -p .venvs
+	@$(BIN)/python tests/bcl_keras/make_backend_envs.py && touch $@ || true
 
 lock: $(READY)
 	$(BIN)/uv pip compile pyproject.toml --extra dev --python-version 3.11 --python-platform x86_64-manylinux_2_28 \

@@ -18,6 +18,7 @@ VERSIONS = {"tensorflow": "tensorflow-cpu==2.16.2", "jax": "jax[cpu]>=0.4.34,<0.
 KERAS = "keras==3.15.1"
 # Keras needs scipy for nothing we use; pandas, tfx and the like must not slip in.
 NUMPY = "numpy>=1.26"
+LONGEST_SECONDS = 900
 
 
 def main(names: list[str]) -> int:
@@ -64,8 +65,8 @@ def _install(name: str, python: Path) -> list[list[object]]:
 
 def _succeeds(command: list[object]) -> bool:
     try:
-        subprocess.run([str(part) for part in command], check=True, cwd=ROOT)
-    except (OSError, subprocess.CalledProcessError):
+        subprocess.run([str(part) for part in command], check=True, cwd=ROOT, timeout=LONGEST_SECONDS)
+    except (OSError, subprocess.CalledProcessError, subprocess.TimeoutExpired):
         return False
     return True
 
