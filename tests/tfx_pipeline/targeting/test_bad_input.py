@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tfx_pipeline.targeting import TargetingConfig, listeners, packing, shards
+from tfx_pipeline.targeting import TargetingConfig, listeners, packing, shards, songs
 
 NAN = float("nan")
-FAST = TargetingConfig(clusters=4, listeners_per_song=10)
+FAST = TargetingConfig(rule="cat", clusters=4, listeners_per_song=10)
 
 
 def match(song, **scores):
@@ -64,34 +64,37 @@ def test_every_kind_of_song_has_its_row(run):
     )
 
 
-def test_a_song_without_vector_only_fails_rules_that_need_it(run):
-    catalogue = [*WARM, vector("zero", embedding=(0.0, 0.0))]
-    given = {"catalogue": catalogue, "matches": [match("zero", w1=0.9)], "plays": PLAYS}
-    assert run(TargetingConfig(rule="song"), **given).summary["zero"]["status"] == "song has no vector"
-    assert run(TargetingConfig(song_role="members"), **given).summary["zero"]["status"] == "song has no vector"
-    assert run(TargetingConfig(rule="count"), **given).summary["zero"]["status"] == "targeted"
+@pytest.mark.parametrize(
+    ("settings", "status"),
+    [
+        ({"rule": "song"}, "song has no vector"),
+        ({"rule": "cat", "song_role": "members"}, "song has no vector"),
+        ({"rule": "hybrid", "hybrid_with": "song"}, "song has no vector"),
+        ({"rule": "count"}, ""),
+        ({"rule": "cat"}, ""),
+    ],
+)
+def test_a_song_without_vector_only_fails_rules_that_need_it(settings, status):
+    shard = shard_of_songs(match("c0", w1=0.9), embedding=(0.0, 0.0), audience=["w1"])
+    (scored,) = songs.score_songs(shard, TargetingConfig(**settings))
+    assert scored.counts["status"] == status and (scored.scores is None) == bool(status)
 
 
-def test_an_audience_of_one_and_listeners_without_vector(run):
-    catalogue = [vector("w1", "warm"), vector("blank", "warm", (0.0, 0.0)), vector("c0")]
-    plays = [{"user_id": "a", "song_id": "w1", "plays": 1}, {"user_id": "b", "song_id": "blank", "plays": 9}]
-    alone = run(FAST, catalogue=catalogue, matches=[match("c0", w1=0.9)], plays=plays)
-    assert alone.of("c0") == ["a"] and alone.summary["c0"]["clusters"] == 1
-    both = run(FAST, catalogue=catalogue, matches=[match("c0", w1=0.9, blank=0.8)], plays=plays)
-    assert [(r["user_id"], r["score"]) for r in both.targets] == [("a", pytest.approx(1)), ("b", 0.0)]
-    assert both.summary["c0"]["without_vector"] == 1 and both.marker["counts"]["listeners_without_vector"] == 1
+def test_an_audience_of_one_listeners_without_vector_and_ids_beyond_ascii(run):
+    catalogue = [vector("wärm ♫", "warm"), vector("blank", "warm", (0.0, 0.0)), vector("alone"), vector("新曲")]
+    plays = [{"user_id": "Zoë", "song_id": "wärm ♫", "plays": 1}, {"user_id": "b", "song_id": "blank", "plays": 9}]
+    matches = [match("alone", **{"wärm ♫": 0.9}), match("新曲", **{"wärm ♫": 0.9, "blank": 0.8})]
+    result = run(FAST, catalogue=catalogue, matches=matches, plays=plays)
+    assert result.of("alone") == ["Zoë"] and result.summary["alone"]["clusters"] == 1
+    found = [(r["user_id"], r["score"], r["reason_song_ids"]) for r in result.targets if r["song_id"] == "新曲"]
+    assert found == [("Zoë", pytest.approx(1), ["wärm ♫"]), ("b", 0.0, ["blank"])]
+    assert result.summary["新曲"]["without_vector"] == 1
+    assert result.marker["counts"]["listeners_without_vector"] == 1
 
 
 def test_nothing_at_all_is_a_finished_run(run):
     result = run(FAST, catalogue=WARM, matches=[], plays=[])
     assert result.targets == [] and result.summary == {} and result.marker["targets"]["rows"] == 0
-
-
-def test_ids_beyond_ascii_come_back(run):
-    catalogue = [vector("wärm ♫", "warm"), vector("新曲")]
-    plays = [{"user_id": "Zoë", "song_id": "wärm ♫", "plays": 1}]
-    result = run(FAST, catalogue=catalogue, matches=[match("新曲", **{"wärm ♫": 0.5})], plays=plays)
-    assert [(r["song_id"], r["user_id"], r["reason_song_ids"]) for r in result.targets] == [("新曲", "Zoë", ["wärm ♫"])]
 
 
 def catalogue_of(*rows):
@@ -111,11 +114,16 @@ def listeners_of(*rows):
     return listeners.merge_listeners([packing.pack_listeners(pa.Table.from_pylist(list(rows), packing.LISTENERS))])
 
 
-def shard_of_songs(*rows, vectors=(1.0, 0.0)):
+def shard_of_songs(*rows, vectors=(1.0, 0.0), embedding=(1.0, 0.0), audience=()):
+    """A shard of the cold song c0 whose matches are `rows`; listener a plays the songs of `audience`."""
     table = listeners_of({"user_id": "a", "embedding": list(vectors)})
-    parts = {name: [] for name in ("audiences", "pairs")}
+    parts = {"pairs": [], "audiences": []}
     parts["listeners"] = [{**table, "excluded": np.zeros(1, bool)}]
-    parts["catalogue"] = [packing.pack_catalogue(pa.Table.from_pylist([vector("c0")], packing.CATALOGUE))]
+    catalogue = pa.Table.from_pylist([vector("c0", embedding=embedding)], packing.CATALOGUE)
+    parts["catalogue"] = [packing.pack_catalogue(catalogue)]
+    if audience:
+        played = listeners.merge_plays([plays_of(*({"user_id": "a", "song_id": song} for song in audience))])
+        parts["audiences"] = [listeners.requested_audiences(listeners.audiences(played, 10, 0), played["songs"])]
     return shards.make_shard({**parts, "matches": [matches_of(row) for row in rows]}, FAST)
 
 
@@ -162,14 +170,15 @@ def test_errors_say_what_is_wrong(read, rows, message):
         read(*rows)
 
 
+def test_plays_default_to_one():
+    assert plays_of({"user_id": "a", "song_id": "w1"})["plays"].tolist() == [1]
+    rows = [{"user_id": "a", "song_id": "w1", "plays": None}, {"user_id": "a", "song_id": "w2", "plays": 3}]
+    assert plays_of(*rows)["plays"].tolist() == [1, 3]
+
+
 def test_vectors_of_another_length_are_refused():
     with pytest.raises(ValueError, match="`listeners` must have vectors as long as the catalogue's, 2. Received: 3"):
         shard_of_songs(match("c0", w1=0.9), vectors=(1.0, 0.0, 0.0))
-
-
-def test_a_worker_error_stops_the_run(run):
-    with pytest.raises(Exception, match="`plays` must not be negative. Received: -3 for user 'a', song 'w1'"):
-        run(FAST, catalogue=WARM, matches=[match("c0", w1=0.9)], plays=[{"user_id": "a", "song_id": "w1", "plays": -3}])
 
 
 def test_an_unknown_input_is_named(run):

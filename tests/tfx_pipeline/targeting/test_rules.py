@@ -84,9 +84,9 @@ def test_hybrid_adds_the_log_count(audience):
 
 def test_the_song_in_cat(audience):
     vectors, counts, song = audience
-    plain = TargetingConfig(clusters=4)
-    centers = TargetingConfig(clusters=4, song_role="centroids", song_weight=0.5)
-    people = TargetingConfig(clusters=4, song_role="listeners", song_weight=0.5)
+    plain = TargetingConfig(rule="cat", clusters=4)
+    centers = TargetingConfig(rule="cat", clusters=4, song_role="centroids", song_weight=0.5)
+    people = TargetingConfig(rule="cat", clusters=4, song_role="listeners", song_weight=0.5)
     found = {c: make_query(song, vectors, counts, c, 1) for c in (plain, centers, people)}
     scores = {c: score_listeners(vectors, counts, query, c).score for c, query in found.items()}
     for i in range(len(vectors)):
@@ -95,7 +95,7 @@ def test_the_song_in_cat(audience):
         assert scores[centers][i] == pytest.approx(max(a + b for a, b in zip(cosines, to_song, strict=True)), abs=1e-6)
         assert scores[people][i] == pytest.approx(max(cosines) + 0.5 * cosine(vectors[i, 0], song), abs=1e-6)
     # As weight of the members, one cluster: the mean weighted by count and cosine to the song.
-    members = TargetingConfig(clusters=1, song_role="members")
+    members = TargetingConfig(rule="cat", clusters=1, song_role="members")
     weight = [counts[i] * max(0.0, cosine(vectors[i, 0], song)) for i in range(len(vectors))]
     mean = sum(w * vector[0].astype(float) for w, vector in zip(weight, vectors, strict=True))
     assert cosine(make_query(song, vectors, counts, members, 0).centers[0], mean) == pytest.approx(1, abs=1e-6)
@@ -103,7 +103,7 @@ def test_the_song_in_cat(audience):
 
 def test_members_can_count_the_same(audience):
     vectors, counts, song = audience
-    query = make_query(song, vectors, counts, TargetingConfig(clusters=1, members="uniform"), 0)
+    query = make_query(song, vectors, counts, TargetingConfig(rule="cat", clusters=1, members="uniform"), 0)
     assert cosine(query.centers[0], vectors[:, 0].astype(float).sum(axis=0)) == pytest.approx(1, abs=1e-6)
 
 
@@ -134,9 +134,9 @@ def test_shares_follow_the_weight_of_the_clusters():
 def test_zero_vectors_score_zero_and_join_no_cluster():
     vectors = np.zeros((3, 1, 4), np.float32)
     vectors[0, 0, 0] = 1
-    query = make_query(np.ones(4), vectors, np.ones(3), TargetingConfig(clusters=3), 0)
+    query = make_query(np.ones(4), vectors, np.ones(3), TargetingConfig(rule="cat", clusters=3), 0)
     assert query.centers.tolist() == [[1, 0, 0, 0]]
-    assert score_listeners(vectors, np.ones(3), query, TargetingConfig()).score.tolist() == [1, 0, 0]
-    nobody = make_query(np.ones(4), np.zeros((2, 1, 4), np.float32), np.ones(2), TargetingConfig(), 0)
-    scores = score_listeners(np.zeros((2, 1, 4), np.float32), np.ones(2), nobody, TargetingConfig())
+    assert score_listeners(vectors, np.ones(3), query, TargetingConfig(rule="cat")).score.tolist() == [1, 0, 0]
+    nobody = make_query(np.ones(4), np.zeros((2, 1, 4), np.float32), np.ones(2), TargetingConfig(rule="cat"), 0)
+    scores = score_listeners(np.zeros((2, 1, 4), np.float32), np.ones(2), nobody, TargetingConfig(rule="cat"))
     assert scores.score.tolist() == [0, 0] and scores.cluster.tolist() == [-1, -1]
