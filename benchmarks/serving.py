@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,25 +49,29 @@ num_batch_threads {{ value: 2 }}
 
 
 def export_index(folder: Path, seed: int = 0) -> np.ndarray:
-    """Save a model that matches a vector against an index of 100,000 songs; returns the index."""
-    import tensorflow as tf
+    """Save the exported model's own index with 100,000 songs, behind a signature that takes vectors; returns them."""
+    # First, because it sets what tensorflow_recommenders needs before TensorFlow is imported.
+    from serving.song_index import SongIndex
 
-    index = np.random.default_rng(seed).normal(size=(SONGS, DIMENSION)).astype(np.float32)
+    import tensorflow as tf  # isort: skip
 
-    class Index(tf.Module):
+    vectors = np.random.default_rng(seed).normal(size=(SONGS, DIMENSION)).astype(np.float32)
+
+    class Matcher(tf.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.songs = tf.Variable(index)
-            self.ids = tf.Variable([f"song-{number}" for number in range(SONGS)])
+            self.index = SongIndex(tf.constant(vectors), tf.constant([f"song-{number}" for number in range(SONGS)]))
 
-        def match(self, query: tf.Tensor) -> dict[str, tf.Tensor]:
-            scores, rows = tf.math.top_k(tf.matmul(query, self.songs, transpose_b=True), K)
-            return {"song_ids": tf.gather(self.ids, rows), "scores": scores}
+        def match(self, query: tf.Tensor, exclude: tf.Tensor) -> dict[str, tf.Tensor]:
+            ids, scores = self.index.nearest_but(query, exclude, k=tf.constant(K))
+            return {"song_ids": ids, "scores": scores}
 
-    module = Index()
-    spec = tf.TensorSpec([None, DIMENSION], tf.float32, name="query")
-    tf.saved_model.save(module, str(folder), {"match": tf.function(module.match).get_concrete_function(query=spec)})
-    return index
+    module = Matcher()
+    query = tf.TensorSpec([None, DIMENSION], tf.float32, name="query")
+    exclude = tf.TensorSpec([None], tf.string, name="exclude")
+    match = tf.function(module.match).get_concrete_function(query=query, exclude=exclude)
+    tf.saved_model.save(module, str(folder), {"match": match})
+    return vectors
 
 
 @contextmanager
@@ -84,17 +88,30 @@ def server(base: Path, *flags: str) -> Iterator[tuple[str, int, int]]:
         process.wait()
 
 
-def load(target: str, requests: list[bytes], concurrency: int, stop: threading.Event) -> tuple[list[float], list[int]]:
-    """Ask from many threads until told to stop; latencies in seconds and the versions that answered."""
+def load(
+    target: str,
+    requests: list[bytes],
+    concurrency: int,
+    stop: threading.Event,
+    oldest: Callable[[], int] = lambda: 0,
+) -> tuple[list[float], list[int]]:
+    """Ask from many threads until told to stop; latencies in seconds and the versions that answered.
+
+    Raises:
+        RpcError: A request failed.
+        AssertionError: A version answered that was older than `oldest` when it was asked.
+    """
     with grpc.insecure_channel(target) as channel:
         call = channel.unary_unary(PREDICT, response_deserializer=protos.PredictResponse.FromString)
 
         def ask(worker: int) -> list[tuple[float, int]]:
             done: list[tuple[float, int]] = []
             while not stop.is_set():
-                start = time.perf_counter()
+                start, live = time.perf_counter(), oldest()
                 reply = call(requests[(worker + len(done)) % len(requests)], timeout=60)
-                done.append((time.perf_counter() - start, reply.model_spec.version.value))
+                version = reply.model_spec.version.value
+                assert version >= live, f"version {version} answered, and {live} was the oldest left"
+                done.append((time.perf_counter() - start, version))
             return done
 
         with ThreadPoolExecutor(concurrency) as pool:
@@ -108,15 +125,16 @@ def in_process(folder: Path, queries: np.ndarray, batch: int, seconds: float) ->
 
     session = SavedModelSession(str(folder))
     signature = session.signatures["match"]
-    feed = signature.inputs["query"].name
+    none = np.full(batch, b"", object)
+    feeds = [(signature.inputs["query"].name, queries[:batch]), (signature.inputs["exclude"].name, none)]
     fetches = [signature.outputs[name].name for name in ("song_ids", "scores")]
-    session.run([(feed, queries[:batch])], fetches)
+    session.run(feeds, fetches)
     end = time.perf_counter() + seconds
 
     def work(_: int) -> int:
         rows = 0
         while time.perf_counter() < end:
-            session.run([(feed, queries[:batch])], fetches)
+            session.run(feeds, fetches)
             rows += batch
         return rows
 
@@ -146,7 +164,8 @@ def throughput(seconds: float) -> dict[str, Any]:
         (Path(name) / "batching.config").write_text(BATCHING)
         queries = np.random.default_rng(1).normal(size=(256, DIMENSION)).astype(np.float32)
         parts = [queries[start : start + rows_each] for start in range(0, 256, rows_each)]
-        requests = [predict_request("match", query=part).SerializeToString() for part in parts]
+        none = np.full(rows_each, b"", object)
+        requests = [predict_request("match", query=part, exclude=none).SerializeToString() for part in parts]
         flags = ["--enable_batching", f"--batching_parameters_file={name}/batching.config"]
         with server(base, *flags) as (target, _, _):
             stop = threading.Event()
@@ -184,29 +203,48 @@ def reload(seconds: float, versions: int) -> dict[str, Any]:
         export, base = small_model.export(Path(name) / "export"), Path(name) / "bcl"
         small_model.publish(export, base, 1)
         requests = [predict_request(x=np.ones((1, 2), np.float32)).SerializeToString()]
-        stop, memory = threading.Event(), []
+        stop, live, memory = threading.Event(), [1], []
         with server(base, "--file_system_poll_wait_seconds=0.2") as (target, _, pid), ThreadPoolExecutor(1) as pool:
-            answers = pool.submit(load, target, requests, 32, stop)
-            with Client(target, timeout=60) as client:
+            answers = pool.submit(load, target, requests, 32, stop, lambda: live[0])
+            began = time.monotonic()
+            try:
                 for version in range(2, versions + 2):
-                    time.sleep(seconds / versions)
-                    small_model.publish(export, base, version)
-                    while {s.version: s.state for s in client.status()}.get(version - 1) != "END":
-                        time.sleep(0.05)
-                    shutil.rmtree(base / str(version - 1))
-                    memory.append(resident_mib(pid))
-            stop.set()
+                    due = began + (version - 1) * seconds / (versions + 1)
+                    _replace(target, export, base, version, due)
+                    live[0] = version
+                    assert not answers.done(), answers.exception()
+                    memory.append((time.monotonic() - began, resident_mib(pid)))
+                time.sleep(max(0.0, began + seconds - time.monotonic()))
+                memory.append((time.monotonic() - began, resident_mib(pid)))
+            finally:
+                stop.set()
             latencies, answered = answers.result()
-    first = memory[max(0, len(memory) * 60 // int(max(seconds, 60)) - 1)]
+    after = [mib for elapsed, mib in memory if elapsed >= 60] or [memory[-1][1]]
     return {
+        "seconds": round(memory[-1][0]),
         "requests": len(latencies),
-        "failed": 0,
+        "failed": 0,  # the first one would have ended the run
+        "versions_published": versions,
         "versions_that_answered": len(set(answered)),
+        "median_ms": round(float(np.median(latencies)) * 1e3, 2),
         "p99_ms": round(float(np.percentile(latencies, 99)) * 1e3, 2),
-        "memory_mib_after_first_minute": round(first),
-        "memory_mib_at_the_end": round(memory[-1]),
-        "growth": round(memory[-1] / first - 1, 4),
+        "memory_mib_after_first_minute": round(after[0]),
+        "memory_mib_at_most": round(max(after)),
+        "memory_mib_at_the_end": round(after[-1]),
+        "growth": round(after[-1] / after[0] - 1, 4),
     }
+
+
+def _replace(target: str, export: Path, base: Path, version: int, due: float) -> None:
+    """Publish a version at `due`, and remove the one before as soon as the server has unloaded it."""
+    import small_model
+
+    time.sleep(max(0.0, due - time.monotonic()))
+    small_model.publish(export, base, version)
+    with Client(target, timeout=60) as client:
+        while {s.version: s.state for s in client.status()}.get(version - 1) != "END":
+            time.sleep(0.05)
+    shutil.rmtree(base / str(version - 1))
 
 
 def run_fuzz(count: int) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class ServerFlags:
     grpc_max_message_bytes: int = _flag(2**31 - 1, "largest message, both ways", ours=True)
     grpc_max_concurrent_streams: int = _flag(1000, "requests that one connection may have open", ours=True)
     grpc_max_concurrent_requests: int = _flag(
-        1000, "requests that may run or wait; further ones get RESOURCE_EXHAUSTED", ours=True
+        1000, "requests that may run or wait, as many again over REST; further ones get RESOURCE_EXHAUSTED", ours=True
     )
     rest_api_max_body_bytes: int = _flag(256 * 2**20, "largest body of a REST request, unpacked", ours=True)
     log_file: str = _flag("", "file for what TensorFlow and gRPC write; default nowhere", ours=True)

@@ -31,6 +31,7 @@ class RestServer:
         max_body_bytes: largest body, unpacked; larger ones get 413.
         cors: answer preflight requests of browsers.
         threads: requests that run at the same time.
+        max_requests: requests that may run or wait; further ones get 429.
     """
 
     def __init__(
@@ -42,12 +43,15 @@ class RestServer:
         max_body_bytes: int,
         cors: bool,
         threads: int,
+        max_requests: int,
     ) -> None:
         self._handlers = handlers
         self._metrics = metrics
         self._metrics_path = metrics_path
         self._max_body_bytes = max_body_bytes
         self._cors = cors
+        self._max_requests = max_requests
+        self._running = 0  # changed on the event loop's thread alone
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="serving-rest")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="serving-rest", daemon=True)
@@ -92,6 +96,15 @@ class RestServer:
         if self._cors and request.method == "OPTIONS" and "Origin" in request.headers:
             return web.Response(headers=_CORS, content_type="application/json")
         headers = _CORS if self._cors else None
+        if self._running >= self._max_requests:
+            return _json(error_to_json(f"More than {self._max_requests} requests at the same time"), 429, headers)
+        self._running += 1
+        try:
+            return await self._answer_model(request, path, headers)
+        finally:
+            self._running -= 1
+
+    async def _answer_model(self, request: web.Request, path: str, headers: dict[str, str] | None) -> web.Response:
         try:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:

@@ -1,10 +1,11 @@
-"""A seeded stream of malformed requests, each with the codes it may be answered with."""
+"""A seeded stream of malformed requests, each with the code and the text it is to be answered with."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,11 +27,12 @@ INVALID, INTERNAL, MISSING = Code.INVALID_ARGUMENT, Code.INTERNAL, Code.NOT_FOUN
 
 @dataclass(frozen=True)
 class Malformed:
-    """One call over gRPC and what may come back."""
+    """One call over gRPC and what may come back; several codes and no text where chance made the bytes."""
 
     method: str
     data: bytes
     codes: tuple[grpc.StatusCode, ...]
+    text: str = ""  # a regular expression
 
 
 def predict_request(signature: str = "dense", **inputs: Any) -> Any:
@@ -49,18 +51,24 @@ def _good(rng: random.Random) -> Any:
 def _wrong_dtype(rng: random.Random) -> Malformed:
     dtype = rng.choice([np.float64, np.int32, np.int64, np.bool_, np.float16, object])
     value = np.full((2, 2), b"x", object) if dtype is object else np.ones((2, 2), dtype)
-    return Malformed(PREDICT, predict_request(x=value).SerializeToString(), (INVALID,))
+    name = {np.float64: "double", np.float16: "half", np.bool_: "bool", object: "string"}.get(dtype, dtype.__name__)
+    text = rf"^Expects arg\[0\] to be float but {name} is provided$"
+    return Malformed(PREDICT, predict_request(x=value).SerializeToString(), (INVALID,), text)
 
 
 def _wrong_shape(rng: random.Random) -> Malformed:
     shape = rng.choice([(), (2,), (1, 3), (2, 1), (1, 1, 3), (0,), (3, 0)])
-    return Malformed(PREDICT, predict_request(x=np.ones(shape, np.float32)).SerializeToString(), (INVALID,))
+    data = predict_request(x=np.ones(shape, np.float32)).SerializeToString()
+    return Malformed(PREDICT, data, (INVALID,), r"Matrix size-incompatible: In\[0\]|In\[0\] .*not a matrix|ndims")
 
 
 def _wrong_names(rng: random.Random) -> Malformed:
     names = rng.sample(["z", "y", "", "x" * 100, "ü"], rng.randint(1, 3))
     inputs = {name: np.ones((1, 2), np.float32) for name in names}
-    return Malformed(PREDICT, predict_request(**inputs).SerializeToString(), (INVALID,))
+    text = "^Signature input alias: x\\(feed name: dense_x:0\\) not found in request and no default value provided."
+    if len(names) > 1:
+        text = rf"^input size does not match signature: {len(names)}!=1 len\(\{{.*Missing but required: \{{x\}}\.$"
+    return Malformed(PREDICT, predict_request(**inputs).SerializeToString(), (INVALID,), text)
 
 
 def _wrong_model(rng: random.Random) -> Malformed:
@@ -77,7 +85,14 @@ def _wrong_model(rng: random.Random) -> Malformed:
     else:
         request.ClearField("model_spec")
     codes = {1: (MISSING,), 0: (MISSING,), 3: (Code.FAILED_PRECONDITION,)}.get(kind, (INVALID,))
-    return Malformed(PREDICT, request.SerializeToString(), codes)
+    text = [
+        r"^Servable not found for request: Latest\(",
+        r"^Servable not found for request: Specific\(bcl, -?\d+\)$",
+        "^Unrecognized servable version label: nope$",
+        '^Serving signature key ".*" not found.$',
+        "^Missing ModelSpec$",
+    ][kind]
+    return Malformed(PREDICT, request.SerializeToString(), codes, text)
 
 
 def _broken_tensor(rng: random.Random) -> Malformed:
@@ -94,7 +109,7 @@ def _broken_tensor(rng: random.Random) -> Malformed:
         tensor.ClearField("tensor_content")
         tensor.float_val.append(1.0)
         tensor.tensor_shape.dim[0].size = rng.choice([2**31, 2**40, 2**62])
-    return Malformed(PREDICT, request.SerializeToString(), (INVALID,))
+    return Malformed(PREDICT, request.SerializeToString(), (INVALID,), "^tensor parsing error: x$")
 
 
 def _truncated(rng: random.Random) -> Malformed:
@@ -122,7 +137,7 @@ def _not_utf8(rng: random.Random) -> Malformed:
 
 def _oversize(rng: random.Random) -> Malformed:
     request = predict_request(x=np.zeros((40_000, 2), np.float32))
-    return Malformed(PREDICT, request.SerializeToString(), (Code.RESOURCE_EXHAUSTED,))
+    return Malformed(PREDICT, request.SerializeToString(), (Code.RESOURCE_EXHAUSTED,), r"message larger than max \(")
 
 
 def _unknown_method(rng: random.Random) -> Malformed:
@@ -130,6 +145,12 @@ def _unknown_method(rng: random.Random) -> Malformed:
         ["/tensorflow.serving.PredictionService/Nope", "/x/y", "/tensorflow.serving.SessionService/Run"]
     )
     return Malformed(method, b"", (Code.UNIMPLEMENTED,))
+
+
+def _broken_examples(rng: random.Random) -> Malformed:
+    broken = np.array([rng.choice([b"\xff", b"text", b"\xff\xfe\x00" + rng.randbytes(8)])], object)
+    data = predict_request("serving_default", examples=broken).SerializeToString()
+    return Malformed(PREDICT, data, (INVALID,), "^Could not parse example input, value: '")
 
 
 def _other_calls(rng: random.Random) -> Malformed:
@@ -151,6 +172,7 @@ KINDS: list[Callable[[random.Random], Malformed]] = [
     _not_utf8,
     _oversize,
     _unknown_method,
+    _broken_examples,
     _other_calls,
 ]
 
@@ -179,7 +201,9 @@ def _send_rest(connection: http.client.HTTPConnection, rng: random.Random) -> in
     headers = {"Content-Encoding": "gzip"} if rng.random() < 0.1 else {}
     connection.request(method, path, _rest_body(rng) if method != "GET" else None, headers)
     reply = connection.getresponse()
-    reply.read()
+    text = reply.read()
+    if path != "/":
+        assert list(json.loads(text)) == ["error"], text
     return reply.status
 
 
@@ -190,7 +214,7 @@ def fuzz(target: str, rest_port: int, count: int, seed: int) -> Counter[str]:
         How often each code came back.
 
     Raises:
-        AssertionError: a request got a code that is not its own, or a good one was not answered.
+        AssertionError: a request got a code or a text that is not its own, or a good one was not answered.
     """
     rng = random.Random(seed)
     seen: Counter[str] = Counter()
@@ -208,10 +232,11 @@ def fuzz(target: str, rest_port: int, count: int, seed: int) -> Counter[str]:
                 request = kind(rng)
                 try:
                     channel.unary_unary(request.method)(request.data, timeout=30)
-                    code = Code.OK
+                    code, details = Code.OK, ""
                 except grpc.RpcError as error:
-                    code = error.code()
+                    code, details = error.code(), error.details()
                 assert code in request.codes, f"{kind.__name__} got {code}: {request.data!r}"
+                assert re.search(request.text, details, re.DOTALL), f"{kind.__name__} got {details}: {request.data!r}"
                 seen[code.name] += 1
             if number % 100 == 99:
                 reply = channel.unary_unary(PREDICT)(_good(rng).SerializeToString(), timeout=30)

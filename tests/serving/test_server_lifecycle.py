@@ -17,10 +17,11 @@ import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc, prediction_log_pb2
-from tensorflow_serving.config import file_system_storage_path_source_pb2
+from tensorflow_serving.config import file_system_storage_path_source_pb2, model_server_config_pb2
 
 from serving.client import Client, ServingError
 from serving.server import EmbeddedServer, RequestError
+from serving.server.model_config import check_transition
 from serving.server.versions import Policy, parse_version, scan
 
 POLL = 0.05
@@ -211,6 +212,26 @@ def test_an_empty_folder_is_waited_for(tmp_path: Path, saved_model: Path) -> Non
     threading.Timer(0.3, small_model.publish, (saved_model, base, 5)).start()
     with serve(base) as server:
         assert states(server) == {5: "AVAILABLE"}
+
+
+def test_what_is_wrong_with_a_folder_is_said_once(tmp_path: Path, saved_model: Path, caplog: Any) -> None:
+    base = tmp_path / "bcl"
+    base.mkdir()
+    with pytest.raises(TimeoutError), caplog.at_level("WARNING", "serving.server"):
+        serve(base).start(timeout=0.5)
+    empty = [record.getMessage() for record in caplog.records]
+    assert empty == [
+        f"No versions of servable bcl found under base path {base}. Did you forget to name your leaf directory as a "
+        "number (eg. '/1/')?"
+    ]
+    caplog.clear()
+    small_model.publish(saved_model, base, 1)
+    with serve(base), caplog.at_level("WARNING", "serving.server"):
+        shutil.move(base, tmp_path / "gone")
+        assert eventually(lambda: caplog.records)
+        time.sleep(5 * POLL)
+        messages = [record.getMessage() for record in caplog.records]
+    assert messages == [f"Could not find base path {base} for servable bcl"]
 
 
 def test_versions_outside_the_base_are_refused(base: Path, saved_model: Path, tmp_path: Path) -> None:
@@ -412,6 +433,38 @@ def test_labels(reloadable: Any, saved_model: Path) -> None:
     with Client(server.target, version_label="none") as client:
         with pytest.raises(ServingError, match="INVALID_ARGUMENT: Unrecognized servable version label: none"):
             client.embed({})
+
+
+def test_only_a_new_label_may_run_ahead_of_its_version(base: Path, saved_model: Path) -> None:
+    with serve(base, allow_version_labels_for_unavailable_models=True) as server:
+        with grpc.insecure_channel(server.target) as channel:
+            call = model_service_pb2_grpc.ModelServiceStub(channel).HandleReloadConfigRequest
+            label = 'version_labels { key: "next" value: %s }'
+            call(reload_request(("bcl", base), extra=label % 2))
+            assert refusal(call, reload_request(("bcl", base), extra=label % 3)) == (
+                "FAILED_PRECONDITION",
+                "Request to assign label to version 3 of model bcl, which is not currently available for inference",
+            )
+            small_model.publish(saved_model, base, 3)
+            assert eventually(lambda: states(server).get(3) == "AVAILABLE")
+            call(reload_request(("bcl", base), extra=label % 3))
+        with Client(server.target, version_label="next") as client:
+            assert client.embed({}).shape == (1, 4)
+
+
+def test_a_configuration_of_another_type_is_refused() -> None:
+    models, custom = (model_server_config_pb2.ModelServerConfig() for _ in range(2))
+    models.model_config_list.SetInParent()
+    custom.custom_model_config.SetInParent()
+    check_transition(model_server_config_pb2.ModelServerConfig(), models)
+    check_transition(models, models)
+    for old, new in ((models, custom), (custom, models), (custom, custom)):
+        with pytest.raises(RequestError) as caught:
+            check_transition(old, new)
+        assert caught.value.code == grpc.StatusCode.FAILED_PRECONDITION
+        assert caught.value.message == (
+            "Cannot transition to requested config. It is only legal to transition from one ModelConfigList to another."
+        )
 
 
 def test_a_refused_label_leaves_the_new_configuration_recorded(reloadable: Any) -> None:

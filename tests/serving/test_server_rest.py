@@ -263,6 +263,33 @@ def test_deadline_is_a_gateway_timeout(saved_model: Path, tmp_path: Path) -> Non
         assert refused(server, body) == (504, "Timed out waiting for notification")
 
 
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (0, 200),  # OK
+        (3, 400),  # INVALID_ARGUMENT
+        (9, 400),  # FAILED_PRECONDITION
+        (11, 400),  # OUT_OF_RANGE
+        (16, 401),  # UNAUTHENTICATED
+        (7, 403),  # PERMISSION_DENIED
+        (5, 404),  # NOT_FOUND
+        (6, 409),  # ALREADY_EXISTS
+        (10, 409),  # ABORTED
+        (8, 429),  # RESOURCE_EXHAUSTED
+        (1, 499),  # CANCELLED
+        (2, 500),  # UNKNOWN
+        (13, 500),  # INTERNAL
+        (15, 500),  # DATA_LOSS
+        (12, 501),  # UNIMPLEMENTED
+        (14, 503),  # UNAVAILABLE
+        (4, 504),  # DEADLINE_EXCEEDED
+        (99, 500),  # no code at all counts as UNKNOWN
+    ],
+)
+def test_http_status_of_every_code(code: int, status: int) -> None:
+    assert RequestError.from_number(code, "x").http_status == status
+
+
 @pytest.fixture(scope="module")
 def limited(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     base = tmp_path_factory.mktemp("limited") / "bcl"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +268,77 @@ def test_message_limit(base: Path) -> None:
         assert client.embed([{}]).shape == (1, 4)
 
 
+def test_requests_beyond_the_limit_are_refused_at_once(base: Path) -> None:
+    slow = {"rounds": [10**8]}
+    with (
+        serve(base, grpc_max_concurrent_requests=2, rest_api_port=-1, rest_api_timeout_in_ms=3000) as server,
+        Client(server.target, backoff=ONCE) as client,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        client.metadata()
+        held = [pool.submit(client.predict, slow, "slow", timeout=3) for _ in range(2)]
+        while server.core.versions.states("bcl")[1].users < 2:
+            time.sleep(0.01)
+        with pytest.raises(ServingError, match="RESOURCE_EXHAUSTED: Concurrent RPC limit exceeded"):
+            client.status()
+        for future in held:
+            with pytest.raises(ServingError, match="DEADLINE_EXCEEDED"):
+                future.result()
+        # The clients gave up by themselves; the server notes it a moment later.
+        assert eventually(lambda: _answers(client))
+
+        body = json.dumps({"signature_name": "slow", "instances": [10**8]}).encode()
+        url = f"http://127.0.0.1:{server.rest_port}/v1/models/bcl"
+        held = [pool.submit(_status, f"{url}:predict", body) for _ in range(2)]
+        while server.core.versions.states("bcl")[1].users < 2:
+            time.sleep(0.01)
+        assert _status(url) == (429, b'{"error": "More than 2 requests at the same time"}')
+        assert [future.result()[0] for future in held] == [504, 504]
+        assert _status(url)[0] == 200
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    return condition()
+
+
+def _answers(client: Client) -> bool:
+    try:
+        return client.embed({}).shape == (1, 4)
+    except ServingError:
+        return False
+
+
+def _status(url: str, body: bytes | None = None) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(url, body, timeout=60) as reply:
+            return reply.status, reply.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def test_a_connection_may_open_so_many_streams(base: Path) -> None:
+    with serve(base, grpc_max_concurrent_streams=1) as server, ThreadPoolExecutor(1) as pool:
+        with Client(server.target, backoff=ONCE) as first, Client(server.target, backoff=ONCE) as second:
+            first.metadata()
+            # gRPC shares a connection between channels of the same target and options: this one gets its own.
+            alone = grpc.insecure_channel(server.target, [("grpc.use_local_subchannel_pool", 1)])
+            held = pool.submit(first.predict, {"rounds": [10**8]}, "slow", timeout=4)
+            while not server.core.versions.states("bcl")[1].users:
+                time.sleep(0.01)
+            with pytest.raises(ServingError, match="DEADLINE_EXCEEDED"):
+                second.status(timeout=0.5)
+            call = alone.unary_unary("/tensorflow.serving.ModelService/GetModelStatus")
+            request = protos.GetModelStatusRequest()
+            request.model_spec.name = "bcl"
+            assert call(request.SerializeToString(), timeout=60)
+            with pytest.raises(ServingError, match="DEADLINE_EXCEEDED"):
+                held.result()
+            alone.close()
+
+
 def test_reply_as_tensor_content_and_method_names(base: Path) -> None:
     settings = {"enable_serialization_as_tensor_content": True, "enable_signature_method_name_check": True}
     with serve(base, **settings) as server, Client(server.target) as client:
@@ -298,19 +373,24 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
 
 
 def test_command_line_from_start_to_kill_to_start(base: Path, tmp_path: Path) -> None:
-    log = tmp_path / "server.log"
-    arguments = ["--port=0", "--rest_api_port=-1", "--model_name=bcl", f"--model_base_path={base}", f"--log_file={log}"]
-    first = start(*arguments, cwd=tmp_path)
+    log, sock = tmp_path / "server.log", tmp_path / "serving.sock"
+    arguments = ["--model_name=bcl", f"--model_base_path={base}", f"--log_file={log}", f"--grpc_socket_path={sock}"]
+    first = start(*arguments, "--port=0", "--rest_api_port=-1", cwd=tmp_path)
     assert first.stdout is not None
-    first.stdout.readline()
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
-    second = start(*arguments, cwd=tmp_path)
-    assert second.stdout is not None
-    line = second.stdout.readline()
+    line = first.stdout.readline()
     assert line.startswith("Serving bcl version 1: gRPC on 127.0.0.1:")
     grpc_port, rest_port = (part.rsplit(":", 1)[1].split(",")[0].strip() for part in line.split(", REST"))
     with Client(f"127.0.0.1:{grpc_port}") as client:
+        client.embed({})
+        first.send_signal(signal.SIGKILL)
+        first.communicate()
+        assert sock.exists()
+        # The same ports and the socket that the killed one has left; the same client finds it again.
+        second = start(*arguments, f"--port={grpc_port}", f"--rest_api_port={rest_port}", cwd=tmp_path)
+        assert second.stdout is not None
+        assert second.stdout.readline() == line
+        assert client.embed({"audio_tempo": 2.0})[0, 2] == 2.0
+    with Client(f"unix:{sock}") as client:
         assert client.embed({"audio_tempo": 2.0})[0, 2] == 2.0
     with urllib.request.urlopen(f"http://127.0.0.1:{rest_port}/v1/models/bcl") as reply:
         assert reply.status == 200
