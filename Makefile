@@ -1,5 +1,6 @@
 # make demo   sets up .venv, runs the pipeline on a simulated catalogue (or DATA=folder) and shows what it found
 # make test   sets up .venv, checks style and types, runs the tests
+# make serve-smoke MODEL_DIR=folder   runs the real TensorFlow Serving on pushed models; needs Docker
 # make lock   resolves requirements/*.txt anew from pyproject.toml
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -12,13 +13,17 @@ LANE := $(shell $(PYTHON) -c "import platform, sys; \
 READY := .venv/ready-$(LANE)
 BIN := .venv/bin
 
-.PHONY: demo test lint lock clean
+.PHONY: demo test serve-smoke lint lock clean
 
 demo: $(READY)
 	@$(BIN)/python -W ignore -m tfx_pipeline.demo $(if $(DATA),--data $(DATA)) $(if $(OUT),--out $(OUT))
 
 test: lint .venvs/ready
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# Exits with 2 and one line where there is no Docker, or no model.
+serve-smoke: $(READY)
+	@$(BIN)/python -m serving.smoke $(MODEL_DIR)
 
 lint: $(READY)
 	@$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """Smoke test of the real TensorFlow Serving: starts serving/compose.yaml, asks for an embedding and matches, stops it.
 
-    python -m serving.smoke /absolute/path/of/serving/bcl
+    make serve-smoke MODEL_DIR=path/of/serving/bcl
 
 Needs Docker with its compose plugin. Exit code 0 where every check passed, 1 where one failed, 2 without Docker.
 """
@@ -30,15 +30,15 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-def find_docker() -> list[str] | None:
-    """The command that runs compose files, None where there is none or its daemon does not answer."""
+def missing_docker() -> str | None:
+    """What stops compose files from being run here, None where nothing does."""
     docker = shutil.which("docker")
     if docker is None:
-        return None
-    for command in ([docker, "compose", "version"], [docker, "info"]):
-        if subprocess.run(command, capture_output=True).returncode != 0:
-            return None
-    return [docker, "compose"]
+        return "no `docker` command"
+    for command, lacks in ((["compose", "version"], "its compose plugin"), (["info"], "a daemon that answers")):
+        if subprocess.run([docker, *command], capture_output=True).returncode != 0:
+            return f"{docker} without {lacks} (`docker {' '.join(command)}` failed)"
+    return None
 
 
 def check_model_dir(path: str) -> str:
@@ -82,18 +82,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the smoke test."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     if len(arguments) != 1:
-        sys.stderr.write("usage: python -m serving.smoke MODEL_DIR\n")
+        sys.stderr.write("usage: make serve-smoke MODEL_DIR=folder, or python -m serving.smoke MODEL_DIR\n")
         return 2
-    compose = find_docker()
-    if compose is None:
-        sys.stderr.write("The smoke test runs the real TensorFlow Serving and needs Docker with compose: not found.\n")
+    if (found := missing_docker()) is not None:
+        sys.stderr.write(f"The smoke test runs the real TensorFlow Serving: expected Docker. Received: {found}.\n")
         return 2
     try:
         environment = {**os.environ, "MODEL_DIR": check_model_dir(arguments[0])}
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    command = [*compose, "-f", str(_COMPOSE)]
+    command = ["docker", "compose", "-f", str(_COMPOSE)]
     try:
         subprocess.run([*command, "up", "-d"], env=environment, check=True)
         check()

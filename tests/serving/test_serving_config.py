@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,21 @@ from serving.server.flags import parse_flags
 from serving.server.model_config import read_model_config_file, read_models
 
 CONFIG = Path(smoke.__file__).with_name("config")
+
+
+def test_make_serve_smoke_runs_it() -> None:
+    makefile = (CONFIG.parents[1] / "Makefile").read_text()
+    assert "serve-smoke: $(READY)\n\t@$(BIN)/python -m serving.smoke $(MODEL_DIR)\n" in makefile
+
+
+def test_the_files_are_part_of_the_package() -> None:
+    """An installed copy must hold them too: the package data name every file that is no module."""
+    text = (CONFIG.parents[1] / "pyproject.toml").read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("serving = [") and "config" in line]
+    patterns = re.findall(r'"([^"]+)"', line)
+    folder = CONFIG.parent
+    files = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")}
+    assert files == {str(p.relative_to(folder)) for pattern in patterns for p in folder.glob(pattern)}
 
 
 def test_models_config() -> None:
@@ -63,9 +79,23 @@ def test_the_smoke_checks_pass_on_the_shipped_configuration(saved_model: Path, t
 
 def test_smoke_test_says_what_it_lacks(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert smoke.main([]) == 2
+    assert capsys.readouterr().err.startswith("usage: make serve-smoke MODEL_DIR=folder")
     monkeypatch.setenv("PATH", str(tmp_path))
+    said = "The smoke test runs the real TensorFlow Serving: expected Docker. Received: "
     assert smoke.main([str(tmp_path)]) == 2
-    assert "needs Docker with compose: not found" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"{said}no `docker` command.\n"
+    docker = tmp_path / "docker"
+    for script, lacks in (
+        ("exit 1", "its compose plugin (`docker compose version` failed)"),
+        ('[ "$1" = compose ]', "a daemon that answers (`docker info` failed)"),
+    ):
+        docker.write_text(f"#!/bin/sh\n{script}\n")
+        docker.chmod(0o755)
+        assert smoke.main([str(tmp_path)]) == 2
+        assert capsys.readouterr().err == f"{said}{docker} without {lacks}.\n"
+    docker.write_text("#!/bin/sh\n")
+    assert smoke.main([str(tmp_path)]) == 2
+    assert "`MODEL_DIR` must hold version folders such as 1/. Received: " in capsys.readouterr().err
     with pytest.raises(ValueError, match="`MODEL_DIR` must hold version folders such as 1/. Received: "):
         smoke.check_model_dir(str(tmp_path))
     (tmp_path / "1").mkdir()
