@@ -1,63 +1,16 @@
-"""A served model with other songs in its index, made without training.
-
-The graph is copied byte for byte; in a copy of the checkpoint the two variables of the index get other values. So
-towers, transform, signatures and the rows of songs that stay are exactly those of the version it was made from.
-"""
+"""Which songs the index of a served model gains and loses, without training."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
-import tensorflow as tf
 
-from serving.raw_fields import RawField, fields_of, integer_id
-from serving.server.servable import Servable
-from serving.server.session import SavedModelSession
-from serving.server.warmup import warm_up
+from serving.saved_version import RefreshError, SavedIndex, SavedVersion
 
-#: The index in the checkpoint of an exported model: `ServedModel.index` and the variables of `SongIndex`.
-IDS_KEY = "index/_identifiers/.ATTRIBUTES/VARIABLE_VALUE"
-EMBEDDINGS_KEY = "index/_candidates/.ATTRIBUTES/VARIABLE_VALUE"
 _BATCH = 512
-_NEEDED = ("candidate", "embed")
-
-
-class RefreshError(ValueError):
-    """The index cannot be refreshed as asked; nothing was written."""
-
-
-@dataclass(frozen=True)
-class SavedIndex:
-    """The songs of an index, in its order.
-
-    Attributes:
-        ids: `(n,)` object array of bytes, or int64.
-        embeddings: `(n, d)` float32.
-    """
-
-    ids: np.ndarray
-    embeddings: np.ndarray
-
-    @property
-    def has_integer_ids(self) -> bool:
-        return self.ids.dtype == np.int64
-
-    def names(self) -> list[str]:
-        """Returns the ids as text, as songs.parquet has them."""
-        return [str(i) if self.has_integer_ids else i.decode() for i in self.ids.tolist()]
-
-    def with_changes(self, kept: np.ndarray, new_ids: list[str], new_embeddings: np.ndarray) -> SavedIndex:
-        """Returns the rows where `kept` is true, followed by new ones."""
-        ids = np.empty(len(new_ids), self.ids.dtype)
-        ids[:] = [integer_id(i) if self.has_integer_ids else i.encode() for i in new_ids]
-        return SavedIndex(
-            np.concatenate([self.ids[kept], ids]), np.concatenate([self.embeddings[kept], new_embeddings])
-        )
 
 
 @dataclass(frozen=True)
@@ -70,71 +23,6 @@ class Changes:
 
     def __bool__(self) -> bool:
         return bool(self.added or self.dropped)
-
-
-class SavedVersion:
-    """An exported model, opened to read its index and to embed songs as candidates.
-
-    Args:
-        path: Folder of the SavedModel.
-
-    Attributes:
-        fields: The raw fields of a song.
-        index: The songs of its index.
-
-    Raises:
-        RequestError: If the model cannot be loaded.
-        RefreshError: If it has no index that can be refreshed.
-    """
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.index = _read_index(path)
-        self._session = SavedModelSession(path)
-        signatures = self._session.signatures
-        if missing := [name for name in _NEEDED if name not in signatures]:
-            self.close()
-            raise RefreshError(f"{path}: expected the signatures {_NEEDED}. Received: a model without {missing}")
-        self.fields: tuple[RawField, ...] = fields_of(signatures["embed"])
-        self._examples = signatures["candidate"].inputs["examples"].name
-        self._embedding = signatures["candidate"].outputs["embedding"].name
-
-    def embed(self, examples: list[bytes]) -> np.ndarray:
-        """Embeds serialized songs as the index has them, `(n, d)` float32.
-
-        Raises:
-            RequestError: If TensorFlow cannot read an example.
-        """
-        column = np.empty(len(examples), object)
-        column[:] = examples
-        return self._session.run([(self._examples, column)], [self._embedding])[0]
-
-    def close(self) -> None:
-        """Frees the model."""
-        self._session.close()
-
-    def __enter__(self) -> SavedVersion:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _checkpoint(saved_model: str) -> str:
-    return os.path.join(saved_model, "variables", "variables")
-
-
-def _read_index(saved_model: str) -> SavedIndex:
-    try:
-        reader = tf.train.load_checkpoint(_checkpoint(saved_model))
-    except (tf.errors.OpError, ValueError) as error:
-        raise RefreshError(f"{saved_model}: expected a model with readable variables. Received: {error}") from error
-    if not reader.has_tensor(IDS_KEY) or not reader.has_tensor(EMBEDDINGS_KEY):
-        raise RefreshError(
-            f"{saved_model}: expected a model with an index of songs, as `serving.export` writes it. "
-            "Received: a model without one"
-        )
-    return SavedIndex(reader.get_tensor(IDS_KEY), reader.get_tensor(EMBEDDINGS_KEY))
 
 
 def refreshed_index(
@@ -206,32 +94,3 @@ def _embed_new(
             song_id = batch[int((~np.isfinite(rows[-1])).any(axis=1).argmax())][0]
             raise RefreshError(f"song {song_id!r}: expected an embedding of finite numbers. Received: NaN or infinity")
     return ids, np.concatenate(rows)
-
-
-def write_version(saved_model: str, out: str, index: SavedIndex) -> None:
-    """Writes a copy of a SavedModel with another index, and checks that it loads and answers its warm-up requests.
-
-    Args:
-        saved_model: The version to copy.
-        out: The folder to write, which must not exist. It is complete only when this returns.
-        index: The songs of the new index.
-
-    Raises:
-        RequestError: If what was written does not answer.
-    """
-    # The fingerprint holds a hash of the checkpoint, which would be wrong; nothing needs it.
-    shutil.copytree(saved_model, out, ignore=shutil.ignore_patterns("variables", "fingerprint.pb"))
-    reader = tf.train.load_checkpoint(_checkpoint(saved_model))
-    changed = {IDS_KEY: index.ids, EMBEDDINGS_KEY: index.embeddings}
-    types = sorted(reader.get_variable_to_dtype_map().items())
-    tf.raw_ops.SaveV2(
-        prefix=_checkpoint(out),
-        tensor_names=[name for name, _ in types],
-        shape_and_slices=[""] * len(types),
-        tensors=[tf.constant(changed.get(name, reader.get_tensor(name)), dtype) for name, dtype in types],
-    )
-    servable = Servable("refresh", SavedModelSession(out))
-    try:
-        warm_up(servable, out, version=0)
-    finally:
-        servable.close()

@@ -14,8 +14,8 @@ import tensorflow_recommenders as tfrs
 class SongIndex(tfrs.layers.factorized_top_k.BruteForce):
     """Exact search whose graph holds for any number of songs.
 
-    `BruteForce` fixes the number of songs in the graph. Here it is left open, so that `serving.refresh` can put other
-    songs into a saved model by replacing the values of two variables.
+    `BruteForce` fixes the number of songs in the graph. Here it is left open, so that `serving.saved_version` can put
+    other songs into a saved model by replacing the values of two variables.
 
     Args:
         embeddings: `(n, d)` float32.

@@ -76,7 +76,8 @@ def _refresh(arguments: argparse.Namespace) -> None:
         )
     drop = _read_ids(arguments.drop) if arguments.drop else frozenset()
     from serving.publish import next_version
-    from serving.refresh import SavedVersion, refreshed_index, write_version
+    from serving.refresh import refreshed_index
+    from serving.saved_version import SavedVersion, write_version
     from tfx_pipeline.new_songs import NewSongs
 
     with next_version(str(arguments.serving_dir)) as publication:

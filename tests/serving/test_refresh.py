@@ -23,7 +23,8 @@ import tensorflow as tf
 from serving.client import Client
 from serving.publish import PublishError, latest_version, next_version
 from serving.raw_fields import encode_song
-from serving.refresh import EMBEDDINGS_KEY, IDS_KEY, RefreshError, SavedVersion, refreshed_index, write_version
+from serving.refresh import refreshed_index
+from serving.saved_version import EMBEDDINGS_KEY, IDS_KEY, RefreshError, SavedVersion, write_version
 from serving.server import EmbeddedServer, RequestError
 
 SONGS = small_export.catalogue(30)

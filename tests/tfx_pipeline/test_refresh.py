@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from serving.client import Client
-from serving.refresh import SavedVersion
+from serving.saved_version import SavedVersion
 from serving.server import EmbeddedServer
 from tests.serving import small_export
 from tfx_pipeline import refresh

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfx import v1 as tfx
 
 from serving.raw_fields import RawField, encode_song
-from serving.refresh import RefreshError, SavedVersion
+from serving.saved_version import RefreshError, SavedVersion
 from serving.warmup_requests import REQUESTS_FILE
 from tests.serving import small_export
 from tfx_pipeline import contract

@@ -8,7 +8,8 @@ from tfx import v1 as tfx
 from tfx.utils import io_utils, path_utils
 
 from serving.raw_fields import RawField
-from serving.refresh import RefreshError, SavedVersion, refreshed_index, write_version
+from serving.refresh import refreshed_index
+from serving.saved_version import RefreshError, SavedVersion, write_version
 from tfx_pipeline import contract, features
 from tfx_pipeline.components.similar_songs import ALL, split_pattern
 
