@@ -32,18 +32,43 @@ class ValidationRecall(keras.callbacks.Callback):
         positives: `(n, P)` rows of the warm songs they should retrieve, padded with -1; songs without any are left out.
         k: Length of the list. Defaults to 50.
         every: Epochs between measurements. Defaults to 1.
+        restore_best: Whether training ends with the trainable weights of the best measurement. Defaults to `False`.
+
+    Raises:
+        ValueError: If `every` is below 1 or no validation song has a positive.
     """
 
-    def __init__(self, features: Mapping[str, Any], positives: Any, k: int = 50, every: int = 1) -> None:
+    def __init__(
+        self, features: Mapping[str, Any], positives: Any, k: int = 50, every: int = 1, restore_best: bool = False
+    ) -> None:
         super().__init__()
         if every < 1:
             raise ValueError(f"Argument `every` must be at least 1. Received: {every}")
-        self.features, self.positives, self.k, self.every = dict(features), np.asarray(positives), k, every
+        positives = np.asarray(positives)
+        judged = (positives >= 0).any(axis=1)
+        if not judged.any():
+            raise ValueError("Argument `positives` must hold a positive of at least one song. Received: none")
+        self.features = {name: np.asarray(values)[judged] for name, values in features.items()}
+        self.positives, self.k, self.every, self.restore_best = positives[judged], k, every, restore_best
+        self.best = -1.0
+        self._weights: list[Array] = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Measure and add to the logs."""
-        if logs is not None and (epoch + 1) % self.every == 0:
-            logs[f"val_recall_at_{self.k}"] = self.measure()
+        """Measure, add to the logs, and remember the weights if they are the best."""
+        if (epoch + 1) % self.every:
+            return
+        recall = self.measure()
+        if logs is not None:
+            logs[f"val_recall_at_{self.k}"] = recall
+        if self.restore_best and recall > self.best:
+            self._weights = [np.array(ops.convert_to_numpy(weight)) for weight in self.model.trainable_variables]
+        self.best = max(self.best, recall)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Restore the best weights."""
+        if self._weights:
+            for variable, weight in zip(self.model.trainable_variables, self._weights, strict=True):
+                variable.assign(weight)
 
     def measure(self) -> float:
         """Return the mean recall of the validation songs."""

@@ -92,8 +92,11 @@ def train(
         seed=config.seed,
     )
     model.compile(jit_compile=False)
-    best = KeepBest(validation.features, warm.rows_of(validation.similar_ids[:, :_VALIDATION_TRUTH]))
-    model.fit(stream, epochs=config.epochs, verbose=2, callbacks=[best])
+    truth = warm.rows_of(validation.similar_ids[:, :_VALIDATION_TRUTH])
+    watch = []
+    if (truth >= 0).any():
+        watch = [bcl_keras.callbacks.ValidationRecall(validation.features, truth, _VALIDATION_K, restore_best=True)]
+    model.fit(stream, epochs=config.epochs, verbose=2, callbacks=watch)
     return model
 
 
@@ -111,43 +114,6 @@ def similar_pairs(warm: SongTable, positives: int) -> tuple[np.ndarray, np.ndarr
             f"Received: none among {len(warm)} warm songs"
         )
     return anchors, rows[anchors, places], warm.similar_scores[anchors, places]
-
-
-class KeepBest(keras.callbacks.Callback):
-    """Measures recall@50 on validation songs after each epoch and leaves the model with its best weights.
-
-    Args:
-        query_features: Features of the validation songs.
-        truth: `(n, m)` rows of their relevant songs, -1 for none.
-    """
-
-    def __init__(self, query_features: dict[str, np.ndarray], truth: np.ndarray) -> None:
-        super().__init__()
-        judged = (truth >= 0).any(axis=1)
-        self._features = {name: values[judged] for name, values in query_features.items()}
-        self._truth = truth[judged]
-        self._best, self._weights = -1.0, None
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Adds `val_recall` to the logs."""
-        if not len(self._truth):
-            return
-        recall = self._recall()
-        if logs is not None:
-            logs["val_recall"] = recall
-        if recall > self._best:
-            self._best, self._weights = recall, self.model.get_weights()
-
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """Restores the best weights."""
-        if self._weights is not None:
-            self.model.set_weights(self._weights)
-
-    def _recall(self) -> float:
-        candidates = self.model.embed_songs(np.arange(self.model.num_songs), candidate=True)
-        queries = self.model.song_tower(self._features)
-        ranks = bcl_keras.metrics.embedding_ranks(queries, candidates, self._truth)
-        return float(np.nanmean(bcl_keras.metrics.recall_at_k(ranks, _VALIDATION_K)))
 
 
 def served_model(

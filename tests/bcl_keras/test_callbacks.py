@@ -61,6 +61,18 @@ def test_recall_can_be_measured_less_often() -> None:
     assert len(history["val_recall_at_10"]) == 2
     with pytest.raises(ValueError, match="`every` must be at least 1. Received: 0"):
         ValidationRecall({}, POSITIVES, every=0)
+    with pytest.raises(ValueError, match="`positives` must hold a positive of at least one song. Received: none"):
+        ValidationRecall({}, np.full((3, 2), -1))
+
+
+def test_best_weights_are_restored() -> None:
+    model, stream = small.model_and_stream(replace(small.SMALL, learning_rate=0.5), steps=2)
+    model.compile()
+    truth = np.random.default_rng(1).integers(0, 64, (8, 3))
+    watch = ValidationRecall(small.features(8, seed=5), truth, k=10, restore_best=True)
+    recalls = model.fit(stream, epochs=5, verbose=0, callbacks=[watch]).history["val_recall_at_10"]
+    assert recalls[-1] < max(recalls) == pytest.approx(watch.best)
+    assert watch.measure() == pytest.approx(max(recalls))
 
 
 def test_png_is_read_back_as_written() -> None:

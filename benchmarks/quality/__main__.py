@@ -1,0 +1,48 @@
+"""python -m benchmarks.quality --data DIR [DIR ...] [--seeds 5] [--rows NAME ...] [--quick] [--out runs/quality]
+
+Runs every row on every data set and seed, and writes results.json and table.md into the folder. A study that was
+stopped goes on where it stopped: delete the folder to start anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the study."""
+    from benchmarks.quality import report
+    from benchmarks.quality.rows import ROWS
+    from benchmarks.quality.study import run
+    from benchmarks.targeting_study.datasets import read_data_set
+
+    names = [row.name for row in ROWS]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__.split("\n\n")[1])
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders in the input contract")
+    parser.add_argument("--seeds", type=int, default=5, help="number of splits and initial states")
+    parser.add_argument("--rows", nargs="+", choices=names, metavar="NAME", help=f"of: {', '.join(names)}")
+    parser.add_argument("--quick", action="store_true", help="one seed and the main rows")
+    parser.add_argument("--out", type=Path, default=Path("runs/quality"))
+    options = parser.parse_args(arguments)
+    chosen = [row for row in ROWS if (row.name in options.rows if options.rows else row.quick or not options.quick)]
+    seeds = range(1 if options.quick else options.seeds)
+    studies = []
+    for folder in options.data:
+        studies.append(run(read_data_set(folder), chosen, seeds, options.out, _say))
+        report.write(studies, options.out)
+    _say(f"Table:   {options.out / 'table.md'}\nResults: {options.out / 'results.json'}")
+    return 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,168 @@
+"""Rows without any training, and rows that one linear system solves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+from scipy import linalg, sparse
+from sklearn.utils.extmath import randomized_svd
+
+from benchmarks.quality.encoding import Encoding
+from benchmarks.quality.judging import as_truth
+from benchmarks.quality.problem import Problem
+from tfx_pipeline.cold_split import VALIDATION
+
+Scorer = Callable[[np.ndarray, Encoding], np.ndarray]
+
+WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
+RIDGES = (0.5, 1.0, 2.0, 4.0, 8.0)
+FACTORS = 100
+NEIGHBOURS = 50
+ARTIST = "attribute_artist"
+
+
+class Content:
+    """Joined content: a kernel between any songs and the warm ones, its weights chosen on validation songs."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self._warm = problem.encoding.blocks(problem.warm)
+        self.weights = dict.fromkeys(self._warm, 1.0)
+        self._choose()
+
+    def kernel(self, songs: np.ndarray, encoding: Encoding, weights: Mapping[str, float] | None = None) -> np.ndarray:
+        """Returns (songs, warm) float32, the weighted sum of the blocks' products."""
+        total = np.zeros((len(songs), len(self.problem.warm)), np.float32)
+        for name, block in encoding.blocks(songs).items():
+            weight = (weights or self.weights)[name]
+            if weight:
+                total += weight * np.asarray((block @ self._warm[name].T).todense(), np.float32)
+        return total
+
+    def _choose(self) -> None:
+        """Coordinate ascent, two passes over the blocks."""
+        songs = self.problem.cold(VALIDATION)
+        products = {
+            name: np.asarray((block @ self._warm[name].T).todense(), np.float32)
+            for name, block in self.problem.encoding.blocks(songs).items()
+        }
+        truth = as_truth(self.problem.similar_truth(songs), len(self.problem.warm), 20)
+        total = sum(products.values())
+        best = recall(total, truth)
+        for name in [*products, *products]:
+            others = total - self.weights[name] * products[name]
+            for weight in WEIGHTS:
+                if (found := recall(others + weight * products[name], truth)) > best:
+                    best, self.weights = found, {**self.weights, name: weight}
+            total = others + self.weights[name] * products[name]
+
+
+def recall(scores: np.ndarray, truth: sparse.csr_matrix) -> float:
+    """Returns the mean recall@50, what every choice is made by."""
+    top = np.argpartition(-scores, 50, axis=1)[:, :50]
+    row = np.repeat(np.arange(len(scores)), 50)
+    hits = np.asarray(truth[row, top.ravel()]).reshape(len(scores), 50).sum(axis=1)
+    count = np.asarray(truth.sum(axis=1)).ravel()
+    return float((hits[count > 0] / count[count > 0]).mean())
+
+
+def choose(problem: Problem, settings: Iterable[object], fit: Callable[[object], Scorer]) -> Scorer:
+    """Returns the scorer of the setting with the best recall@50 on validation songs."""
+    songs = problem.cold(VALIDATION)
+    truth = as_truth(problem.similar_truth(songs), len(problem.warm), 20)
+    scorers = [fit(setting) for setting in settings]
+    return max(scorers, key=lambda scorer: recall(scorer(songs, problem.encoding), truth))
+
+
+def random_order(problem: Problem) -> Scorer:
+    """Any order."""
+    return lambda songs, _: np.random.default_rng(problem.seed).random((len(songs), len(problem.warm)))
+
+
+def popularity(problem: Problem) -> Scorer:
+    """Songs with most listeners first, for everyone alike."""
+    listeners = np.asarray(problem.plays.sum(axis=1)).ravel()
+    return lambda songs, _: np.broadcast_to(listeners, (len(songs), len(listeners)))
+
+
+def content_cosine(problem: Problem) -> Scorer:
+    """Cosine of the joined content, weights of the fields chosen on validation songs."""
+    return _content(problem).kernel
+
+
+def weighted_count(problem: Problem) -> Scorer:
+    """The audience similarities of the 50 songs of most similar content, weighted by that similarity."""
+    content = _content(problem)
+
+    def score(songs: np.ndarray, encoding: Encoding) -> np.ndarray:
+        kernel = content.kernel(songs, encoding)
+        least = -np.partition(-kernel, NEIGHBOURS, axis=1)[:, NEIGHBOURS][:, None]
+        return np.where(kernel > least, kernel, 0) @ problem.similarity
+
+    return score
+
+
+def artist_mean(problem: Problem) -> Scorer:
+    """The mean audience similarities of the artist's other songs; content cosine, scaled down, where there are none."""
+    content = _content(problem)
+
+    def score(songs: np.ndarray, encoding: Encoding) -> np.ndarray:
+        artists = encoding.features[ARTIST]
+        same = (artists[songs][:, None] == artists[problem.warm][None, :]) & (artists[songs] > 0)[:, None]
+        mean = same.astype(np.float32) @ problem.similarity / np.maximum(same.sum(axis=1), 1)[:, None]
+        return mean + same * mean.max(axis=1, keepdims=True) + 1e-4 * content.kernel(songs, encoding)
+
+    return score
+
+
+def ridge_to_factors(problem: Problem, *, own: bool) -> Scorer:
+    """Ridge from content to the songs' factors (truncated SVD of the plays); cosine with the candidates' factors.
+
+    Args:
+        problem: The split.
+        own: Whether candidates are their own factors, or what their content predicts.
+    """
+    content = _content(problem)
+    left, sizes, _ = randomized_svd(problem.plays, FACTORS, random_state=problem.seed)
+    factors = _unit(left * sizes).astype(np.float32)
+    kernel = content.kernel(problem.warm, problem.encoding)
+
+    def fit(ridge: object) -> Scorer:
+        solved = _solve(kernel, float(ridge), factors)
+        candidates = factors if own else _unit(kernel @ solved)
+        return lambda songs, encoding: _unit(content.kernel(songs, encoding) @ solved) @ candidates.T
+
+    return choose(problem, RIDGES, fit)
+
+
+def kernel_ridge(problem: Problem) -> Scorer:
+    """Kernel ridge from the joined content straight to the rows of the audience-similarity matrix."""
+    content = _content(problem)
+    kernel = content.kernel(problem.warm, problem.encoding)
+
+    def fit(ridge: object) -> Scorer:
+        solved = _solve(kernel, float(ridge), problem.similarity)
+        return lambda songs, encoding: content.kernel(songs, encoding) @ solved
+
+    return choose(problem, RIDGES, fit)
+
+
+def _solve(kernel: np.ndarray, ridge: float, targets: np.ndarray) -> np.ndarray:
+    """(K + ridge I)^-1 targets."""
+    regular = kernel.copy()
+    regular.flat[:: len(kernel) + 1] += ridge
+    return linalg.cho_solve(
+        linalg.cho_factor(regular, overwrite_a=True, check_finite=False), targets, check_finite=False
+    )
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
+def _content(problem: Problem) -> Content:
+    """The content of a problem, chosen once for all rows."""
+    if "content" not in problem.shared:
+        problem.shared["content"] = Content(problem)
+    return problem.shared["content"]

@@ -1,0 +1,92 @@
+"""One split of a data set: what may be learnt from, and what is right for the songs held out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from benchmarks.quality.encoding import Encoding, encode
+from benchmarks.targeting_study.datasets import DataSet
+from tfx_pipeline.cold_split import TEST, VALIDATION, WARM, ColdSplit
+
+TRUTH_SIZES = (20, 50)
+_BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Songs split by a salt of the seed; plays of held-out songs are in `heard` alone, for judging.
+
+    Attributes:
+        data: The data set.
+        seed: Of the split and of every row's initial state.
+        split: (n,) str of every song.
+        encoding: Every song's features as the models take them; learnt on warm songs.
+        shared: What several rows use and one of them computed.
+    """
+
+    data: DataSet
+    seed: int
+    split: np.ndarray
+    encoding: Encoding
+    shared: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, data: DataSet, seed: int) -> Problem:
+        """Splits the songs: 10 % validation, 10 % test, at least 3 listeners each."""
+        rule = ColdSplit(salt=f"quality-{seed}")
+        listeners = np.diff(data.plays.indptr)
+        songs = zip(data.songs.tolist(), listeners.tolist(), strict=True)
+        split = np.array([rule.assign(song, count) for song, count in songs])
+        return cls(data, seed, split, encode(data, split == WARM))
+
+    @cached_property
+    def warm(self) -> np.ndarray:
+        """Rows of the warm songs: the candidates, in this order everywhere."""
+        return np.flatnonzero(self.split == WARM)
+
+    def cold(self, name: str) -> np.ndarray:
+        """Rows of the songs of split `val` or `test`."""
+        return np.flatnonzero(self.split == name)
+
+    @cached_property
+    def plays(self) -> sparse.csr_matrix:
+        """(warm songs, users) float32, 1 for each song a user plays."""
+        return _binary(self.data.plays[self.warm])
+
+    def heard(self, songs: np.ndarray) -> sparse.csr_matrix:
+        """(songs, users) of held-out songs: truth, never an input."""
+        return _binary(self.data.plays[songs])
+
+    @cached_property
+    def similarity(self) -> np.ndarray:
+        """(warm, warm) float32 audience cosines, 0 on the diagonal."""
+        unit = _unit(self.plays)
+        cosines = np.asarray((unit @ unit.T).todense(), np.float32)
+        np.fill_diagonal(cosines, 0.0)
+        return cosines
+
+    def similar_truth(self, songs: np.ndarray) -> np.ndarray:
+        """(songs, 50) places of the warm songs of most similar audience, best first, -1 where there are fewer."""
+        unit, found = _unit(self.plays), []
+        for start in range(0, len(songs), _BLOCK):
+            cosines = np.asarray((_unit(self.heard(songs[start : start + _BLOCK])) @ unit.T).todense())
+            best = np.argsort(-cosines, axis=1, kind="stable")[:, : max(TRUTH_SIZES)]
+            found.append(np.where(np.take_along_axis(cosines, best, axis=1) > 0, best, -1))
+        return np.concatenate(found)
+
+
+def _binary(plays: sparse.csr_matrix) -> sparse.csr_matrix:
+    return (plays > 0).astype(np.float32)
+
+
+def _unit(rows: sparse.csr_matrix) -> sparse.csr_matrix:
+    norms = np.sqrt(np.asarray(rows.sum(axis=1)).ravel())  # of binary rows
+    return sparse.diags(1 / np.where(norms > 0, norms, 1)).astype(np.float32) @ rows
+
+
+HELD_OUT = (VALIDATION, TEST)

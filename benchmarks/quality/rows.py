@@ -1,0 +1,111 @@
+"""Every row of the table by name, and what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from bcl_keras import BCLConfig
+from benchmarks.quality import closed_form, towers
+from benchmarks.quality.closed_form import ARTIST, Scorer
+from benchmarks.quality.problem import Problem
+
+BASELINE, METHOD, OURS = "baseline", "the paper's method and its parts", "ours beyond the paper"
+
+BPR = BCLConfig(contrast_weight=0.0)
+#: The paper gives no number; at this weight the contrastive task can be seen (METHOD's probes).
+BCL = BCLConfig(contrast_weight=0.3)
+SOFTMAX = replace(BPR, supervised_loss="sampled_softmax")
+FIELD_DROPOUT = 0.3
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        name: As printed.
+        family: Which part of the table.
+        what: One line on what it is, its loss and where it comes from.
+        fit: Returns the scorer of a split.
+        needs: A field without which the row cannot be.
+        quick: Whether `--quick` has it.
+    """
+
+    name: str
+    family: str
+    what: str
+    fit: Callable[[Problem], Scorer]
+    needs: str | None = None
+    quick: bool = True
+
+
+def _tower(name: str, what: str, config: BCLConfig, family: str = METHOD, quick: bool = False, **options: Any) -> Row:
+    return Row(name, family, what, partial(_trained, config=config, options=tuple(options.items())), quick=quick)
+
+
+def _trained(problem: Problem, config: BCLConfig, options: tuple[tuple[str, Any], ...]) -> Scorer:
+    """Trains each configuration once per split, however many rows use it."""
+    key = f"{config} {options}"
+    if key not in problem.shared:
+        problem.shared[key] = towers.tower(problem, config, **dict(options))
+    return problem.shared[key]
+
+
+def _joined(problem: Problem, config: BCLConfig) -> Scorer:
+    return towers.joined_with_ridge(problem, _trained(problem, config, ()))
+
+
+ROWS = (
+    Row("random", BASELINE, "any order", closed_form.random_order),
+    Row("popularity", BASELINE, "songs with most listeners, for everyone alike", closed_form.popularity),
+    Row("content cosine", BASELINE, "joined content, field weights chosen on validation", closed_form.content_cosine),
+    Row("weighted count", BASELINE, "audiences of the 50 songs of nearest content", closed_form.weighted_count),
+    Row("artist mean", BASELINE, "audiences of the artist's other songs", closed_form.artist_mean, needs=ARTIST),
+    Row("ridge to factors", BASELINE, "content to SVD factors", partial(closed_form.ridge_to_factors, own=False)),
+    Row(
+        "ridge to own factors",
+        BASELINE,
+        "the same, candidates by their own factors",
+        partial(closed_form.ridge_to_factors, own=True),
+    ),
+    Row("kernel ridge", BASELINE, "content to the rows of the audience similarities", closed_form.kernel_ridge),
+    _tower("BPR only", "two towers, BPR with hard negatives and a margin", BPR, quick=True),
+    _tower("BPR + RFM", "contrast over random groups (Yao et al.)", replace(BCL, grouping="uniform")),
+    _tower(
+        "BPR + CFM",
+        "contrast over the most correlated fields, static matrix (Yao et al.)",
+        replace(BCL, grouping="top", correlation_mode="static"),
+    ),
+    _tower("BCL", "EWMA correlation, Gumbel-Max groups, V1, random mask", BCL, quick=True),
+    _tower("BCL, static matrix", "no bootstrapping", replace(BCL, correlation_mode="static")),
+    _tower("BCL, last batch", "alpha 0", replace(BCL, correlation_mode="last_batch")),
+    _tower("BCL, Gumbel off", "the most correlated fields, EWMA matrix", replace(BCL, grouping="top")),
+    _tower("BCL, no operator", "views by grouping alone", replace(BCL, operators=())),
+    _tower("BCL, span mask", "in place of the random mask", replace(BCL, operators=("span_mask",))),
+    _tower("BCL, uniform noise", "in place of the random mask", replace(BCL, operators=("uniform_noise",))),
+    _tower(
+        "BCL, all operators",
+        "random mask, span mask, uniform noise",
+        replace(BCL, operators=("random_mask", "span_mask", "uniform_noise")),
+    ),
+    _tower("BCL, V2", "views that corrupt one group each", replace(BCL, views="corrupt")),
+    _tower("BCL, catalogue", "contrast over cold songs' features too", BCL, contrast_over="catalogue"),
+    _tower("BPR, field dropout", "fields withheld at random in BPR", replace(BPR, field_dropout=FIELD_DROPOUT)),
+    _tower("BCL, field dropout", "both", replace(BCL, field_dropout=FIELD_DROPOUT), quick=True),
+    _tower("softmax", "two towers, sampled softmax, no contrast", SOFTMAX, family=OURS),
+    _tower(
+        "softmax, field dropout",
+        "the same, fields withheld at random",
+        replace(SOFTMAX, field_dropout=FIELD_DROPOUT),
+        family=OURS,
+    ),
+    Row(
+        "joined",
+        OURS,
+        "kernel ridge plus the BCL tower with field dropout, weight chosen on validation",
+        partial(_joined, config=replace(BCL, field_dropout=FIELD_DROPOUT)),
+    ),
+)

@@ -1,0 +1,111 @@
+"""Rows fitted and asked, seed by seed; what was found is kept in files, so that a study that was stopped goes on."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.quality.problem import Problem
+from benchmarks.quality.rows import Row
+from benchmarks.quality.tasks import Values, ask, slices
+from benchmarks.targeting_study.datasets import DataSet
+from tfx_pipeline.cold_split import TEST, VALIDATION
+
+_SEPARATOR = " | "
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything found on one data set.
+
+    Attributes:
+        folder: Where the values lie: `<seed>/<row>.npz` and `<seed>/split.json`, `<seed>/slices.npz`.
+        name: Of the data set.
+        rows: In the order of the table.
+        seeds: Of the splits.
+    """
+
+    folder: Path
+    name: str
+    rows: tuple[Row, ...]
+    seeds: tuple[int, ...]
+
+    def values(self, task: str, metric: str, row: str) -> list[np.ndarray]:
+        """Returns one array per seed, an element per song or listener; empty if the row or the task was not run."""
+        found = []
+        for seed in self.seeds:
+            path = _path(self.folder, seed, row)
+            if not path.exists():
+                return []
+            with np.load(path) as kept:
+                key = task + _SEPARATOR + metric
+                if key not in kept:
+                    return []
+                found.append(kept[key])
+        return found
+
+    def slices(self) -> list[dict[str, np.ndarray]]:
+        """Returns one dict per seed: name -> which songs of the similar-song tasks."""
+        found = []
+        for seed in self.seeds:
+            with np.load(self.folder / str(seed) / "slices.npz") as kept:
+                found.append({name: kept[name] for name in kept.files})
+        return found
+
+    def split(self, seed: int) -> dict[str, int]:
+        """Returns the numbers of songs of a split."""
+        return json.loads((self.folder / str(seed) / "split.json").read_text())
+
+    def seconds(self, row: str) -> float:
+        """Returns the mean time to fit and ask a row."""
+        times = [float(np.load(_path(self.folder, seed, row))["seconds"]) for seed in self.seeds]
+        return float(np.mean(times))
+
+
+def run(data: DataSet, rows: Sequence[Row], seeds: Sequence[int], out: Path, say: object = print) -> Study:
+    """Fits and asks every row on every split; what lies in `out` already is not done again."""
+    folder = out / data.name
+    usable = tuple(row for row in rows if row.needs is None or row.needs in {field.name for field in data.fields})
+    for seed in seeds:
+        missing = [row for row in usable if not _path(folder, seed, row.name).exists()]
+        if missing:
+            _run_seed(data, missing, seed, folder, say)
+        gc.collect()
+    return Study(folder, data.name, usable, tuple(seeds))
+
+
+def _run_seed(data: DataSet, rows: Sequence[Row], seed: int, folder: Path, say: object) -> None:
+    problem = Problem.of(data, seed)
+    (folder / str(seed)).mkdir(parents=True, exist_ok=True)
+    counts = {"warm": len(problem.warm), **{name: len(problem.cold(name)) for name in (VALIDATION, TEST)}}
+    (folder / str(seed) / "split.json").write_text(json.dumps(counts))
+    np.savez(folder / str(seed) / "slices.npz", **slices(problem))
+    for row in rows:
+        start = time.perf_counter()
+        found = ask(problem, row.fit(problem))
+        seconds = time.perf_counter() - start
+        _write(_path(folder, seed, row.name), found, seconds)
+        recall = np.nanmean(found["similar songs (20)"]["recall@50"])
+        say(f"{data.name}, seed {seed}: {row.name:28} R@50 {recall:.3f}   {seconds:6.1f} s")
+
+
+def _write(path: Path, found: Values, seconds: float) -> None:
+    arrays = {
+        task + _SEPARATOR + metric: values.astype(np.float32)
+        for task, metrics in found.items()
+        for metric, values in metrics.items()
+    }
+    aside = path.with_suffix(".aside.npz")
+    np.savez(aside, seconds=seconds, **arrays)
+    os.replace(aside, path)
+
+
+def _path(folder: Path, seed: int, row: str) -> Path:
+    return folder / str(seed) / f"{row}.npz"
