@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.targeting_study import findings, speed, tables, tested_rules
+from benchmarks.targeting_study.counts import CUTOFFS, Judged, join
 from benchmarks.targeting_study.datasets import DataSet, read_data_set
-from benchmarks.targeting_study.judging import CUTOFFS, Judge, Judged, join
+from benchmarks.targeting_study.judging import Judge
 from benchmarks.targeting_study.matching import closed_form, exported
 from benchmarks.targeting_study.simulated import simulated
-from tfx_pipeline.configs import one_machine_targeting
 from tfx_pipeline.targeting import TargetingConfig
 
 #: Plays from which one is effective: of an artist, one is nothing; where each play is its own row, all there is.
@@ -68,10 +68,11 @@ def _choose(title: str, source: str, options: argparse.Namespace) -> None:
 
 
 def _campaign(title: str, source: str, options: argparse.Namespace) -> None:
-    default = one_machine_targeting()
+    default = TargetingConfig(listeners_per_song=max(CUTOFFS))
     rules = {
-        f"default ({default.rule})": TargetingConfig.from_dict({**default.to_dict(), "listeners_per_song": 200}),
-        **{name: config for name, config in tested_rules.basic().items() if "expand" not in name},
+        f"default ({default.rule} {default.hybrid_with})": default,
+        **{name: tested_rules.basic()[name] for name in ("count", "average", "song", "hybrid average", "hybrid cat")},
+        "hybrid cat and song": tested_rules.cat_and_song(),
         "cat K=8": tested_rules.clusters()["cat K=8"],
     }
     judged = _judge(list(_judges(source, "test", options)), rules)

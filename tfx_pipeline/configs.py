@@ -62,7 +62,8 @@ class EvaluationConfig:
 def one_machine_targeting() -> TargetingConfig:
     """Returns the targeting settings for a runner that keeps all it shuffles in memory.
 
-    An audience is sent once to every shard of cold songs that needs it, so fewer shards mean less to keep.
+    An audience is sent once to every shard of cold songs that needs it, so fewer shards mean less to keep. The rule is
+    the default of `TargetingConfig`, which validation songs chose: see `benchmarks/targeting.py choose`.
     """
     return TargetingConfig(songs_per_shard=2048)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.targeting_study import statistics
-from benchmarks.targeting_study.judging import CUTOFFS, KINDS, TRUE_TASTE, UNTARGETED, Judged
+from benchmarks.targeting_study.counts import CUTOFFS, KINDS, TRUE_TASTE, UNTARGETED, Judged
 
 _PLAYED, _EFFECTIVE, _RED, _CHANCE = range(len(KINDS))
 SLICED = CUTOFFS.index(100)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from scipy import sparse
 
+from benchmarks.targeting_study.counts import CUTOFFS, KINDS, TRUE_TASTE, UNTARGETED, Judged
 from benchmarks.targeting_study.datasets import DataSet
 from benchmarks.targeting_study.matching import Embeddings
 from tfx_pipeline.cold_split import WARM
@@ -17,30 +20,6 @@ from tfx_pipeline.targeting.clustering import one_thread
 from tfx_pipeline.targeting.rules import score_listeners
 from tfx_pipeline.targeting.shards import Shard, make_shard
 from tfx_pipeline.targeting.songs import Candidates, score_songs
-
-CUTOFFS = (50, 100, 200)
-#: What is summed over the first k targets: who plays the song, who plays it often enough, who of those loves it, and
-#: the true chance that they play it, where a simulation tells.
-KINDS = ("played", "effective", "red", "chance")
-TRUE_TASTE = "true taste"
-UNTARGETED = ("most active listeners", "random listeners", "random similar-song listeners")
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Counts for every judged song.
-
-    Attributes:
-        songs: (n,) ids.
-        listeners: (n,) how many listeners the song has.
-        audience: (n,) how many listeners its matches have, with 50 matches.
-        counts: By rule (n, cutoffs, kinds); expected sums where a rule draws at random.
-    """
-
-    songs: np.ndarray
-    listeners: np.ndarray
-    audience: np.ndarray
-    counts: dict[str, np.ndarray]
 
 
 class Judge:
@@ -77,13 +56,17 @@ class Judge:
         self._plays = _play_block(data, warm)
         self._active = np.argsort(-np.diff(data.plays[warm].T.tocsr().indptr), kind="stable")
         self._vectors: dict[int, np.ndarray] = {}
+        self._shards: dict[tuple[int, ...], Shard] = {}
 
     def judge(self, rules: Mapping[str, TargetingConfig]) -> Judged:
         """Counts for every rule, and for the untargeted rows."""
-        counts = {name: self._counts(config) for name, config in rules.items()}
+        counts: dict[str, np.ndarray] = {}
+        for config, named in _by_work(rules).items():
+            counts |= self._counts(config, named)
+        counts = {name: counts[name] for name in rules}
         audience = np.zeros(len(self.rows), np.int64)
-        for place, candidates in enumerate(self.candidates(TargetingConfig(rule="count"))):
-            audience[place] = len(candidates.audience)
+        for place, candidates in enumerate(self.candidates(TargetingConfig(rule="count", matches_per_song=50))):
+            audience[place] = candidates.counts["audience"]
             for name, row in self._untargeted(place, candidates).items():
                 counts.setdefault(name, np.zeros((len(self.rows), len(CUTOFFS), len(KINDS))))[place] = row
         sizes = np.diff(self._data.plays.indptr)[self.rows]
@@ -91,24 +74,26 @@ class Judge:
 
     def ranking(self, candidates: Candidates, config: TargetingConfig) -> np.ndarray:
         """The first targets of a song, as rows of `users`: what the step on Beam gives, for one song."""
-        if config.reach == "expand" and candidates.query is not None:
-            everyone = np.zeros(len(self._data.users))
-            if candidates.scores is not None:
-                everyone[candidates.audience] = candidates.scores.count
-            vectors = self._listener_vectors(config.interests)
-            score = score_listeners(vectors, everyone, candidates.query, config).score
-            return _first(score, CUTOFFS[-1])
         if candidates.scores is None:
             return np.zeros(0, np.int64)
-        return candidates.audience[_first(candidates.scores.score, CUTOFFS[-1])]
+        vectors, counts = self._listener_vectors(config.interests), candidates.scores.count
+        if config.reach == "expand":
+            everyone = np.zeros(len(self._data.users))
+            everyone[candidates.audience] = counts
+            return _first(score_listeners(vectors, everyone, candidates.query, config).score, CUTOFFS[-1])
+        score = score_listeners(vectors[candidates.audience], counts, candidates.query, config).score
+        return candidates.audience[_first(score, CUTOFFS[-1])]
 
-    def _counts(self, config: TargetingConfig) -> np.ndarray:
-        result = np.zeros((len(self.rows), len(CUTOFFS), len(KINDS)))
+    def _counts(self, shared: TargetingConfig, rules: Mapping[str, TargetingConfig]) -> dict[str, np.ndarray]:
+        """Counts of rules whose audiences and queries are those of `shared`."""
+        counts = {name: np.zeros((len(self.rows), len(CUTOFFS), len(KINDS))) for name in rules}
         with one_thread():
-            for place, candidates in enumerate(self.candidates(config)):
-                truth = self._truth(place)[:, self.ranking(candidates, config)]
-                result[place] = [truth[:, :cutoff].sum(axis=1) for cutoff in CUTOFFS]
-        return result
+            for place, candidates in enumerate(self.candidates(shared)):
+                truth = self._truth(place)
+                for name, config in rules.items():
+                    chosen = truth[:, self.ranking(candidates, config)]
+                    counts[name][place] = [chosen[:, :cutoff].sum(axis=1) for cutoff in CUTOFFS]
+        return counts
 
     def _truth(self, place: int) -> np.ndarray:
         """(kinds, users) of one song."""
@@ -142,34 +127,27 @@ class Judge:
         return score_songs(self._shard(config), config)
 
     def _shard(self, config: TargetingConfig) -> Shard:
-        wanted = set(self._data.songs[self.rows].astype(str).tolist())
-        matches = self._found.matches
-        kept = [song in wanted for song in matches["song_id"].to_pylist()]
-        block = packing.pack_matches(matches.filter(kept), config.matches_per_song)
+        """All judged songs as one shard; the last one is kept, since most rules have the same."""
+        key = (config.matches_per_song, config.interests, config.max_audience, config.seed)
+        if key not in self._shards:
+            self._shards = {key: make_shard(self._parts(config), config)}
+        return self._shards[key]
+
+    def _parts(self, config: TargetingConfig) -> dict[str, list[dict[str, Any]]]:
+        songs, users = self._data.songs[self.rows], self._data.users
+        wanted = pa.array(songs.astype(str).tolist())
+        matches = self._found.matches.filter(pc.is_in(self._found.matches["song_id"], value_set=wanted))
+        block = packing.pack_matches(matches, config.matches_per_song)
         audiences = listeners.audiences(self._plays, config.max_audience, config.seed)
-        query = self._found.query[self.rows]
-        users = self._data.users
-        parts: dict[str, list[dict[str, Any]]] = {
-            "catalogue": [
-                {
-                    "ids": self._data.songs[self.rows],
-                    "split": self._found.split[self.rows].astype(bytes),
-                    "embedding": query,
-                    "candidate": query,
-                }
-            ],
+        query, split = self._found.query[self.rows], self._found.split[self.rows].astype(bytes)
+        vectors, nobody = self._listener_vectors(config.interests), np.zeros(len(users), bool)
+        return {
+            "catalogue": [{"ids": songs, "split": split, "embedding": query, "candidate": query}],
             "matches": [block],
             "audiences": [listeners.requested_audiences(audiences, block["match"])],
-            "listeners": [
-                {
-                    "users": users,
-                    "vectors": self._listener_vectors(config.interests),
-                    "excluded": np.zeros(len(users), bool),
-                }
-            ],
+            "listeners": [{"users": users, "vectors": vectors, "excluded": nobody}],
             "pairs": [],
         }
-        return make_shard(parts, config)
 
     def _listener_vectors(self, interests: int) -> np.ndarray:
         if interests not in self._vectors:
@@ -182,11 +160,14 @@ class Judge:
         return self._vectors[interests]
 
 
-def join(parts: Sequence[Judged]) -> Judged:
-    """Joins the counts of several splits."""
-    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ("songs", "listeners")}
-    counts = {name: np.concatenate([part.counts[name] for part in parts]) for name in parts[0].counts}
-    return Judged(**columns, audience=np.concatenate([part.audience for part in parts]), counts=counts)
+def _by_work(rules: Mapping[str, TargetingConfig]) -> dict[TargetingConfig, dict[str, TargetingConfig]]:
+    """Rules that differ in the weight of the count or in reach have their audiences and clusters in common."""
+    groups: dict[TargetingConfig, dict[str, TargetingConfig]] = {}
+    for name, config in rules.items():
+        shared = replace(config, count_weight=0.0) if config.rule == "hybrid" else config
+        shared = shared if config.rule == "count" else replace(shared, reach="filter")
+        groups.setdefault(shared, {})[name] = config
+    return groups
 
 
 def _first(score: np.ndarray, most: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.targeting_study.judging import CUTOFFS
+from benchmarks.targeting_study.counts import CUTOFFS
 
 
 def quality_table(title: str, found: dict[str, Any]) -> str:

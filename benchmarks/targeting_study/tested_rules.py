@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from tfx_pipeline.targeting import TargetingConfig
-from tfx_pipeline.targeting.config import Algorithm
+from tfx_pipeline.targeting.config import Algorithm, VectorRule
 
 CLUSTERS = (1, 2, 4, 8, 16, 32)
-WEIGHTS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 MATCHES = (10, 20, 50, 100, 200)
 ALGORITHMS: tuple[Algorithm, ...] = ("spherical", "kmeans", "minibatch", "bisecting", "agglomerative")
+
+#: Weight of the count in `hybrid`, by its vector part: the best on validation songs.
+CHOSEN_WEIGHTS: dict[VectorRule, float] = {"song": 0.05, "average": 1.0, "cat": 1.0}
 
 Rules = dict[str, TargetingConfig]
 
@@ -19,12 +22,16 @@ def _rule(**settings: Any) -> TargetingConfig:
     return TargetingConfig(**{"listeners_per_song": 200, **settings})
 
 
+def _hybrid(part: VectorRule, **settings: Any) -> TargetingConfig:
+    return _rule(rule="hybrid", hybrid_with=part, count_weight=CHOSEN_WEIGHTS[part], **settings)
+
+
 def basic() -> Rules:
     """Every rule as it is, inside the audience and over all listeners."""
     rules = {name: _rule(rule=name) for name in ("count", "average", "song")}
     rules |= {f"{name}, expand": _rule(rule=name, reach="expand") for name in ("average", "song")}
-    rules |= {f"hybrid {part}": _rule(rule="hybrid", hybrid_with=part) for part in ("average", "song", "cat")}
-    rules |= {"hybrid song, expand": _rule(rule="hybrid", hybrid_with="song", reach="expand")}
+    rules |= {f"hybrid {part}": _hybrid(part) for part in CHOSEN_WEIGHTS}
+    rules |= {"hybrid song, expand": _hybrid("song", reach="expand")}
     return rules
 
 
@@ -44,40 +51,40 @@ def algorithms() -> Rules:
 
 def song_in_cat() -> Rules:
     """CAT with the song's own vector, interests, quotas, and joined with the count."""
-    roles = {
-        f"cat {role} K={k}": _rule(song_role=role, clusters=k) for role in ("members", "centroids") for k in (8, 32)
-    }
-    roles |= {f"cat listeners x{w:g} K=8": _rule(song_role="listeners", song_weight=w) for w in (1.0, 3.0)}
-    roles |= {f"cat {j} interests": _rule(interests=j) for j in (2, 4)}
-    roles |= {f"song {j} interests": _rule(rule="song", interests=j) for j in (2, 4)}
-    joined = {"rule": "hybrid", "hybrid_with": "cat"}
-    roles |= {"cat quota": _rule(quota=True), "hybrid cat quota": _rule(quota=True, **joined)}
-    roles |= {
-        f"hybrid cat {role} K=8": _rule(song_role=role, **joined) for role in ("members", "centroids", "listeners")
-    }
-    return roles
+    roles = ("members", "centroids", "listeners")
+    rules = {f"cat {role} K={k}": _rule(rule="cat", song_role=role, clusters=k) for role in roles for k in (8, 32)}
+    rules |= {f"cat {role} x3 K=8": _rule(rule="cat", song_role=role, song_weight=3.0) for role in roles[1:]}
+    rules |= {f"{rule} {j} interests": _rule(rule=rule, interests=j) for rule in ("cat", "song") for j in (2, 4)}
+    rules |= {"cat quota": _rule(rule="cat", quota=True), "hybrid cat quota": _hybrid("cat", quota=True)}
+    return {**rules, "hybrid cat members": _hybrid("cat", song_role="members"), "hybrid cat and song": cat_and_song()}
+
+
+def cat_and_song() -> TargetingConfig:
+    """The best with clusters on validation songs: cosine to the closest centroid + 3 x to the song + the log count."""
+    config = {"hybrid_with": "cat", "song_role": "listeners", "song_weight": 3.0, "count_weight": 0.1}
+    return _rule(rule="hybrid", **config)
 
 
 def matches() -> Rules:
     """The number of similar songs."""
     rules = {f"count n={n}": _rule(rule="count", matches_per_song=n) for n in MATCHES}
     rules |= {f"cat K=8 n={n}": _rule(rule="cat", matches_per_song=n) for n in MATCHES}
-    rules |= {f"hybrid song n={n}": _rule(rule="hybrid", matches_per_song=n) for n in MATCHES}
+    rules |= {f"hybrid song n={n}": _hybrid("song", matches_per_song=n) for n in MATCHES}
     return rules
 
 
 def weights() -> Rules:
-    """What validation songs choose from: the vector part of `hybrid`, the weight of the count, similar songs."""
+    """What validation songs choose from: the vector part of `hybrid`, the weight of the count, similar songs, reach."""
     rules = {f"count n={n}": _rule(rule="count", matches_per_song=n) for n in MATCHES[2:]}
-    for part in ("song", "average"):
-        for weight in WEIGHTS:
-            for n in MATCHES[2:]:
-                config = _rule(rule="hybrid", hybrid_with=part, count_weight=weight, matches_per_song=n)
-                rules[f"hybrid {part} w={weight:g} n={n}"] = config
-    for role in ("none", "members", "listeners"):
-        for weight in WEIGHTS[2:5]:
-            config = _rule(rule="hybrid", hybrid_with="cat", song_role=role, count_weight=weight, matches_per_song=100)
-            rules[f"hybrid cat {role} w={weight:g} n=100"] = config
+    for reach, sizes in (("filter", MATCHES[2:]), ("expand", MATCHES[3:4])):
+        for n in sizes:
+            for w in WEIGHTS:
+                config = _rule(rule="hybrid", reach=reach, count_weight=w, matches_per_song=n)
+                rules[f"hybrid song w={w:g} n={n}" + (", expand" if reach == "expand" else "")] = config
+    for part, role in (("average", "none"), ("cat", "none"), ("cat", "members"), ("cat", "listeners")):
+        for w in WEIGHTS[3:]:
+            config = _rule(rule="hybrid", hybrid_with=part, song_role=role, count_weight=w, song_weight=3.0)
+            rules[f"hybrid {part} {role} w={w:g} n=50"] = config
     return rules
 
 

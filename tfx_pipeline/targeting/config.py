@@ -14,7 +14,7 @@ SongRole = Literal["none", "members", "centroids", "listeners"]
 
 @dataclasses.dataclass(frozen=True)
 class TargetingConfig:
-    """Everything `TargetListeners` can be told. Every field has a default that works.
+    """Everything `TargetListeners` can be told. The default rule is the one that validation songs chose.
 
     Attributes:
         rule: How a listener is scored. `count`: sum of the scores of the matched songs they play. `average`: cosine
@@ -53,9 +53,9 @@ class TargetingConfig:
         seed: Of sampling, clustering and holding aside. Change it for each campaign.
     """
 
-    rule: Rule = "cat"
+    rule: Rule = "hybrid"
     hybrid_with: VectorRule = "song"
-    count_weight: float = 0.5
+    count_weight: float = 0.05
     reach: Reach = "filter"
     listeners_per_song: int = 100
     matches_per_song: int = 50
@@ -71,7 +71,7 @@ class TargetingConfig:
     interests: int = 1
     quota: bool = False
     listener_splits: tuple[str, ...] = ("warm",)
-    max_audience: int = 5000
+    max_audience: int = 20_000
     threshold: float | None = None
     cap: int | None = None
     cap_depth: int = 3

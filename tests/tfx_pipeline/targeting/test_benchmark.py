@@ -7,8 +7,9 @@ import pytest
 from scipy import stats
 
 from benchmarks.targeting_study import findings, statistics
+from benchmarks.targeting_study.counts import CUTOFFS, UNTARGETED
 from benchmarks.targeting_study.datasets import read_data_set
-from benchmarks.targeting_study.judging import CUTOFFS, UNTARGETED, Judge
+from benchmarks.targeting_study.judging import Judge
 from benchmarks.targeting_study.matching import closed_form
 from tfx_pipeline.targeting import TargetingConfig
 

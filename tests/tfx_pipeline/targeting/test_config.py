@@ -23,7 +23,7 @@ from tfx_pipeline.targeting import TargetingConfig
         ({"held_aside": 1.0}, "`held_aside` must be at least 0 and below 1. Received: 1.0"),
         ({"threshold": float("nan")}, "`threshold` must be a number or None. Received: nan"),
         ({"rule": "song", "quota": True}, "`quota` needs a rule with clusters.* Received: rule='song'"),
-        ({"reach": "expand", "quota": True}, "`quota` shares out the audience.* Received: 'expand'"),
+        ({"rule": "cat", "reach": "expand", "quota": True}, "`quota` shares out the audience.* Received: 'expand'"),
         (
             {"reach": "expand", "rule": "count"},
             "`rule` 'count' knows only listeners of the matches.* Received: 'expand'",
