@@ -6,14 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
-from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from serving.server.config_files import server_credentials
 from serving.server.context import RunContext
 from serving.server.core import ServerCore
 from serving.server.errors import unavailable
 from serving.server.flags import ServerFlags
-from serving.server.grpc_services import ModelService, PredictionService
+from serving.server.grpc_services import Services
 from serving.server.health import Health
 from serving.server.metrics import Metrics
 
@@ -37,10 +36,7 @@ class GrpcServer:
         self._server = grpc.server(
             self._pool, options=_arguments(flags), maximum_concurrent_rpcs=flags.grpc_max_concurrent_requests
         )
-        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-            PredictionService(core, settings, metrics), self._server
-        )
-        model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(core, metrics), self._server)
+        self._server.add_generic_rpc_handlers(Services(core, settings, metrics).handlers())
         if flags.enable_grpc_healthcheck_service:
             self._server.add_generic_rpc_handlers((Health().handler(),))
 

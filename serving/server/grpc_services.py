@@ -8,12 +8,21 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import grpc
-from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    predict_pb2,
+    regression_pb2,
+)
 
 from serving.server.classification import classify
 from serving.server.context import RunContext
 from serving.server.core import ServerCore
 from serving.server.errors import RequestError, internal
+from serving.server.grpc_requests import unary
 from serving.server.metadata import get_model_metadata, get_model_status
 from serving.server.metrics import Metrics
 from serving.server.multi_inference import multi_inference
@@ -55,43 +64,50 @@ def counted(api: str, function: Callable[..., T]) -> Callable[..., T]:
     return run
 
 
-class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
-    """Predict, Classify, Regress, MultiInference, GetModelMetadata."""
+class Services:
+    """PredictionService and ModelService.
+
+    Args:
+        core: the models.
+        settings: how requests are run.
+        metrics: where they are counted.
+    """
 
     def __init__(self, core: ServerCore, settings: RunContext, metrics: Metrics) -> None:
         self._core = core
         self._settings = settings
         self._metrics = metrics
 
-    def _run(self, function: Callable[..., T], request: Any, context: Any) -> T:
-        settings = replace(self._settings, timeout_ms=timeout_ms(context), metrics=self._metrics)
-        return answer(context, lambda: function(self._core, request, settings))
+    def handlers(self) -> tuple[grpc.GenericRpcHandler, grpc.GenericRpcHandler]:
+        """What the gRPC server registers."""
+        prediction = {
+            "Predict": unary(predict_pb2.PredictRequest, self._running(counted("Predict", predict))),
+            "Classify": unary(classification_pb2.ClassificationRequest, self._running(counted("Classify", classify))),
+            "Regress": unary(regression_pb2.RegressionRequest, self._running(counted("Regress", regress))),
+            "MultiInference": unary(inference_pb2.MultiInferenceRequest, self._running(multi_inference)),
+            "GetModelMetadata": unary(get_model_metadata_pb2.GetModelMetadataRequest, self._asking(get_model_metadata)),
+        }
+        models = {
+            "GetModelStatus": unary(get_model_status_pb2.GetModelStatusRequest, self._asking(get_model_status)),
+            "HandleReloadConfigRequest": unary(
+                model_management_pb2.ReloadConfigRequest,
+                self._asking(lambda core, request: handle_reload(core, request, self._metrics)),
+            ),
+        }
+        return (
+            grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", prediction),
+            grpc.method_handlers_generic_handler("tensorflow.serving.ModelService", models),
+        )
 
-    def Predict(self, request: Any, context: Any) -> Any:
-        return self._run(counted("Predict", predict), request, context)
+    def _running(self, function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+        """A method that runs the model, within the call's deadline."""
 
-    def Classify(self, request: Any, context: Any) -> Any:
-        return self._run(counted("Classify", classify), request, context)
+        def run(request: Any, context: Any) -> Any:
+            settings = replace(self._settings, timeout_ms=timeout_ms(context), metrics=self._metrics)
+            return answer(context, lambda: function(self._core, request, settings))
 
-    def Regress(self, request: Any, context: Any) -> Any:
-        return self._run(counted("Regress", regress), request, context)
+        return run
 
-    def MultiInference(self, request: Any, context: Any) -> Any:
-        return self._run(multi_inference, request, context)
-
-    def GetModelMetadata(self, request: Any, context: Any) -> Any:
-        return answer(context, lambda: get_model_metadata(self._core, request))
-
-
-class ModelService(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
-    """GetModelStatus, HandleReloadConfigRequest."""
-
-    def __init__(self, core: ServerCore, metrics: Metrics) -> None:
-        self._core = core
-        self._metrics = metrics
-
-    def GetModelStatus(self, request: Any, context: Any) -> Any:
-        return answer(context, lambda: get_model_status(self._core, request))
-
-    def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:
-        return answer(context, lambda: handle_reload(self._core, request, self._metrics))
+    def _asking(self, function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+        """A method about the models."""
+        return lambda request, context: answer(context, lambda: function(self._core, request))

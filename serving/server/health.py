@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 
 from serving.protos import HealthCheckRequest, HealthCheckResponse
+from serving.server.grpc_requests import decoder, refuse_undecodable, unary
 
 _SERVING, _SERVICE_UNKNOWN = 1, 3
 _NAMES = frozenset({"", "PredictionService", "ModelService"})
@@ -27,16 +28,13 @@ class Health:
 
     def handler(self) -> grpc.GenericRpcHandler:
         """What the gRPC server registers."""
-        formats = {
-            "request_deserializer": HealthCheckRequest.FromString,
-            "response_serializer": lambda response: response.SerializeToString(),
-        }
+        watch = grpc.unary_stream_rpc_method_handler(
+            self.watch,
+            request_deserializer=decoder(HealthCheckRequest),
+            response_serializer=lambda response: response.SerializeToString(),
+        )
         return grpc.method_handlers_generic_handler(
-            "grpc.health.v1.Health",
-            {
-                "Check": grpc.unary_unary_rpc_method_handler(self.check, **formats),
-                "Watch": grpc.unary_stream_rpc_method_handler(self.watch, **formats),
-            },
+            "grpc.health.v1.Health", {"Check": unary(HealthCheckRequest, self.check), "Watch": watch}
         )
 
     def check(self, request: Any, context: Any) -> Any:
@@ -47,6 +45,7 @@ class Health:
 
     def watch(self, request: Any, context: Any) -> Iterator[Any]:
         """The state, which does not change, and then nothing until the client goes."""
+        refuse_undecodable(request, context)
         if not self._watchers.acquire(blocking=False):
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"more than {_MAX_WATCHERS} watchers")
         gone = threading.Event()

@@ -132,7 +132,8 @@ def _flipped_bytes(rng: random.Random) -> Malformed:
 def _not_utf8(rng: random.Random) -> Malformed:
     name = b"\xff\xfe"
     model_spec = b"\x0a" + bytes([len(name)]) + name
-    return Malformed(PREDICT, b"\x0a" + bytes([len(model_spec)]) + model_spec, (INTERNAL,))
+    data = b"\x0a" + bytes([len(model_spec)]) + model_spec
+    return Malformed(PREDICT, data, (INTERNAL,), "^Exception deserializing request!$")
 
 
 def _oversize(rng: random.Random) -> Malformed:
@@ -235,7 +236,7 @@ def fuzz(target: str, rest_port: int, count: int, seed: int) -> Counter[str]:
                     code, details = Code.OK, ""
                 except grpc.RpcError as error:
                     code, details = error.code(), error.details()
-                assert code in request.codes, f"{kind.__name__} got {code}: {request.data!r}"
+                assert code in request.codes, f"{kind.__name__} got {code} {details}: {request.data!r}"
                 assert re.search(request.text, details, re.DOTALL), f"{kind.__name__} got {details}: {request.data!r}"
                 seen[code.name] += 1
             if number % 100 == 99:

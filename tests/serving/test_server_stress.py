@@ -10,6 +10,7 @@ from pathlib import Path
 
 import grpc
 import numpy as np
+import pytest
 import small_model
 from fuzz import PREDICT, fuzz, predict_request
 
@@ -32,6 +33,27 @@ def test_malformed_requests_get_their_codes_and_the_server_lives_on(saved_model:
         assert sum(seen.values()) == 1500
         expected = {"INVALID_ARGUMENT", "INTERNAL", "NOT_FOUND", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED"}
         assert expected | {"UNIMPLEMENTED", "HTTP 400", "HTTP 404"} <= set(seen)
+
+
+def test_requests_that_cannot_be_read_cost_the_connection_nothing(saved_model: Path, tmp_path: Path) -> None:
+    """gRPC's own refusal of them would use up one of the connection's streams each."""
+    small_model.publish(saved_model, tmp_path / "bcl", 1)
+    settings = {"grpc_max_concurrent_streams": 10, "enable_grpc_healthcheck_service": True}
+    with (
+        EmbeddedServer(port=0, model_name="bcl", model_base_path=str(tmp_path / "bcl"), **settings) as server,
+        grpc.insecure_channel(server.target) as channel,
+    ):
+        health = channel.unary_unary("/grpc.health.v1.Health/Check")
+        watch = channel.unary_stream("/grpc.health.v1.Health/Watch")
+        predict = channel.unary_unary(PREDICT)
+        for _ in range(50):
+            for call in (predict, health, lambda data: next(watch(data))):
+                with pytest.raises(grpc.RpcError) as caught:
+                    call(b"\xff")
+                assert caught.value.code() == grpc.StatusCode.INTERNAL
+                assert caught.value.details() == "Exception deserializing request!"
+        data = predict_request(x=np.ones((1, 2), np.float32)).SerializeToString()
+        assert protos.PredictResponse.FromString(predict(data)).model_spec.name == "bcl"
 
 
 def test_no_request_fails_while_versions_come_and_go(saved_model: Path, tmp_path: Path) -> None:
