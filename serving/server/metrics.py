@@ -15,6 +15,8 @@ from serving.server.errors import RequestError
 # Microseconds, 10 * 1.8^i as TensorFlow Serving's buckets.
 _BUCKETS = [10 * 1.8**exponent for exponent in range(33)]
 _PREFIX = ":tensorflow:serving:"
+# Clients name models as they please, and every name would be kept for good.
+_MAX_NAMES, _MAX_NAME_LENGTH, _OTHERS = 1000, 200, "(others)"
 
 
 class Metrics:
@@ -22,6 +24,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._names: set[str] = set()
 
         def counter(name: str, text: str, labels: list[str]) -> prometheus_client.Counter:
             return prometheus_client.Counter(_PREFIX + name, text, labels, registry=self.registry)
@@ -50,7 +53,7 @@ class Metrics:
     @contextmanager
     def counted(self, model_name: str, api: str, entrypoint: str) -> Iterator[None]:
         """Count a request by its outcome, and its latency where it went well."""
-        start = time.perf_counter()
+        start, model_name = time.perf_counter(), self._label(model_name)
         try:
             yield
         except RequestError as error:
@@ -58,6 +61,14 @@ class Metrics:
             raise
         self.latency.labels(model_name, api, entrypoint).observe((time.perf_counter() - start) * 1e6)
         self.requests.labels(model_name, "OK").inc()
+
+    def _label(self, model_name: str) -> str:
+        name = model_name[:_MAX_NAME_LENGTH]
+        if name not in self._names:
+            if len(self._names) >= _MAX_NAMES:
+                return _OTHERS
+            self._names.add(name)
+        return name
 
     def value(self, name: str) -> float:
         """Sum of a counter over its labels, by TensorFlow Serving's name (`/tensorflow/serving/request_count`)."""

@@ -219,6 +219,17 @@ def test_metrics_escape_what_clients_send() -> None:
     assert metrics.value("/nope") == 0
 
 
+def test_metrics_do_not_grow_with_what_clients_send() -> None:
+    metrics = Metrics()
+    for number in range(3000):
+        with metrics.counted(f"{number}-{'x' * 5000}", "Predict", "GRPC"):
+            pass
+    assert metrics.value("/tensorflow/serving/request_count") == 3000
+    counts = [line for line in metrics.render().splitlines() if line.startswith(":tensorflow:serving:request_count{")]
+    assert len(counts) == 1001 and max(map(len, counts)) < 300
+    assert ':tensorflow:serving:request_count{model_name="(others)",status="OK"} 2000.0' in counts
+
+
 @pytest.fixture(scope="module")
 def healthy(base: Path) -> Iterator[Any]:
     settings = {"enable_grpc_healthcheck_service": True, "grpc_channel_arguments": "grpc.max_connection_age_ms=600000"}
