@@ -53,10 +53,12 @@ def usable_plays(plays: list[Block], catalogue: Block, splits: tuple[str, ...]) 
     known = position >= 0
     usable = known.copy()
     usable[known] = np.isin(catalogue["split"][position[known]], np.array(splits, dtype=np.bytes_))
-    rows = np.flatnonzero(usable[merged["song"]])
+    played = merged["plays"] > 0
+    rows = np.flatnonzero(usable[merged["song"]] & played)
     counts = {
         "pairs_of_unknown_songs": int((~known)[merged["song"]].sum()),
         "pairs_of_other_splits": int((known & ~usable)[merged["song"]].sum()),
+        "pairs_without_plays": int((usable[merged["song"]] & ~played).sum()),
         "pairs_used": len(rows),
     }
     return take_plays(merged, rows), counts

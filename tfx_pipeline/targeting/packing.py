@@ -24,6 +24,7 @@ EXCLUSIONS = pa.schema([("user_id", pa.string()), ("song_id", pa.string())])
 
 SPLITS = ("warm", "sparse", "val", "test", "new")
 _ROWS_PER_TABLE = 20_000
+_VECTORS = "lists of numbers"
 
 
 class ToTables(beam.PTransform):
@@ -71,7 +72,8 @@ def pack_plays(table: pa.Table) -> Block:
     songs, song = _dictionary(_column(table, "plays", "song_id"), "song_id")
     plays = np.ones(rows, dtype=np.int64)
     if "plays" in table.column_names:
-        plays = pc.fill_null(table["plays"].cast(pa.int64()), 1).to_numpy()
+        counts = _column(table, "plays", "plays", "whole numbers").cast(pa.int64())
+        plays = pc.fill_null(counts, 1).to_numpy(zero_copy_only=False)
     if (plays < 0).any():
         row = int(np.argmax(plays < 0))
         where = f"user {users[user[row]].decode()!r}, song {songs[song[row]].decode()!r}"
@@ -88,8 +90,8 @@ def pack_catalogue(table: pa.Table) -> Block:
         row = int(np.argmax(unknown))
         received = f"{split[row].decode()!r} for song {ids[row].decode()!r}"
         raise ValueError(f"`split` must be one of {list(SPLITS)}. Received: {received}")
-    embedding = _vectors(_column(table, "catalogue", "embedding"), ids, "embedding")
-    candidate = _vectors(_column(table, "catalogue", "candidate_embedding"), ids, "candidate_embedding")
+    embedding = _vectors(_column(table, "catalogue", "embedding", _VECTORS), ids, "embedding")
+    candidate = _vectors(_column(table, "catalogue", "candidate_embedding", _VECTORS), ids, "candidate_embedding")
     if embedding.shape != candidate.shape:
         received = f"{embedding.shape[1]} and {candidate.shape[1]}"
         raise ValueError(f"`embedding` and `candidate_embedding` must have one length. Received: {received}")
@@ -99,7 +101,10 @@ def pack_catalogue(table: pa.Table) -> Block:
 def pack_listeners(table: pa.Table) -> Block:
     """Listener table -> {users (n,), vectors (n, 1, d)}."""
     users = encode_ids(_column(table, "listeners", "user_id"), "user_id")
-    return {"users": users, "vectors": _vectors(_column(table, "listeners", "embedding"), users, "embedding")[:, None]}
+    return {
+        "users": users,
+        "vectors": _vectors(_column(table, "listeners", "embedding", _VECTORS), users, "embedding")[:, None],
+    }
 
 
 def pack_exclusions(table: pa.Table) -> Block:
@@ -107,8 +112,13 @@ def pack_exclusions(table: pa.Table) -> Block:
     users = encode_ids(_column(table, "exclusions", "user_id"), "user_id")
     if "song_id" not in table.column_names:
         return {"users": users, "songs": np.zeros(len(users), dtype="S1")}
-    songs = pc.fill_null(table["song_id"].cast(pa.string()), "").cast(pa.binary()).to_pylist()
-    return {"users": users, "songs": np.array(songs, dtype=np.bytes_)}
+    column = _column(table, "exclusions", "song_id").cast(pa.string())
+    everywhere = column.is_null().to_numpy(zero_copy_only=False)
+    # The empty string is refused: it may be meant for one song, and would close all of them to the listener.
+    named = encode_ids(column.drop_null(), "song_id")
+    songs = np.zeros(len(users), dtype=named.dtype)
+    songs[~everywhere] = named
+    return {"users": users, "songs": songs}
 
 
 def pack_matches(table: pa.Table, most: int) -> Block:
@@ -120,9 +130,9 @@ def pack_matches(table: pa.Table, most: int) -> Block:
         {songs (n,), given (n,), bad (n,), size (n,), match (sum of sizes,), score (sum of sizes,) float64}.
     """
     songs = encode_ids(_column(table, "matches", "song_id"), "song_id")
-    lists = _column(table, "matches", "match_ids")
+    lists = _column(table, "matches", "match_ids", "lists of strings")
     given = _lengths(lists)
-    scores = _column(table, "matches", "match_scores")
+    scores = _column(table, "matches", "match_scores", _VECTORS)
     differ = given != _lengths(scores)
     if differ.any():
         row = int(np.argmax(differ))
@@ -148,11 +158,26 @@ def _best(songs: Array, row: Array, match: Array, score: Array, most: int) -> tu
     return good, good[np.arange(len(good)) - starts < most]
 
 
-def _column(table: pa.Table, source: str, name: str) -> pa.Array:
+def _column(table: pa.Table, source: str, name: str, expected: str = "strings") -> pa.Array:
     if name not in table.column_names:
         raise ValueError(f"`{source}` must have a column `{name}`. Received: columns {table.column_names}")
     column = table[name]
+    if not _fits(column.type, expected):
+        raise ValueError(f"`{name}` of `{source}` must hold {expected}. Received: {column.type}")
     return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+
+
+def _fits(kind: pa.DataType, expected: str) -> bool:
+    if expected.startswith("lists of "):
+        is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+        return is_list and _fits(kind.value_type, expected.removeprefix("lists of "))
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_null(kind) or pa.types.is_integer(kind):  # nothing but nulls; numbers that are ids
+        return True
+    if expected == "numbers":
+        return bool(pa.types.is_floating(kind))
+    return expected == "strings" and bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _dictionary(column: pa.Array, name: str) -> tuple[Array, Array]:

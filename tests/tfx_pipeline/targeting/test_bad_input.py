@@ -110,6 +110,10 @@ def plays_of(*rows):
     return packing.pack_plays(pa.Table.from_pylist(list(rows), schema))
 
 
+def exclusions_of(*rows):
+    return packing.pack_exclusions(pa.Table.from_pylist(list(rows)))
+
+
 def listeners_of(*rows):
     return listeners.merge_listeners([packing.pack_listeners(pa.Table.from_pylist(list(rows), packing.LISTENERS))])
 
@@ -157,6 +161,26 @@ def shard_of_songs(*rows, vectors=(1.0, 0.0), embedding=(1.0, 0.0), audience=())
         (plays_of, [{"user_id": None, "song_id": "w1"}], "`user_id` must hold an id in every row. Received: 1 null"),
         (plays_of, [{"user_id": "", "song_id": "w1"}], "`user_id` must hold ids that are not empty and have no NUL"),
         (plays_of, [{"user_id": "a\0", "song_id": "w1"}], "`user_id` must hold ids that are not empty and have no NUL"),
+        (
+            lambda *rows: packing.pack_plays(pa.Table.from_pylist(list(rows))),
+            [{"user_id": "a", "song_id": "w1", "plays": 1.5}],
+            "`plays` of `plays` must hold whole numbers. Received: double",
+        ),
+        (
+            lambda *rows: packing.pack_catalogue(pa.Table.from_pylist(list(rows))),
+            [{**vector("c0"), "embedding": "(1, 0)"}],
+            "`embedding` of `catalogue` must hold lists of numbers. Received: string",
+        ),
+        (
+            lambda *rows: packing.pack_matches(pa.Table.from_pylist(list(rows)), 5),
+            [{"song_id": "c0", "match_ids": "w1", "match_scores": [0.5]}],
+            "`match_ids` of `matches` must hold lists of strings. Received: string",
+        ),
+        (
+            exclusions_of,
+            [{"user_id": "a", "song_id": ""}],
+            "`song_id` must hold ids that are not empty and have no NUL",
+        ),
         (plays_of, [{"user_id": "a"}], "`plays` must have a column `song_id`. Received: columns"),
         (
             listeners_of,
@@ -174,6 +198,21 @@ def test_plays_default_to_one():
     assert plays_of({"user_id": "a", "song_id": "w1"})["plays"].tolist() == [1]
     rows = [{"user_id": "a", "song_id": "w1", "plays": None}, {"user_id": "a", "song_id": "w2", "plays": 3}]
     assert plays_of(*rows)["plays"].tolist() == [1, 3]
+
+
+def test_exclusions_from_one_song_and_from_all():
+    found = exclusions_of({"user_id": "a", "song_id": None}, {"user_id": "b", "song_id": "c0"})
+    assert found["users"].tolist() == [b"a", b"b"] and found["songs"].tolist() == [b"", b"c0"]
+    assert exclusions_of({"user_id": "a"})["songs"].tolist() == [b""]
+    assert exclusions_of({"user_id": "a", "song_id": None})["songs"].tolist() == [b""]
+
+
+def test_rows_without_plays_are_no_listeners():
+    catalogue = catalogue_of(*WARM)
+    plays = plays_of({"user_id": "a", "song_id": "w1", "plays": 0}, {"user_id": "b", "song_id": "w1", "plays": 2})
+    used, counts = listeners.usable_plays([plays], catalogue, ("warm",))
+    assert used["users"].tolist() == [b"b"]
+    assert counts["pairs_without_plays"] == 1 and counts["pairs_used"] == 1
 
 
 def test_vectors_of_another_length_are_refused():
