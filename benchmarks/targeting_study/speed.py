@@ -75,7 +75,8 @@ def write_inputs(folder: Path, songs: int, seed: int = 0) -> None:
     warm, cold = [f"warm{i}" for i in range(_WARM)], [f"cold{i}" for i in range(songs)]
     vectors = rng.normal(size=(_WARM + songs, DIMENSION)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    lists = pa.FixedSizeListArray.from_arrays(vectors.ravel(), DIMENSION).cast(pa.list_(pa.float32()))
+    offsets = np.arange(0, vectors.size + 1, DIMENSION, dtype=np.int32)
+    lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(vectors.ravel()))
     split = ["warm"] * _WARM + ["new"] * songs
     columns = {"song_id": warm + cold, "split": split, "embedding": lists, "candidate_embedding": lists}
     pq.write_table(pa.table(columns), folder / "catalogue.parquet")

@@ -42,6 +42,7 @@ class TargetingConfig:
         quota: With `cat` or a `hybrid` with it: fill the targets from every cluster in proportion to its weight.
         listener_splits: Splits of the catalogue whose plays describe listeners; plays of held-out songs never do.
         max_audience: Audiences above this many listeners are sampled by a hash of the listener.
+        max_members: Of audiences above this many listeners a sample by that hash is clustered; all of them are ranked.
         threshold: Least score of a target; None = none.
         cap: Most songs per listener over all cold songs of the run; None = none.
         cap_depth: With `cap`: candidates kept per song before capping, in multiples of `listeners_per_song`.
@@ -72,6 +73,7 @@ class TargetingConfig:
     quota: bool = False
     listener_splits: tuple[str, ...] = ("warm",)
     max_audience: int = 20_000
+    max_members: int = 5_000
     threshold: float | None = None
     cap: int | None = None
     cap_depth: int = 3
@@ -132,6 +134,7 @@ _AT_LEAST_ONE = (
         "iterations",
         "interests",
         "max_audience",
+        "max_members",
         "cap",
         "cap_depth",
         "max_reasons",

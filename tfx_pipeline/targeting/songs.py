@@ -79,7 +79,8 @@ def _score_song(song: bytes, row: int, listed: int, shard: Shard, config: Target
         counts["status"] = "all excluded"
     weight = weighted_counts(pair_listener, pair_score, len(audience))
     listeners = shard.vectors[audience]
-    query = make_query(vector, listeners, weight, config, song_seed(song, config.seed))
+    members = _members(shard.hashes[audience], config)
+    query = make_query(vector, listeners[members], weight[members], config, song_seed(song, config.seed))
     if query is not None and similarity.max() > 0:
         query = dataclasses.replace(query, count_unit=float(similarity.max()))
     scores = score_listeners(listeners, weight, query, config)
@@ -89,6 +90,12 @@ def _score_song(song: bytes, row: int, listed: int, shard: Shard, config: Target
     return Candidates(
         song, split, counts, audience, scores, eligible, query, pair_listener, match_rows[pair_match], pairs
     )
+
+
+def _members(hashes: Array, config: TargetingConfig) -> Array:
+    """Mask of the listeners whose vectors are clustered: all, or a sample by hash where there are too many."""
+    sampled = config.vector_rule == "cat" and len(hashes) > config.max_members
+    return smallest(hashes, config.max_members) if sampled else np.ones(len(hashes), dtype=bool)
 
 
 def _unscored(song: bytes, split: bytes, counts: Counts) -> Candidates:
