@@ -54,8 +54,14 @@ def _trained(problem: Problem, config: BCLConfig, options: tuple[tuple[str, Any]
     return problem.shared[key]
 
 
+def _audience_ridge(problem: Problem) -> Scorer:
+    if "audience ridge" not in problem.shared:
+        problem.shared["audience ridge"] = closed_form.audience_ridge(problem)
+    return problem.shared["audience ridge"]
+
+
 def _joined(problem: Problem, config: BCLConfig) -> Scorer:
-    return towers.joined_with_ridge(problem, _trained(problem, config, ()))
+    return towers.joined(problem, _audience_ridge(problem), _trained(problem, config, ()))
 
 
 ROWS = (
@@ -102,10 +108,12 @@ ROWS = (
         replace(SOFTMAX, field_dropout=FIELD_DROPOUT),
         family=OURS,
     ),
+    Row("audience ridge", OURS, "kernel ridge, candidates scaled, neighbours joined", _audience_ridge),
+    Row("ridge + BPR", OURS, "audience ridge plus the tower of `BPR only`", partial(_joined, config=BPR), quick=False),
     Row(
-        "joined",
+        "best",
         OURS,
-        "kernel ridge plus the BCL tower with field dropout, weight chosen on validation",
+        "audience ridge plus the tower of `BCL, field dropout`, weight chosen on validation",
         partial(_joined, config=replace(BCL, field_dropout=FIELD_DROPOUT)),
     ),
 )

@@ -9,7 +9,7 @@ import numpy as np
 
 import bcl_keras
 from bcl_keras import BCLConfig
-from benchmarks.quality.closed_form import Scorer, kernel_ridge, recall
+from benchmarks.quality.closed_form import Scorer, recall
 from benchmarks.quality.encoding import Encoding
 from benchmarks.quality.judging import as_truth
 from benchmarks.quality.problem import Problem
@@ -55,13 +55,12 @@ def tower(problem: Problem, config: BCLConfig, *, contrast_over: bcl_keras.data.
     return score
 
 
-def joined_with_ridge(problem: Problem, trained: Scorer) -> Scorer:
-    """Kernel ridge plus a tower: each song's scores standardised, the tower's weight chosen on validation songs.
+def joined(problem: Problem, ridge: Scorer, trained: Scorer) -> Scorer:
+    """Audience ridge plus a tower: each song's scores standardised, the tower's weight chosen on validation songs.
 
     Both are inner products of a function of the content with a vector per warm song, so their sum is one too: one index
     can serve it.
     """
-    ridge = kernel_ridge(problem)
     songs = problem.cold(VALIDATION)
     truth = as_truth(problem.similar_truth(songs), len(problem.warm), POSITIVES)
     first, second = (_standardised(scorer(songs, problem.encoding)) for scorer in (ridge, trained))
