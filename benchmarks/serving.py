@@ -60,7 +60,8 @@ def export_index(folder: Path, seed: int = 0) -> np.ndarray:
     class Matcher(tf.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.index = SongIndex(tf.constant(vectors), tf.constant([f"song-{number}" for number in range(SONGS)]))
+            ids = tf.constant([f"song-{number}" for number in range(SONGS)])
+            self.index = SongIndex().index(tf.constant(vectors), ids)
 
         def match(self, query: tf.Tensor, exclude: tf.Tensor) -> dict[str, tf.Tensor]:
             ids, scores = self.index.nearest_but(query, exclude, k=tf.constant(K))

@@ -75,7 +75,7 @@ class ServedModel(tf.Module):
             tf.lookup.KeyValueTensorInitializer(tf.constant(list(warm_ids)), tf.range(1, len(warm_ids) + 1)), 0
         )
         # `serving.saved_version` knows the index in a checkpoint by this name.
-        self.index = SongIndex(tf.constant(index_embeddings, tf.float32), as_ids(index_ids))
+        self.index = SongIndex().index(tf.constant(index_embeddings, tf.float32), as_ids(index_ids))
 
     def signatures(self) -> dict[str, Callable[..., Tensors]]:
         """Returns the concrete functions by signature name."""

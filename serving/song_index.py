@@ -17,16 +17,23 @@ class SongIndex(tfrs.layers.factorized_top_k.BruteForce):
     `BruteForce` fixes the number of songs in the graph. Here it is left open, so that `serving.saved_version` can put
     other songs into a saved model by replacing the values of two variables.
 
-    Args:
-        embeddings: `(n, d)` float32.
-        ids: n ids, strings or int64.
+    Call `index` once before anything else.
     """
 
-    def __init__(self, embeddings: tf.Tensor, ids: tf.Tensor) -> None:
-        super().__init__(name="song_index")
+    def index(self, candidates: tf.Tensor, identifiers: tf.Tensor) -> SongIndex:
+        """Takes the songs over.
+
+        Args:
+            candidates: Embeddings, `(n, d)` float32.
+            identifiers: n ids, strings or int64.
+
+        Returns:
+            Itself.
+        """
         # The names are BruteForce's own, which its `call` reads, and part of the keys in a checkpoint.
-        self._candidates = tf.Variable(embeddings, trainable=False, shape=[None, embeddings.shape[1]])
-        self._identifiers = tf.Variable(ids, trainable=False, shape=[None])
+        self._candidates = tf.Variable(candidates, trainable=False, shape=[None, candidates.shape[1]])
+        self._identifiers = tf.Variable(identifiers, trainable=False, shape=[None])
+        return self
 
     @property
     def id_dtype(self) -> tf.DType:
