@@ -21,21 +21,24 @@ SONG_ID = "song_id"
 
 
 def as_songs(songs: Any) -> list[Song]:
-    """Rows of a dict, a sequence of dicts, or anything with Arrow's `to_pylist` (a Table, a RecordBatch).
+    """Rows of a dict, a sequence of dicts, or what Arrow has: a Table, a RecordBatch, a StructArray or one row of it.
 
     Raises:
         TypeError: something else.
     """
+    if hasattr(songs, "as_py"):
+        songs = songs.as_py()
     if isinstance(songs, Mapping):
         return [songs]
     if hasattr(songs, "to_pylist"):
         songs = songs.to_pylist()
     if isinstance(songs, (str, bytes)) or not isinstance(songs, Sequence):
         raise TypeError(f"`songs` must be dicts or an Arrow table. Received: {type(songs).__name__}")
+    songs = [song.as_py() if hasattr(song, "as_py") else song for song in songs]
     for row, song in enumerate(songs):
         if not isinstance(song, Mapping):
             raise TypeError(f"`songs[{row}]` must be a dict of fields. Received: {song!r}")
-    return list(songs)
+    return songs
 
 
 def check_fields(songs: Sequence[Song], signature: Signature, ignore: Collection[str] = ()) -> None:
