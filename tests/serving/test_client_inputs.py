@@ -61,7 +61,7 @@ def test_padding_stands_first_so_that_a_batching_server_pads_with_it() -> None:
 def test_arrow_tables_and_single_songs() -> None:
     table = pa.table({"attribute_genre": ["rock", None], "audio_tempo": [1.0, None]})
     assert as_songs(table) == as_songs(table.to_batches()[0]) == table.to_pylist()
-    rows = table.to_batches()[0].to_struct_array()
+    rows = pa.StructArray.from_arrays(table.to_batches()[0].columns, table.schema.names)
     assert as_songs(rows) == as_songs(list(rows)) == table.to_pylist()
     assert as_songs(rows[0]) == [{"attribute_genre": "rock", "audio_tempo": 1.0}]
     assert as_songs({"audio_tempo": 1}) == [{"audio_tempo": 1}]
