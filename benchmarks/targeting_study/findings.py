@@ -47,11 +47,13 @@ def campaign(judged: Judged, base: str, budget: int) -> dict[str, Any]:
     place = CUTOFFS.index(budget)
     one = np.ones(len(judged.songs))
     effective = {name: counts[:, place, _EFFECTIVE] for name, counts in judged.counts.items()}
+    loved = any(counts[:, :, _RED].any() for counts in judged.counts.values())  # else the data does not tell
     rules = {}
     for name, counts in judged.counts.items():
         plays = effective[name]
         row: dict[str, Any] = {"effective plays per song": statistics.ratio(plays, one, index, weights)}
-        row["red rate"] = statistics.ratio(counts[:, place, _RED], plays, index, weights)
+        if loved:
+            row["red rate"] = statistics.ratio(counts[:, place, _RED], plays, index, weights)
         for rival in (base, RANDOM):
             lift = statistics.ratio(plays - effective[rival], effective[rival], index, weights)
             row[f"lift over {rival}"] = lift

@@ -12,7 +12,7 @@ from tfx_pipeline.targeting import tables
 from tfx_pipeline.targeting.blocks import Array, Block, decode_ids
 from tfx_pipeline.targeting.clustering import one_thread
 from tfx_pipeline.targeting.config import TargetingConfig
-from tfx_pipeline.targeting.rules import score_vectors
+from tfx_pipeline.targeting.rules import clusters_of, score_vectors
 from tfx_pipeline.targeting.songs import SongQuery
 
 
@@ -110,7 +110,7 @@ def _table(query: SongQuery, listeners: Block, config: TargetingConfig) -> pa.Ta
         "score": score,
         "reason_song_ids": pa.ListArray.from_arrays(empty, pa.array([], pa.string())),
         "reason_scores": pa.ListArray.from_arrays(empty, pa.array([], pa.float32())),
-        "cluster": center,
+        "cluster": clusters_of(center, config),
         "part_vector": score,
         "part_count": np.zeros(rows, dtype=np.float32),
     }

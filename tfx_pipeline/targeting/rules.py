@@ -40,7 +40,7 @@ class Scores:
         score: (n,) float64, higher is better.
         vector: (n,) float64, the part from cosines; 0 for `count`.
         count: (n,) float64, similarity-weighted count of the matched songs the listener plays.
-        cluster: (n,) int32, index of the closest center; -1 for `count`.
+        cluster: (n,) int32, index of the closest cluster; -1 for rules without clusters.
     """
 
     score: Array
@@ -148,7 +148,12 @@ def score_listeners(listeners: Array, counts: Array, query: Query | None, config
     if config.rule == "hybrid":
         joined = vector + config.count_weight * np.log1p(counts / query.count_unit)
     score = share_out(joined, closest, query.weights) if config.quota else joined
-    return Scores(score, vector, counts, closest)
+    return Scores(score, vector, counts, clusters_of(closest, config))
+
+
+def clusters_of(closest: Array, config: TargetingConfig) -> Array:
+    """The closest centers as clusters: the song itself and the mean of the audience are none, -1."""
+    return closest if config.vector_rule == "cat" else np.full_like(closest, -1)
 
 
 def share_out(scores: Array, clusters: Array, weights: Array) -> Array:

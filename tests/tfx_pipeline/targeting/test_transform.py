@@ -76,6 +76,9 @@ def test_count_average_song_and_hybrid_are_their_definitions(world, run_world):
                 assert row["score"] == pytest.approx(scores[user], abs=1e-5)
                 assert row["score"] == pytest.approx(scores[row["user_id"]], abs=1e-5)
                 assert row["part_count"] == pytest.approx(counts[row["user_id"]], abs=1e-5)
+                vector = {"count": 0.0, "hybrid": to_song[row["user_id"]]}.get(rule, scores[row["user_id"]])
+                assert row["part_vector"] == pytest.approx(vector, abs=1e-5)
+                assert row["cluster"] == -1
 
 
 def test_cat_finds_the_planted_taste_and_says_why(world, run_world):
@@ -134,7 +137,7 @@ def test_expand_is_the_best_of_all_listeners(world, run_world):
         for row, user in zip(found, best(scores, 90), strict=True):
             assert row["score"] == pytest.approx(scores[user], abs=1e-5)
             assert row["score"] == pytest.approx(scores[row["user_id"]], abs=1e-5)
-            assert bool(row["reason_song_ids"]) == (row["user_id"] in counts)
+            assert bool(row["reason_song_ids"]) == (row["user_id"] in counts) and row["cluster"] == -1
         outside += sum(row["user_id"] not in counts for row in found)
     assert outside > 0
 
