@@ -1,6 +1,7 @@
 # make demo   sets up .venv, runs the pipeline on a simulated catalogue (or DATA=folder) and shows what it found
 # make test   sets up .venv, checks style and types, runs the tests
 # make serve-smoke MODEL_DIR=folder   runs the real TensorFlow Serving on pushed models; needs Docker
+# make bench  measures every baseline and every part of the method on the folders in DATA
 # make lock   resolves requirements/*.txt anew from pyproject.toml
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -24,6 +25,11 @@ test: lint .venvs/ready
 # Exits with 2 and one line where there is no Docker, or no model.
 serve-smoke: $(READY)
 	@$(BIN)/python -m serving.smoke $(MODEL_DIR)
+
+# DATA is one or more folders, SEEDS the number of splits; QUICK=1 runs one seed and the main rows.
+bench: $(READY)
+	@$(BIN)/python -W ignore -m benchmarks.quality --data $(DATA) --seeds $(or $(SEEDS),5) $(if $(QUICK),--quick) \
+		$(if $(OUT),--out $(OUT))
 
 lint: $(READY)
 	@$(BIN)/ruff check .
