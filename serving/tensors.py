@@ -16,6 +16,9 @@ from serving.protos import DATA_TYPES
 
 # An expanded tensor never exceeds the largest message: a few bytes that declare a huge shape must not take all memory.
 MAX_TENSOR_BYTES = 2**31 - 1
+# What one value may be repeated to. TensorFlow's own writer shortens a constant tensor so; with no bound of its own, a
+# few small requests at the same time could still take all memory.
+MAX_REPEATED_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,11 @@ def _decode_content(kind: _Kind, content: bytes, count: int) -> np.ndarray[Any, 
 def _decode_values(kind: _Kind, proto: Any, count: int) -> np.ndarray[Any, Any]:
     """Typed values; too few are filled up with the last one, none at all means zeros, surplus ones are dropped."""
     values = list(getattr(proto, kind.field))
+    if count > len(values) and count * kind.dtype.itemsize > MAX_REPEATED_BYTES:
+        raise ValueError(
+            f"a tensor must hold its values if it takes more than {MAX_REPEATED_BYTES} bytes. "
+            f"Received: {len(values)} of {count}"
+        )
     if kind.number == _STRING:
         flat = np.empty(len(values), object)
         flat[:] = values

@@ -108,7 +108,7 @@ def _broken_tensor(rng: random.Random) -> Malformed:
     else:
         tensor.ClearField("tensor_content")
         tensor.float_val.append(1.0)
-        tensor.tensor_shape.dim[0].size = rng.choice([2**31, 2**40, 2**62])
+        tensor.tensor_shape.dim[0].size = rng.choice([2**24, 2**31, 2**40, 2**62])
     return Malformed(PREDICT, request.SerializeToString(), (INVALID,), "^tensor parsing error: x$")
 
 

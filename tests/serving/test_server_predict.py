@@ -133,12 +133,20 @@ def test_undecodable_tensor(stub: Any) -> None:
     assert refusal(stub.Predict, message) == (INVALID, "tensor parsing error: x")
 
 
-def test_a_few_bytes_that_claim_a_huge_tensor(stub: Any) -> None:
+@pytest.mark.parametrize("rows", [2**24, 2**30, 2**40])
+def test_a_few_bytes_that_claim_a_huge_tensor(stub: Any, rows: int) -> None:
     message = request(x=X)
     message.inputs["x"].tensor_content = b""
     message.inputs["x"].float_val.append(1.0)
-    message.inputs["x"].tensor_shape.dim[0].size = 2**40
+    message.inputs["x"].tensor_shape.dim[0].size = rows
     assert refusal(stub.Predict, message) == (INVALID, "tensor parsing error: x")
+
+
+def test_one_value_may_stand_for_many(stub: Any) -> None:
+    message = request(x=X)
+    message.inputs["x"].tensor_content = b""
+    message.inputs["x"].float_val.append(1.0)
+    assert list(stub.Predict(message).outputs["y"].float_val) == [3, 5, 7, 3, 5, 7]
 
 
 def test_output_filter(stub: Any) -> None:
