@@ -11,19 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-from tfx import v1 as tfx
 
 from serving.raw_fields import RawField, encode_song
 from serving.saved_version import RefreshError, SavedVersion
 from serving.warmup_requests import REQUESTS_FILE
 from tests.serving import small_export
-from tfx_pipeline import contract
+from tfx_pipeline import refresh_runner
 from tfx_pipeline.components.index_refresh import check_fields
 from tfx_pipeline.components.infra_validation import problem_of
 from tfx_pipeline.contract import SongField
-from tfx_pipeline.local_runner import BEAM_ARGS
 from tfx_pipeline.progress import component_lines
-from tfx_pipeline.refresh_pipeline import create_refresh_pipeline
+from tfx_pipeline.run_folder import RunFolder
 from tfx_pipeline.run_record import RunRecord
 
 SONGS = small_export.catalogue(30)
@@ -52,23 +50,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(home: Path, songs: list[dict]) -> tuple[RunRecord, list[str]]:
-    catalogue = contract.prepare(write_catalogue(home / "data", songs), home / "input")
-    lines: list[str] = []
+    folder, lines = RunFolder.at(home), []
     with component_lines(lines.append):
-        tfx.orchestration.LocalDagRunner().run(
-            create_refresh_pipeline(
-                pipeline_name="refresh",
-                pipeline_root=home / "pipeline",
-                data_root=home / "input",
-                serving_dir=home / "serving",
-                fields=catalogue.fields,
-                metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
-                    str(home / "metadata.sqlite")
-                ),
-                beam_pipeline_args=BEAM_ARGS,
-            )
-        )
-    return RunRecord.latest(home / "metadata.sqlite"), lines
+        refresh_runner.run(folder, write_catalogue(home / "data", songs))
+    return RunRecord.latest(refresh_runner.metadata_of(folder)), lines
 
 
 def versions(home: Path) -> list[int]:
@@ -97,6 +82,22 @@ def test_a_changed_catalogue_is_pushed_and_an_unchanged_one_is_not(home: Path) -
     _, lines = run(home, [*SONGS[2:], *NEW])
     assert lines and all("from cache" in line for line in lines if not line.split()[0].startswith("ServedModel"))
     assert versions(home) == [first, second]
+
+
+def test_the_runner_says_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.delenv("BCL_DATA", raising=False)
+    with pytest.raises(SystemExit, match="BCL_DATA: expected the folder with songs.parquet and plays.parquet."):
+        refresh_runner.main()
+    monkeypatch.setenv("BCL_DATA", str(write_catalogue(tmp_path / "data", SONGS)))
+    monkeypatch.setenv("BCL_RUN", str(tmp_path / "run"))
+    with pytest.raises(SystemExit) as caught:
+        refresh_runner.main()
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert (
+        error
+        == f"{tmp_path / 'run' / 'serving'}: expected a folder of model versions. Received: No such file or directory\n"
+    )
 
 
 def test_fields_that_are_not_the_models() -> None:

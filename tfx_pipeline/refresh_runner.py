@@ -1,0 +1,71 @@
+"""Refreshes the served index on this machine: `tfx pipeline create --engine local --pipeline_path <this file>`.
+
+The environment binds the paths, as for `tfx_pipeline.local_runner`: BCL_DATA is the folder with the catalogue as it is
+now, BCL_RUN the folder of the run that trained and pushed the model (default: runs/bcl).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from tfx import v1 as tfx
+
+from serving.publish import PublishError
+from tfx_pipeline import contract
+from tfx_pipeline.local_runner import BEAM_ARGS
+from tfx_pipeline.refresh_pipeline import create_refresh_pipeline
+from tfx_pipeline.run_folder import RunFolder
+
+
+def metadata_of(folder: RunFolder) -> Path:
+    """Returns where refreshes are recorded: apart from the training runs, whose last one others look up."""
+    return folder.home / "refresh" / "metadata.sqlite"
+
+
+def run(folder: RunFolder, data: Path, *, max_dropped: float = 0.2, name: str = "bcl-refresh") -> None:
+    """Checks the catalogue and runs the pipeline; pushes the next version if anything has changed.
+
+    Args:
+        folder: The folder of the run that pushed the model.
+        data: Folder with songs and plays; only the songs are used.
+        max_dropped: The largest share of the index that may be dropped.
+        name: The pipeline's name.
+
+    Raises:
+        ContractError: If the input breaks the contract.
+        PublishError: If there is no version to start from.
+    """
+    home = folder.home / "refresh"
+    catalogue = contract.prepare(data, home / "input")
+    tfx.orchestration.LocalDagRunner().run(
+        create_refresh_pipeline(
+            pipeline_name=name,
+            pipeline_root=home / "pipeline",
+            data_root=home / "input",
+            serving_dir=folder.serving,
+            fields=catalogue.fields,
+            max_dropped=max_dropped,
+            metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
+                str(metadata_of(folder))
+            ),
+            beam_pipeline_args=BEAM_ARGS,
+        )
+    )
+
+
+def main() -> None:
+    """Reads the environment and runs."""
+    data = os.environ.get("BCL_DATA")
+    if not data:
+        sys.exit("BCL_DATA: expected the folder with songs.parquet and plays.parquet. Received: no value")
+    try:
+        run(RunFolder.at(os.environ.get("BCL_RUN", "runs/bcl")), Path(data))
+    except (contract.ContractError, PublishError) as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
