@@ -82,14 +82,15 @@ def _flag(field: dataclasses.Field) -> dict[str, Any]:
     shown = {"help": f"default {field.default}", "default": None}
     if field.name == "listener_splits":
         return {**shown, "nargs": "+"}
-    if field.name == "clusters":
-        return {**shown, "type": _whole_or_auto, "metavar": "K|auto"}
     kinds = _kinds(field.type)
+    number = float if float in kinds else int
     if bool in kinds:
         return {**shown, "action": argparse.BooleanOptionalAction}
+    if str in kinds and number in kinds:
+        return {**shown, "type": lambda text: text if text == "auto" else number(text), "metavar": "NUMBER|auto"}
     if str in kinds:
         return {**shown, "metavar": "NAME"}
-    return {**shown, "type": float if float in kinds else int, "metavar": "NUMBER"}
+    return {**shown, "type": number, "metavar": "NUMBER"}
 
 
 def _kinds(annotation: Any) -> set[type]:
@@ -99,10 +100,6 @@ def _kinds(annotation: Any) -> set[type]:
     if typing.get_origin(annotation) is typing.Literal:
         return {type(value) for value in typing.get_args(annotation)}
     return {annotation}
-
-
-def _whole_or_auto(text: str) -> int | str:
-    return text if text == "auto" else int(text)
 
 
 def _first_message(error: BaseException) -> str:

@@ -22,7 +22,8 @@ class TargetingConfig:
             clustering-based audience targeting, the closest centroid of the audience. `hybrid`: `hybrid_with`'s score
             plus `count_weight` times log(1 + count / score of the best match).
         hybrid_with: The vector score that `hybrid` joins with the count.
-        count_weight: Weight of the log count in `hybrid`; chosen on validation songs.
+        count_weight: Weight of the log count in `hybrid`, or "auto": the one of `weights.WEIGHTS` with which the
+            targets of the songs of split `val` hold most of those who did play them.
         reach: `filter` (R1) ranks the audience of the matched songs; `expand` (R2) ranks all listeners.
         listeners_per_song: Targets per cold song.
         matches_per_song: Similar songs used per cold song: the best n of the matches given.
@@ -56,7 +57,7 @@ class TargetingConfig:
 
     rule: Rule = "hybrid"
     hybrid_with: VectorRule = "song"
-    count_weight: float = 0.05
+    count_weight: float | Literal["auto"] = "auto"
     reach: Reach = "filter"
     listeners_per_song: int = 100
     matches_per_song: int = 50
@@ -95,6 +96,11 @@ class TargetingConfig:
         if self.rule == "count":
             return None
         return self.hybrid_with if self.rule == "hybrid" else self.rule
+
+    @property
+    def chooses_weight(self) -> bool:
+        """Whether validation songs choose the weight of the count."""
+        return self.rule == "hybrid" and self.count_weight == "auto"
 
     @property
     def depth(self) -> int:
@@ -167,16 +173,22 @@ def _check_ranges(config: TargetingConfig) -> None:
             raise ValueError(f"`{name}` must be a whole number of at least 1. Received: {value!r}")
     if config.clusters != "auto" and (not _is_whole(config.clusters) or config.clusters < 1):
         raise ValueError(f"`clusters` must be 'auto' or a whole number of at least 1. Received: {config.clusters!r}")
-    for name in ("count_weight", "song_weight"):
-        value = getattr(config, name)
-        if not math.isfinite(value) or value < 0:
-            raise ValueError(f"`{name}` must be finite and not negative. Received: {value!r}")
+    if config.count_weight != "auto" and not _is_weight(config.count_weight):
+        raise ValueError(
+            f"`count_weight` must be 'auto', or finite and not negative. Received: {config.count_weight!r}"
+        )
+    if not _is_weight(config.song_weight):
+        raise ValueError(f"`song_weight` must be finite and not negative. Received: {config.song_weight!r}")
     if not config.temperature > 0:
         raise ValueError(f"`temperature` must be above 0. Received: {config.temperature!r}")
     if not 0 <= config.held_aside < 1:
         raise ValueError(f"`held_aside` must be at least 0 and below 1. Received: {config.held_aside!r}")
     if config.threshold is not None and math.isnan(config.threshold):
         raise ValueError(f"`threshold` must be a number or None. Received: {config.threshold!r}")
+
+
+def _is_weight(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and value >= 0
 
 
 def _is_whole(value: object) -> bool:

@@ -7,8 +7,8 @@ import apache_beam as beam
 import numpy as np
 from apache_beam import pvalue
 
-from tfx_pipeline.targeting import listeners, routing
-from tfx_pipeline.targeting.blocks import Block, group_rows, shard_of
+from tfx_pipeline.targeting import listeners, routing, weights
+from tfx_pipeline.targeting.blocks import Block, group_rows, merge_plays, shard_of
 from tfx_pipeline.targeting.clustering import one_thread
 from tfx_pipeline.targeting.config import TargetingConfig
 
@@ -23,6 +23,7 @@ class Joined(NamedTuple):
     plays: beam.PCollection  # (listener shard, plays block with vectors)
     audiences: beam.PCollection  # (cold shard, audiences block)
     wanted: beam.PCollection  # (listener shard, {cold, users})
+    truth: beam.PCollection  # (cold shard, audiences block of validation songs)
     counts: beam.PCollection
 
 
@@ -48,7 +49,8 @@ def join_songs(blocks: Blocks, sizes: Sizes, config: TargetingConfig) -> Joined:
     outputs = (
         {"plays": plays, "catalogue": catalogue, "requests": requests}
         | "GroupBySong" >> beam.CoGroupByKey()
-        | "JoinSongs" >> beam.ParDo(_JoinSongs(config), sizes["play_shards"]).with_outputs(*Joined._fields)
+        | "JoinSongs"
+        >> beam.ParDo(_JoinSongs(config), sizes["play_shards"], sizes["song_shards"]).with_outputs(*Joined._fields)
     )
     return Joined(*(outputs[name] for name in Joined._fields))
 
@@ -85,10 +87,14 @@ class _JoinSongs(beam.DoFn):
     def __init__(self, config: TargetingConfig):
         self._config = config
 
-    def process(self, element: tuple[int, Parts], shards: int) -> Iterator[Any]:
+    def process(self, element: tuple[int, Parts], shards: int, cold_shards: int) -> Iterator[Any]:
         _, parts = element
         catalogue = listeners.merge_catalogue(list(parts["catalogue"]))
-        plays, counts = listeners.usable_plays(list(parts["plays"]), catalogue, self._config.listener_splits)
+        merged = merge_plays(list(parts["plays"]))
+        plays, counts = listeners.usable_plays(merged, catalogue, self._config.listener_splits)
+        if self._config.chooses_weight:
+            for cold, truth in weights.validation_listeners(merged, catalogue, cold_shards, self._config):
+                yield pvalue.TaggedOutput("truth", (cold, truth))
         for shard, part in listeners.plays_by_listener(plays, catalogue, shards):
             yield pvalue.TaggedOutput("plays", (shard, part))
         table = listeners.audiences(plays, self._config.max_audience, self._config.seed)

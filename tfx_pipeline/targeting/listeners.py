@@ -43,12 +43,11 @@ def check_unique(ids: Array, source: str) -> None:
         raise ValueError(f"`{source}` must hold every song once. Received: song {twice!r} more than once")
 
 
-def usable_plays(plays: list[Block], catalogue: Block, splits: tuple[str, ...]) -> tuple[Block, dict[str, int]]:
-    """Plays of songs whose split is in `splits`, merged, and the counts of what was left out.
+def usable_plays(merged: Block, catalogue: Block, splits: tuple[str, ...]) -> tuple[Block, dict[str, int]]:
+    """Plays of songs whose split is in `splits`, and the counts of what was left out.
 
     Plays of songs held out as cold must not describe a listener: at targeting time nobody has played them.
     """
-    merged = merge_plays(plays)
     position = lookup(merged["songs"], catalogue["ids"])
     known = position >= 0
     usable = known.copy()

@@ -1,6 +1,7 @@
-"""Which shard a block's rows go to: the functions behind the Beam steps."""
+"""Which shard a block's rows go to, and how counts add up: the functions behind the Beam steps."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -47,3 +48,12 @@ def unite_requests(requests: list[Block], column: str = "songs") -> Iterator[tup
 
 def where_song_empty(block: Block, empty: bool) -> Block:
     return take(block, np.flatnonzero((block["songs"] == b"") == empty))
+
+
+def add_counts(counts: Any) -> dict[str, int]:
+    """Adds dicts of counts, name by name."""
+    total: dict[str, int] = {}
+    for part in counts:
+        for name, value in part.items():
+            total[name] = total.get(name, 0) + int(value)
+    return dict(sorted(total.items()))

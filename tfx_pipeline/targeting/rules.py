@@ -146,6 +146,8 @@ def score_listeners(listeners: Array, counts: Array, query: Query | None, config
     vector, closest = score_vectors(listeners, query, pooling=config.pooling, temperature=config.temperature)
     joined = vector
     if config.rule == "hybrid":
+        if config.count_weight == "auto":
+            raise ValueError("`count_weight` must be a number when listeners are scored. Received: 'auto'")
         joined = vector + config.count_weight * np.log1p(counts / query.count_unit)
     score = share_out(joined, closest, query.weights) if config.quota else joined
     return Scores(score, vector, counts, clusters_of(closest, config))

@@ -1,5 +1,6 @@
 """The Beam steps that work on a shard of cold songs: score its audiences, then rank and finish."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -7,7 +8,7 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam import pvalue
 
-from tfx_pipeline.targeting import routing, shards, songs, tables
+from tfx_pipeline.targeting import routing, shards, songs, tables, weights
 from tfx_pipeline.targeting.clustering import one_thread
 from tfx_pipeline.targeting.config import TargetingConfig
 from tfx_pipeline.targeting.joining import Blocks, Joined, Parts, Sizes, Vectors
@@ -40,12 +41,16 @@ def score_songs(blocks: Blocks, joined: Joined, vectors: Vectors, sizes: Sizes, 
             column,
             sizes["song_shards"],
         ).with_output_types(tuple[int, Any])
-    outputs = (
-        parts
-        | "GroupByColdSong" >> beam.CoGroupByKey()
-        | "ScoreSongs" >> beam.ParDo(_ScoreSongs(config)).with_outputs(*Scored._fields)
-    )
-    return Scored(*(outputs[name] for name in Scored._fields))
+    if not config.chooses_weight:
+        outputs = _grouped(parts) | "ScoreSongs" >> beam.ParDo(_ScoreSongs(config)).with_outputs(*Scored._fields)
+        return Scored(*(outputs[name] for name in Scored._fields))
+    grouped = _grouped({**parts, "truth": joined.truth})
+    hits = grouped | "CountHits" >> beam.Map(_count_hits, config).with_output_types(Any)
+    summed = hits | "SumHits" >> beam.CombineGlobally(routing.add_counts)
+    weight = pvalue.AsSingleton(summed | "ChooseWeight" >> beam.Map(weights.choose_weight))
+    outputs = grouped | "ScoreSongs" >> beam.ParDo(_ScoreSongs(config), weight).with_outputs(*Scored._fields)
+    scored = Scored(*(outputs[name] for name in Scored._fields))
+    return scored._replace(counts=(scored.counts, hits) | "CountsAndHits" >> beam.Flatten())
 
 
 def finish_songs(
@@ -60,15 +65,30 @@ def finish_songs(
     return outputs["targets"], outputs["summary"]
 
 
+def _grouped(parts: Blocks) -> beam.PCollection:
+    return parts | "GroupByColdSong" >> beam.CoGroupByKey()
+
+
+def _count_hits(element: tuple[int, Parts], config: TargetingConfig) -> dict[str, int]:
+    _, parts = element
+    with one_thread():
+        return weights.count_hits(_shard(parts, config), list(parts["truth"]), config)
+
+
+def _shard(parts: Parts, config: TargetingConfig) -> shards.Shard:
+    return shards.make_shard({name: list(parts.get(name, [])) for name in _SHARD_PARTS}, config)
+
+
 class _ScoreSongs(beam.DoFn):
     def __init__(self, config: TargetingConfig):
         self._config = config
 
-    def process(self, element: tuple[int, Parts]) -> Iterator[Any]:
+    def process(self, element: tuple[int, Parts], weight: Any = None) -> Iterator[Any]:
         cold, parts = element
+        config = self._config if weight is None else dataclasses.replace(self._config, count_weight=weight)
         with one_thread():
-            shard = shards.make_shard({name: list(parts.get(name, [])) for name in _SHARD_PARTS}, self._config)
-            found, summary, queries = self._score(shard)
+            shard = _shard(parts, config)
+            found, summary, queries = self._score(shard, config)
         yield pvalue.TaggedOutput("targets", (cold, found))
         yield pvalue.TaggedOutput("summary", (cold, summary))
         if queries:
@@ -76,13 +96,13 @@ class _ScoreSongs(beam.DoFn):
         counts = {"cold_songs": summary.num_rows, "songs_with_matches": len(shard.matches["songs"])}
         yield pvalue.TaggedOutput("counts", counts)
 
-    def _score(self, shard: shards.Shard) -> tuple[pa.Table, pa.Table, list[songs.SongQuery]]:
+    def _score(self, shard: shards.Shard, config: TargetingConfig) -> tuple[pa.Table, pa.Table, list[songs.SongQuery]]:
         rows, found, queries = [], [tables.TARGETS.empty_table()], []
-        for candidates in songs.score_songs(shard, self._config):
+        for candidates in songs.score_songs(shard, config):
             rows.append(tables.summary_row(candidates))
             if candidates.scores is not None:
-                found.append(tables.candidates_table(shard, candidates, self._config))
-            if candidates.query is not None and self._config.reach == "expand":
+                found.append(tables.candidates_table(shard, candidates, config))
+            if candidates.query is not None and config.reach == "expand":
                 queries.append(songs.SongQuery(candidates.song, candidates.query, candidates.excluded))
         # One chunk per column: a table of hundreds of chunks takes longer to pickle than to make.
         return pa.concat_tables(found).combine_chunks(), pa.Table.from_pylist(rows, schema=tables.SUMMARY), queries

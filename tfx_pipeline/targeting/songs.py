@@ -52,9 +52,16 @@ class SongQuery:
     excluded: Array
 
 
-def score_songs(shard: Shard, config: TargetingConfig) -> Iterator[Candidates]:
-    """Scores the audience of each cold song of a shard: those in the catalogue and those that only have matches."""
+def score_songs(shard: Shard, config: TargetingConfig, only: Array | None = None) -> Iterator[Candidates]:
+    """Scores the audience of each cold song of a shard: those in the catalogue and those that only have matches.
+
+    Args:
+        shard: The shard.
+        config: Settings, with a number as `count_weight`.
+        only: Ids of the songs to score; None = all.
+    """
     cold = np.union1d(shard.catalogue["ids"], shard.matches["songs"])
+    cold = cold if only is None else np.intersect1d(cold, only)
     rows, listed = lookup(cold, shard.catalogue["ids"]).tolist(), lookup(cold, shard.matches["songs"]).tolist()
     for song, row, place in zip(cold.tolist(), rows, listed, strict=True):
         yield _score_song(song, row, place, shard, config)

@@ -7,7 +7,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam import pvalue
 
-from tfx_pipeline.targeting import cap, expansion, joining, packing, scoring
+from tfx_pipeline.targeting import cap, expansion, joining, packing, routing, scoring
 from tfx_pipeline.targeting.blocks import Block, shards_for
 from tfx_pipeline.targeting.config import TargetingConfig
 
@@ -62,7 +62,7 @@ class TargetListeners(beam.PTransform):
         blocks["cold"] = blocks["catalogue"] | "ColdSongs" >> beam.Map(_cold).with_output_types(Any)
         columns = {"plays": "user", "matches": "songs", "cold": "ids", "listeners": "users", "exclusions": "users"}
         rows = [_count(blocks[name], f"{name}_rows", column) for name, column in columns.items() if name in blocks]
-        totals = rows | "AllRows" >> beam.Flatten() | "CountRows" >> beam.CombineGlobally(add_counts)
+        totals = rows | "AllRows" >> beam.Flatten() | "CountRows" >> beam.CombineGlobally(routing.add_counts)
         shards = totals | "ChooseShards" >> beam.Map(choose_shards, config).with_output_types(Any)
         sizes = {
             kind: pvalue.AsSingleton(shards | f"Number of {kind}" >> beam.Map(operator.itemgetter(kind)))
@@ -78,7 +78,7 @@ class TargetListeners(beam.PTransform):
             targets = cap.cap_listeners(targets, sizes["song_shards"], config)
         targets, summary = scoring.finish_songs(targets, summary, config)
         counts = (totals, shards, joined.counts, vectors.counts, scored.counts)
-        counted = counts | "Counts" >> beam.Flatten() | "SumCounts" >> beam.CombineGlobally(add_counts)
+        counted = counts | "Counts" >> beam.Flatten() | "SumCounts" >> beam.CombineGlobally(routing.add_counts)
         return Targeting(targets, summary, counted)
 
 
@@ -92,15 +92,6 @@ def choose_shards(rows: dict[str, int], config: TargetingConfig) -> dict[str, in
         "play_shards": shards_for(rows.get("plays_rows", 0), config.plays_per_shard),
         "song_shards": shards_for(songs, config.songs_per_shard),
     }
-
-
-def add_counts(counts: Any) -> dict[str, int]:
-    """Adds dicts of counts, name by name."""
-    total: dict[str, int] = {}
-    for part in counts:
-        for name, value in part.items():
-            total[name] = total.get(name, 0) + int(value)
-    return dict(sorted(total.items()))
 
 
 def _pack(inputs: dict[str, beam.PCollection], config: TargetingConfig) -> dict[str, beam.PCollection]:

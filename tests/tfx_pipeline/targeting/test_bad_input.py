@@ -69,7 +69,7 @@ def test_every_kind_of_song_has_its_row(run):
     [
         ({"rule": "song"}, "song has no vector"),
         ({"rule": "cat", "song_role": "members"}, "song has no vector"),
-        ({"rule": "hybrid", "hybrid_with": "song"}, "song has no vector"),
+        ({"rule": "hybrid", "hybrid_with": "song", "count_weight": 0.1}, "song has no vector"),
         ({"rule": "count"}, ""),
         ({"rule": "cat"}, ""),
     ],
@@ -210,7 +210,7 @@ def test_exclusions_from_one_song_and_from_all():
 def test_rows_without_plays_are_no_listeners():
     catalogue = catalogue_of(*WARM)
     plays = plays_of({"user_id": "a", "song_id": "w1", "plays": 0}, {"user_id": "b", "song_id": "w1", "plays": 2})
-    used, counts = listeners.usable_plays([plays], catalogue, ("warm",))
+    used, counts = listeners.usable_plays(listeners.merge_plays([plays]), catalogue, ("warm",))
     assert used["users"].tolist() == [b"b"]
     assert counts["pairs_without_plays"] == 1 and counts["pairs_used"] == 1
 
