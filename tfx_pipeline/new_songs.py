@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from serving.raw_fields import RawField, encode_song
+from serving.raw_fields import RawField, encode_song, integer_id
 from tfx_pipeline.contract.columns import Place, clean, clean_id
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.fields import is_feature, is_text, kind_of, plain_type
@@ -24,7 +24,7 @@ class NewSongs:
     Args:
         path: A Parquet file. (What a CSV cell means depends on the whole file it stands in; convert the file first.)
         fields: The model's fields. Each must be a column of its kind; a null is missing, as ever.
-        integer_ids: Whether ids may be integers, as in an index of integers.
+        integer_ids: Whether the index has integers, so that ids must be such, as integers or as text.
 
     Attributes:
         passed_over: Feature columns that the model does not take, since it was trained without them.
@@ -36,6 +36,7 @@ class NewSongs:
     def __init__(self, path: Path, fields: Sequence[RawField], *, integer_ids: bool = False) -> None:
         self._source = Source(path, path)
         self._fields = fields
+        self._integer_ids = integer_ids
         schema = self._source.schema()
         self._check_ids(schema, integer_ids)
         for field in fields:
@@ -100,4 +101,10 @@ class NewSongs:
         if song_id in rows:
             received = f"{song_id!r}, which row {rows[song_id]} has already"
             raise broken(self._source.shown, "each song once", received, column=_SONG_ID, row=row)
+        if self._integer_ids:
+            try:
+                integer_id(song_id)
+            except ValueError as error:
+                expected = "an integer of 0 or more without leading zeros, as the index has"
+                raise broken(self._source.shown, expected, repr(song_id), column=_SONG_ID, row=row) from error
         rows[song_id] = row

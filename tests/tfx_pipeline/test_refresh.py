@@ -104,7 +104,10 @@ def test_an_integer_index_takes_integers(tmp_path: Path, capsys: Any) -> None:
     assert run(capsys, base, "--songs", songs)[:2] == (0, f"added 5, dropped 0, kept 30: {base / '2'}\n")
     named = write(tmp_path / "named.parquet", NEW)
     code, _, error = run(capsys, base, "--songs", named)
-    assert code == 2 and "song_id: expected an integer of 0 or more" in error and "Received: 'new-0'" in error
+    assert code == 2 and error == (
+        f"{named}: column `song_id`, row 0 (counted from 0): expected an integer of 0 or more without leading zeros, as "
+        "the index has. Received: 'new-0'.\n"
+    )
 
 
 BAD = {
