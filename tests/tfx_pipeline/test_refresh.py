@@ -105,8 +105,8 @@ def test_an_integer_index_takes_integers(tmp_path: Path, capsys: Any) -> None:
     named = write(tmp_path / "named.parquet", NEW)
     code, _, error = run(capsys, base, "--songs", named)
     assert code == 2 and error == (
-        f"{named}: column `song_id`, row 0 (counted from 0): expected an integer of 0 or more without leading zeros, as "
-        "the index has. Received: 'new-0'.\n"
+        f"{named}: column `song_id`, row 0 (counted from 0): expected an integer of 0 or more without leading zeros, "
+        "as the index has. Received: 'new-0'.\n"
     )
 
 
