@@ -50,7 +50,7 @@ def correlations() -> Results:
     return {
         "correlation": bcl_ops.distance_correlation(fields),
         "correlation_unbiased": bcl_ops.distance_correlation(fields, unbiased=True),
-        "correlation_masked": bcl_ops.distance_correlation(fields, mask=mask, block_rows=7),
+        "correlation_masked": bcl_ops.distance_correlation(fields, mask=mask, block_rows=20),
         "correlation_ewma": layer.matrix,
     }
 
