@@ -1,7 +1,7 @@
 """python -m benchmarks.quality --data DIR [DIR ...] [--seeds 5] [--rows NAME ...] [--quick] [--out runs/quality]
 
-Runs every row on every data set and seed, and writes results.json and table.md into the folder. A study that was
-stopped goes on where it stopped: delete the folder to start anew.
+Runs every row on every data set and seed, and writes results.json, table.md and report.html into the folder. A study
+that was stopped goes on where it stopped: delete the folder to start anew.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def main(arguments: list[str]) -> int:
     for folder in options.data:
         studies.append(run(read_data_set(folder), chosen, seeds, options.out, _say))
         report.write(studies, options.out)
-    _say(f"Table:   {options.out / 'table.md'}\nResults: {options.out / 'results.json'}")
+    for name in ("report.html", "table.md", "results.json"):
+        _say(str(options.out / name))
     return 0
 
 

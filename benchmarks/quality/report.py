@@ -1,4 +1,4 @@
-"""The study as results.json and a Markdown table."""
+"""The study as results.json, a Markdown table and an HTML page."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.quality.judging import METRICS
+from benchmarks.quality.page import page
 from benchmarks.quality.statistics import holm, mean_of_seeds, p_over_seeds
 from benchmarks.quality.study import Study
 from benchmarks.quality.tasks import DAY_ZERO, LISTENERS, SIMILAR_20, SIMILAR_50, SONGS_OF_ALL, SONGS_OF_TEST
@@ -23,10 +24,11 @@ MAIN = "recall@50"
 
 
 def write(studies: Sequence[Study], out: Path) -> None:
-    """Writes both files, whole or not at all."""
+    """Writes the files, each whole or not at all."""
     found = [results(study) for study in studies]
     _replace(out / "results.json", json.dumps(found, indent=1, allow_nan=False))
     _replace(out / "table.md", "\n".join(line for result in found for line in markdown(result)) + "\n")
+    _replace(out / "report.html", page(found))
 
 
 def results(study: Study) -> dict[str, Any]:

@@ -162,5 +162,7 @@ def test_command_writes_results_and_goes_on(folder: Path, tmp_path: Path) -> Non
     assert table["BPR only"]["metrics"]["recall@50"]["value"] > 2 * table["random"]["metrics"]["recall@50"]["value"]
     assert set(table["BPR only"]["against"]) == {"kernel ridge"} and len(result["splits"]) == 1
     assert "| kernel ridge |" in (tmp_path / "table.md").read_text()
+    shown = (tmp_path / "report.html").read_text()
+    assert "<td>kernel ridge</td>" in shown and "data:image/svg+xml;base64," in shown and "http" not in shown
     again = subprocess.run([*command, *rows, "content cosine"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert again.stdout.count("R@50") == 1  # the new row alone
