@@ -7,8 +7,8 @@ python -m benchmarks.targeting speed                            clustering, proc
 
 DIR is a folder of the input contract, or the word `simulated`. Embeddings are a two-tower in closed form (see
 `targeting_study/matching.py`), or with --embeddings those of a pipeline run, whose split is used then. Every part
-prints Markdown and writes JSON to --out. Seeds draw the split, the decomposition, the songs where --songs limits them,
-and the simulated catalogue.
+prints Markdown and writes it and JSON to --out. Seeds draw the split, the decomposition, the songs where --songs
+limits them, and the simulated catalogue.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.targeting_study import findings, speed, tables, tested_rules
 from benchmarks.targeting_study.counts import CUTOFFS, Judged, join
-from benchmarks.targeting_study.datasets import DataSet, read_data_set
+from benchmarks.targeting_study.datasets import read_data_set
 from benchmarks.targeting_study.judging import Judge
 from benchmarks.targeting_study.matching import closed_form, exported
 from benchmarks.targeting_study.simulated import simulated
@@ -41,7 +41,8 @@ def main(arguments: list[str]) -> None:
         options.out.mkdir(parents=True, exist_ok=True)
     if options.part == "speed":
         for part in options.measure:
-            _save(options.out, f"speed-{part}", getattr(speed, part)())
+            found = getattr(speed, part)()
+            _save(options.out, f"speed-{part}", found, json.dumps({part: found}) + "\n")
         return
     for name in options.data:
         run = {"quality": _quality, "choose": _choose, "campaign": _campaign}[options.part]
@@ -51,68 +52,60 @@ def main(arguments: list[str]) -> None:
 
 
 def _quality(title: str, source: str, options: argparse.Namespace) -> None:
-    judges = list(_judges(source, "test", options))
+    judges = [judge for (judge,) in _judges(source, ("test",), options)]
     for group in options.groups:
         found = findings.quality(_judge(judges, tested_rules.GROUPS[group]()))
-        _save(options.out, f"quality-{title}-{group.replace(' ', '-')}", found)
-        _say(tables.quality_table(f"{title}, {group}", found))
+        table = tables.quality_table(f"{title}, {group}", found)
+        _save(options.out, f"quality-{title}-{group.replace(' ', '-')}", found, table)
 
 
 def _choose(title: str, source: str, options: argparse.Namespace) -> None:
-    found = findings.quality(_judge(list(_judges(source, "val", options)), tested_rules.weights()))
-    _save(options.out, f"choose-{title}", found)
+    found = findings.quality(_judge([judge for (judge,) in _judges(source, ("val",), options)], tested_rules.weights()))
     metric = f"recall@{options.budget}"
     order = sorted(found["rules"], key=lambda name: -found["rules"][name][metric].value)
     found["rules"] = {name: found["rules"][name] for name in order}
-    _say(tables.quality_table(f"{title}, validation songs, best first", found))
+    _save(options.out, f"choose-{title}", found, tables.quality_table(f"{title}, validation songs, best first", found))
 
 
 def _campaign(title: str, source: str, options: argparse.Namespace) -> None:
-    default = TargetingConfig(listeners_per_song=max(CUTOFFS))
-    rules = {
-        f"default ({default.rule} {default.hybrid_with})": default,
-        **{name: tested_rules.basic()[name] for name in ("count", "average", "song", "hybrid average", "hybrid cat")},
-        "hybrid cat and song": tested_rules.cat_and_song(),
-        "cat K=8": tested_rules.clusters()["cat K=8"],
-    }
-    judged = _judge(list(_judges(source, "test", options)), rules)
+    parts, chosen = [], []
+    for validation, test in _judges(source, ("val", "test"), options):
+        chosen.append(validation.choose_weight(TargetingConfig()))
+        rules = tested_rules.campaign(chosen[-1])
+        parts.append(test.judge({name: rules[name] for name in options.rules or rules}))
+    sys.stdout.write(f"{title}: weights of the count that validation songs chose, by seed: {chosen}\n\n")
+    judged = join(parts)
     for budget in CUTOFFS:
         found = findings.campaign(judged, "count", budget)
-        _save(options.out, f"campaign-{title}-{budget}", found)
-        _say(tables.campaign_table(title, found))
+        found["weights chosen, by seed"] = chosen
+        _save(options.out, f"campaign-{title}-{budget}", found, tables.campaign_table(title, found))
 
 
 def _judge(judges: list[Judge], rules: Mapping[str, TargetingConfig]) -> Judged:
     return join([judge.judge(rules) for judge in judges])
 
 
-def _judges(source: str, split: str, options: argparse.Namespace) -> Iterator[Judge]:
-    """A judge for every seed."""
+def _judges(source: str, splits: Sequence[str], options: argparse.Namespace) -> Iterator[list[Judge]]:
+    """The judges of these splits, for every seed."""
     data = None if source == "simulated" else read_data_set(Path(source))
     for seed in [0] if options.embeddings else range(options.seeds):
         chance: np.ndarray | None = None
         if source == "simulated":
             data, chance = simulated(seed)
         assert data is not None
-        yield _one_judge(data, split, seed, chance, options)
+        found = exported(data, options.embeddings) if options.embeddings else closed_form(data, seed)
+        least = options.min_plays or MIN_PLAYS.get(data.name, 1)
+        settings = {"songs": options.songs, "min_plays": least, "seed": seed, "chance": chance}
+        yield [Judge(data, found, split, **settings) for split in splits]
 
 
-def _one_judge(data: DataSet, split: str, seed: int, chance: np.ndarray | None, options: argparse.Namespace) -> Judge:
-    found = exported(data, options.embeddings) if options.embeddings else closed_form(data, seed)
-    least = options.min_plays or MIN_PLAYS.get(data.name, 1)
-    return Judge(data, found, split, songs=options.songs, min_plays=least, seed=seed, chance=chance)
-
-
-def _save(out: Path | None, name: str, found: dict) -> None:
+def _save(out: Path | None, name: str, found: dict, shown: str) -> None:
+    """Prints a finding, and with `out` keeps it as JSON and as shown."""
+    sys.stdout.write(shown + "\n")
+    sys.stdout.flush()
     if out:
         (out / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
-    if name.startswith("speed"):
-        _say(json.dumps({name: found}))
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+        (out / f"{name}.md").write_text(shown)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -124,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--songs", type=int, help="most songs judged per seed; default all")
     parser.add_argument("--min-plays", type=int, help=f"plays from which one is effective; default {MIN_PLAYS}, else 1")
     parser.add_argument("--budget", type=int, default=100, choices=CUTOFFS, help="of the choice")
+    parser.add_argument("--rules", nargs="+", help="of the campaign, with `default` and `count`; default all")
     parser.add_argument("--embeddings", type=Path, help="folder with embeddings-*.parquet and matches-*.parquet")
     parser.add_argument("--out", type=Path, help="folder for JSON")
     parser.add_argument("--measure", nargs="+", default=["clustering", "processes", "growth"], help="of speed")

@@ -15,7 +15,7 @@ from benchmarks.targeting_study.counts import CUTOFFS, KINDS, TRUE_TASTE, UNTARG
 from benchmarks.targeting_study.datasets import DataSet
 from benchmarks.targeting_study.matching import Embeddings
 from tfx_pipeline.cold_split import WARM
-from tfx_pipeline.targeting import TargetingConfig, listeners, packing
+from tfx_pipeline.targeting import TargetingConfig, listeners, packing, weights
 from tfx_pipeline.targeting.clustering import one_thread
 from tfx_pipeline.targeting.rules import score_listeners
 from tfx_pipeline.targeting.shards import Shard, make_shard
@@ -71,6 +71,15 @@ class Judge:
                 counts.setdefault(name, np.zeros((len(self.rows), len(CUTOFFS), len(KINDS))))[place] = row
         sizes = np.diff(self._data.plays.indptr)[self.rows]
         return Judged(self._data.songs[self.rows], sizes, audience, counts)
+
+    def choose_weight(self, config: TargetingConfig) -> float:
+        """The weight of the count that the step would choose on these songs, held out as validation songs."""
+        plays = _play_block(self._data, self.rows)
+        truth = listeners.requested_audiences(
+            listeners.audiences(plays, config.max_audience, config.seed), plays["songs"]
+        )
+        with one_thread():
+            return weights.choose_weight(weights.count_hits(self._shard(config), [truth], config))
 
     def ranking(self, candidates: Candidates, config: TargetingConfig) -> np.ndarray:
         """The first targets of a song, as rows of `users`: what the step on Beam gives, for one song."""

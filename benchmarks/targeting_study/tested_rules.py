@@ -88,6 +88,13 @@ def weights() -> Rules:
     return rules
 
 
+def campaign(chosen_weight: float) -> Rules:
+    """The rules of the simulated campaign; `default` has the weight that validation songs of the same split chose."""
+    rules = {"default": _rule(rule="hybrid", count_weight=chosen_weight), "hybrid song w=0.05": _hybrid("song")}
+    rules |= {name: basic()[name] for name in ("count", "average", "song", "hybrid average", "hybrid cat")}
+    return {**rules, "hybrid cat and song": cat_and_song(), "cat K=8": _rule(rule="cat", clusters=8)}
+
+
 GROUPS = {
     "basic": basic,
     "clusters": clusters,
