@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.quality.judging import METRICS
 from benchmarks.quality.page import page
-from benchmarks.quality.statistics import holm, mean_of_seeds, p_over_seeds
+from benchmarks.quality.statistics import holm, interval, mean_of_seeds, p_over_seeds, resampled_means
 from benchmarks.quality.study import Study
 from benchmarks.quality.tasks import DAY_ZERO, LISTENERS, SIMILAR_20, SIMILAR_50, SONGS_OF_ALL, SONGS_OF_TEST
 
@@ -47,39 +47,55 @@ def results(study: Study) -> dict[str, Any]:
 
 
 def _task(study: Study, task: str) -> dict[str, Any]:
+    values = {
+        (row.name, metric): found
+        for row in study.rows
+        for metric in METRICS
+        if (found := study.values(task, metric, row.name))
+    }
+    if not values:
+        return {}
+    columns = {key: place for place, key in enumerate(values)}
+    tables = [np.stack([found[seed] for found in values.values()], axis=1) for seed in range(len(study.seeds))]
+    draws = resampled_means(tables)
     found: dict[str, Any] = {}
-    values = {row.name: study.values(task, MAIN, row.name) for row in study.rows}
-    for row in study.rows:
-        if values[row.name]:
-            estimates = {m: asdict(mean_of_seeds(study.values(task, m, row.name))) for m in METRICS}
-            judged = [int((~np.isnan(array)).sum()) for array in values[row.name]]
-            found[row.name] = {"metrics": estimates, "judged": judged}
+    for (name, metric), arrays in values.items():
+        estimate = interval(mean_of_seeds(arrays), draws[:, columns[name, metric]])
+        found.setdefault(name, {"metrics": {}})["metrics"][metric] = asdict(estimate)
+        found[name]["judged"] = [int((~np.isnan(array)).sum()) for array in arrays]
     for reference in REFERENCES:
-        if found.get(reference):
-            _compare(found, values, reference)
+        if reference in found:
+            main = {name: (values[name, MAIN], draws[:, columns[name, MAIN]]) for name in found}
+            _compare(found, main, reference)
     return found
 
 
-def _compare(found: dict[str, Any], values: dict[str, list[np.ndarray]], reference: str) -> None:
+def _compare(found: dict[str, Any], main: dict[str, tuple[list[np.ndarray], np.ndarray]], reference: str) -> None:
     """Adds each row's paired difference to a reference row, with Holm's correction over the rows."""
+    base, base_draws = main[reference]
     others = [name for name in found if name != reference]
-    corrected = holm({name: p_over_seeds(values[name], values[reference]) for name in others})
+    corrected = holm({name: p_over_seeds(main[name][0], base) for name in others})
     for name in others:
-        pairs = zip(values[name], values[reference], strict=True)
-        difference = asdict(mean_of_seeds([one - other for one, other in pairs]))
-        p = corrected[name]
-        found[name].setdefault("against", {})[reference] = {**difference, "p": None if np.isnan(p) else p}
+        arrays, draws = main[name]
+        difference = interval(mean_of_seeds(arrays) - mean_of_seeds(base), draws - base_draws)
+        p = None if np.isnan(corrected[name]) else corrected[name]
+        found[name].setdefault("against", {})[reference] = {**asdict(difference), "p": p}
 
 
 def _slices(study: Study) -> dict[str, dict[str, Any]]:
     chosen = study.slices()
+    values = {row.name: study.values(SIMILAR_20, MAIN, row.name) for row in study.rows}
     found: dict[str, dict[str, Any]] = {}
     for name in chosen[0]:
-        for row in study.rows:
-            values = study.values(SIMILAR_20, MAIN, row.name)
-            parts = [array[part[name]] for array, part in zip(values, chosen, strict=True)]
-            if parts and all((~np.isnan(part)).any() for part in parts):
-                found.setdefault(name, {})[row.name] = asdict(mean_of_seeds(parts))
+        tables = [
+            np.stack([arrays[i] for arrays in values.values()], axis=1)[part[name]] for i, part in enumerate(chosen)
+        ]
+        if all((~np.isnan(table)).any() for table in tables):
+            draws = resampled_means(tables)
+            found[name] = {
+                row: asdict(interval(mean_of_seeds([table[:, place] for table in tables]), draws[:, place]))
+                for place, row in enumerate(values)
+            }
     return found
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 DRAWS = 2_000
+_CHUNK = 100
 
 
 @dataclass(frozen=True)
@@ -20,23 +21,37 @@ class Interval:
     high: float
 
 
-def mean_of_seeds(values: Sequence[np.ndarray], seed: int = 0) -> Interval:
-    """Mean over seeds of the means over songs (or of paired differences), songs resampled within each seed.
+def resampled_means(values: Sequence[np.ndarray], seed: int = 0) -> np.ndarray:
+    """Draws of the mean over seeds of the means over songs; songs are resampled within each seed, columns together.
 
     Args:
-        values: One array per seed; NaN where a song has no truth.
+        values: One (n, c) array per seed. A song with NaN in any column is left out.
         seed: Of the resampling.
+
+    Returns:
+        (DRAWS, c). Differences of columns are those of pairs.
     """
     generator = np.random.default_rng(seed)
-    known = [array[~np.isnan(array)] for array in values]
-    drawn = np.zeros(DRAWS)
-    for array in known:
-        # Counts of n draws from n songs: what resampling their indices gives, without holding the indices.
-        for start in range(0, DRAWS, 100):
-            counts = generator.multinomial(len(array), np.full(len(array), 1 / len(array)), size=100)
-            drawn[start : start + 100] += counts @ array / len(array)
-    low, high = np.quantile(drawn / len(known), (0.025, 0.975))
-    return Interval(float(np.mean([array.mean() for array in known])), float(low), float(high))
+    drawn = np.zeros((DRAWS, values[0].shape[1]))
+    for table in values:
+        known = table[~np.isnan(table).any(axis=1)]
+        chance = np.full(len(known), 1 / len(known))
+        for start in range(0, DRAWS, _CHUNK):
+            # Counts of n draws from n songs: what resampling their indices gives, without holding the indices.
+            counts = generator.multinomial(len(known), chance, size=_CHUNK).astype(np.float32)
+            drawn[start : start + _CHUNK] += counts @ known.astype(np.float32) / len(known)
+    return drawn / len(values)
+
+
+def interval(value: float, draws: np.ndarray) -> Interval:
+    """The interval of a figure from its draws."""
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return Interval(value, float(low), float(high))
+
+
+def mean_of_seeds(values: Sequence[np.ndarray]) -> float:
+    """Mean over seeds of the means over songs; NaN is left out."""
+    return float(np.mean([np.nanmean(array) for array in values]))
 
 
 def p_over_seeds(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> float:

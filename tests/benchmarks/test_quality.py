@@ -14,7 +14,7 @@ from scipy import sparse, stats
 from benchmarks.quality import closed_form
 from benchmarks.quality.judging import as_truth, judge
 from benchmarks.quality.problem import Problem
-from benchmarks.quality.statistics import holm, mean_of_seeds, p_over_seeds
+from benchmarks.quality.statistics import holm, interval, mean_of_seeds, p_over_seeds, resampled_means
 from benchmarks.quality.tasks import DAY_ZERO, SIMILAR_20, ask, listener_scores, slices
 from benchmarks.targeting_study.datasets import read_data_set
 from tfx_pipeline.datasets.simulate import simulate
@@ -78,13 +78,17 @@ def test_p_is_the_paired_t_test() -> None:
 
 def test_interval_is_that_of_the_normal_law() -> None:
     rng = np.random.default_rng(2)
-    values = [rng.normal(seed, 1.0, 900) for seed in range(4)]
-    values[0][:5] = np.nan
-    interval = mean_of_seeds(values)
-    assert interval.value == pytest.approx(np.mean([np.nanmean(v) for v in values]))
-    half = 1.96 / np.sqrt(4 * 900)
-    assert interval.high - interval.value == pytest.approx(half, rel=0.15)
-    assert interval.value - interval.low == pytest.approx(half, rel=0.15)
+    values = [rng.normal(seed, 1.0, (900, 1)) * [1.0, 2.0] for seed in range(4)]
+    values[0][:5, 1] = np.nan
+    draws = resampled_means(values)
+    means = [mean_of_seeds([table[:, column] for table in values]) for column in (0, 1)]
+    for column, size in ((0, 1.0), (1, 2.0)):
+        found = interval(means[column], draws[:, column])
+        half = 1.96 * size / np.sqrt(4 * 900)
+        assert found.high - found.value == pytest.approx(half, rel=0.2)
+        assert found.value - found.low == pytest.approx(half, rel=0.2)
+    # The columns are resampled together: one is the double of the other in every draw.
+    np.testing.assert_allclose(draws[:, 1], 2 * draws[:, 0], rtol=1e-4)
 
 
 def test_no_play_of_a_held_out_song_is_an_input(problem: Problem) -> None:
