@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import bcl_keras
 from tfx_pipeline.audience import AudienceConfig
@@ -70,7 +70,11 @@ def one_machine_targeting() -> TargetingConfig:
 
 @dataclass(frozen=True)
 class PipelineConfig:
-    """All settings of the pipeline."""
+    """All settings of the pipeline.
+
+    Attributes:
+        song_ids: What the served model's ids are, `"string"` or `"int64"` (every song id must then be a whole number).
+    """
 
     split: ColdSplit = field(default_factory=ColdSplit)
     audience: AudienceConfig = field(default_factory=AudienceConfig)
@@ -79,6 +83,7 @@ class PipelineConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     targeting: TargetingConfig = field(default_factory=one_machine_targeting)
+    song_ids: Literal["string", "int64"] = "string"
 
 
 def to_json(settings: Any) -> str:
