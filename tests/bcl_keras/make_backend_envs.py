@@ -19,6 +19,7 @@ KERAS = "keras==3.15.1"
 # Keras needs scipy for nothing we use; pandas, tfx and the like must not slip in.
 NUMPY = "numpy>=1.26"
 LONGEST_SECONDS = 900
+COMPLAINTS: list[str] = []
 
 
 def main(names: list[str]) -> int:
@@ -30,6 +31,8 @@ def main(names: list[str]) -> int:
     failed = [name for name in names or list(VERSIONS) if not make(name)]
     for name in failed:
         sys.stderr.write(f"Could not make .venvs/{name}: its tests will be skipped\n")
+    if failed:
+        sys.stderr.write("\n".join(COMPLAINTS) + "\n")
     return 1 if failed else 0
 
 
@@ -64,11 +67,22 @@ def _install(name: str, python: Path) -> list[list[object]]:
 
 
 def _succeeds(command: list[object]) -> bool:
+    """Run a command; what a failed one said is kept for `main`, since the next way may do."""
     try:
-        subprocess.run([str(part) for part in command], check=True, cwd=ROOT, timeout=LONGEST_SECONDS)
-    except (OSError, subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        done = subprocess.run(
+            [str(part) for part in command],
+            cwd=ROOT,
+            timeout=LONGEST_SECONDS,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        COMPLAINTS.append(str(error))
         return False
-    return True
+    if done.returncode:
+        COMPLAINTS.append(done.stderr[-1000:])
+    return done.returncode == 0
 
 
 if __name__ == "__main__":
