@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-LONGEST_FIRST = ("test_whole_path.py", "test_backends.py", "test_model.py", "test_notebooks.py", "test_demo.py")
+LONGEST_FIRST = ("test_whole_path.py", "test_backends.py", "test_model.py", "test_notebooks.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

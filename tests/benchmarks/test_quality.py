@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +10,13 @@ import pytest
 from scipy import sparse, stats
 
 from benchmarks.quality import closed_form
+from benchmarks.quality.__main__ import main
 from benchmarks.quality.judging import as_truth, judge
 from benchmarks.quality.problem import Problem
 from benchmarks.quality.statistics import holm, interval, mean_of_seeds, p_over_seeds, resampled_means
 from benchmarks.quality.tasks import DAY_ZERO, SIMILAR_20, ask, listener_scores, slices
 from benchmarks.targeting_study.datasets import read_data_set
 from tfx_pipeline.datasets.simulate import simulate
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -156,11 +153,10 @@ def test_slices_part_the_songs(problem: Problem) -> None:
     assert as_truth(np.array([[2, 0, -1]]), 3, 2).toarray().tolist() == [[True, False, True]]
 
 
-def test_command_writes_results_and_goes_on(folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.quality", "--data", folder, "--out", tmp_path]
-    rows = ["--seeds", "1", "--rows", "random", "kernel ridge", "BPR only"]
-    first = subprocess.run([*command, *rows], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert first.stdout.count("R@50") == 3
+def test_command_writes_results_and_goes_on(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--data", str(folder), "--out", str(tmp_path), "--seeds", "1", "--rows", "random", "kernel ridge"]
+    assert main([*arguments, "BPR only"]) == 0
+    assert capsys.readouterr().out.count("R@50") == 3
     (result,) = json.loads((tmp_path / "results.json").read_text())
     table = result["tasks"][SIMILAR_20]
     assert table["BPR only"]["metrics"]["recall@50"]["value"] > 2 * table["random"]["metrics"]["recall@50"]["value"]
@@ -168,5 +164,5 @@ def test_command_writes_results_and_goes_on(folder: Path, tmp_path: Path) -> Non
     assert "| kernel ridge |" in (tmp_path / "table.md").read_text()
     shown = (tmp_path / "report.html").read_text()
     assert "<td>kernel ridge</td>" in shown and "data:image/svg+xml;base64," in shown and "http" not in shown
-    again = subprocess.run([*command, *rows, "content cosine"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert again.stdout.count("R@50") == 1  # the new row alone
+    assert main([*arguments, "BPR only", "content cosine"]) == 0
+    assert capsys.readouterr().out.count("R@50") == 1  # the new row alone
