@@ -99,7 +99,7 @@ def _numbers(encoding: Encoding, group: str, songs: np.ndarray) -> sparse.csr_ma
         for field in encoding.fields
         if not field.is_categorical and field.name.split("_")[0] == group
     ]
-    return _unit(sparse.csr_matrix(np.nan_to_num(np.concatenate(columns, axis=1))))
+    return unit_rows(sparse.csr_matrix(np.nan_to_num(np.concatenate(columns, axis=1))))
 
 
 def _words(encoding: Encoding, field: bcl_keras.Field, songs: np.ndarray) -> sparse.csr_matrix:
@@ -107,9 +107,10 @@ def _words(encoding: Encoding, field: bcl_keras.Field, songs: np.ndarray) -> spa
     row, place = np.nonzero(ids > 0)
     known = ids[row, place]
     idf = encoding.idf[field.name]
-    return _unit(sparse.csr_matrix((idf[known], (row, known)), shape=(len(songs), len(idf))))
+    return unit_rows(sparse.csr_matrix((idf[known], (row, known)), shape=(len(songs), len(idf))))
 
 
-def _unit(rows: sparse.csr_matrix) -> sparse.csr_matrix:
+def unit_rows(rows: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Returns the rows at length one; a row of zeros stays."""
     norms = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
     return (sparse.diags(1 / np.where(norms > 0, norms, 1)) @ rows).tocsr().astype(np.float32)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from benchmarks.quality.encoding import Encoding, encode
+from benchmarks.quality.encoding import Encoding, encode, unit_rows
 from benchmarks.targeting_study.datasets import DataSet
-from tfx_pipeline.cold_split import TEST, VALIDATION, WARM, ColdSplit
+from tfx_pipeline.cold_split import WARM, ColdSplit
 
 TRUTH_SIZES = (20, 50)
 _BLOCK = 1024
@@ -65,16 +65,16 @@ class Problem:
     @cached_property
     def similarity(self) -> np.ndarray:
         """(warm, warm) float32 audience cosines, 0 on the diagonal."""
-        unit = _unit(self.plays)
+        unit = unit_rows(self.plays)
         cosines = np.asarray((unit @ unit.T).todense(), np.float32)
         np.fill_diagonal(cosines, 0.0)
         return cosines
 
     def similar_truth(self, songs: np.ndarray) -> np.ndarray:
         """(songs, 50) places of the warm songs of most similar audience, best first, -1 where there are fewer."""
-        unit, found = _unit(self.plays), []
+        unit, found = unit_rows(self.plays), []
         for start in range(0, len(songs), _BLOCK):
-            cosines = np.asarray((_unit(self.heard(songs[start : start + _BLOCK])) @ unit.T).todense())
+            cosines = np.asarray((unit_rows(self.heard(songs[start : start + _BLOCK])) @ unit.T).todense())
             best = np.argsort(-cosines, axis=1, kind="stable")[:, : max(TRUTH_SIZES)]
             found.append(np.where(np.take_along_axis(cosines, best, axis=1) > 0, best, -1))
         return np.concatenate(found)
@@ -82,11 +82,3 @@ class Problem:
 
 def _binary(plays: sparse.csr_matrix) -> sparse.csr_matrix:
     return (plays > 0).astype(np.float32)
-
-
-def _unit(rows: sparse.csr_matrix) -> sparse.csr_matrix:
-    norms = np.sqrt(np.asarray(rows.sum(axis=1)).ravel())  # of binary rows
-    return sparse.diags(1 / np.where(norms > 0, norms, 1)).astype(np.float32) @ rows
-
-
-HELD_OUT = (VALIDATION, TEST)

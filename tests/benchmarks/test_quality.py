@@ -88,16 +88,15 @@ def test_interval_is_that_of_the_normal_law() -> None:
     np.testing.assert_allclose(draws[:, 1], 2 * draws[:, 0], rtol=1e-4)
 
 
-def test_no_play_of_a_held_out_song_is_an_input(problem: Problem) -> None:
-    """Other plays of held-out songs give the same inputs, scores and choices."""
+def test_no_play_of_a_test_song_is_an_input(problem: Problem) -> None:
+    """Other plays of the test songs give the same inputs, scores and choices."""
     data = problem.data
-    hidden = np.flatnonzero(np.isin(problem.split, ("val", "test")))
     plays = data.plays.tolil()
     other = np.random.default_rng(0).permutation(data.plays.shape[1])
     for song in problem.cold("test"):
         plays[song] = data.plays[song][:, other]
     changed = Problem(type(data)(**{**vars(data), "plays": plays.tocsr()}), 1, problem.split, problem.encoding)
-    assert len(hidden) > 50
+    assert (plays.tocsr() != data.plays).nnz > 0
     assert (changed.plays != problem.plays).nnz == 0
     test = problem.cold("test")
     for row in (closed_form.kernel_ridge, closed_form.audience_ridge):
