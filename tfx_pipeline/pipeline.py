@@ -7,16 +7,14 @@ from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
-from tfx.components.example_gen.component import FileBasedExampleGen
-from tfx.dsl.components.base import executor_spec
 
 from tfx_pipeline import contract
 from tfx_pipeline.cold_split import TEST, VALIDATION, WARM
-from tfx_pipeline.components import parquet_executor, pusher_executor
+from tfx_pipeline.components import standard
 from tfx_pipeline.components.catalogue_embedding import CatalogueEmbedder
 from tfx_pipeline.components.infra_validation import ServingValidator
 from tfx_pipeline.components.retrieval_evaluation import RetrievalEvaluator
-from tfx_pipeline.components.similar_songs import ALL, SimilarSongsLabeller
+from tfx_pipeline.components.similar_songs import SimilarSongsLabeller
 from tfx_pipeline.components.song_schema import SongSchema
 from tfx_pipeline.components.targeting import AudienceTargeter
 from tfx_pipeline.configs import PipelineConfig, to_json
@@ -53,8 +51,8 @@ def create_pipeline(
     fields_json = contract.fields_to_json(fields)
 
     # Songs and plays come in, are counted and checked.
-    song_gen = _parquet_example_gen(Path(data_root) / contract.SONGS).with_id("SongGen")
-    play_gen = _parquet_example_gen(Path(data_root) / contract.PLAYS).with_id("PlayGen")
+    song_gen = standard.parquet_example_gen(Path(data_root) / contract.SONGS).with_id("SongGen")
+    play_gen = standard.parquet_example_gen(Path(data_root) / contract.PLAYS).with_id("PlayGen")
     checks = []
     schemas = {}
     for name, gen in (("Song", song_gen), ("Play", play_gen)):
@@ -133,14 +131,11 @@ def create_pipeline(
         labelled_songs=labeller.outputs["labelled_songs"],
         code=code_fingerprint("tfx_pipeline.components.infra_validation"),
     )
-    pusher = tfx.components.Pusher(
-        model=trainer.outputs["model"],
+    pusher = standard.pusher(
+        trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=serving_validator.outputs["blessing"],
-        push_destination=tfx.proto.PushDestination(
-            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=str(serving_dir))
-        ),
-        custom_executor_spec=executor_spec.ExecutorClassSpec(pusher_executor.Executor),
+        serving_dir=serving_dir,
     )
 
     # Cold songs get their target listeners.
@@ -172,13 +167,4 @@ def create_pipeline(
         enable_cache=True,
         metadata_connection_config=metadata_connection_config,
         beam_pipeline_args=list(beam_pipeline_args),
-    )
-
-
-def _parquet_example_gen(file: Path) -> FileBasedExampleGen:
-    return FileBasedExampleGen(
-        input_base=str(file.parent),
-        input_config=tfx.proto.Input(splits=[tfx.proto.Input.Split(name=ALL, pattern=file.name)]),
-        output_config=tfx.proto.Output(),
-        custom_executor_spec=executor_spec.BeamExecutorSpec(parquet_executor.Executor),
     )

@@ -7,12 +7,10 @@ from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
-from tfx.components.example_gen.component import FileBasedExampleGen
-from tfx.dsl.components.base import executor_spec
 
 from serving.publish import latest_version
 from tfx_pipeline import contract
-from tfx_pipeline.components import parquet_executor, pusher_executor
+from tfx_pipeline.components import standard
 from tfx_pipeline.components.index_refresh import IndexRefresher
 from tfx_pipeline.components.infra_validation import ServingValidator
 from tfx_pipeline.components.similar_songs import ALL
@@ -49,12 +47,7 @@ def create_refresh_pipeline(
         PublishError: If `serving_dir` holds no version.
     """
     songs = Path(data_root) / contract.SONGS
-    song_gen = FileBasedExampleGen(
-        input_base=str(songs.parent),
-        input_config=tfx.proto.Input(splits=[tfx.proto.Input.Split(name=ALL, pattern=songs.name)]),
-        output_config=tfx.proto.Output(),
-        custom_executor_spec=executor_spec.BeamExecutorSpec(parquet_executor.Executor),
-    ).with_id("SongGen")
+    song_gen = standard.parquet_example_gen(songs).with_id("SongGen")
     served = tfx.dsl.Importer(
         source_uri=latest_version(str(serving_dir))[1], artifact_type=tfx.types.standard_artifacts.Model
     ).with_id("ServedModel")
@@ -71,14 +64,11 @@ def create_refresh_pipeline(
         split=ALL,
         code=code_fingerprint("tfx_pipeline.components.infra_validation"),
     )
-    pusher = tfx.components.Pusher(
-        model=refresher.outputs["model"],
+    pusher = standard.pusher(
+        refresher.outputs["model"],
         model_blessing=refresher.outputs["blessing"],
         infra_blessing=validator.outputs["blessing"],
-        push_destination=tfx.proto.PushDestination(
-            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=str(serving_dir))
-        ),
-        custom_executor_spec=executor_spec.ExecutorClassSpec(pusher_executor.Executor),
+        serving_dir=serving_dir,
     )
     return tfx.dsl.Pipeline(
         pipeline_name=pipeline_name,

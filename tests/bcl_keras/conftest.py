@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import pytest
 
@@ -19,3 +21,16 @@ if keras.backend.backend() == "tensorflow":
 def seeded() -> None:
     """Make initial weights the same in every run."""
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def two_replicas() -> Any:
+    """Give the process's only MirroredStrategy.
+
+    Every MirroredStrategy counts its collective operations from the same key, and the process's executor remembers
+    the shape that each key had: a second strategy's operations would be taken for the first one's.
+    """
+    tf = pytest.importorskip("tensorflow")
+    if keras.backend.backend() != "tensorflow" or len(tf.config.list_logical_devices("CPU")) < 2:
+        pytest.skip("needs the TensorFlow backend with two logical CPU devices")
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

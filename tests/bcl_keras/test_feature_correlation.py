@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import keras
+from typing import Any
+
 import numpy as np
 import numpy_reference as reference
 import pytest
@@ -166,12 +167,9 @@ def test_drift_is_followed_at_the_stated_rate() -> None:
     assert matrix[3, 4] > 0.8
 
 
-def test_all_replicas_hold_the_matrix_of_the_whole_batch() -> None:
+def test_all_replicas_hold_the_matrix_of_the_whole_batch(two_replicas: Any) -> None:
     tf = pytest.importorskip("tensorflow")
-    if keras.backend.backend() != "tensorflow" or len(tf.config.list_logical_devices("CPU")) < 2:
-        pytest.skip("needs the TensorFlow backend with two logical CPU devices (conftest.py)")
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    with strategy.scope():
+    with two_replicas.scope():
         layer = FeatureCorrelation(F, momentum=0.5, update_every=2, max_songs=2 * N)
         layer.build((None, F, D))
     alone = FeatureCorrelation(F, momentum=0.5, update_every=2, max_songs=2 * N)
@@ -179,20 +177,20 @@ def test_all_replicas_hold_the_matrix_of_the_whole_batch() -> None:
 
     @tf.function
     def run(rows: object, present: object) -> object:
-        return strategy.run(lambda r, p: layer(r, presence=p, training=True), args=(rows, present))
+        return two_replicas.run(lambda r, p: layer(r, presence=p, training=True), args=(rows, present))
 
     for seed in range(3):
         rows = batch(seed, songs=2 * N)
         parts = [
-            strategy.experimental_distribute_values_from_function(
+            two_replicas.experimental_distribute_values_from_function(
                 lambda c, v=v: v[c.replica_id_in_sync_group * N :][:N]
             )
             for v in (tf.constant(rows), tf.constant(presence))
         ]
         run(*parts)
         alone(ops.convert_to_tensor(rows), presence=ops.convert_to_tensor(presence), training=True)
-    held = [value.numpy() for value in strategy.experimental_local_results(layer.matrix.value)]
+    held = [value.numpy() for value in two_replicas.experimental_local_results(layer.matrix.value)]
     assert len(held) == 2
     np.testing.assert_array_equal(held[0], held[1])
     np.testing.assert_allclose(held[0], ops.convert_to_numpy(alone.matrix), atol=1e-4)
-    assert [int(value) for value in strategy.experimental_local_results(layer.steps.value)] == [3, 3]
+    assert [int(value) for value in two_replicas.experimental_local_results(layer.steps.value)] == [3, 3]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -228,17 +229,13 @@ def test_half_precision_trains_and_correlates_in_float32(policy: str) -> None:
     assert model.predict(small.features(5), verbose=0).dtype == np.float32
 
 
-def test_replicas_train_together() -> None:
-    tf = pytest.importorskip("tensorflow")
-    if len(tf.config.list_logical_devices("CPU")) < 2:
-        pytest.skip("needs two logical CPU devices (conftest.py)")
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    with strategy.scope():
+def test_replicas_train_together(two_replicas: Any) -> None:
+    with two_replicas.scope():
         model, stream = small.model_and_stream()
         model.compile(jit_compile=False)
     model.fit(stream, epochs=2, verbose=0)
     matrix = model.contrastive_views.correlation.matrix.value
-    held = [value.numpy() for value in strategy.experimental_local_results(matrix)]
+    held = [value.numpy() for value in two_replicas.experimental_local_results(matrix)]
     np.testing.assert_array_equal(held[0], held[1])
     assert (held[0] != 1.0).any()
 

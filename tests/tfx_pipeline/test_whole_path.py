@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from tests.tfx_pipeline.conftest import SmallRun, refused, run_small
 from tfx_pipeline import contract, features
 from tfx_pipeline.audience import AudienceConfig, FindSimilarSongs
 from tfx_pipeline.cold_split import COLD_SPLITS, SPLITS, TEST, WARM
+from tfx_pipeline.demo_report import DemoReport
 from tfx_pipeline.run_record import RunRecord
 from tfx_pipeline.targeting import read_summary, read_targets
 
@@ -220,6 +222,20 @@ def test_the_report_has_every_row(record):
         for row in ("model", "content cosine", "random"):
             estimate = report[split]["rows"][row]["recall@50"]
             assert 0 <= estimate["low"] <= estimate["mean"] <= estimate["high"] <= 1
+
+
+def test_the_demo_names_songs_listeners_and_reasons(small_run, record):
+    report = DemoReport.read(record, small_run.folder)
+    with EmbeddedServer(port=0, model_name="bcl", model_base_path=str(small_run.folder.serving)) as server:
+        text = "\n".join(report.songs(server.target, num_songs=2, num_matches=10, num_listeners=3))
+    assert text.count("Cold song: ") == 2
+    assert len(re.findall(r"^ +\d+\. .+ -?\d\.\d{3}$", text, re.MULTILINE)) == 20  # similar songs
+    assert len(re.findall(r"^ +\d+\. user .+ -?\d\.\d{3}  \S", text, re.MULTILINE)) == 6  # listeners, with reasons
+    for row in ("model", "content cosine", "random"):
+        assert re.search(rf"^  {row} +0\.\d{{3}} \[0\.\d{{3}}, 0\.\d{{3}}\]", report.table(), re.MULTILINE)
+    for place in ("Model:", "Targets:", "Report:", "Log:"):
+        assert place in report.places()
+    assert report.served and report.served.is_dir() and report.targets.is_dir() and report.evaluation_file.is_file()
 
 
 def test_a_second_run_takes_everything_from_the_cache_and_a_refused_model_is_not_pushed(small_run):
