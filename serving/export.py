@@ -15,7 +15,8 @@ number float32 `(n,)`, NaN = missing; vector float32 `(n, length)`, a row with N
 of 0 or more, as the index was made. `k` is one number per song because a batching server joins requests row by row:
 every row gets the largest `k` of its batch, at least 1, at most `MAX_MATCHES` and one less than there are songs in the
 index. `exclude` is the id of a song that must not be returned, usually the song itself; "" or -1 excludes none.
-`scores` are float32 cosines, best first.
+`scores` are float32 inner products of `embedding` with the index, best first; at most 1 where the model gives unit
+vectors or shorter ones.
 """
 
 from __future__ import annotations
@@ -45,10 +46,10 @@ class ServedModel(tf.Module):
 
     Args:
         fields: The raw fields.
-        transform: Turns raw fields (sparse tensors by name) into the towers' inputs. A trackable layer.
-        song_tower: Keras model from the towers' inputs to a content embedding.
-        candidate_tower: Keras model from the towers' inputs and `song_index` to a candidate embedding.
-        warm_ids: Ids of the songs that the candidate tower knows, in the order of its `song_index` 1, 2, ...
+        transform: Turns raw fields (sparse tensors by name) into the model's inputs. A trackable layer.
+        model: Keras model from the transform's outputs to the embedding of a song's content, and from these and
+            `song_index` to a candidate embedding.
+        warm_ids: Ids of the songs whose plays the model knows, in the order of its `song_index` 1, 2, ...
         index_ids: Ids of the songs in the index: strings, or integers of 0 or more.
         index_embeddings: `(number of index_ids, d)` float32.
     """
@@ -58,8 +59,7 @@ class ServedModel(tf.Module):
         *,
         fields: Sequence[RawField],
         transform: Callable[[Mapping[str, tf.SparseTensor]], Tensors],
-        song_tower: keras.Model,
-        candidate_tower: keras.Model,
+        model: keras.Model,
         warm_ids: Sequence[str],
         index_ids: Sequence[str] | Sequence[int],
         index_embeddings: np.ndarray,
@@ -67,10 +67,7 @@ class ServedModel(tf.Module):
         super().__init__(name="served_model")
         self._fields = tuple(fields)
         self._transform = transform
-        self._song_tower = song_tower
-        self._candidate_tower = candidate_tower
-        # A session restores only what tf.Module tracks, and it does not look into Keras 3 models.
-        self._variables = [v.value for model in (song_tower, candidate_tower) for v in model.variables]
+        self._model = model
         self._song_index = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(tf.constant(list(warm_ids)), tf.range(1, len(warm_ids) + 1)), 0
         )
@@ -85,13 +82,17 @@ class ServedModel(tf.Module):
             "k": tf.TensorSpec([None], tf.int32, name="k"),
             "exclude": tf.TensorSpec([None], self.index.id_dtype, name="exclude"),
         }
-        return {
+        functions = {
             "serving_default": tf.function(self.embed_examples).get_concrete_function(examples),
             "candidate": tf.function(self.embed_candidates).get_concrete_function(examples),
             "match_examples": tf.function(self.match_examples).get_concrete_function(examples),
             "embed": tf.function(self.embed).get_concrete_function(raw),
             "match": tf.function(self.match).get_concrete_function({**raw, **per_song}),
         }
+        # A session restores only what tf.Module tracks, and it does not look into Keras 3 models. What no signature
+        # uses, such as the songs trained on, stays out.
+        self._variables = list({id(v): v for f in functions.values() for v in f.variables}.values())
+        return functions
 
     def warm_up(self) -> dict[str, dict[str, np.ndarray]]:
         """Returns a small request per signature: a song without any value, and one with every value."""
@@ -109,19 +110,19 @@ class ServedModel(tf.Module):
 
     def embed_examples(self, examples: tf.Tensor) -> Tensors:
         """Parses serialized songs and embeds their content."""
-        return {"embedding": self._song_tower(self._inputs(self._parse(examples)), training=False)}
+        return {"embedding": self._model(self._inputs(self._parse(examples)), training=False)}
 
     def embed_candidates(self, examples: tf.Tensor) -> Tensors:
         """Parses serialized songs and embeds them as candidates: content, and what the plays of known songs said."""
         inputs = self._inputs(self._parse(examples))
         parsed = tf.io.parse_example(examples, {SONG_ID: tf.io.FixedLenFeature([], tf.string, default_value="")})
         inputs["song_index"] = self._song_index.lookup(parsed[SONG_ID])
-        return {"embedding": self._candidate_tower(inputs, training=False)}
+        return {"embedding": self._model(inputs, training=False)}
 
     def embed(self, raw: Tensors) -> Tensors:
         """Embeds the content of songs given by their raw fields."""
         sparse = {field.name: field.to_sparse(raw[field.name]) for field in self._fields}
-        return {"embedding": self._song_tower(self._inputs(sparse), training=False)}
+        return {"embedding": self._model(self._inputs(sparse), training=False)}
 
     def match_examples(self, examples: tf.Tensor) -> Tensors:
         """Parses serialized songs and returns the songs of the index most similar to each, best first."""

@@ -42,7 +42,7 @@ class AudienceConfig:
         shards: Parts into which songs and users are cut; more parts need less memory each.
     """
 
-    top_m: int = 50
+    top_m: int = 100
     min_lift: float = 1.0
     max_songs_per_user: int = 1000
     shards: int = 16

@@ -73,6 +73,7 @@ class PipelineConfig:
     """All settings of the pipeline.
 
     Attributes:
+        ridge: Of the closed form whose scores are joined to the towers'; None serves the towers alone.
         song_ids: What the served model's ids are, `"string"` or `"int64"` (every song id must then be a whole number).
     """
 
@@ -81,11 +82,12 @@ class PipelineConfig:
     transform: TransformConfig = field(default_factory=TransformConfig)
     model: bcl_keras.BCLConfig = field(default_factory=bcl_keras.BCLConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    ridge: bcl_keras.models.RidgeConfig | None = field(default_factory=bcl_keras.models.RidgeConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     targeting: TargetingConfig = field(default_factory=one_machine_targeting)
     song_ids: Literal["string", "int64"] = "string"
 
 
 def to_json(settings: Any) -> str:
-    """Returns a settings dataclass as JSON with a fixed order, so that equal settings are equal cache keys."""
-    return json.dumps(dataclasses.asdict(settings), sort_keys=True)
+    """Returns a settings dataclass, or None, as JSON in a fixed order, so that equal settings are equal cache keys."""
+    return json.dumps(None if settings is None else dataclasses.asdict(settings), sort_keys=True)

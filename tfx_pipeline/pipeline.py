@@ -106,6 +106,7 @@ def create_pipeline(
             "fields": fields_json,
             "model": to_json(config.model),
             "training": to_json(config.training),
+            "ridge": to_json(config.ridge),
             "song_ids": config.song_ids,
             "code": code_fingerprint("tfx_pipeline.trainer"),
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +19,8 @@ from tfx_pipeline import contract, features
 from tfx_pipeline.cold_split import VALIDATION, WARM
 from tfx_pipeline.song_table import SongTable, read_song_table, split_uris
 
+logger = logging.getLogger(__name__)
+
 _VALIDATION_K = 50
 _VALIDATION_TRUTH = 20
 
@@ -26,7 +29,7 @@ def run_fn(fn_args: Any) -> None:
     """Trains and exports; called by TFX's Trainer.
 
     Args:
-        fn_args: TFX's `FnArgs`. `custom_config` holds `fields`, `model` and `training` as JSON, and may hold
+        fn_args: TFX's `FnArgs`. `custom_config` holds `fields`, `model`, `training` and `ridge` as JSON, and may hold
             `song_ids`: "int64" for an index whose ids are integers; default "string".
     """
     settings = fn_args.custom_config
@@ -38,7 +41,9 @@ def run_fn(fn_args: Any) -> None:
         _read(patterns, split, transform, song_fields, config)
         for patterns, split in ((fn_args.train_files, WARM), (fn_args.eval_files, VALIDATION))
     )
-    model = train(model_fields(song_fields, transform), config, warm, validation, **json.loads(settings["training"]))
+    towers = train(model_fields(song_fields, transform), config, warm, validation, **json.loads(settings["training"]))
+    ridge = json.loads(settings["ridge"])
+    model = towers if ridge is None else join_ridge(towers, bcl_keras.models.RidgeConfig(**ridge), warm, validation)
     served = served_model(
         model, warm, transform, song_fields, integer_ids=settings.get("song_ids", "string") == "int64"
     )
@@ -92,12 +97,39 @@ def train(
         seed=config.seed,
     )
     model.compile(jit_compile=False)
-    truth = warm.rows_of(validation.similar_ids[:, :_VALIDATION_TRUTH])
-    watch = []
-    if (truth >= 0).any():
-        watch = [bcl_keras.callbacks.ValidationRecall(validation.features, truth, _VALIDATION_K, restore_best=True)]
+    judged, watch = _validation_truth(warm, validation), []
+    if (judged[1] >= 0).any():
+        watch = [bcl_keras.callbacks.ValidationRecall(*judged, _VALIDATION_K, restore_best=True)]
     model.fit(stream, epochs=config.epochs, verbose=2, callbacks=watch)
     return model
+
+
+def join_ridge(
+    towers: bcl_keras.models.BCLModel,
+    config: bcl_keras.models.RidgeConfig,
+    warm: SongTable,
+    validation: SongTable,
+) -> bcl_keras.models.JoinedModel:
+    """Joins the towers' scores to those of a closed form, by the weight with the best recall on validation songs.
+
+    Args:
+        towers: The trained model.
+        config: Settings of the closed form.
+        warm: The songs to learn from.
+        validation: Songs held out for choices.
+    """
+    ridge = bcl_keras.models.AudienceRidge(towers.fields, len(warm), config)
+    judged = _validation_truth(warm, validation)
+    logger.info(
+        "Audience ridge: %s", ridge.adapt(warm.features, similar_pairs(warm, warm.similar_ids.shape[1]), judged)
+    )
+    model = bcl_keras.models.JoinedModel([ridge, towers])
+    logger.info("Joined with the towers: %s", model.adapt(judged, _VALIDATION_K))
+    return model
+
+
+def _validation_truth(warm: SongTable, validation: SongTable) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    return validation.features, warm.rows_of(validation.similar_ids[:, :_VALIDATION_TRUTH])
 
 
 def similar_pairs(warm: SongTable, positives: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -117,7 +149,7 @@ def similar_pairs(warm: SongTable, positives: int) -> tuple[np.ndarray, np.ndarr
 
 
 def served_model(
-    model: bcl_keras.models.BCLModel,
+    model: bcl_keras.models.BCLModel | bcl_keras.models.JoinedModel,
     warm: SongTable,
     transform: tft.TFTransformOutput,
     song_fields: Sequence[contract.SongField],
@@ -133,11 +165,10 @@ def served_model(
     return ServedModel(
         fields=[RawField(field.name, field.kind, field.length) for field in song_fields],
         transform=transform.transform_features_layer(),
-        song_tower=model.song_tower,
-        candidate_tower=model.candidate_tower,
+        model=model,
         warm_ids=ids,
         index_ids=[integer_id(song_id) for song_id in ids] if integer_ids else ids,
-        index_embeddings=model.embed_songs(np.arange(len(warm)), candidate=True),
+        index_embeddings=model.warm_candidates(),
     )
 
 

@@ -1,5 +1,6 @@
 """Keras layers of the method."""
 
+from bcl_keras.layers.content_vector import ContentVector
 from bcl_keras.layers.correlation_grouping import CorrelationGrouping
 from bcl_keras.layers.feature_correlation import FeatureCorrelation
 from bcl_keras.layers.feature_table import FeatureTable
@@ -8,6 +9,7 @@ from bcl_keras.layers.operators import FieldDropout, RandomMask, SpanMask, Unifo
 from bcl_keras.layers.views import CorruptViews, SplitViews
 
 __all__ = [
+    "ContentVector",
     "CorrelationGrouping",
     "CorruptViews",
     "FeatureCorrelation",

@@ -1,7 +1,9 @@
-"""Towers and the model that trains them."""
+"""Towers, the model that trains them, and closed forms that join them."""
 
+from bcl_keras.models.audience_ridge import AudienceRidge, RidgeConfig
 from bcl_keras.models.bcl_model import BCLModel
 from bcl_keras.models.candidate_tower import CandidateTower
+from bcl_keras.models.joined_model import JoinedModel
 from bcl_keras.models.song_tower import SongTower
 
-__all__ = ["BCLModel", "CandidateTower", "SongTower"]
+__all__ = ["AudienceRidge", "BCLModel", "CandidateTower", "JoinedModel", "RidgeConfig", "SongTower"]

@@ -77,6 +77,11 @@ class BCLModel(keras.Model):
         self.supervised_loss = keras.metrics.Mean(name="supervised_loss")
 
     @property
+    def embedding_dim(self) -> int:
+        """Length of an embedding."""
+        return self.config.embedding_dim
+
+    @property
     def has_contrast(self) -> bool:
         """Whether the contrastive task is on."""
         return self.config.contrast_weight > 0.0
@@ -240,6 +245,10 @@ class BCLModel(keras.Model):
                 embedded = self.song_tower(features)
             blocks.append(ops.convert_to_numpy(embedded))
         return np.concatenate(blocks) if blocks else np.zeros((0, self.config.embedding_dim), "float32")
+
+    def warm_candidates(self) -> Array:
+        """Return the candidate embeddings of the warm songs, `(num_songs, embedding_dim)` float32."""
+        return self.embed_songs(np.arange(self.num_songs), candidate=True)
 
     def save_own_variables(self, store: Any) -> None:
         """Write the states of all random draws, which Keras leaves out: training resumed goes on drawing as before."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
@@ -18,9 +17,6 @@ Scorer = Callable[[np.ndarray, Encoding], np.ndarray]
 
 WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 RIDGES = (0.5, 1.0, 2.0, 4.0, 8.0)
-PAIR_RIDGES = (1.0, 2.0, 4.0)
-OWN_SHARES = (0.0, 0.5)
-SPREADS = (0.0, 0.5, 1.0)
 FACTORS = 100
 NEIGHBOURS = 50
 ARTIST = "attribute_artist"
@@ -150,44 +146,6 @@ def kernel_ridge(problem: Problem) -> Scorer:
         return lambda songs, encoding: content.kernel(songs, encoding) @ solved
 
     return choose(problem, RIDGES, fit)
-
-
-def audience_ridge(problem: Problem) -> Scorer:
-    """Kernel ridge to the audience similarities with each candidate scaled to its own size, spread to its neighbours.
-
-    Beside `kernel_ridge`: the kernel has its square added (pairs of words); a song is part of its own audience (a share
-    on the diagonal); columns have length one, so that popular candidates do not win by their size; and a candidate also
-    gets a part of the scores of songs with similar audiences. All of it stays one product of content with a vector per
-    warm song. Ridge, share and part are chosen on validation songs.
-    """
-    content = _content(problem)
-    kernel = _with_pairs(content.kernel(problem.warm, problem.encoding))
-    similarity = problem.similarity
-    neighbours = similarity / np.maximum(similarity.sum(axis=1, keepdims=True), 1e-6)
-    spread = {part: _spread(neighbours, part) for part in SPREADS}
-
-    def fit(setting: object) -> Scorer:
-        ridge, share = setting  # type: ignore[misc]
-        targets = similarity + share * np.eye(len(similarity), dtype=np.float32)
-        solved = _solve(kernel, ridge, targets / np.maximum(np.linalg.norm(targets, axis=0), 1e-6))
-        return lambda songs, encoding: _with_pairs(content.kernel(songs, encoding)) @ solved
-
-    plain = choose(problem, itertools.product(PAIR_RIDGES, OWN_SHARES), fit)
-    return choose(
-        problem,
-        SPREADS,
-        lambda part: lambda songs, encoding: plain(songs, encoding) @ spread[part],
-    )
-
-
-def _with_pairs(kernel: np.ndarray) -> np.ndarray:
-    return kernel + kernel * kernel
-
-
-def _spread(neighbours: np.ndarray, part: float) -> np.ndarray:
-    spread = part * neighbours.T
-    spread.flat[:: len(spread) + 1] += 1.0
-    return spread
 
 
 def _solve(kernel: np.ndarray, ridge: float, targets: np.ndarray) -> np.ndarray:

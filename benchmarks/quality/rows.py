@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import bcl_keras
 from bcl_keras import BCLConfig
-from benchmarks.quality import closed_form, towers
+from benchmarks.quality import closed_form, published, towers
 from benchmarks.quality.closed_form import ARTIST, Scorer
 from benchmarks.quality.problem import Problem
 
@@ -47,6 +48,12 @@ def _tower(name: str, what: str, config: BCLConfig, family: str = METHOD, quick:
 
 
 def _trained(problem: Problem, config: BCLConfig, options: tuple[tuple[str, Any], ...]) -> Scorer:
+    return towers.scorer(_towers(problem, config, options))
+
+
+def _towers(
+    problem: Problem, config: BCLConfig, options: tuple[tuple[str, Any], ...] = ()
+) -> bcl_keras.models.BCLModel:
     """Trains each configuration once per split, however many rows use it."""
     key = f"{config} {options}"
     if key not in problem.shared:
@@ -54,14 +61,8 @@ def _trained(problem: Problem, config: BCLConfig, options: tuple[tuple[str, Any]
     return problem.shared[key]
 
 
-def _audience_ridge(problem: Problem) -> Scorer:
-    if "audience ridge" not in problem.shared:
-        problem.shared["audience ridge"] = closed_form.audience_ridge(problem)
-    return problem.shared["audience ridge"]
-
-
 def _joined(problem: Problem, config: BCLConfig) -> Scorer:
-    return towers.joined(problem, _audience_ridge(problem), _trained(problem, config, ()))
+    return towers.joined(problem, _towers(problem, config))
 
 
 ROWS = (
@@ -78,6 +79,9 @@ ROWS = (
         partial(closed_form.ridge_to_factors, own=True),
     ),
     Row("kernel ridge", BASELINE, "content to the rows of the audience similarities", closed_form.kernel_ridge),
+    Row("DropoutNet", BASELINE, "content and SVD factors, factors dropped (Volkovs et al.)", published.dropout_net),
+    Row("CLCRec", BASELINE, "InfoNCE of users, songs and content (Wei et al.)", published.clcrec),
+    Row("TFRS two-tower", BASELINE, "sampled softmax, TFRS's own task", published.tfrs_two_tower),
     _tower("BPR only", "two towers, BPR with hard negatives and a margin", BPR, quick=True),
     _tower("BPR + RFM", "contrast over random groups (Yao et al.)", replace(BCL, grouping="uniform")),
     _tower(
@@ -108,7 +112,12 @@ ROWS = (
         replace(SOFTMAX, field_dropout=FIELD_DROPOUT),
         family=OURS,
     ),
-    Row("audience ridge", OURS, "kernel ridge, candidates scaled, neighbours joined", _audience_ridge),
+    Row(
+        "audience ridge",
+        OURS,
+        "kernel ridge, candidates scaled, neighbours joined; 128 numbers a song",
+        towers.audience_ridge,
+    ),
     Row("ridge + BPR", OURS, "audience ridge plus the tower of `BPR only`", partial(_joined, config=BPR), quick=False),
     Row(
         "best",

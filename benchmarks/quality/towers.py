@@ -6,20 +6,23 @@ from dataclasses import replace
 
 import keras
 import numpy as np
+from keras import ops
 
 import bcl_keras
 from bcl_keras import BCLConfig
-from benchmarks.quality.closed_form import Scorer, recall
+from benchmarks.quality.closed_form import Scorer
 from benchmarks.quality.encoding import Encoding
-from benchmarks.quality.judging import as_truth
 from benchmarks.quality.problem import Problem
 from tfx_pipeline.cold_split import VALIDATION
 
 POSITIVES = 20
-JOINT_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+RIDGE_PAIRS = 100
+_BATCH = 1024
 
 
-def tower(problem: Problem, config: BCLConfig, *, contrast_over: bcl_keras.data.ContrastOver = "warm") -> Scorer:
+def tower(
+    problem: Problem, config: BCLConfig, *, contrast_over: bcl_keras.data.ContrastOver = "warm"
+) -> bcl_keras.models.BCLModel:
     """Trains both towers; the epoch with the best recall on validation songs is kept.
 
     Args:
@@ -34,7 +37,7 @@ def tower(problem: Problem, config: BCLConfig, *, contrast_over: bcl_keras.data.
     model = bcl_keras.models.BCLModel(everything.fields, config, num_songs=len(warm))
     model.set_catalogue(everything.rows(order if contrast_over == "catalogue" else warm))
     stream = bcl_keras.data.PairStream(
-        _pairs(problem),
+        similar_pairs(problem),
         len(warm),
         num_rows=model.feature_table.num_rows,
         batch_size=config.batch_size,
@@ -42,48 +45,63 @@ def tower(problem: Problem, config: BCLConfig, *, contrast_over: bcl_keras.data.
         contrast_over=contrast_over if model.has_contrast else "none",
         seed=problem.seed,
     )
-    songs = problem.cold(VALIDATION)
-    truth = problem.similar_truth(songs)[:, :POSITIVES]
-    watch = bcl_keras.callbacks.ValidationRecall(everything.rows(songs), truth, restore_best=True)
+    watch = bcl_keras.callbacks.ValidationRecall(*validation(problem), restore_best=True)
     model.compile(jit_compile=False)
     model.fit(stream, epochs=config.epochs, verbose=0, callbacks=[watch])
-    candidates = model.embed_songs(np.arange(len(warm)), candidate=True)
-
-    def score(songs: np.ndarray, encoding: Encoding) -> np.ndarray:
-        return model.predict(encoding.rows(songs), batch_size=1024, verbose=0) @ candidates.T
-
-    return score
+    return model
 
 
-def joined(problem: Problem, ridge: Scorer, trained: Scorer) -> Scorer:
-    """Audience ridge plus a tower: each song's scores standardised, the tower's weight chosen on validation songs.
+def audience_ridge_model(problem: Problem) -> bcl_keras.models.AudienceRidge:
+    """The closed form that the pipeline serves, solved once per split.
 
-    Both are inner products of a function of the content with a vector per warm song, so their sum is one too: one index
-    can serve it.
+    Pairs are all there are: the pipeline keeps the 100 strongest of each song.
     """
-    songs = problem.cold(VALIDATION)
-    truth = as_truth(problem.similar_truth(songs), len(problem.warm), POSITIVES)
-    first, second = (_standardised(scorer(songs, problem.encoding)) for scorer in (ridge, trained))
-    weight = max(JOINT_WEIGHTS, key=lambda w: recall(first + w * second, truth))
+    if "audience ridge" not in problem.shared:
+        model = bcl_keras.models.AudienceRidge(problem.encoding.fields, len(problem.warm))
+        model.adapt(problem.encoding.rows(problem.warm), similar_pairs(problem, RIDGE_PAIRS), validation(problem))
+        problem.shared["audience ridge"] = model
+    return problem.shared["audience ridge"]
+
+
+def audience_ridge(problem: Problem) -> Scorer:
+    """The scores of the closed form alone."""
+    return scorer(audience_ridge_model(problem))
+
+
+def joined(problem: Problem, towers: bcl_keras.models.BCLModel) -> Scorer:
+    """The closed form and towers as the pipeline serves them, the weight chosen on validation songs."""
+    model = bcl_keras.models.JoinedModel([audience_ridge_model(problem), towers])
+    model.adapt(validation(problem))
+    return scorer(model)
+
+
+def scorer(model: keras.layers.Layer) -> Scorer:
+    """Inner products of the content's embedding with the candidates'."""
+    candidates = model.warm_candidates()
 
     def score(songs: np.ndarray, encoding: Encoding) -> np.ndarray:
-        return _standardised(ridge(songs, encoding)) + weight * _standardised(trained(songs, encoding))
+        parts = [songs[start : start + _BATCH] for start in range(0, len(songs), _BATCH)]
+        rows = [{name: ops.convert_to_tensor(v) for name, v in encoding.rows(part).items()} for part in parts]
+        return np.concatenate([ops.convert_to_numpy(model(features)) for features in rows]) @ candidates.T
 
     return score
 
 
-def _pairs(problem: Problem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The 20 most similar warm songs of each warm song, where listeners are shared more often than by chance."""
+def validation(problem: Problem) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Features of the validation songs, and the rows of the candidates that they should retrieve."""
+    songs = problem.cold(VALIDATION)
+    return problem.encoding.rows(songs), problem.similar_truth(songs)[:, :POSITIVES]
+
+
+def similar_pairs(problem: Problem, each: int = POSITIVES) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The most similar warm songs of each warm song, where listeners are shared more often than by chance."""
     listeners = np.asarray(problem.plays.sum(axis=1)).ravel()
     users = problem.plays.shape[1]
-    best = np.argpartition(-problem.similarity, POSITIVES, axis=1)[:, :POSITIVES]
-    anchors = np.repeat(np.arange(len(best)), POSITIVES)
+    each = min(each, len(problem.warm) - 1)
+    best = np.argpartition(-problem.similarity, each, axis=1)[:, :each]
+    anchors = np.repeat(np.arange(len(best)), each)
     positives = best.ravel()
     weights = problem.similarity[anchors, positives]
     by_chance = np.sqrt(listeners[anchors] * listeners[positives]) / users
     kept = weights > by_chance
     return anchors[kept], positives[kept], weights[kept]
-
-
-def _standardised(scores: np.ndarray) -> np.ndarray:
-    return (scores - scores.mean(axis=1, keepdims=True)) / np.maximum(scores.std(axis=1, keepdims=True), 1e-9)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import sparse, stats
 
-from benchmarks.quality import closed_form
+from benchmarks.quality import closed_form, towers
 from benchmarks.quality.__main__ import main
 from benchmarks.quality.judging import as_truth, judge
 from benchmarks.quality.problem import Problem
@@ -99,7 +99,7 @@ def test_no_play_of_a_test_song_is_an_input(problem: Problem) -> None:
     assert (plays.tocsr() != data.plays).nnz > 0
     assert (changed.plays != problem.plays).nnz == 0
     test = problem.cold("test")
-    for row in (closed_form.kernel_ridge, closed_form.audience_ridge):
+    for row in (closed_form.kernel_ridge, towers.audience_ridge):
         np.testing.assert_array_equal(row(problem)(test, problem.encoding), row(changed)(test, changed.encoding))
 
 

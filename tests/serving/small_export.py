@@ -78,6 +78,17 @@ class Tower(keras.layers.Layer):
         return vectors / keras.ops.norm(vectors, axis=1, keepdims=True)
 
 
+class Towers(keras.layers.Layer):
+    """The candidate tower where a `song_index` comes with the features, else the song tower."""
+
+    def __init__(self, song_tower: Tower, candidate_tower: Tower) -> None:
+        super().__init__()
+        self.song_tower, self.candidate_tower = song_tower, candidate_tower
+
+    def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
+        return (self.candidate_tower if "song_index" in inputs else self.song_tower)(inputs, training=training)
+
+
 def catalogue(count: int, seed: int = 0) -> list[dict[str, Any]]:
     """Songs named `song-<number>`, with gaps."""
     rng = np.random.default_rng(seed)
@@ -110,8 +121,7 @@ class SmallExport:
         self.model = ServedModel(
             fields=FIELDS,
             transform=Transform(),
-            song_tower=self.song_tower,
-            candidate_tower=self.candidate_tower,
+            model=Towers(self.song_tower, self.candidate_tower),
             warm_ids=self.ids,
             index_ids=[int(song_id.split("-")[1]) for song_id in self.ids] if integer_ids else self.ids,
             index_embeddings=self.index,

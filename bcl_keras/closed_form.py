@@ -1,0 +1,228 @@
+"""Least squares from content to audiences, in numpy: what `AudienceRidge` is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bcl_keras.fields import Array
+
+#: Songs of a block in products of many songs with the landmarks.
+ROWS = 2048
+#: Validation songs by which choices are made.
+MOST_JUDGED = 1000
+_COLUMNS = 32
+_JITTER = 1e-4
+_OVERSAMPLING = 16
+_SUBSPACE_ITERATIONS = 2
+
+Kernel = Callable[[Array], Array]
+
+
+class AudienceSimilarity:
+    """The symmetric matrix S of audience similarities, of which pairs are known; 0 on the diagonal and elsewhere.
+
+    Args:
+        pairs: Rows of songs, rows of similar songs, similarities above 0. A pair known from one side only counts for
+            both.
+        num_songs: Number of songs.
+    """
+
+    def __init__(self, pairs: tuple[Any, Any, Any], num_songs: int) -> None:
+        anchors, positives = (np.asarray(rows, dtype="int64") for rows in pairs[:2])
+        weights = np.asarray(pairs[2], dtype="float32")
+        apart = anchors != positives
+        anchors, positives, weights = anchors[apart], positives[apart], weights[apart]
+        key = np.concatenate([anchors * num_songs + positives, positives * num_songs + anchors])
+        order = np.argsort(key, kind="stable")
+        key, first = np.unique(key[order], return_index=True)
+        self.num_songs = num_songs
+        self.rows, self.columns = np.divmod(key, num_songs)
+        self.values = np.tile(weights, 2)[order][first]
+        self._filled, self._starts = np.unique(self.rows, return_index=True)
+
+    def __matmul__(self, dense: Array) -> Array:
+        """Return `S dense`, `(num_songs, d)` float32."""
+        product = np.zeros((self.num_songs, dense.shape[1]), "float32")
+        if len(self._filled):
+            for start in range(0, dense.shape[1], _COLUMNS):
+                part = slice(start, start + _COLUMNS)
+                terms = self.values[:, None] * dense[self.columns, part]
+                product[self._filled, part] = np.add.reduceat(terms, self._starts, axis=0)
+        return product
+
+    def sums(self, power: float = 1.0) -> Array:
+        """Return `(num_songs,)`, the sum of each row's values raised to `power`."""
+        return np.bincount(self.rows, weights=self.values.astype("float64") ** power, minlength=self.num_songs)
+
+
+class AudienceTargets:
+    """What is predicted: `T = (S + share I) D^-1` with D the lengths of the columns.
+
+    Songs of many listeners have larger similarities; columns of length one keep a prediction from favouring them. A
+    share of the song itself says that a song is part of its own audience.
+
+    Args:
+        similarity: S.
+        own_share: Share of the unit matrix.
+    """
+
+    def __init__(self, similarity: AudienceSimilarity, own_share: float) -> None:
+        self.similarity, self.own_share = similarity, own_share
+        lengths = np.sqrt(similarity.sums(2.0) + own_share**2)
+        self._scale = (1.0 / np.maximum(lengths, 1e-6)).astype("float32")[:, None]
+
+    def __matmul__(self, dense: Array) -> Array:
+        """Return `T dense`."""
+        scaled = self._scale * dense
+        return self.similarity @ scaled + self.own_share * scaled
+
+    def transposed(self, dense: Array) -> Array:
+        """Return `T^t dense`."""
+        return self._scale * (self.similarity @ dense + self.own_share * dense)
+
+
+class Nystroem:
+    """Kernel ridge by landmarks; with every song a landmark it is kernel ridge itself.
+
+    `K ~ F F^t` with `F = K_nm L^-t` and `L L^t = K_mm`, so that a ridge on F is one on the kernel.
+
+    Args:
+        kernel: Returns the kernel of some rows of the warm songs with the landmarks, `(n, M)`.
+        landmarks: `(M,)` rows of the warm songs.
+        num_songs: Number of warm songs.
+
+    References:
+        Williams and Seeger, NIPS 2000.
+    """
+
+    def __init__(self, kernel: Kernel, landmarks: Array, num_songs: int) -> None:
+        between = np.concatenate([kernel(rows) for rows in in_blocks(landmarks)]).astype("float64")
+        between.flat[:: len(between) + 1] += _JITTER * max(between.trace() / len(between), 1e-12)
+        self._whitening = np.linalg.inv(np.linalg.cholesky(between)).T.astype("float32")
+        del between
+        self._features = np.empty((num_songs, len(landmarks)), "float32")
+        for rows in in_blocks(np.arange(num_songs)):
+            self._features[rows] = kernel(rows) @ self._whitening
+        self._gram = (self._features.T @ self._features).astype("float64")
+        self._ridge, self._inverse = -1.0, np.zeros((0, 0), "float32")
+
+    def set_ridge(self, ridge: float) -> None:
+        """Set what is added to the diagonal of the kernel."""
+        if ridge != self._ridge:
+            regular = self._gram.copy()
+            regular.flat[:: len(regular) + 1] += ridge
+            self._ridge, self._inverse = ridge, np.linalg.inv(regular).astype("float32")
+
+    def smooth(self, targets: Array) -> Array:
+        """Return the predictions for the warm songs, `(num_songs, d)`."""
+        return self._features @ self._fitted(targets)
+
+    def coefficients(self, targets: Array) -> Array:
+        """Return `(M, d)`: a song's kernel with the landmarks times these is its prediction."""
+        return self._whitening @ self._fitted(targets)
+
+    def _fitted(self, targets: Array) -> Array:
+        return self._inverse @ (self._features.T @ targets)
+
+
+def prediction_basis(ridge: Nystroem, targets: AudienceTargets, num_songs: int, rank: int) -> Array:
+    """Return `(num_songs, rank)` with columns of length one: the directions of the candidates that predictions vary in.
+
+    Randomised subspace iteration on `H T`, with H the smoother of the ridge; the matrix itself is never made.
+
+    References:
+        Halko, Martinsson and Tropp, SIAM Review 2011.
+    """
+    width = min(num_songs, rank + _OVERSAMPLING)
+    spread = np.random.default_rng(0).normal(size=(num_songs, width)).astype("float32")
+    for _ in range(_SUBSPACE_ITERATIONS):
+        directions = np.linalg.qr(targets.transposed(ridge.smooth(spread)))[0]
+        spread = ridge.smooth(targets @ directions)
+    values, turn = np.linalg.eigh((spread.T @ spread).astype("float64"))
+    main = turn[:, np.argsort(-values)[:rank]].astype("float32")
+    return np.ascontiguousarray(directions @ main)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Validation songs and what they should retrieve.
+
+    Attributes:
+        positives: `(n, P)` rows of candidates, padded with -1.
+        k: Length of the list.
+    """
+
+    positives: Array
+    k: int = 50
+
+    def recall(self, queries: Array, candidates: Array) -> float:
+        """Return the mean recall of the songs that have positives, by inner products."""
+        return self.recall_of((queries[rows] @ candidates.T, rows) for rows in in_blocks(np.arange(len(queries))))
+
+    def recall_of(self, scores: Any) -> float:
+        """Return the same from blocks of scores `(b, candidates)` with their songs `(b,)`."""
+        found = [self._recalls(block, self.positives[rows]) for block, rows in scores]
+        return float(np.nanmean(np.concatenate(found)))
+
+    def _recalls(self, scores: Array, positives: Array) -> Array:
+        k = min(self.k, scores.shape[1] - 1)
+        top = np.zeros(scores.shape, bool)
+        np.put_along_axis(top, np.argpartition(-scores, k, axis=1)[:, :k], True, axis=1)
+        known = positives >= 0
+        hits = (np.take_along_axis(top, np.maximum(positives, 0), axis=1) & known).sum(axis=1)
+        counts = known.sum(axis=1)
+        return np.where(counts > 0, hits / np.maximum(counts, 1), np.nan)
+
+
+def judged_songs(
+    validation: tuple[Mapping[str, Any], Any] | None, rng: np.random.Generator
+) -> tuple[dict[str, Array], Array] | None:
+    """Return the validation songs that have positives, at most `MOST_JUDGED`; nothing if none has.
+
+    Args:
+        validation: Features of the songs, and `(n, P)` rows of the candidates they should retrieve, padded with -1.
+        rng: Draws the songs if there are more.
+    """
+    if validation is None:
+        return None
+    positives = np.asarray(validation[1])
+    usable = np.flatnonzero((positives >= 0).any(axis=1))
+    if not len(usable):
+        return None
+    usable = np.sort(rng.permutation(usable)[:MOST_JUDGED])
+    return {name: np.asarray(values)[usable] for name, values in validation[0].items()}, positives[usable]
+
+
+def choose_block_weights(
+    queries: Mapping[str, Array], songs: Mapping[str, Array], judge: Judge, grid: tuple[float, ...]
+) -> dict[str, float]:
+    """Return the weight of every block by which content alone retrieves best: coordinate ascent, two passes from 1.
+
+    Args:
+        queries: Vectors of the validation songs by block.
+        songs: Vectors of the candidates by block.
+        judge: What is right.
+        grid: Weights to try.
+    """
+    products = {name: queries[name] @ songs[name].T for name in queries}
+    everyone = np.arange(len(judge.positives))
+    weights = dict.fromkeys(products, 1.0)
+    total = np.sum(list(products.values()), axis=0)
+    best = judge.recall_of([(total, everyone)])
+    for name in [*products, *products]:
+        others = total - weights[name] * products[name]
+        for weight in grid:
+            found = judge.recall_of([(others + weight * products[name], everyone)])
+            if found > best:
+                best, weights[name] = found, weight
+        total = others + weights[name] * products[name]
+    return weights
+
+
+def in_blocks(rows: Array) -> Iterator[Array]:
+    """Yield `rows` in runs of bounded length."""
+    return (rows[start : start + ROWS] for start in range(0, len(rows), ROWS))

@@ -1,0 +1,193 @@
+"""Turn all fields of a song into one vector whose products are a weighted sum of the fields' cosines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from bcl_keras.fields import Array, Field, as_fields, check_values
+from bcl_keras.ops.numerics import l2_normalize
+
+Tensor = Any
+
+NUMBERS = "numbers"
+_SUBSPACE_ITERATIONS = 3
+
+
+@keras.saving.register_keras_serializable(package="bcl_keras")
+class ContentVector(keras.layers.Layer):
+    """Join fields as unit blocks: `x . y = sum_b w_b cos_b(x, y)`, without anything learned from plays.
+
+    Every field of ids is a block: inverse-document-frequency weights, unit length, and for more than `max_rank` ids
+    their projection on the `max_rank` directions that hold most of the songs seen by `adapt`. Every vector is a block;
+    all single numbers together are one. A missing value is a block of zeros: it is like nothing.
+
+    Args:
+        fields: `Field` objects or their dicts. Numbers should have mean 0 and deviation 1, as the pipeline's have.
+        max_rank: Most elements of a block of ids. Defaults to 512.
+        max_values: Values of a multi-valued field that count; the first ones stay. Defaults to 64.
+
+    Call arguments:
+        features: Dict of field name to values (see `Field`), any number of songs.
+
+    Returns:
+        `(n, dim)` float32.
+
+    References:
+        Latent semantic analysis: Deerwester et al., JASIS 1990.
+    """
+
+    def __init__(
+        self,
+        fields: Sequence[Field | Mapping[str, Any]],
+        max_rank: int = 512,
+        max_values: int = 64,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        for name, value in (("max_rank", max_rank), ("max_values", max_values)):
+            if value < 1:
+                raise ValueError(f"Argument `{name}` must be at least 1. Received: {value}")
+        self.fields = as_fields(fields)
+        self.max_rank, self.max_values = max_rank, max_values
+        numbers = tuple(field for field in self.fields if field.kind == "number")
+        alone = {field.name: (field,) for field in self.fields if field.kind != "number"}
+        self.blocks: dict[str, tuple[Field, ...]] = alone | ({NUMBERS: numbers} if numbers else {})
+        self.dim = sum(self._size(block) for block in self.blocks.values())
+
+    def _size(self, block: tuple[Field, ...]) -> int:
+        field = block[0]
+        if field.is_categorical:
+            return min(field.size, self.max_rank)
+        return field.size if field.kind == "vector" else len(block)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Create the tables, zero until `adapt`; block weights are 1."""
+        self.idf, self.bases = {}, {}
+        for index, field in enumerate(self.fields):
+            if field.is_categorical:
+                shape = (field.size, self._size((field,)))
+                self.idf[field.name] = self._state((field.size,), f"idf_{index}")
+                self.bases[field.name] = self._state(shape, f"basis_{index}")
+        self.scales = self._state((len(self.blocks),), "scales", "ones")
+
+    def _state(self, shape: tuple[int, ...], name: str, initializer: str = "zeros") -> Any:
+        return self.add_weight(
+            shape=shape, initializer=initializer, trainable=False, autocast=False, dtype="float32", name=name
+        )
+
+    def adapt(self, features: Mapping[str, Any]) -> None:
+        """Learn the weight of every id and the main directions of every field of many ids.
+
+        Args:
+            features: Field name to array of the songs to learn from, one row per song.
+
+        Raises:
+            ValueError: If a field is absent or keeps not its contract.
+        """
+        if not self.built:
+            self.build()
+        for field in self.fields:
+            if field.name not in features:
+                raise ValueError(f"Argument `features` must hold every field. Received: nothing for {field.name!r}")
+            values = check_values(field, features[field.name])
+            if field.is_categorical:
+                words = _Words(values.reshape(len(values), -1)[:, : self.max_values], field.size)
+                self.idf[field.name].assign(words.idf)
+                self.bases[field.name].assign(words.basis(self._size((field,))))
+
+    def set_block_weights(self, weights: Mapping[str, float]) -> None:
+        """Set by how much the cosine of each block counts.
+
+        Args:
+            weights: Number of at least 0 by name of block, for every one of `blocks`.
+
+        Raises:
+            ValueError: If a block is absent or unknown, or a weight is negative.
+        """
+        if set(weights) != set(self.blocks) or min(weights.values()) < 0:
+            received = dict(weights)
+            raise ValueError(f"Argument `weights` must hold {list(self.blocks)}, at least 0 each. Received: {received}")
+        self.scales.assign(np.sqrt([weights[name] for name in self.blocks]).astype("float32"))
+
+    def block_vectors(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the unit rows of every block, `(n, size of the block)`, before they are weighted."""
+        return {name: self._block(block, features) for name, block in self.blocks.items()}
+
+    def call(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Return the joined vectors."""
+        blocks = self.block_vectors(features).values()
+        return ops.concatenate([self.scales[place] * block for place, block in enumerate(blocks)], axis=1)
+
+    def _block(self, block: tuple[Field, ...], features: Mapping[str, Tensor]) -> Tensor:
+        if block[0].is_categorical:
+            return self._words(block[0], ops.convert_to_tensor(features[block[0].name]))
+        if block[0].kind == "vector":
+            values = ops.cast(features[block[0].name], "float32")
+            absent = ops.any(ops.isnan(values), axis=1, keepdims=True)
+        else:
+            values = ops.stack([ops.cast(features[field.name], "float32") for field in block], axis=1)
+            absent = ops.isnan(values)
+        return l2_normalize(ops.where(absent, ops.zeros_like(values), values))
+
+    def _words(self, field: Field, ids: Tensor) -> Tensor:
+        ids = ids[:, None] if field.kind == "category" else ids[:, : self.max_values]
+        ids = ops.cast(ids, "int32")
+        weights = l2_normalize(ops.take(self.idf[field.name], ids, axis=0))
+        vectors = ops.take(self.bases[field.name], ids, axis=0)  # (n, L, size)
+        return ops.squeeze(ops.matmul(weights[:, None, :], vectors), axis=1)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[Any, int]:
+        """Return `(n, dim)`."""
+        return (input_shape[self.fields[0].name][0], self.dim)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        own = {"fields": [f.to_dict() for f in self.fields], "max_rank": self.max_rank, "max_values": self.max_values}
+        return {**super().get_config(), **own}
+
+
+class _Words:
+    """The songs' ids of one field as a sparse matrix of unit rows.
+
+    Args:
+        ids: `(n, L)`, padded with 0.
+        size: Number of ids, with 0.
+    """
+
+    def __init__(self, ids: Array, size: int) -> None:
+        self.songs, place = np.nonzero(ids > 0)
+        self.ids = ids[self.songs, place]
+        self.shape = (len(ids), size)
+        counts = np.bincount(self.ids, minlength=size)
+        self.idf = np.log((1 + len(ids)) / (1 + np.minimum(counts, len(ids)))).astype("float32")
+        self.idf[0] = 0.0
+        weights = self.idf[self.ids]
+        lengths = np.sqrt(np.bincount(self.songs, weights=weights**2, minlength=len(ids)))
+        self.weights = weights / np.maximum(lengths[self.songs], 1e-12)
+
+    def basis(self, rank: int) -> Array:
+        """Return `(size, rank)`: the unit matrix if it holds all ids, else the main directions of the songs."""
+        size = self.shape[1]
+        if rank >= size:
+            return np.eye(size, dtype="float32")
+        basis = np.random.default_rng(0).normal(size=(size, rank))
+        for _ in range(_SUBSPACE_ITERATIONS):
+            songs = np.linalg.qr(_product(self.songs, self.ids, self.weights, basis, self.shape[0]))[0]
+            basis = np.linalg.qr(_product(self.ids, self.songs, self.weights, songs, size))[0]
+        # Fewer songs than directions leave columns that no song has.
+        padded = np.zeros((size, rank), "float32")
+        padded[:, : basis.shape[1]] = basis
+        return padded
+
+
+def _product(rows: Array, columns: Array, values: Array, dense: Array, num_rows: int) -> Array:
+    """Return the product of a sparse matrix in coordinate form with `dense`, column by column."""
+    product = np.empty((num_rows, dense.shape[1]))
+    for place in range(dense.shape[1]):
+        product[:, place] = np.bincount(rows, weights=values * dense[columns, place], minlength=num_rows)
+    return product

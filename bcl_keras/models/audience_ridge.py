@@ -1,0 +1,277 @@
+"""A closed form from content to audiences, as a pair of embeddings like the two towers'."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from bcl_keras.closed_form import (
+    AudienceSimilarity,
+    AudienceTargets,
+    Judge,
+    Nystroem,
+    choose_block_weights,
+    in_blocks,
+    judged_songs,
+    prediction_basis,
+)
+from bcl_keras.fields import Array, Field, as_fields
+from bcl_keras.layers.content_vector import ContentVector
+
+Tensor = Any
+
+_MOST_CANDIDATES = 8192  # candidates by which the weights of the blocks are chosen
+
+
+@dataclass(frozen=True)
+class RidgeConfig:
+    """Hold the settings of an `AudienceRidge`; where several values stand, validation songs choose.
+
+    Without validation songs the middle value of each is taken, and every block weighs 1.
+
+    Attributes:
+        rank: Length of the embeddings; with fewer warm songs their number.
+        content_rank: Most elements of a block of ids (`ContentVector`).
+        max_landmarks: Songs that a song is compared with; with fewer warm songs all are.
+        ridges: Added to the diagonal of the kernel.
+        own_shares: By how much a song counts as part of its own audience.
+        spreads: Part of the scores of songs of similar audience that a candidate gets.
+        block_weights: Weights of a block of the content.
+        k: Length of the list judged.
+        seed: Of the drawn landmarks.
+    """
+
+    rank: int = 192
+    content_rank: int = 512
+    max_landmarks: int = 4096
+    ridges: tuple[float, ...] = (1.0, 2.0, 4.0)
+    own_shares: tuple[float, ...] = (0.0, 0.5, 1.0)
+    spreads: tuple[float, ...] = (0.0, 0.5, 1.0)
+    block_weights: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
+    k: int = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("rank", "content_rank", "max_landmarks", "k"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"Argument `{name}` must be at least 1. Received: {getattr(self, name)!r}")
+        for name in ("ridges", "own_shares", "spreads", "block_weights"):
+            values = tuple(getattr(self, name))  # lists come back from JSON
+            object.__setattr__(self, name, values)
+            if not values or min(values) < 0 or (name == "ridges" and min(values) == 0):
+                least = "above 0" if name == "ridges" else "of at least 0"
+                raise ValueError(f"Argument `{name}` must hold numbers {least}. Received: {values!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that `RidgeConfig(**values)` restores."""
+        return asdict(self)
+
+
+@keras.saving.register_keras_serializable(package="bcl_keras")
+class AudienceRidge(keras.layers.Layer):
+    """Predict which warm songs share an audience with a song, by kernel ridge regression on its content.
+
+    The kernel is that of joined content and of its pairs, `K + K * K`. Targets are the audience similarities of the
+    warm songs, columns at length one. The predicted matrix is kept as two embeddings whose inner products are its best
+    approximation of this rank: one of the content, one of the candidate, which also takes a part of its neighbours'.
+    Everything is solved by `adapt`; nothing is trained by gradients.
+
+    Args:
+        fields: `Field` objects or their dicts.
+        num_songs: Number of warm songs.
+        config: Settings, or their dict. Defaults to `RidgeConfig()`.
+
+    Call arguments:
+        features: Dict of field name to values, and optionally `"song_index"`, integers `(n,)`: 1 .. num_songs for a
+            warm song, 0 for one without plays, whose candidate embedding is then predicted from its content.
+
+    Returns:
+        Embeddings `(n, embedding_dim)` float32: with `song_index` of candidates, without it of queries.
+
+    References:
+        Our choice; the paper has no such part. Measured in `benchmarks/quality`.
+    """
+
+    def __init__(
+        self,
+        fields: Sequence[Field | Mapping[str, Any]],
+        num_songs: int = 1,
+        config: RidgeConfig | Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        if num_songs < 1:
+            raise ValueError(f"Argument `num_songs` must be at least 1. Received: {num_songs}")
+        self.fields, self.num_songs = as_fields(fields), num_songs
+        self.config = config if isinstance(config, RidgeConfig) else RidgeConfig(**(config or {}))
+        self.content = ContentVector(self.fields, self.config.content_rank, name="content")
+        self.embedding_dim = min(self.config.rank, num_songs)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Create what `adapt` fills."""
+        self.content.build()
+        landmarks = min(self.num_songs, self.config.max_landmarks)
+        shapes = {
+            "landmarks": (landmarks, self.content.dim),
+            "query_map": (landmarks, self.embedding_dim),
+            "candidate_map": (landmarks, self.embedding_dim),
+            "songs": (self.num_songs + 1, self.embedding_dim),
+        }
+        for name, shape in shapes.items():
+            made = self.add_weight(
+                shape=shape, initializer="zeros", trainable=False, autocast=False, dtype="float32", name=name
+            )
+            setattr(self, name, made)
+
+    def adapt(
+        self,
+        features: Mapping[str, Any],
+        similar: tuple[Any, Any, Any],
+        validation: tuple[Mapping[str, Any], Any] | None = None,
+    ) -> dict[str, Any]:
+        """Solve for the embeddings.
+
+        Args:
+            features: Field name to array of one row per warm song.
+            similar: Rows of songs, rows of songs of similar audience, similarities above 0: see `PairStream`.
+            validation: Features of other songs and `(n, P)` rows of the warm songs they should retrieve, padded with
+                -1. They choose among the config's values.
+
+        Returns:
+            What was chosen: `block_weights`, `ridge`, `own_share`, `spread`; and `validation_recall`.
+
+        Raises:
+            ValueError: If a field keeps not its contract, or a pair names no warm song.
+        """
+        rows = np.concatenate([np.asarray(similar[0]), np.asarray(similar[1])])
+        if len(rows) == 0 or rows.min() < 0 or rows.max() >= self.num_songs:
+            received = f"{rows.min()} to {rows.max()}" if len(rows) else "none"
+            raise ValueError(
+                f"Argument `similar` must hold rows of warm songs, 0 to {self.num_songs - 1}. Received: {received}"
+            )
+        if not self.built:
+            self.build()
+        features = {name: np.asarray(values) for name, values in features.items()}
+        self.content.adapt(features)
+        rng = np.random.default_rng(self.config.seed)
+        judged = judged_songs(validation, rng)
+        if judged is not None:
+            self._weigh_blocks(features, judged, rng)
+        landmarks = np.sort(rng.permutation(self.num_songs)[: self.landmarks.shape[0]])
+        self.landmarks.assign(self.content(_rows(features, landmarks)))
+        similarity = AudienceSimilarity(similar, self.num_songs)
+        ridge = Nystroem(lambda part: self._numpy_kernel(_rows(features, part)), landmarks, self.num_songs)
+        return self._solve(ridge, similarity, judged)
+
+    def _weigh_blocks(
+        self, features: Mapping[str, Array], judged: tuple[Mapping[str, Array], Array], rng: np.random.Generator
+    ) -> None:
+        candidates = np.arange(self.num_songs)
+        if self.num_songs > _MOST_CANDIDATES:
+            wanted = judged[1][judged[1] >= 0]
+            drawn = rng.choice(self.num_songs, _MOST_CANDIDATES, replace=False)
+            candidates = np.union1d(wanted, drawn)
+        place = np.searchsorted(candidates, np.maximum(judged[1], 0))
+        judge = Judge(np.where(judged[1] >= 0, place, -1), self.config.k)
+        queries, songs = (self._block_arrays(part) for part in (judged[0], _rows(features, candidates)))
+        self.content.set_block_weights(choose_block_weights(queries, songs, judge, self.config.block_weights))
+
+    def _block_arrays(self, features: Mapping[str, Array]) -> dict[str, Array]:
+        everyone = np.arange(len(next(iter(features.values()))))
+        parts = [self.content.block_vectors(_rows(features, rows)) for rows in in_blocks(everyone)]
+        return {name: np.concatenate([ops.convert_to_numpy(part[name]) for part in parts]) for name in parts[0]}
+
+    def _solve(
+        self,
+        ridge: Nystroem,
+        similarity: AudienceSimilarity,
+        judged: tuple[Mapping[str, Array], Array] | None,
+    ) -> dict[str, Any]:
+        """Choose ridge and share by the candidates without their neighbours, then the neighbours' part."""
+        config, judge, kernel = self.config, None, np.zeros((0, 0), "float32")
+        if judged is not None:
+            judge = Judge(judged[1], config.k)
+            everyone = np.arange(len(judged[1]))
+            kernel = np.concatenate([self._numpy_kernel(_rows(judged[0], rows)) for rows in in_blocks(everyone)])
+        recall = -1.0
+        for setting in itertools.product(*(_grid(v, judge) for v in (config.ridges, config.own_shares))):
+            ridge.set_ridge(setting[0])
+            targets = AudienceTargets(similarity, setting[1])
+            basis = prediction_basis(ridge, targets, self.num_songs, self.embedding_dim)
+            coefficients = ridge.coefficients(targets @ basis)
+            found = 0.0 if judge is None else judge.recall(kernel @ coefficients, basis)
+            if found > recall:
+                recall, (value, share), songs, query_map = found, setting, basis, coefficients
+        neighbours = (similarity @ songs) / np.maximum(similarity.sums(), 1e-6)[:, None].astype("float32")
+        part = _middle(config.spreads)
+        if judge is not None:
+            queries = kernel @ query_map
+            recalls = {spread: judge.recall(queries, songs + spread * neighbours) for spread in config.spreads}
+            part = max(recalls, key=lambda spread: recalls[spread])
+            recall = recalls[part]
+        songs = (songs + part * neighbours).astype("float32")
+        ridge.set_ridge(value)
+        self.query_map.assign(query_map)
+        self.candidate_map.assign(ridge.coefficients(songs))
+        self.songs.assign(np.concatenate([np.zeros((1, self.embedding_dim), "float32"), songs]))
+        weights = ops.convert_to_numpy(self.content.scales) ** 2
+        return {
+            "block_weights": {name: float(w) for name, w in zip(self.content.blocks, weights, strict=True)},
+            "ridge": value,
+            "own_share": share,
+            "spread": part,
+            "validation_recall": recall if judge is not None else None,
+        }
+
+    def kernel(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Return the kernel of songs with the landmarks, `(n, number of landmarks)`."""
+        products = ops.matmul(self.content(features), ops.transpose(self.landmarks))
+        return products + ops.square(products)
+
+    def _numpy_kernel(self, features: Mapping[str, Array]) -> Array:
+        return np.asarray(ops.convert_to_numpy(self.kernel(features)))
+
+    def call(self, features: Mapping[str, Tensor], training: bool = False) -> Tensor:
+        """Embed songs, as queries or as candidates."""
+        kernel = self.kernel(features)
+        if "song_index" not in features:
+            return ops.matmul(kernel, self.query_map)
+        index = ops.convert_to_tensor(features["song_index"])
+        known = ops.take(self.songs, index, axis=0)
+        return ops.where((index > 0)[:, None], known, ops.matmul(kernel, self.candidate_map))
+
+    def warm_candidates(self) -> Array:
+        """Return the candidate embeddings of the warm songs, `(num_songs, embedding_dim)` float32."""
+        return np.asarray(ops.convert_to_numpy(self.songs)[1:])
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[Any, int]:
+        """Return `(n, embedding_dim)`."""
+        return (input_shape[self.fields[0].name][0], self.embedding_dim)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        fields = [field.to_dict() for field in self.fields]
+        return {
+            **super().get_config(),
+            "fields": fields,
+            "num_songs": self.num_songs,
+            "config": self.config.to_dict(),
+        }
+
+
+def _rows(features: Mapping[str, Array], rows: Array) -> dict[str, Array]:
+    return {name: values[rows] for name, values in features.items()}
+
+
+def _grid(values: tuple[float, ...], judge: Judge | None) -> tuple[float, ...]:
+    return values if judge is not None else (_middle(values),)
+
+
+def _middle(values: tuple[float, ...]) -> float:
+    return values[len(values) // 2]

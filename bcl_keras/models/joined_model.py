@@ -1,0 +1,141 @@
+"""Several models' scores as one: what a single index can serve."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from bcl_keras.closed_form import Judge, judged_songs
+from bcl_keras.fields import Array
+from bcl_keras.ops.numerics import l2_normalize
+
+Tensor = Any
+
+WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+
+
+@keras.saving.register_keras_serializable(package="bcl_keras")
+class JoinedModel(keras.Model):
+    """Add the scores of models that embed queries and candidates, each model's brought to one scale per query.
+
+    With q_i and c_i a model's embeddings, `score = sum_i w_i (q_i . c_i) / sd_i(q_i)`, with sd_i the deviation of the
+    query's scores over the warm songs, which `q_i' Cov(c_i) q_i` gives. That is one inner product of joined
+    embeddings. Queries get unit length and the longest candidate too, neither of which changes an order, so that no
+    score of a warm song exceeds 1.
+
+    Args:
+        models: Models called as `BCLModel` and `AudienceRidge` are: features give queries, features with
+            `song_index` candidates; with `warm_candidates()` and `embedding_dim`.
+
+    Call arguments:
+        features: Dict of field name to values, and `song_index` for candidates.
+
+    Returns:
+        Embeddings `(n, sum of the models' lengths)` float32.
+    """
+
+    def __init__(self, models: Sequence[keras.layers.Layer], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not models:
+            raise ValueError(f"Argument `models` must hold at least one model. Received: {models}")
+        self.models = list(models)
+
+    @property
+    def embedding_dim(self) -> int:
+        """Length of an embedding: the sum of the models'."""
+        return sum(model.embedding_dim for model in self.models)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Create the scales; sizes follow from the models."""
+        for place, model in enumerate(self.models):
+            if not model.built:
+                model.build()
+            self._state((model.embedding_dim, model.embedding_dim), f"covariance_{place}")
+        self._state((len(self.models),), "weights_of_models", "ones")
+        self._state((), "longest", "ones")
+
+    def _state(self, shape: tuple[int, ...], name: str, initializer: str = "zeros") -> None:
+        made = self.add_weight(
+            shape=shape, initializer=initializer, trainable=False, autocast=False, dtype="float32", name=name
+        )
+        setattr(self, name, made)
+
+    def adapt(self, validation: tuple[Mapping[str, Any], Any] | None = None, k: int = 50) -> dict[str, Any]:
+        """Bring the models to one scale and choose the weight of every model after the first, which counts 1.
+
+        Call it again when a model has changed.
+
+        Args:
+            validation: Features of songs that are not warm, and `(n, P)` rows of the warm songs they should retrieve,
+                padded with -1. Without it every model counts 1.
+            k: Length of the list judged. Defaults to 50.
+
+        Returns:
+            What was chosen: `weights`, and `validation_recall` of these and of every model `alone`.
+        """
+        if not self.built:
+            self.build()
+        candidates = [model.warm_candidates() for model in self.models]
+        for place, songs in enumerate(candidates):
+            getattr(self, f"covariance_{place}").assign(np.cov(songs.T, ddof=0).reshape(songs.shape[1], -1))
+        weights = (1.0,) * len(self.models)
+        report: dict[str, Any] = {"validation_recall": None, "alone": []}
+        judged = judged_songs(validation, np.random.default_rng(0))
+        if judged is not None:
+            scores = [self._scores(place, songs, judged[0]) for place, songs in enumerate(candidates)]
+            judge = Judge(judged[1], k)
+            recalls = {w: _recall(judge, scores, w) for w in _choices(len(self.models))}
+            weights = max(recalls, key=lambda w: recalls[w])
+            report["validation_recall"] = recalls[weights]
+            report["alone"] = [_recall(judge, [part], (1.0,)) for part in scores]
+        self.weights_of_models.assign(np.array(weights, "float32"))
+        self.longest.assign(np.linalg.norm(np.concatenate(candidates, axis=1), axis=1).max())
+        return {"weights": list(weights), **report}
+
+    def _scores(self, place: int, songs: Array, features: Mapping[str, Any]) -> Array:
+        tensors = {name: ops.convert_to_tensor(values) for name, values in features.items()}
+        return np.asarray(ops.convert_to_numpy(self._scaled_query(place, tensors))) @ songs.T
+
+    def _scaled_query(self, place: int, features: Mapping[str, Tensor]) -> Tensor:
+        query = ops.cast(self.models[place](features), "float32")
+        covariance = getattr(self, f"covariance_{place}")
+        variance = ops.sum(ops.matmul(query, covariance) * query, axis=1, keepdims=True)
+        return query * ops.rsqrt(ops.maximum(variance, 1e-12))
+
+    def call(self, features: Mapping[str, Tensor], training: bool = False) -> Tensor:
+        """Embed songs, as queries or as candidates."""
+        if "song_index" in features:
+            parts = [ops.cast(model(features), "float32") for model in self.models]
+            return ops.concatenate(parts, axis=1) / self.longest
+        queries = [self.weights_of_models[p] * self._scaled_query(p, features) for p in range(len(self.models))]
+        return l2_normalize(ops.concatenate(queries, axis=1))
+
+    def warm_candidates(self) -> Array:
+        """Return the candidate embeddings of the warm songs, `(num_songs, length)` float32."""
+        joined = np.concatenate([model.warm_candidates() for model in self.models], axis=1)
+        return joined / np.float32(ops.convert_to_numpy(self.longest))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        models = [keras.saving.serialize_keras_object(model) for model in self.models]
+        return {**super().get_config(), "models": models}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> JoinedModel:
+        """Restore the model and the models within."""
+        models = [keras.saving.deserialize_keras_object(model) for model in config.pop("models")]
+        return cls(models, **config)
+
+
+def _choices(count: int) -> itertools.product[tuple[float, ...]]:
+    return itertools.product((1.0,), *[WEIGHTS] * (count - 1))
+
+
+def _recall(judge: Judge, scores: Sequence[Array], weights: tuple[float, ...]) -> float:
+    total = np.sum([weight * part for weight, part in zip(weights, scores, strict=True)], axis=0)
+    return judge.recall_of([(total, np.arange(len(total)))])

@@ -1,0 +1,240 @@
+"""Published cold-start models that are trained, written from their papers; TFRS's two-tower with its own task.
+
+Each gets content as `bcl_keras.layers.ContentVector` joins it (latent semantic analysis of words, numbers and vectors,
+field weights chosen on validation songs), one setting, and the epoch with the best recall@50 on validation songs: the
+same budget as our towers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from sklearn.utils.extmath import randomized_svd
+
+import bcl_keras
+from benchmarks.quality.closed_form import Scorer, recall
+from benchmarks.quality.encoding import Encoding
+from benchmarks.quality.judging import as_truth
+from benchmarks.quality.problem import Problem
+from benchmarks.quality.towers import POSITIVES, audience_ridge_model, similar_pairs
+from tfx_pipeline.cold_split import VALIDATION
+
+DIM = 64
+FACTORS = 100
+EPOCHS = 20
+PATIENCE = 4
+BATCH = 1024
+LEARNING_RATE = 1e-3
+HIDDEN = 256
+
+Embed = Callable[[np.ndarray], np.ndarray]
+
+
+def dropout_net(problem: Problem) -> Scorer:
+    """DropoutNet: content and SVD factors to latent vectors, the factors of half the songs dropped.
+
+    Loss: squared difference of the latent product to that of the factors, over drawn pairs of user and song.
+
+    Source: Volkovs, Yu, Poutanen, NeurIPS 2017, equations 2 and 4.
+    """
+    warm = problem.warm
+    content = content_rows(problem, warm, problem.encoding)
+    spread = 1 / content.std()  # beside factors of deviation 1
+    left, sizes, right = randomized_svd(problem.plays, FACTORS, random_state=problem.seed)
+    songs, users = left * np.sqrt(sizes), right.T * np.sqrt(sizes)
+    songs, users = (part / part.std() for part in (songs, users))
+    songs, users = songs.astype("float32"), users.astype("float32")
+    scale = float(np.sqrt(FACTORS))
+
+    def encoder() -> keras.Sequential:
+        return keras.Sequential([keras.layers.Dense(HIDDEN, "tanh"), keras.layers.Dense(DIM)])
+
+    song_net, user_net = encoder(), encoder()
+    inputs = {"song": (FACTORS + content.shape[1],), "user": (FACTORS,)}
+    nodes = {name: keras.Input(shape, name=name) for name, shape in inputs.items()}
+    product = keras.layers.Dot(1)([song_net(nodes["song"]), user_net(nodes["user"])])
+    model = keras.Model(nodes, product)
+    model.compile(keras.optimizers.Adam(LEARNING_RATE), loss="mse")
+    rng = np.random.default_rng(problem.seed)
+    played = problem.plays.tocoo()
+
+    def epoch() -> None:
+        drawn = rng.permutation(len(played.row))
+        song = np.concatenate([played.row[drawn], rng.integers(len(warm), size=len(drawn))])
+        user = np.concatenate([played.col[drawn], rng.integers(users.shape[0], size=len(drawn))])
+        mixed = rng.permutation(len(song))
+        for start in range(0, len(mixed), BATCH):
+            pick = mixed[start : start + BATCH]
+            factors = songs[song[pick]]
+            target = (factors * users[user[pick]]).sum(axis=1) / scale
+            factors = factors * (rng.random(len(pick)) < 0.5)[:, None]
+            batch = {"song": np.concatenate([factors, spread * content[song[pick]]], axis=1), "user": users[user[pick]]}
+            model.train_on_batch(batch, target)
+
+    def embed(rows: np.ndarray, factors: np.ndarray) -> np.ndarray:
+        joined = np.concatenate([factors, spread * rows], axis=1).astype("float32")
+        return _unit(ops.convert_to_numpy(song_net(joined)))
+
+    none = np.zeros((1, FACTORS), "float32")
+    return _trained(
+        problem,
+        epoch,
+        query=lambda rows: embed(rows, np.repeat(none, len(rows), axis=0)),
+        candidates=lambda: embed(content, songs),
+        weights=lambda: model.variables,
+    )
+
+
+def clcrec(problem: Problem) -> Scorer:
+    """CLCRec: users, songs and their content in one space; half of the songs of a batch are shown by their content.
+
+    Loss: `.5 InfoNCE(user, song) + .5 InfoNCE(content, song)`, negatives from the batch.
+
+    Source: Wei et al., ACM Multimedia 2021, equations 9 to 14.
+    """
+    content = content_rows(problem, problem.warm, problem.encoding)
+    model = ContrastiveCLCRec(content, problem.plays.shape[1], problem.seed)
+    model.compile(keras.optimizers.Adam(LEARNING_RATE))
+    rng = np.random.default_rng(problem.seed)
+    played = problem.plays.tocoo()
+
+    def epoch() -> None:
+        drawn = rng.permutation(len(played.row))
+        for start in range(0, len(drawn) - BATCH + 1, BATCH):
+            pick = drawn[start : start + BATCH]
+            model.train_on_batch({"song": played.row[pick].astype("int32"), "user": played.col[pick].astype("int32")})
+
+    return _trained(
+        problem,
+        epoch,
+        query=lambda rows: _unit(ops.convert_to_numpy(model.encoder(rows))),
+        candidates=lambda: _unit(ops.convert_to_numpy(model.songs.embeddings)),
+        weights=lambda: model.trainable_variables,
+    )
+
+
+class ContrastiveCLCRec(keras.Model):
+    """Users, songs and the encoder of content in one space."""
+
+    def __init__(self, content: np.ndarray, users: int, seed: int) -> None:
+        super().__init__()
+        self.encoder = keras.Sequential([keras.layers.Dense(HIDDEN, "leaky_relu"), keras.layers.Dense(DIM)])
+        self.songs, self.users = keras.layers.Embedding(len(content), DIM), keras.layers.Embedding(users, DIM)
+        self.table = self.add_weight(shape=content.shape, trainable=False, initializer="zeros", name="table")
+        self.table.assign(content)
+        self.seeds = keras.random.SeedGenerator(seed)
+
+    def call(self, batch: dict[str, Any]) -> dict[str, Any]:
+        songs = self.songs(batch["song"])
+        content = self.encoder(ops.take(self.table, batch["song"], axis=0))
+        by_content = keras.random.uniform((ops.shape(songs)[0], 1), seed=self.seeds) < 0.5
+        return {
+            "user": self.users(batch["user"]),
+            "shown": ops.where(by_content, content, songs),
+            "song": songs,
+            "content": content,
+        }
+
+    def compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True) -> Any:
+        ids = x["song"]
+        collaborative = bcl_keras.losses.sampled_softmax(
+            *map(_unit_tensor, (y_pred["user"], y_pred["shown"])), temperature=0.2, positive_ids=ids
+        )
+        alignment = bcl_keras.losses.sampled_softmax(
+            *map(_unit_tensor, (y_pred["content"], y_pred["song"])), temperature=0.2, positive_ids=ids
+        )
+        return 0.5 * ops.mean(collaborative) + 0.5 * ops.mean(alignment)
+
+
+def tfrs_two_tower(problem: Problem) -> Scorer:
+    """TFRS: anchor by content, candidate by content and id, `tasks.Retrieval` with in-batch sampled softmax.
+
+    Source: TensorFlow Recommenders' retrieval guide; Yi et al., RecSys 2019. In Keras 2, which TFRS is written in.
+    """
+    import tensorflow as tf
+    import tensorflow_recommenders as recommenders
+    import tf_keras
+
+    warm = problem.warm
+    content = content_rows(problem, warm, problem.encoding)
+    tf_keras.utils.set_random_seed(problem.seed)
+
+    class TwoTower(recommenders.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            layers = tf_keras.layers
+            self.tower = tf_keras.Sequential([layers.Dense(HIDDEN, "relu"), layers.Dropout(0.3), layers.Dense(DIM)])
+            self.plays = layers.Embedding(len(warm), DIM)
+            self.task = recommenders.tasks.Retrieval(temperature=0.1, remove_accidental_hits=True)
+
+        def candidates(self, rows: Any, songs: Any, training: bool = False) -> Any:
+            return tf.math.l2_normalize(self.tower(rows, training=training) + self.plays(songs), axis=1)
+
+        def queries(self, rows: Any, training: bool = False) -> Any:
+            return tf.math.l2_normalize(self.tower(rows, training=training), axis=1)
+
+        def compute_loss(self, inputs: Any, training: bool = False) -> Any:
+            anchors = self.queries(tf.gather(table, inputs["anchor"]), training)
+            candidates = self.candidates(tf.gather(table, inputs["positive"]), inputs["positive"], training)
+            ids = tf.strings.as_string(inputs["positive"])
+            return self.task(anchors, candidates, candidate_ids=ids, compute_metrics=False)
+
+    table = tf.constant(content)
+    model = TwoTower()
+    model.compile(tf_keras.optimizers.Adam(LEARNING_RATE))
+    anchors, positives, _ = similar_pairs(problem)
+    pairs = tf.data.Dataset.from_tensor_slices({"anchor": anchors, "positive": positives})
+    pairs = pairs.shuffle(len(anchors), seed=problem.seed).batch(BATCH, drop_remainder=len(anchors) > BATCH)
+
+    return _trained(
+        problem,
+        lambda: model.fit(pairs, epochs=1, verbose=0),
+        query=lambda rows: model.queries(rows).numpy(),
+        candidates=lambda: model.candidates(table, tf.range(len(warm))).numpy(),
+        weights=lambda: model.trainable_variables,
+    )
+
+
+def _trained(
+    problem: Problem,
+    epoch: Callable[[], object],
+    *,
+    query: Embed,
+    candidates: Callable[[], np.ndarray],
+    weights: Callable[[], Sequence[Any]],
+) -> Scorer:
+    """Runs epochs until validation recall has not risen for a while; the weights of the best one stay."""
+    songs = problem.cold(VALIDATION)
+    rows = content_rows(problem, songs, problem.encoding)
+    truth = as_truth(problem.similar_truth(songs), len(problem.warm), POSITIVES)
+    best, since, kept = -1.0, 0, []
+    for _ in range(EPOCHS):
+        epoch()
+        found, since = recall(query(rows) @ candidates().T, truth), since + 1
+        if found > best:
+            best, since, kept = found, 0, [np.array(weight) for weight in weights()]
+        if since >= PATIENCE:
+            break
+    for weight, value in zip(weights(), kept, strict=True):
+        weight.assign(value)
+    songs_found = candidates()
+    return lambda songs, encoding: query(content_rows(problem, songs, encoding)) @ songs_found.T
+
+
+def content_rows(problem: Problem, songs: np.ndarray, encoding: Encoding) -> np.ndarray:
+    """Returns the joined content of songs, (n, dim) float32."""
+    layer = audience_ridge_model(problem).content
+    features = {name: ops.convert_to_tensor(values) for name, values in encoding.rows(songs).items()}
+    return ops.convert_to_numpy(layer(features))
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+
+
+def _unit_tensor(rows: Any) -> Any:
+    return ops.normalize(rows, axis=-1)
