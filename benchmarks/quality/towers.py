@@ -68,11 +68,10 @@ def audience_ridge(problem: Problem) -> Scorer:
     return scorer(audience_ridge_model(problem))
 
 
-def joined(problem: Problem, towers: bcl_keras.models.BCLModel) -> Scorer:
-    """The closed form and towers as the pipeline serves them, the weight chosen on validation songs."""
+def joined(problem: Problem, towers: bcl_keras.models.BCLModel) -> tuple[bcl_keras.models.JoinedModel, float]:
+    """The closed form and towers as the pipeline serves them, and their recall on the validation songs."""
     model = bcl_keras.models.JoinedModel([audience_ridge_model(problem), towers])
-    model.adapt(validation(problem))
-    return scorer(model)
+    return model, model.adapt(validation(problem))["validation_recall"]
 
 
 def scorer(model: keras.layers.Layer) -> Scorer:
