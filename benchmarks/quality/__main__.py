@@ -1,4 +1,4 @@
-"""python -m benchmarks.quality --data DIR [DIR ...] [--seeds 5] [--rows NAME ...] [--quick] [--out runs/quality]
+"""python -m benchmarks.quality --data DIR [DIR ...] [--seeds 5] [--rows NAME ...] [--quick] [--sweeps] [--out DIR]
 
 Runs every row on every data set and seed, and writes results.json, table.md and report.html into the folder. A study
 that was stopped goes on where it stopped: delete the folder to start anew.
@@ -17,7 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 def main(arguments: list[str]) -> int:
     """Runs the study."""
     from benchmarks.quality import report
-    from benchmarks.quality.rows import ROWS
+    from benchmarks.quality.rows import ROWS, SWEEP_ROWS
     from benchmarks.quality.study import run
     from benchmarks.targeting_study.datasets import read_data_set
 
@@ -26,14 +26,18 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders in the input contract")
     parser.add_argument("--seeds", type=int, default=5, help="number of splits and initial states")
     parser.add_argument("--rows", nargs="+", choices=names, metavar="NAME", help=f"of: {', '.join(names)}")
-    parser.add_argument("--quick", action="store_true", help="one seed and the main rows")
+    parser.add_argument("--quick", action="store_true", help="one seed, the main rows, one epoch of training")
+    parser.add_argument("--sweeps", action="store_true", help="also vary the paper's free settings one by one")
     parser.add_argument("--out", type=Path, default=Path("runs/quality"))
     options = parser.parse_args(arguments)
     chosen = [row for row in ROWS if (row.name in options.rows if options.rows else row.quick or not options.quick)]
+    chosen += SWEEP_ROWS if options.sweeps else ()
     seeds = range(1 if options.quick else options.seeds)
     studies = []
     for folder in options.data:
-        studies.append(run(read_data_set(folder), chosen, seeds, options.out, _say))
+        studies.append(
+            run(read_data_set(folder), chosen, seeds, options.out, _say, epochs=1 if options.quick else None)
+        )
         report.write(studies, options.out)
     for name in ("report.html", "table.md", "results.json"):
         _say(str(options.out / name))

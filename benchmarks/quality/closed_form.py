@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
-from scipy import linalg, sparse
+import pyarrow.parquet as pq
+from scipy import linalg, sparse, special
 from sklearn.utils.extmath import randomized_svd
 
-from benchmarks.quality.encoding import Encoding
+from benchmarks.quality.encoding import Encoding, unit_rows
 from benchmarks.quality.judging import as_truth
 from benchmarks.quality.problem import Problem
 from tfx_pipeline.cold_split import VALIDATION
+from tfx_pipeline.contract import SONGS
+from tfx_pipeline.datasets.simulate import TRUTH
 
 Scorer = Callable[[np.ndarray, Encoding], np.ndarray]
 
@@ -166,3 +171,29 @@ def _content(problem: Problem) -> Content:
     if "content" not in problem.shared:
         problem.shared["content"] = Content(problem)
     return problem.shared["content"]
+
+
+def true_taste(problem: Problem) -> Scorer:
+    """The ceiling on a simulated catalogue: the law that songs are drawn by, against the candidates' listeners.
+
+    The chance that a user plays a song is known from the truth; its expected audience is compared with the audience
+    that each candidate has.
+    """
+    with np.load(problem.data.folder / TRUTH) as truth:
+        settings = json.loads(str(truth["settings"]))
+        logits = settings["song_focus"] * truth["stations"] @ truth["song_taste"].T
+        with np.errstate(divide="ignore"):  # a song that is not out yet has weight 0
+            chances = special.softmax(logits + np.log(truth["song_weight"]), axis=1)
+        stations = special.softmax(settings["user_focus"] * truth["user_taste"] @ truth["stations"].T, axis=1)
+    order = pq.read_table(problem.data.folder / Path(SONGS).name, columns=["song_id"])["song_id"].to_pylist()
+    place = {song: row for row, song in enumerate(order)}
+    of_song = np.array([place[song.decode()] for song in problem.data.songs])
+    of_user = np.array([int(user.decode()[1:]) for user in problem.data.users])
+    played = np.diff(problem.data.plays.tocsc().indptr)
+    unit = unit_rows(problem.plays)
+
+    def score(songs: np.ndarray, _: Encoding) -> np.ndarray:
+        law = stations[of_user] @ chances[:, of_song[songs]]
+        return np.asarray((unit @ (1 - np.exp(-played[:, None] * law))).T)
+
+    return score

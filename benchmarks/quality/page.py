@@ -1,4 +1,4 @@
-"""The study as one HTML page that opens offline: a forest plot of differences and every table."""
+"""The study as one HTML page that opens offline: every table, pictures and worked examples."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
+from matplotlib.figure import Figure
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-
-from benchmarks.quality.judging import METRICS  # noqa: E402
+from benchmarks.quality import pictures
+from benchmarks.quality.judging import METRICS
 
 MAIN = "recall@50"
 STYLE = """
@@ -25,6 +22,10 @@ th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #ddd
 th:first-child, td:first-child { text-align: left }
 img { max-width: 100%; height: auto }
 h2 { margin-top: 3rem }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem }
+section { border: 1px solid #ddd; border-radius: .5rem; padding: 0 1rem }
+ol { padding-left: 1.3rem }
+.right { font-weight: bold }
 """
 
 
@@ -47,36 +48,27 @@ def _data_set(result: dict[str, Any]) -> str:
         f"{split['warm']:,} candidates.</p>"
     ]
     for task, rows in result["tasks"].items():
-        parts.append(f"<h3>{html.escape(task)}</h3>{_picture(_forest(rows, task))}{_table(rows)}")
+        parts.append(f"<h3>{html.escape(task)}</h3>{_picture(pictures.forest(rows, task))}{_table(rows)}")
     if result["slices"]:
         parts.append(f"<h3>Slices, recall@50</h3>{_slices(result['slices'])}")
+    parts.append(f"<h3>Known and unknown songs</h3>{_picture(pictures.by_popularity(result['popularity']))}")
+    if result["sweeps"]:
+        parts.append(f"<h3>Settings varied one by one</h3>{_picture(pictures.sweeps(result['sweeps']))}")
+    if shown := result["gallery"]:
+        parts.append(
+            f"<h3>Fields that go together</h3>{_picture(pictures.correlation(shown))}"
+            f"<h3>Where songs lie</h3>{_picture(pictures.song_map(shown['map']))}"
+            f"<h3>Five cold songs</h3>{_examples(shown['examples'])}"
+        )
     parts.append(f"<h3>What the rows are</h3>{_rows(result['rows'])}")
     return "".join(parts)
-
-
-def _forest(rows: dict[str, Any], task: str) -> Figure:
-    """Recall@50 of every row with its interval, best last."""
-    ordered = sorted(rows, key=lambda name: rows[name]["metrics"][MAIN]["value"])
-    figure, axis = plt.subplots(figsize=(8, 0.9 + 0.28 * len(ordered)), layout="constrained")
-    for place, name in enumerate(ordered):
-        found = rows[name]["metrics"][MAIN]
-        axis.plot([found["low"], found["high"]], [place, place], color="tab:blue", linewidth=2)
-        axis.plot(found["value"], place, "o", color="tab:blue")
-    if "kernel ridge" in rows:
-        axis.axvline(rows["kernel ridge"]["metrics"][MAIN]["value"], color="grey", linestyle="--", linewidth=1)
-    axis.set_yticks(range(len(ordered)), ordered)
-    axis.set(xlabel=f"{MAIN}: {task}; dashed: kernel ridge", xlim=(0, None))
-    axis.grid(axis="x", alpha=0.3)
-    return figure
 
 
 def _picture(figure: Figure) -> str:
     drawn = io.BytesIO()
     figure.savefig(drawn, format="svg")
-    plt.close(figure)
-    return (
-        f'<img alt="recall of every row" src="data:image/svg+xml;base64,{base64.b64encode(drawn.getvalue()).decode()}">'
-    )
+    data = base64.b64encode(drawn.getvalue()).decode()
+    return f'<img alt="{html.escape(figure.get_label())}" src="data:image/svg+xml;base64,{data}">'
 
 
 def _table(rows: dict[str, Any]) -> str:
@@ -103,6 +95,29 @@ def _slices(slices: dict[str, dict[str, Any]]) -> str:
     rows = next(iter(slices.values()))
     lines = [[row, *(f"{found[row]['value']:.3f}" for found in slices.values())] for row in rows]
     return _html_table(["row", *slices], lines)
+
+
+def _examples(examples: Sequence[dict[str, Any]]) -> str:
+    cards = "".join(_card(found) for found in examples)
+    return (
+        "<p>Test songs at fixed percentiles of recall, so that failures show too. The model knew what is written below "
+        "a name. Bold matches are among the 20 songs of most similar audience.</p>"
+        f'<div class="cards">{cards}</div>'
+    )
+
+
+def _card(found: dict[str, Any]) -> str:
+    matches = "".join(
+        f"<li{' class=right' if match['right'] else ''}>{html.escape(match['song'])} "
+        f"<small>{match['score']:.3f}</small></li>"
+        for match in found["matches"]
+    )
+    return (
+        f"<section><h4>{html.escape(found['song'])}</h4><p><small>{html.escape(found['content'])}</small></p>"
+        f"<p>{found['listeners']} listeners in truth; recall@50 {found['recall']:.2f}, percentile "
+        f"{found['percentile']}.</p><ol>{matches}</ol>"
+        f"<p><small>Most similar in truth: {html.escape(', '.join(found['truth']))}</small></p></section>"
+    )
 
 
 def _rows(rows: Sequence[dict[str, Any]]) -> str:

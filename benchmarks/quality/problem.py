@@ -26,6 +26,7 @@ class Problem:
         seed: Of the split and of every row's initial state.
         split: (n,) str of every song.
         encoding: Every song's features as the models take them; learnt on warm songs.
+        epochs: Most epochs of a trained row; None = as its settings say.
         shared: What several rows use and one of them computed.
     """
 
@@ -33,16 +34,17 @@ class Problem:
     seed: int
     split: np.ndarray
     encoding: Encoding
+    epochs: int | None = None
     shared: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, data: DataSet, seed: int) -> Problem:
+    def of(cls, data: DataSet, seed: int, epochs: int | None = None) -> Problem:
         """Splits the songs: 10 % validation, 10 % test, at least 3 listeners each."""
         rule = ColdSplit(salt=f"quality-{seed}")
         listeners = np.diff(data.plays.indptr)
         songs = zip(data.songs.tolist(), listeners.tolist(), strict=True)
         split = np.array([rule.assign(song, count) for song, count in songs])
-        return cls(data, seed, split, encode(data, split == WARM))
+        return cls(data, seed, split, encode(data, split == WARM), epochs)
 
     @cached_property
     def warm(self) -> np.ndarray:

@@ -45,10 +45,8 @@ def dropout_net(problem: Problem) -> Scorer:
     content = content_rows(problem, warm, problem.encoding)
     spread = 1 / content.std()  # beside factors of deviation 1
     left, sizes, right = randomized_svd(problem.plays, FACTORS, random_state=problem.seed)
-    songs, users = left * np.sqrt(sizes), right.T * np.sqrt(sizes)
-    songs, users = (part / part.std() for part in (songs, users))
-    songs, users = songs.astype("float32"), users.astype("float32")
-    scale = float(np.sqrt(FACTORS))
+    scale = float(np.sqrt(FACTORS))  # unit factors have elements of deviation 1 / scale
+    songs, users = ((scale * _unit(part)).astype("float32") for part in (left * sizes, right.T * sizes))
 
     def encoder() -> keras.Sequential:
         return keras.Sequential([keras.layers.Dense(HIDDEN, "tanh"), keras.layers.Dense(DIM)])
@@ -212,7 +210,7 @@ def _trained(
     rows = content_rows(problem, songs, problem.encoding)
     truth = as_truth(problem.similar_truth(songs), len(problem.warm), POSITIVES)
     best, since, kept = -1.0, 0, []
-    for _ in range(EPOCHS):
+    for _ in range(min(EPOCHS, problem.epochs or EPOCHS)):
         epoch()
         found, since = recall(query(rows) @ candidates().T, truth), since + 1
         if found > best:

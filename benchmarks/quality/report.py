@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.quality.judging import METRICS
 from benchmarks.quality.page import page
+from benchmarks.quality.rows import SWEEP, SWEEPS, Row
 from benchmarks.quality.statistics import holm, interval, mean_of_seeds, p_over_seeds, resampled_means
 from benchmarks.quality.study import Study
 from benchmarks.quality.tasks import DAY_ZERO, LISTENERS, SIMILAR_20, SIMILAR_50, SONGS_OF_ALL, SONGS_OF_TEST
@@ -21,6 +22,8 @@ TASKS = (SIMILAR_20, SIMILAR_50, DAY_ZERO, LISTENERS, SONGS_OF_ALL, SONGS_OF_TES
 #: What differences are taken to.
 REFERENCES = ("kernel ridge", "BPR only")
 MAIN = "recall@50"
+FIFTHS = 5
+SHOWN_BY_POPULARITY = ("content cosine", "kernel ridge", "BPR only", "BCL", "audience ridge", "best")
 
 
 def write(studies: Sequence[Study], out: Path) -> None:
@@ -39,17 +42,24 @@ def results(study: Study) -> dict[str, Any]:
         "splits": [study.split(seed) for seed in study.seeds],
         "rows": [
             {"name": row.name, "family": row.family, "what": row.what, "seconds": study.seconds(row.name)}
-            for row in study.rows
+            for row in _table_rows(study)
         ],
         "tasks": {task: found for task in TASKS if (found := _task(study, task))},
         "slices": _slices(study),
+        "popularity": _by_popularity(study),
+        "sweeps": _sweeps(study),
+        "gallery": study.gallery(),
     }
+
+
+def _table_rows(study: Study) -> list[Row]:
+    return [row for row in study.rows if row.family != SWEEP]
 
 
 def _task(study: Study, task: str) -> dict[str, Any]:
     values = {
         (row.name, metric): found
-        for row in study.rows
+        for row in _table_rows(study)
         for metric in METRICS
         if (found := study.values(task, metric, row.name))
     }
@@ -84,7 +94,7 @@ def _compare(found: dict[str, Any], main: dict[str, tuple[list[np.ndarray], np.n
 
 def _slices(study: Study) -> dict[str, dict[str, Any]]:
     chosen = study.slices()
-    values = {row.name: study.values(SIMILAR_20, MAIN, row.name) for row in study.rows}
+    values = {row.name: study.values(SIMILAR_20, MAIN, row.name) for row in _table_rows(study)}
     found: dict[str, dict[str, Any]] = {}
     for name in chosen[0]:
         tables = [
@@ -97,6 +107,39 @@ def _slices(study: Study) -> dict[str, dict[str, Any]]:
                 for place, row in enumerate(values)
             }
     return found
+
+
+def _by_popularity(study: Study) -> dict[str, Any]:
+    """Recall in fifths of the test songs by the listeners that they have in truth."""
+    listeners = study.popularity()
+    edges = np.unique(np.quantile(np.concatenate(listeners), np.linspace(0, 1, FIFTHS + 1)))
+    place = [np.clip(np.searchsorted(edges, found, side="right") - 1, 0, len(edges) - 2) for found in listeners]
+    names = [row.name for row in _table_rows(study) if row.name in SHOWN_BY_POPULARITY]
+    rows: dict[str, list[Any]] = {name: [] for name in names}
+    for part in range(len(edges) - 1):
+        for name in names:
+            arrays = study.values(SIMILAR_20, MAIN, name)
+            kept = [array[of_seed == part] for array, of_seed in zip(arrays, place, strict=True)]
+            rows[name].append(_estimate(kept))
+    return {"edges": edges.tolist(), "rows": rows}
+
+
+def _sweeps(study: Study) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for setting, (what, _, values) in SWEEPS.items():
+        arrays = {value: study.values(SIMILAR_20, MAIN, f"{setting} {value}") for value in values}
+        points = [{"value": value, "recall": _estimate(of_value)} for value, of_value in arrays.items() if of_value]
+        if points:
+            found[setting] = {"what": what, "points": points}
+    return found
+
+
+def _estimate(arrays: Sequence[np.ndarray]) -> dict[str, float] | None:
+    """Mean over seeds with its interval; nothing where a seed has no song."""
+    if not all((~np.isnan(array)).any() for array in arrays):
+        return None
+    draws = resampled_means([array[:, None] for array in arrays])
+    return asdict(interval(mean_of_seeds(arrays), draws[:, 0]))
 
 
 def markdown(result: dict[str, Any]) -> list[str]:

@@ -11,19 +11,34 @@ import bcl_keras
 from bcl_keras import BCLConfig
 from benchmarks.quality import closed_form, published, towers
 from benchmarks.quality.closed_form import ARTIST, Scorer
+from benchmarks.quality.gallery import gallery
 from benchmarks.quality.problem import Problem
+from benchmarks.targeting_study.datasets import DataSet
+from tfx_pipeline.datasets.simulate import TRUTH
 
 BASELINE, METHOD, OURS = "baseline", "the paper's method and its parts", "ours beyond the paper"
+SWEEP = "sweep"
 
 BPR = BCLConfig(contrast_weight=0.0)
 #: The paper gives no number; at this weight the contrastive task can be seen (METHOD's probes).
 BCL = BCLConfig(contrast_weight=0.3)
 SOFTMAX = replace(BPR, supervised_loss="sampled_softmax")
 FIELD_DROPOUT = 0.3
+BEST = "best"
 #: Towers of which validation songs choose what `best` joins with the closed form.
 CHOICES = tuple(
     replace(config, field_dropout=dropout) for config in (BPR, BCL, SOFTMAX) for dropout in (0.0, FIELD_DROPOUT)
 )
+
+
+#: The paper's free settings, each varied around `BCL` (field dropout around `BPR only`).
+SWEEPS: dict[str, tuple[str, BCLConfig, tuple[float, ...]]] = {
+    "momentum": ("alpha, share of the old correlation kept", BCL, (0.0, 0.5, 0.9, 0.99)),
+    "update_every": ("k, steps between updates", BCL, (1, 10, 100)),
+    "contrast_temperature": ("tau, of the contrastive loss", BCL, (0.1, 0.2, 0.5, 1.0)),
+    "contrast_weight": ("lambda, weight of the contrastive loss", BCL, (0.0, 0.1, 0.3, 1.0)),
+    "field_dropout": ("chance that a field is withheld", BPR, (0.0, 0.15, 0.3, 0.5)),
+}
 
 
 @dataclass(frozen=True)
@@ -35,7 +50,7 @@ class Row:
         family: Which part of the table.
         what: One line on what it is, its loss and where it comes from.
         fit: Returns the scorer of a split.
-        needs: A field without which the row cannot be.
+        usable: Whether a data set has what the row needs.
         quick: Whether `--quick` has it.
     """
 
@@ -43,12 +58,20 @@ class Row:
     family: str
     what: str
     fit: Callable[[Problem], Scorer]
-    needs: str | None = None
+    usable: Callable[[DataSet], bool] = lambda _: True
     quick: bool = True
 
 
 def _tower(name: str, what: str, config: BCLConfig, family: str = METHOD, quick: bool = False, **options: Any) -> Row:
     return Row(name, family, what, partial(_trained, config=config, options=tuple(options.items())), quick=quick)
+
+
+def _has_artists(data: DataSet) -> bool:
+    return ARTIST in {field.name for field in data.fields}
+
+
+def _has_truth(data: DataSet) -> bool:
+    return (data.folder / TRUTH).exists()
 
 
 def _trained(problem: Problem, config: BCLConfig, options: tuple[tuple[str, Any], ...]) -> Scorer:
@@ -59,7 +82,7 @@ def _towers(
     problem: Problem, config: BCLConfig, options: tuple[tuple[str, Any], ...] = ()
 ) -> bcl_keras.models.BCLModel:
     """Trains each configuration once per split, however many rows use it."""
-    key = f"{config} {options}"
+    key = _key(config, options)
     if key not in problem.shared:
         problem.shared[key] = towers.tower(problem, config, **dict(options))
     return problem.shared[key]
@@ -72,7 +95,18 @@ def _joined(problem: Problem, config: BCLConfig) -> Scorer:
 def _best(problem: Problem) -> Scorer:
     """Joins each of our main configurations with the closed form and keeps the best by recall on validation songs."""
     found = [towers.joined(problem, _towers(problem, config)) for config in CHOICES]
-    return towers.scorer(max(found, key=lambda pair: pair[1])[0])
+    problem.shared[BEST] = max(found, key=lambda pair: pair[1])[0]
+    return towers.scorer(problem.shared[BEST])
+
+
+def show(problem: Problem) -> dict[str, Any] | None:
+    """Returns the gallery of a split whose best model and BCL are at hand, else nothing."""
+    bcl = problem.shared.get(_key(BCL))
+    return gallery(problem, problem.shared[BEST], bcl) if bcl and BEST in problem.shared else None
+
+
+def _key(config: BCLConfig, options: tuple[tuple[str, Any], ...] = ()) -> str:
+    return f"{config} {options}"
 
 
 ROWS = (
@@ -80,7 +114,7 @@ ROWS = (
     Row("popularity", BASELINE, "songs with most listeners, for everyone alike", closed_form.popularity),
     Row("content cosine", BASELINE, "joined content, field weights chosen on validation", closed_form.content_cosine),
     Row("weighted count", BASELINE, "audiences of the 50 songs of nearest content", closed_form.weighted_count),
-    Row("artist mean", BASELINE, "audiences of the artist's other songs", closed_form.artist_mean, needs=ARTIST),
+    Row("artist mean", BASELINE, "audiences of the artist's other songs", closed_form.artist_mean, _has_artists),
     Row("ridge to factors", BASELINE, "content to SVD factors", partial(closed_form.ridge_to_factors, own=False)),
     Row(
         "ridge to own factors",
@@ -89,9 +123,15 @@ ROWS = (
         partial(closed_form.ridge_to_factors, own=True),
     ),
     Row("kernel ridge", BASELINE, "content to the rows of the audience similarities", closed_form.kernel_ridge),
-    Row("DropoutNet", BASELINE, "content and SVD factors, factors dropped (Volkovs et al.)", published.dropout_net),
-    Row("CLCRec", BASELINE, "InfoNCE of users, songs and content (Wei et al.)", published.clcrec),
-    Row("TFRS two-tower", BASELINE, "sampled softmax, TFRS's own task", published.tfrs_two_tower),
+    Row(
+        "DropoutNet",
+        BASELINE,
+        "content and SVD factors, factors dropped (Volkovs et al.)",
+        published.dropout_net,
+        quick=False,
+    ),
+    Row("CLCRec", BASELINE, "InfoNCE of users, songs and content (Wei et al.)", published.clcrec, quick=False),
+    Row("TFRS two-tower", BASELINE, "sampled softmax, TFRS's own task", published.tfrs_two_tower, quick=False),
     _tower("BPR only", "two towers, BPR with hard negatives and a margin", BPR, quick=True),
     _tower("BPR + RFM", "contrast over random groups (Yao et al.)", replace(BCL, grouping="uniform")),
     _tower(
@@ -114,7 +154,7 @@ ROWS = (
     _tower("BCL, V2", "views that corrupt one group each", replace(BCL, views="corrupt")),
     _tower("BCL, catalogue", "contrast over cold songs' features too", BCL, contrast_over="catalogue"),
     _tower("BPR, field dropout", "fields withheld at random in BPR", replace(BPR, field_dropout=FIELD_DROPOUT)),
-    _tower("BCL, field dropout", "both", replace(BCL, field_dropout=FIELD_DROPOUT), quick=True),
+    _tower("BCL, field dropout", "both", replace(BCL, field_dropout=FIELD_DROPOUT)),
     _tower("softmax", "two towers, sampled softmax, no contrast", SOFTMAX, family=OURS),
     _tower(
         "softmax, field dropout",
@@ -128,6 +168,15 @@ ROWS = (
         "kernel ridge, candidates scaled, neighbours joined; 128 numbers a song",
         towers.audience_ridge,
     ),
-    Row("ridge + BPR", OURS, "audience ridge plus the tower of `BPR only`", partial(_joined, config=BPR), quick=False),
-    Row("best", OURS, "audience ridge plus the tower of ours that validation songs choose", _best),
+    Row("ridge + BPR", OURS, "audience ridge plus the tower of `BPR only`", partial(_joined, config=BPR)),
+    Row("ridge + BCL", OURS, "audience ridge plus the tower of `BCL`", partial(_joined, config=BCL)),
+    Row("true taste", BASELINE, "the law of a simulated catalogue: the ceiling", closed_form.true_taste, _has_truth),
+    Row(BEST, OURS, "audience ridge plus the tower of ours that validation songs choose", _best, quick=False),
+)
+
+#: One row per value of every sweep, apart from the table.
+SWEEP_ROWS = tuple(
+    _tower(f"{setting} {value}", what, replace(base, **{setting: value}), family=SWEEP)
+    for setting, (what, base, values) in SWEEPS.items()
+    for value in values
 )

@@ -6,18 +6,20 @@ import gc
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks.quality.problem import Problem
-from benchmarks.quality.rows import Row
+from benchmarks.quality.rows import Row, show
 from benchmarks.quality.tasks import Values, ask, slices
 from benchmarks.targeting_study.datasets import DataSet
 from tfx_pipeline.cold_split import TEST, VALIDATION
 
+GALLERY = "gallery.json"
 _SEPARATOR = " | "
 
 
@@ -26,7 +28,8 @@ class Study:
     """Everything found on one data set.
 
     Attributes:
-        folder: Where the values lie: `<seed>/<row>.npz` and `<seed>/split.json`, `<seed>/slices.npz`.
+        folder: Where the values lie: `<seed>/<row>.npz` beside `split.json`, `slices.npz` and `songs.npz`, and
+            `gallery.json` of the first seed whose best model was at hand.
         name: Of the data set.
         rows: In the order of the table.
         seeds: Of the splits.
@@ -59,6 +62,15 @@ class Study:
                 found.append({name: kept[name] for name in kept.files})
         return found
 
+    def popularity(self) -> list[np.ndarray]:
+        """Returns one array per seed: the listeners of each song of the similar-song tasks, in truth."""
+        return [np.load(self.folder / str(seed) / "songs.npz")["listeners"] for seed in self.seeds]
+
+    def gallery(self) -> dict[str, Any] | None:
+        """Returns what is there to look at, if anything."""
+        path = self.folder / GALLERY
+        return json.loads(path.read_text()) if path.exists() else None
+
     def split(self, seed: int) -> dict[str, int]:
         """Returns the numbers of songs of a split."""
         return json.loads((self.folder / str(seed) / "split.json").read_text())
@@ -69,31 +81,43 @@ class Study:
         return float(np.mean(times))
 
 
-def run(data: DataSet, rows: Sequence[Row], seeds: Sequence[int], out: Path, say: object = print) -> Study:
+def run(
+    data: DataSet,
+    rows: Sequence[Row],
+    seeds: Sequence[int],
+    out: Path,
+    say: Callable[[str], None] = print,
+    epochs: int | None = None,
+) -> Study:
     """Fits and asks every row on every split; what lies in `out` already is not done again."""
     folder = out / data.name
-    usable = tuple(row for row in rows if row.needs is None or row.needs in {field.name for field in data.fields})
+    usable = tuple(row for row in rows if row.usable(data))
     for seed in seeds:
         missing = [row for row in usable if not _path(folder, seed, row.name).exists()]
         if missing:
-            _run_seed(data, missing, seed, folder, say)
+            _run_seed(Problem.of(data, seed, epochs), missing, folder, say)
         gc.collect()
     return Study(folder, data.name, usable, tuple(seeds))
 
 
-def _run_seed(data: DataSet, rows: Sequence[Row], seed: int, folder: Path, say: object) -> None:
-    problem = Problem.of(data, seed)
-    (folder / str(seed)).mkdir(parents=True, exist_ok=True)
+def _run_seed(problem: Problem, rows: Sequence[Row], folder: Path, say: Callable[[str], None]) -> None:
+    of_seed = folder / str(problem.seed)
+    of_seed.mkdir(parents=True, exist_ok=True)
     counts = {"warm": len(problem.warm), **{name: len(problem.cold(name)) for name in (VALIDATION, TEST)}}
-    (folder / str(seed) / "split.json").write_text(json.dumps(counts))
-    np.savez(folder / str(seed) / "slices.npz", **slices(problem))
+    (of_seed / "split.json").write_text(json.dumps(counts))
+    np.savez(of_seed / "slices.npz", **slices(problem))
+    np.savez(of_seed / "songs.npz", listeners=np.diff(problem.heard(problem.cold(TEST)).indptr))
     for row in rows:
         start = time.perf_counter()
         found = ask(problem, row.fit(problem))
         seconds = time.perf_counter() - start
-        _write(_path(folder, seed, row.name), found, seconds)
+        _write(_path(folder, problem.seed, row.name), found, seconds)
         recall = np.nanmean(found["similar songs (20)"]["recall@50"])
-        say(f"{data.name}, seed {seed}: {row.name:28} R@50 {recall:.3f}   {seconds:6.1f} s")
+        say(f"{problem.data.name}, seed {problem.seed}: {row.name:28} R@50 {recall:.3f}   {seconds:6.1f} s")
+    if not (folder / GALLERY).exists() and (shown := show(problem)):
+        aside = folder / f"{GALLERY}.aside"
+        aside.write_text(json.dumps(shown))
+        os.replace(aside, folder / GALLERY)
 
 
 def _write(path: Path, found: Values, seconds: float) -> None:

@@ -31,7 +31,7 @@ def tower(
         contrast_over: What the contrastive batch is drawn over; cold songs bring features only.
     """
     keras.utils.set_random_seed(problem.seed)
-    config = replace(config, seed=problem.seed)
+    config = replace(config, seed=problem.seed, epochs=min(config.epochs, problem.epochs or config.epochs))
     warm, everything = problem.warm, problem.encoding
     order = np.concatenate([warm, np.flatnonzero(problem.split != "warm")])
     model = bcl_keras.models.BCLModel(everything.fields, config, num_songs=len(warm))

@@ -33,6 +33,7 @@ class DataSet:
             neither.
         features: Song columns, rows in the order of `songs`.
         fields: Their kinds.
+        folder: Where it lies.
     """
 
     name: str
@@ -42,6 +43,7 @@ class DataSet:
     red: sparse.csr_matrix | None
     features: pa.Table
     fields: tuple[SongField, ...]
+    folder: Path
 
 
 def read_data_set(folder: Path) -> DataSet:
@@ -62,7 +64,7 @@ def read_data_set(folder: Path) -> DataSet:
         red.eliminate_zeros()
     elif plays.max() > 1:
         red = _favourites(plays)
-    return DataSet(Path(folder).name, songs, users, plays, red, features, catalogue.fields)
+    return DataSet(Path(folder).name, songs, users, plays, red, features, catalogue.fields, folder)
 
 
 def content_matrix(data: DataSet, warm: np.ndarray) -> sparse.csr_matrix:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import sparse, stats
 
-from benchmarks.quality import closed_form, towers
+from bcl_keras import BCLConfig
+from benchmarks.quality import closed_form, pictures, published, towers
 from benchmarks.quality.__main__ import main
+from benchmarks.quality.gallery import gallery
 from benchmarks.quality.judging import as_truth, judge
 from benchmarks.quality.problem import Problem
 from benchmarks.quality.statistics import holm, interval, mean_of_seeds, p_over_seeds, resampled_means
@@ -145,6 +149,42 @@ def test_listeners_come_from_the_best_matches(problem: Problem) -> None:
     assert listeners[played].min() > 0.5 > listeners[~played].max()
 
 
+def test_the_truth_of_a_simulated_catalogue_is_its_ceiling(problem: Problem) -> None:
+    recalls = [
+        float(np.nanmean(ask(problem, row(problem))[SIMILAR_20]["recall@50"]))
+        for row in (closed_form.true_taste, closed_form.kernel_ridge, towers.audience_ridge)
+    ]
+    assert recalls[0] > max(recalls[1:]) > 0.3
+
+
+@pytest.mark.parametrize("row", [published.dropout_net, published.clcrec, published.tfrs_two_tower])
+def test_published_models_learn(problem: Problem, row: Callable[[Problem], closed_form.Scorer]) -> None:
+    test = problem.cold("test")
+    by_chance = 50 / len(problem.warm)
+    scorer = row(replace(problem, epochs=3))
+    assert float(np.nanmean(ask(problem, scorer)[SIMILAR_20]["recall@50"])) > 1.5 * by_chance
+    bare = problem.encoding.without(frozenset({"attribute_genre", "lyric_embedding"}))
+    assert not np.allclose(scorer(test, problem.encoding), scorer(test, bare))
+
+
+def test_gallery_shows_what_the_model_says(problem: Problem) -> None:
+    bcl = towers.tower(replace(problem, epochs=1), BCLConfig())
+    model, recall = towers.joined(problem, bcl)
+    assert recall > 0.3
+    shown = gallery(problem, model, bcl)
+    assert np.array(shown["correlation"]).shape == (len(shown["fields"]),) * 2
+    assert len(shown["map"]["x"]) == len(shown["map"]["label"]) == len(problem.warm)
+    recalls = [example["recall"] for example in shown["examples"]]
+    assert len(recalls) == 5 and recalls == sorted(recalls)
+    for example in shown["examples"]:
+        scores = [match["score"] for match in example["matches"]]
+        assert scores == sorted(scores, reverse=True) and len(scores) == 8
+        shown_and_matched = set(example["truth"]) & {match["song"] for match in example["matches"]}
+        assert shown_and_matched <= {match["song"] for match in example["matches"] if match["right"]}
+    for figure in (pictures.correlation(shown), pictures.song_map(shown["map"])):
+        assert figure.get_axes()
+
+
 def test_slices_part_the_songs(problem: Problem) -> None:
     parts = slices(problem)
     assert (parts["long tail (third)"] ^ parts["popular (two thirds)"]).all()
@@ -161,6 +201,7 @@ def test_command_writes_results_and_goes_on(folder: Path, tmp_path: Path, capsys
     assert table["BPR only"]["metrics"]["recall@50"]["value"] > 2 * table["random"]["metrics"]["recall@50"]["value"]
     assert set(table["BPR only"]["against"]) == {"kernel ridge"} and len(result["splits"]) == 1
     assert "| kernel ridge |" in (tmp_path / "table.md").read_text()
+    assert sum(len(parts) for parts in result["popularity"]["rows"].values()) == 2 * 5
     shown = (tmp_path / "report.html").read_text()
     assert "<td>kernel ridge</td>" in shown and "data:image/svg+xml;base64," in shown and "http" not in shown
     assert main([*arguments, "BPR only", "content cosine"]) == 0

@@ -1,0 +1,106 @@
+"""The pictures of the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+MAIN = "recall@50"
+
+
+def forest(rows: dict[str, Any], task: str) -> Figure:
+    """Recall@50 of every row with its interval, best last; and its paired difference to kernel ridge."""
+    ordered = sorted(rows, key=lambda name: rows[name]["metrics"][MAIN]["value"])
+    against = {name: row.get("against", {}).get("kernel ridge") for name, row in rows.items()}
+    compared = {name: found for name, found in against.items() if found}
+    figure = Figure(figsize=(11, 0.9 + 0.26 * len(ordered)), layout="constrained")
+    figure.set_label(f"recall of every row: {task}")
+    left, right = figure.subplots(1, 2, sharey=True)
+    for place, name in enumerate(ordered):
+        _interval(left, rows[name]["metrics"][MAIN], place, "tab:blue")
+        if name in compared:
+            _interval(right, compared[name], place, "tab:green" if compared[name]["low"] > 0 else "tab:grey")
+    left.set_yticks(range(len(ordered)), ordered)
+    left.set(xlabel=MAIN, xlim=(0, None))
+    right.axvline(0, color="black", linewidth=1)
+    right.set(xlabel=f"{MAIN}, difference to kernel ridge")
+    for axis in (left, right):
+        axis.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def _interval(axis: Any, found: dict[str, float], place: float, color: Any) -> None:
+    axis.plot([found["low"], found["high"]], [place, place], color=color, linewidth=2)
+    axis.plot(found["value"], place, "o", color=color, markersize=5)
+
+
+def by_popularity(found: dict[str, Any]) -> Figure:
+    """Recall of some rows in parts of the songs by their listeners in truth."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure.set_label("recall against the number of listeners")
+    axis, edges = figure.subplots(), found["edges"]
+    for row, (name, parts) in enumerate(found["rows"].items()):
+        known = [(place, part) for place, part in enumerate(parts) if part]
+        places = [place + 0.05 * (row - len(found["rows"]) / 2) for place, _ in known]
+        spread = [[abs(part[end] - part["value"]) for _, part in known] for end in ("low", "high")]
+        axis.errorbar(places, [part["value"] for _, part in known], spread, marker="o", label=name)
+    labels = [f"{low:.0f} to {high:.0f}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    axis.set_xticks(range(len(labels)), labels)
+    axis.set(xlabel="listeners of the test song in truth", ylabel=MAIN, ylim=(0, None))
+    axis.grid(alpha=0.3)
+    axis.legend()
+    return figure
+
+
+def sweeps(found: dict[str, Any]) -> Figure:
+    """Recall against each setting, everything else as in the row that it varies."""
+    figure = Figure(figsize=(11, 3.2 * -(-len(found) // 3)), layout="constrained")
+    figure.set_label("recall against settings")
+    axes = figure.subplots(-(-len(found) // 3), 3, squeeze=False, sharey=True).ravel()
+    for axis, (name, sweep) in zip(axes, found.items(), strict=False):
+        points = sweep["points"]
+        values = [point["value"] for point in points]
+        means = [point["recall"]["value"] for point in points]
+        spread = [[abs(point["recall"][end] - point["recall"]["value"]) for point in points] for end in ("low", "high")]
+        axis.errorbar(range(len(values)), means, spread, marker="o")
+        axis.set_xticks(range(len(values)), [f"{value:g}" for value in values])
+        axis.set(title=name, xlabel=sweep["what"], ylabel=MAIN)
+        axis.grid(alpha=0.3)
+    for axis in axes[len(found) :]:
+        axis.set_visible(False)
+    return figure
+
+
+def correlation(shown: dict[str, Any]) -> Figure:
+    """The distance correlation of the fields that BCL groups by, as training left it."""
+    fields, matrix = shown["fields"], np.array(shown["correlation"])
+    figure = Figure(figsize=(2.5 + 0.35 * len(fields), 2 + 0.35 * len(fields)), layout="constrained")
+    figure.set_label("correlation of fields")
+    axis = figure.subplots()
+    drawn = axis.imshow(matrix, vmin=0, vmax=1, cmap="Blues")
+    axis.set_xticks(range(len(fields)), fields, rotation=60, ha="right")
+    axis.set_yticks(range(len(fields)), fields)
+    for row, column in np.ndindex(matrix.shape):
+        value = matrix[row, column]
+        color = "white" if value > 0.6 else "black"
+        axis.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=7, color=color)
+    figure.colorbar(drawn, shrink=0.7)
+    return figure
+
+
+def song_map(found: dict[str, Any]) -> Figure:
+    """Songs in two dimensions, coloured by their commonest genre."""
+    figure = Figure(figsize=(9, 6.5), layout="constrained")
+    figure.set_label("map of songs")
+    axis, labels = figure.subplots(), np.array(found["label"])
+    x, y = np.array(found["x"]), np.array(found["y"])
+    names = [name for name in np.unique(labels) if name != "other"]
+    colors = colormaps["tab10"].colors
+    for name, color in [("other", (0.85, 0.85, 0.85)), *zip(names, colors, strict=False)]:
+        axis.scatter(x[labels == name], y[labels == name], s=9, color=color, label=name, linewidths=0)
+    axis.set(xticks=[], yticks=[], title=f"t-SNE of the songs of the index, by {found['field']}")
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), markerscale=2)
+    return figure
