@@ -14,10 +14,9 @@ from bcl_keras.fields import Array
 ROWS = 2048
 #: Validation songs by which choices are made.
 MOST_JUDGED = 1000
-_COLUMNS = 32
+_GATHERED = 16_384  # pairs gathered at once
 _JITTER = 1e-4
 _OVERSAMPLING = 16
-_SUBSPACE_ITERATIONS = 2
 
 Kernel = Callable[[Array], Array]
 
@@ -42,16 +41,28 @@ class AudienceSimilarity:
         self.num_songs = num_songs
         self.rows, self.columns = np.divmod(key, num_songs)
         self.values = np.tile(weights, 2)[order][first]
-        self._filled, self._starts = np.unique(self.rows, return_index=True)
+        self._runs = list(self._padded_runs())
+
+    def _padded_runs(self) -> Iterator[tuple[Array, Array, Array]]:
+        """Yield rows of about the same number of pairs, their columns and values padded with 0 to the longest."""
+        counts = np.bincount(self.rows, minlength=self.num_songs)
+        starts = np.cumsum(counts) - counts
+        by_count = np.argsort(counts, kind="stable")
+        by_count = by_count[np.searchsorted(counts[by_count], 1) :]
+        while len(by_count):
+            # From the longest down, so that the first row of a run says how much is padded.
+            run = by_count[max(0, len(by_count) - max(1, _GATHERED // int(counts[by_count[-1]]))) :]
+            by_count = by_count[: len(by_count) - len(run)]
+            place = np.arange(counts[run[-1]])
+            known = place < counts[run][:, None]
+            at = np.where(known, starts[run][:, None] + place, 0)
+            yield run, self.columns[at], np.where(known, self.values[at], np.float32(0))[:, None, :]
 
     def __matmul__(self, dense: Array) -> Array:
         """Return `S dense`, `(num_songs, d)` float32."""
         product = np.zeros((self.num_songs, dense.shape[1]), "float32")
-        if len(self._filled):
-            for start in range(0, dense.shape[1], _COLUMNS):
-                part = slice(start, start + _COLUMNS)
-                terms = self.values[:, None] * dense[self.columns, part]
-                product[self._filled, part] = np.add.reduceat(terms, self._starts, axis=0)
+        for rows, columns, values in self._runs:
+            product[rows] = np.matmul(values, dense[columns])[:, 0]
         return product
 
     def sums(self, power: float = 1.0) -> Array:
@@ -60,20 +71,23 @@ class AudienceSimilarity:
 
 
 class AudienceTargets:
-    """What is predicted: `T = (S + share I) D^-1` with D the lengths of the columns.
+    """What is predicted: `T = (S + share I) D^-power` with D the lengths of the columns.
 
-    Songs of many listeners have larger similarities; columns of length one keep a prediction from favouring them. A
-    share of the song itself says that a song is part of its own audience.
+    Songs of many listeners have larger similarities; columns of length one (power 1) keep a prediction from favouring
+    them, power 0 lets it. A share of the song itself says that a song is part of its own audience.
 
     Args:
         similarity: S.
         own_share: Share of the unit matrix.
+        power: Of the columns' lengths.
     """
 
-    def __init__(self, similarity: AudienceSimilarity, own_share: float) -> None:
+    def __init__(self, similarity: AudienceSimilarity, own_share: float, power: float = 1.0) -> None:
         self.similarity, self.own_share = similarity, own_share
         lengths = np.sqrt(similarity.sums(2.0) + own_share**2)
-        self._scale = (1.0 / np.maximum(lengths, 1e-6)).astype("float32")[:, None]
+        scale = np.maximum(lengths, 1e-6) ** -power
+        # One size of targets for every power, so that candidates of different settings are alike in size.
+        self._scale = (scale / np.sqrt(np.mean((scale * lengths) ** 2) + 1e-12)).astype("float32")[:, None]
 
     def __matmul__(self, dense: Array) -> Array:
         """Return `T dense`."""
@@ -129,22 +143,36 @@ class Nystroem:
         return self._inverse @ (self._features.T @ targets)
 
 
-def prediction_basis(ridge: Nystroem, targets: AudienceTargets, num_songs: int, rank: int) -> Array:
-    """Return `(num_songs, rank)` with columns of length one: the directions of the candidates that predictions vary in.
+def prediction_basis(ridge: Nystroem, targets: AudienceTargets, start: Array, rank: int) -> tuple[Array, Array]:
+    """Return the directions of the candidates in which predictions vary most.
 
-    Randomised subspace iteration on `H T`, with H the smoother of the ridge; the matrix itself is never made.
+    Subspace iteration on `H T`, with H the smoother of the ridge; the matrix itself is never made.
+
+    Args:
+        ridge: H.
+        targets: T.
+        start: `(num_songs, width)`, any directions (see `drawn_directions`), or those of a similar setting.
+        rank: Directions wanted, at most the width.
+
+    Returns:
+        `(num_songs, rank)` with orthonormal columns, and `(num_songs, width)`, where the next setting may start.
 
     References:
         Halko, Martinsson and Tropp, SIAM Review 2011.
     """
-    width = min(num_songs, rank + _OVERSAMPLING)
-    spread = np.random.default_rng(0).normal(size=(num_songs, width)).astype("float32")
-    for _ in range(_SUBSPACE_ITERATIONS):
-        directions = np.linalg.qr(targets.transposed(ridge.smooth(spread)))[0]
-        spread = ridge.smooth(targets @ directions)
+    # H is symmetric: H (T x) forth, T^t (H x) back.
+    directions = np.linalg.qr(targets.transposed(ridge.smooth(ridge.smooth(targets @ start))))[0]
+    spread = ridge.smooth(targets @ directions)
     values, turn = np.linalg.eigh((spread.T @ spread).astype("float64"))
-    main = turn[:, np.argsort(-values)[:rank]].astype("float32")
-    return np.ascontiguousarray(directions @ main)
+    main = turn[:, np.argsort(-values)].astype("float32")
+    directions = directions @ main
+    return np.ascontiguousarray(directions[:, :rank]), directions
+
+
+def drawn_directions(num_songs: int, rank: int) -> Array:
+    """Return `(num_songs, width)` normal draws to start `prediction_basis` with, a few more than `rank`."""
+    width = min(num_songs, rank + _OVERSAMPLING)
+    return np.random.default_rng(0).normal(size=(num_songs, width)).astype("float32")
 
 
 @dataclass(frozen=True)

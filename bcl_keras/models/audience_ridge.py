@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from bcl_keras.closed_form import (
     Judge,
     Nystroem,
     choose_block_weights,
+    drawn_directions,
     in_blocks,
     judged_songs,
     prediction_basis,
@@ -26,6 +26,7 @@ from bcl_keras.layers.content_vector import ContentVector
 
 Tensor = Any
 
+_CONTENT_LENGTH = 1.3  # mean squared length of the content: with its square the kernel's diagonal is about 3
 _MOST_CANDIDATES = 8192  # candidates by which the weights of the blocks are chosen
 
 
@@ -39,8 +40,10 @@ class RidgeConfig:
         rank: Length of the embeddings; with fewer warm songs their number.
         content_rank: Most elements of a block of ids (`ContentVector`).
         max_landmarks: Songs that a song is compared with; with fewer warm songs all are.
-        ridges: Added to the diagonal of the kernel.
+        ridges: Added to the diagonal of the kernel, whose mean is 3.
         own_shares: By how much a song counts as part of its own audience.
+        powers: Of the length of a candidate's similarities that they are divided by: 1 keeps songs of many listeners
+            from being favoured.
         spreads: Part of the scores of songs of similar audience that a candidate gets.
         block_weights: Weights of a block of the content.
         k: Length of the list judged.
@@ -50,8 +53,9 @@ class RidgeConfig:
     rank: int = 192
     content_rank: int = 512
     max_landmarks: int = 4096
-    ridges: tuple[float, ...] = (1.0, 2.0, 4.0)
+    ridges: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
     own_shares: tuple[float, ...] = (0.0, 0.5, 1.0)
+    powers: tuple[float, ...] = (0.0, 0.5, 1.0)
     spreads: tuple[float, ...] = (0.0, 0.5, 1.0)
     block_weights: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
     k: int = 50
@@ -61,7 +65,7 @@ class RidgeConfig:
         for name in ("rank", "content_rank", "max_landmarks", "k"):
             if getattr(self, name) < 1:
                 raise ValueError(f"Argument `{name}` must be at least 1. Received: {getattr(self, name)!r}")
-        for name in ("ridges", "own_shares", "spreads", "block_weights"):
+        for name in ("ridges", "own_shares", "powers", "spreads", "block_weights"):
             values = tuple(getattr(self, name))  # lists come back from JSON
             object.__setattr__(self, name, values)
             if not values or min(values) < 0 or (name == "ridges" and min(values) == 0):
@@ -144,7 +148,7 @@ class AudienceRidge(keras.layers.Layer):
                 -1. They choose among the config's values.
 
         Returns:
-            What was chosen: `block_weights`, `ridge`, `own_share`, `spread`; and `validation_recall`.
+            What was chosen: `block_weights`, `ridge`, `own_share`, `power`, `spread`; and `validation_recall`.
 
         Raises:
             ValueError: If a field keeps not its contract, or a pair names no warm song.
@@ -163,6 +167,7 @@ class AudienceRidge(keras.layers.Layer):
         judged = judged_songs(validation, rng)
         if judged is not None:
             self._weigh_blocks(features, judged, rng)
+        self._scale_content(features)
         landmarks = np.sort(rng.permutation(self.num_songs)[: self.landmarks.shape[0]])
         self.landmarks.assign(self.content(_rows(features, landmarks)))
         similarity = AudienceSimilarity(similar, self.num_songs)
@@ -182,6 +187,14 @@ class AudienceRidge(keras.layers.Layer):
         queries, songs = (self._block_arrays(part) for part in (judged[0], _rows(features, candidates)))
         self.content.set_block_weights(choose_block_weights(queries, songs, judge, self.config.block_weights))
 
+    def _scale_content(self, features: Mapping[str, Array]) -> None:
+        """Make the mean squared length of the content 1.3, so that a ridge means the same everywhere."""
+        squares = [np.square(part).sum(axis=1).mean() for part in self._block_arrays(features).values()]
+        scales = ops.convert_to_numpy(self.content.scales)
+        length = float((np.square(scales) * squares).sum())
+        if length > 0:
+            self.content.scales.assign(scales * np.sqrt(_CONTENT_LENGTH / length).astype("float32"))
+
     def _block_arrays(self, features: Mapping[str, Array]) -> dict[str, Array]:
         everyone = np.arange(len(next(iter(features.values()))))
         parts = [self.content.block_vectors(_rows(features, rows)) for rows in in_blocks(everyone)]
@@ -193,21 +206,34 @@ class AudienceRidge(keras.layers.Layer):
         similarity: AudienceSimilarity,
         judged: tuple[Mapping[str, Array], Array] | None,
     ) -> dict[str, Any]:
-        """Choose ridge and share by the candidates without their neighbours, then the neighbours' part."""
+        """Choose one setting after the other by the candidates without their neighbours, then the neighbours' part."""
         config, judge, kernel = self.config, None, np.zeros((0, 0), "float32")
         if judged is not None:
             judge = Judge(judged[1], config.k)
             everyone = np.arange(len(judged[1]))
             kernel = np.concatenate([self._numpy_kernel(_rows(judged[0], rows)) for rows in in_blocks(everyone)])
-        recall = -1.0
-        for setting in itertools.product(*(_grid(v, judge) for v in (config.ridges, config.own_shares))):
-            ridge.set_ridge(setting[0])
-            targets = AudienceTargets(similarity, setting[1])
-            basis = prediction_basis(ridge, targets, self.num_songs, self.embedding_dim)
+
+        start = drawn_directions(self.num_songs, self.embedding_dim)
+
+        def fit(ridge_value: float, own_share: float, power: float) -> tuple[float, Array, Array]:
+            nonlocal start
+            ridge.set_ridge(ridge_value)
+            targets = AudienceTargets(similarity, own_share, power)
+            basis, start = prediction_basis(ridge, targets, start, self.embedding_dim)
             coefficients = ridge.coefficients(targets @ basis)
-            found = 0.0 if judge is None else judge.recall(kernel @ coefficients, basis)
-            if found > recall:
-                recall, (value, share), songs, query_map = found, setting, basis, coefficients
+            return (0.0 if judge is None else judge.recall(kernel @ coefficients, basis)), coefficients, basis
+
+        grids = (config.ridges, config.own_shares, config.powers)
+        chosen = tuple(_middle(grid) for grid in grids)
+        fit(*chosen)  # one round more than later settings need, which start from these directions
+        recall, query_map, songs = fit(*chosen)
+        # The power matters most; the ridge costs most, since its inverse is made anew.
+        for place in (2, 0, 1) if judge is not None else ():
+            for value in grids[place]:
+                setting = (*chosen[:place], value, *chosen[place + 1 :])
+                if value != chosen[place] and (found := fit(*setting))[0] > recall:
+                    (recall, query_map, songs), chosen = found, setting
+        value, share, power = chosen
         neighbours = (similarity @ songs) / np.maximum(similarity.sums(), 1e-6)[:, None].astype("float32")
         part = _middle(config.spreads)
         if judge is not None:
@@ -225,6 +251,7 @@ class AudienceRidge(keras.layers.Layer):
             "block_weights": {name: float(w) for name, w in zip(self.content.blocks, weights, strict=True)},
             "ridge": value,
             "own_share": share,
+            "power": power,
             "spread": part,
             "validation_recall": recall if judge is not None else None,
         }
@@ -267,10 +294,6 @@ class AudienceRidge(keras.layers.Layer):
 
 def _rows(features: Mapping[str, Array], rows: Array) -> dict[str, Array]:
     return {name: values[rows] for name, values in features.items()}
-
-
-def _grid(values: tuple[float, ...], judge: Judge | None) -> tuple[float, ...]:
-    return values if judge is not None else (_middle(values),)
 
 
 def _middle(values: tuple[float, ...]) -> float:

@@ -25,7 +25,7 @@ from tfx_pipeline.cold_split import VALIDATION
 
 DIM = 64
 FACTORS = 100
-EPOCHS = 20
+EPOCHS = 12
 PATIENCE = 4
 BATCH = 1024
 LEARNING_RATE = 1e-3

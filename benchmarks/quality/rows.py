@@ -89,7 +89,9 @@ def _towers(
 
 
 def _joined(problem: Problem, config: BCLConfig) -> Scorer:
-    return towers.scorer(towers.joined(problem, _towers(problem, config))[0])
+    model, _ = towers.joined(problem, _towers(problem, config))
+    problem.shared.setdefault(BEST, model)
+    return towers.scorer(model)
 
 
 def _best(problem: Problem) -> Scorer:
@@ -100,7 +102,7 @@ def _best(problem: Problem) -> Scorer:
 
 
 def show(problem: Problem) -> dict[str, Any] | None:
-    """Returns the gallery of a split whose best model and BCL are at hand, else nothing."""
+    """Returns the gallery of a split with a joined model and BCL at hand, else nothing."""
     bcl = problem.shared.get(_key(BCL))
     return gallery(problem, problem.shared[BEST], bcl) if bcl and BEST in problem.shared else None
 

@@ -19,7 +19,7 @@ from bcl_keras.models import AudienceRidge, JoinedModel, RidgeConfig
 
 SONGS = 60
 FEATURES = small.features(SONGS)
-ONE_CHOICE = RidgeConfig(rank=SONGS, ridges=(1.5,), own_shares=(0.5,), spreads=(0.5,))
+ONE_CHOICE = RidgeConfig(rank=SONGS, ridges=(1.5,), own_shares=(0.5,), powers=(1.0,), spreads=(0.5,))
 
 
 def numpy_content(features: dict[str, np.ndarray], learnt_on: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -45,7 +45,9 @@ def numpy_content(features: dict[str, np.ndarray], learnt_on: dict[str, np.ndarr
 
 
 def numpy_kernel(queries: dict[str, np.ndarray], songs: dict[str, np.ndarray]) -> np.ndarray:
-    content = sum(queries[name] @ songs[name].T for name in queries)
+    """Blocks of one weight, by which the mean squared length of the warm songs is 1.3."""
+    length = sum(np.square(block).sum() for block in songs.values()) / SONGS
+    content = 1.3 / length * sum(queries[name] @ songs[name].T for name in queries)
     return content + content**2
 
 
@@ -103,7 +105,7 @@ def test_scores_are_those_of_kernel_ridge() -> None:
     pairs = symmetric_pairs()
     model = AudienceRidge(small.FIELDS, SONGS, ONE_CHOICE)
     chosen = model.adapt(FEATURES, pairs)
-    assert (chosen["ridge"], chosen["own_share"], chosen["spread"]) == (1.5, 0.5, 0.5)
+    assert [chosen[name] for name in ("ridge", "own_share", "power", "spread")] == [1.5, 0.5, 1.0, 0.5]
     others = small.features(25, seed=9)
     songs = numpy_content(FEATURES, FEATURES)
     similarity = numpy_similarity(pairs)
@@ -202,6 +204,19 @@ def test_similarities_count_once_from_either_side() -> None:
     wanted = (expected + np.eye(4)) / np.linalg.norm(expected + np.eye(4), axis=0)
     np.testing.assert_allclose(targets @ np.eye(4, dtype="float32"), wanted, atol=1e-6)
     np.testing.assert_allclose(targets.transposed(np.eye(4, dtype="float32")), wanted.T, atol=1e-6)
+    plain = AudienceTargets(similarity, 0.0, power=0.0) @ np.eye(4, dtype="float32")
+    np.testing.assert_allclose(plain, plain.max() / 0.5 * expected, atol=1e-6)
+
+
+def test_products_with_similarities_are_those_of_the_matrix() -> None:
+    rng = np.random.default_rng(0)
+    matrix = np.triu(rng.random((700, 700)) * (rng.random((700, 700)) < 0.2), 1)
+    matrix[:, 3] = matrix[3] = 0.0  # a song without any pair, and one with many
+    matrix[5, 6:] = rng.random(694)
+    anchors, positives = np.nonzero(matrix)
+    dense = rng.normal(size=(700, 9)).astype("float32")
+    found = AudienceSimilarity((anchors, positives, matrix[anchors, positives]), 700) @ dense
+    np.testing.assert_allclose(found, (matrix + matrix.T) @ dense, atol=1e-3)
 
 
 def test_songs_without_content_or_audience_are_no_obstacle() -> None:
