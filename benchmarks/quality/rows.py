@@ -26,8 +26,11 @@ SOFTMAX = replace(BPR, supervised_loss="sampled_softmax")
 FIELD_DROPOUT = 0.3
 BEST = "best"
 #: Towers of which validation songs choose what `best` joins with the closed form.
-CHOICES = tuple(
-    replace(config, field_dropout=dropout) for config in (BPR, BCL, SOFTMAX) for dropout in (0.0, FIELD_DROPOUT)
+CHOICES = (
+    BPR,
+    BCL,
+    replace(BCL, field_dropout=FIELD_DROPOUT),
+    replace(SOFTMAX, field_dropout=FIELD_DROPOUT),
 )
 
 
