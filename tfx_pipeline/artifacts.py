@@ -17,3 +17,9 @@ class TargetListeners(Artifact):
     """Target listeners of cold songs, and a summary per song: see `tfx_pipeline.targeting`."""
 
     TYPE_NAME = "BCLTargetListeners"
+
+
+class DataReport(Artifact):
+    """`report.txt`: how the data differs from that of the last pushed run, a line per column."""
+
+    TYPE_NAME = "BCLDataReport"

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import bcl_keras
 from tfx_pipeline.audience import AudienceConfig
 from tfx_pipeline.cold_split import ColdSplit
+from tfx_pipeline.data_gate import DataGateConfig
 from tfx_pipeline.targeting.config import TargetingConfig
 
 
@@ -48,6 +49,10 @@ class EvaluationConfig:
         k: Length of the ranking judged.
         min_gain: Share by which the model's recall@k on validation songs must exceed that of content cosine, to be
             blessed.
+        min_difference: The same as a difference of recalls; both must hold.
+        min_gain_last: Share by which it must exceed that of the model pushed last, if there is one. Below 0: a model of
+            today's data may be worse by chance, and is still the one to serve.
+        min_gain_last_slice: The same within each slice of the songs (`evaluation.slices`).
         bootstrap: Resamples of the confidence intervals.
         seed: Of the random row and of the resamples.
     """
@@ -55,6 +60,9 @@ class EvaluationConfig:
     truth: int = 20
     k: int = 50
     min_gain: float = 0.0
+    min_difference: float = 0.0
+    min_gain_last: float = -0.05
+    min_gain_last_slice: float = -0.2
     bootstrap: int = 1000
     seed: int = 0
 
@@ -77,6 +85,7 @@ class PipelineConfig:
         song_ids: What the served model's ids are, `"string"` or `"int64"` (every song id must then be a whole number).
     """
 
+    data_gate: DataGateConfig = field(default_factory=DataGateConfig)
     split: ColdSplit = field(default_factory=ColdSplit)
     audience: AudienceConfig = field(default_factory=AudienceConfig)
     transform: TransformConfig = field(default_factory=TransformConfig)

@@ -78,7 +78,9 @@ def _run(console: Console, folder: RunFolder, catalogue: contract.Catalogue) -> 
 
         report = DemoReport.read(record, folder)
         if report.served is None:
-            console.say("\nNo model was pushed: it was not better than content cosine, or did not answer.")
+            console.say("\nNo model was pushed:")
+            for reason in report.refused_because():
+                console.say(f"  {reason}")
         else:
             with _server(folder) as target:
                 console.say(f"\nAsking the model server at {target} about songs that nobody has played")

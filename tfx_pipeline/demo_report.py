@@ -90,6 +90,10 @@ class DemoReport:
             lines.append(f"  {name:<18}{numbers}")
         return "\n".join(lines)
 
+    def refused_because(self) -> list[str]:
+        """Returns why no model was pushed."""
+        return self.evaluation["refused_because"] or ["the model did not answer when it was served: see the log"]
+
     def places(self) -> str:
         """Returns where everything lies."""
         places = {

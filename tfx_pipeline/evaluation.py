@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from keras import ops
@@ -15,7 +15,7 @@ from tfx_pipeline.content_cosine import ContentCosine
 from tfx_pipeline.contract import SongField
 from tfx_pipeline.song_table import SongTable
 
-MODEL, CONTENT_COSINE, RANDOM = "model", "content cosine", "random"
+MODEL, LAST, CONTENT_COSINE, RANDOM = "model", "last pushed model", "content cosine", "random"
 #: Validation songs on which the weights of content cosine are chosen, at most.
 _MAX_CHOICE_SONGS = 500
 _BLOCK = 512
@@ -39,12 +39,14 @@ class SplitReport:
         without_truth: Cold songs left out because no warm song shares a listener with them.
         candidates: Warm songs ranked.
         rows: Estimates by name of row and of metric.
+        slices: Recall by name of slice and of row.
     """
 
     songs: int
     without_truth: int
     candidates: int
     rows: dict[str, dict[str, Estimate]]
+    slices: dict[str, dict[str, Estimate]] = field(default_factory=dict)
 
     def to_dict(self) -> dict:
         """Returns plain values for JSON."""
@@ -57,8 +59,9 @@ def evaluate(
     queries: np.ndarray,
     candidates: np.ndarray,
     config: EvaluationConfig,
+    last: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> dict[str, SplitReport]:
-    """Judges the model, content cosine and a random order on validation and test songs.
+    """Judges the model, the one pushed last, content cosine and a random order on validation and test songs.
 
     Relevant are the `config.truth` warm songs of most similar audience. Choices (the weights of content cosine) are
     made on validation songs.
@@ -69,6 +72,7 @@ def evaluate(
         queries: `(len(table), d)`, embeddings of content.
         candidates: `(len(table), d)`, embeddings as in the index.
         config: Settings.
+        last: Queries and candidates of the model pushed last.
 
     Returns:
         A report by split. A split without songs that can be judged has no report.
@@ -86,6 +90,7 @@ def evaluate(
     shuffle = np.random.default_rng(config.seed)
     scorers: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         MODEL: lambda rows: queries[rows] @ candidates[warm].T,
+        **({} if last is None else {LAST: lambda rows: last[0][rows] @ last[1][warm].T}),
         CONTENT_COSINE: lambda rows: cosine.scores(rows, warm),
         RANDOM: lambda rows: shuffle.random((len(rows), len(warm))),
     }
@@ -95,17 +100,65 @@ def evaluate(
         if len(judged):
             ranks = {name: _ranks(scorer, judged, truth) for name, scorer in scorers.items()}
             without_truth = int((table.splits == split).sum()) - len(judged)
-            reports[split] = SplitReport(len(judged), without_truth, len(warm), _estimates(ranks, config))
+            parts = slices(table, truth, judged, warm)
+            reports[split] = SplitReport(
+                len(judged), without_truth, len(warm), _estimates(ranks, config), _sliced(ranks, parts, config)
+            )
     return reports
 
 
-def is_better(reports: Mapping[str, SplitReport], config: EvaluationConfig) -> bool:
-    """Whether the model beats content cosine on validation songs by more than `config.min_gain`."""
+def refusals(reports: Mapping[str, SplitReport], config: EvaluationConfig) -> list[str]:
+    """Returns why the model must not be pushed, by its recall on validation songs; nothing if it may."""
     if VALIDATION not in reports:
-        return False
-    rows = reports[VALIDATION].rows
-    metric = f"recall@{config.k}"
-    return rows[MODEL][metric].mean > rows[CONTENT_COSINE][metric].mean * (1 + config.min_gain)
+        return ["no validation song shares a listener with a warm song: nothing to judge by"]
+    report = reports[VALIDATION]
+    recalls = {name: row[f"recall@{config.k}"].mean for name, row in report.rows.items()}
+    found = []
+
+    def check(model: float, other: float, name: str, gain: float, difference: float, where: str = "") -> None:
+        needed = max(other * (1 + gain), other + difference)
+        # Not worse by the margin is enough beside the last model; nothing may be gained by a tie with content cosine.
+        if model < needed or (model == needed and name == CONTENT_COSINE):
+            found.append(
+                f"recall@{config.k}{where}: expected over {needed:.4f} ({name} {other:.4f}). Received: {model:.4f}"
+            )
+
+    check(recalls[MODEL], recalls[CONTENT_COSINE], CONTENT_COSINE, config.min_gain, config.min_difference)
+    if LAST in recalls:
+        check(recalls[MODEL], recalls[LAST], LAST, config.min_gain_last, -np.inf)
+        for name, rows in report.slices.items():
+            check(rows[MODEL].mean, rows[LAST].mean, LAST, config.min_gain_last_slice, -np.inf, f", {name}")
+    return found
+
+
+def slices(table: SongTable, truth: np.ndarray, judged: np.ndarray, warm: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns name -> which of the judged songs: a third whose truth is least popular, half with fewest fields.
+
+    Args:
+        table: All songs.
+        truth: `(len(table), m)` positions among the warm songs, -1 for none.
+        judged: Rows of the judged songs.
+        warm: Rows of the warm songs.
+    """
+    listeners = np.where(truth[judged] >= 0, table.listeners[warm][truth[judged]], np.nan)
+    typical = np.nanmedian(listeners, axis=1)
+    present = np.sum([_present(values[judged]) for values in table.features.values()], axis=0)
+    return {"long tail": typical <= np.quantile(typical, 1 / 3), "few fields": present <= np.median(present)}
+
+
+def _present(values: np.ndarray) -> np.ndarray:
+    values = values.reshape(len(values), -1)
+    return (values > 0).any(axis=1) if values.dtype.kind == "i" else ~np.isnan(values).any(axis=1)
+
+
+def _sliced(
+    ranks: Mapping[str, np.ndarray], parts: Mapping[str, np.ndarray], config: EvaluationConfig
+) -> dict[str, dict[str, Estimate]]:
+    found = {}
+    for name, part in parts.items():
+        estimates = _estimates({row: of_row[part] for row, of_row in ranks.items()}, config)
+        found[name] = {row: metrics[f"recall@{config.k}"] for row, metrics in estimates.items()}
+    return found
 
 
 def _positions(rows: np.ndarray, position: np.ndarray) -> np.ndarray:

@@ -31,6 +31,7 @@ def run(
             pipeline_root=folder.pipeline_root,
             data_root=folder.input,
             serving_dir=folder.serving,
+            kept_statistics=folder.kept_statistics,
             fields=fields,
             config=config,
             metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(

@@ -12,6 +12,7 @@ from tfx_pipeline import contract
 from tfx_pipeline.cold_split import TEST, VALIDATION, WARM
 from tfx_pipeline.components import standard
 from tfx_pipeline.components.catalogue_embedding import CatalogueEmbedder
+from tfx_pipeline.components.data_gate import DataGate, StatisticsKeeper
 from tfx_pipeline.components.infra_validation import ServingValidator
 from tfx_pipeline.components.retrieval_evaluation import RetrievalEvaluator
 from tfx_pipeline.components.similar_songs import SimilarSongsLabeller
@@ -27,6 +28,7 @@ def create_pipeline(
     pipeline_root: Path | str,
     data_root: Path | str,
     serving_dir: Path | str,
+    kept_statistics: Path | str,
     fields: Sequence[contract.SongField],
     config: PipelineConfig | None = None,
     metadata_connection_config: metadata_store_pb2.ConnectionConfig | None = None,
@@ -39,6 +41,7 @@ def create_pipeline(
         pipeline_root: Folder for what the components write.
         data_root: Folder written by `contract.prepare`.
         serving_dir: Folder to which a blessed model is pushed as `<serving_dir>/<version>/`.
+        kept_statistics: Folder for the statistics of the data of the last pushed run.
         fields: The song fields that `contract.prepare` found.
         config: All settings.
         metadata_connection_config: Where runs are recorded.
@@ -55,6 +58,7 @@ def create_pipeline(
     play_gen = standard.parquet_example_gen(Path(data_root) / contract.PLAYS).with_id("PlayGen")
     checks = []
     schemas = {}
+    counted = {}
     for name, gen in (("Song", song_gen), ("Play", play_gen)):
         statistics = tfx.components.StatisticsGen(examples=gen.outputs["examples"]).with_id(f"{name}Statistics")
         schemas[name] = tfx.components.SchemaGen(
@@ -64,6 +68,14 @@ def create_pipeline(
             statistics=statistics.outputs["statistics"], schema=schemas[name].outputs["schema"]
         ).with_id(f"{name}Validator")
         checks += [statistics, schemas[name], validator]
+        counted[name] = statistics.outputs["statistics"]
+    gate = DataGate(
+        song_statistics=counted["Song"],
+        play_statistics=counted["Play"],
+        kept=str(kept_statistics),
+        settings=to_json(config.data_gate),
+        code=code_fingerprint("tfx_pipeline.components.data_gate"),
+    )
 
     # Plays become labels of songs; cold songs are split off.
     labeller = SimilarSongsLabeller(
@@ -73,6 +85,7 @@ def create_pipeline(
         split=to_json(config.split),
         code=code_fingerprint("tfx_pipeline.components.similar_songs"),
     )
+    labeller.add_upstream_node(gate)
 
     # One graph turns raw songs into the model's inputs, in training and in serving.
     song_schema = SongSchema(
@@ -122,6 +135,8 @@ def create_pipeline(
         transformed_songs=transform.outputs["transformed_examples"],
         transform_graph=transform.outputs["transform_graph"],
         embeddings=embedder.outputs["embeddings"],
+        labelled_songs=labeller.outputs["labelled_songs"],
+        serving_dir=str(serving_dir),
         fields=fields_json,
         settings=to_json(config.evaluation),
         max_values=config.model.max_values,
@@ -137,6 +152,14 @@ def create_pipeline(
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=serving_validator.outputs["blessing"],
         serving_dir=serving_dir,
+    )
+
+    keeper = StatisticsKeeper(
+        pushed_model=pusher.outputs["pushed_model"],
+        song_statistics=counted["Song"],
+        play_statistics=counted["Play"],
+        kept=str(kept_statistics),
+        code=code_fingerprint("tfx_pipeline.components.data_gate"),
     )
 
     # Cold songs get their target listeners.
@@ -155,6 +178,7 @@ def create_pipeline(
             song_gen,
             play_gen,
             *checks,
+            gate,
             labeller,
             song_schema,
             transform,
@@ -163,6 +187,7 @@ def create_pipeline(
             evaluator,
             serving_validator,
             pusher,
+            keeper,
             targeter,
         ],
         enable_cache=True,

@@ -42,6 +42,11 @@ class RunFolder:
         return self.home / "serving"
 
     @property
+    def kept_statistics(self) -> Path:
+        """Statistics of the data of the last pushed run."""
+        return self.home / "kept_statistics"
+
+    @property
     def log(self) -> Path:
         """What TensorFlow, TFX and Beam said."""
         return self.home / "run.log"

@@ -7,7 +7,7 @@ import pytest
 
 from tfx_pipeline.configs import EvaluationConfig
 from tfx_pipeline.contract import SongField
-from tfx_pipeline.evaluation import CONTENT_COSINE, MODEL, RANDOM, Estimate, SplitReport, evaluate, is_better
+from tfx_pipeline.evaluation import CONTENT_COSINE, LAST, MODEL, RANDOM, Estimate, SplitReport, evaluate, refusals
 from tfx_pipeline.song_table import SongTable
 
 FIELDS = [SongField("attribute_noise", "category"), SongField("audio_x", "number")]
@@ -43,7 +43,7 @@ def test_a_model_that_knows_the_truth_is_perfect_and_noise_is_not():
     chance = CONFIG.k / WARM
     assert test.rows[RANDOM]["recall@10"].low < chance < test.rows[RANDOM]["recall@10"].high
     assert test.rows[CONTENT_COSINE]["recall@10"].mean < 0.3
-    assert is_better(reports, CONFIG)
+    assert not refusals(reports, CONFIG)
 
 
 def test_a_model_that_knows_nothing_is_not_better():
@@ -52,7 +52,7 @@ def test_a_model_that_knows_nothing_is_not_better():
     reports = evaluate(songs, FIELDS, noise, embeddings, CONFIG)
     chance = CONFIG.k / WARM
     assert reports["val"].rows[MODEL]["recall@10"].mean == pytest.approx(chance, abs=0.06)
-    assert not is_better(reports, replace(CONFIG, min_gain=1.0))
+    assert refusals(reports, replace(CONFIG, min_gain=1.0))
 
 
 def test_the_margin_is_relative():
@@ -61,6 +61,28 @@ def test_the_margin_is_relative():
         return {"val": SplitReport(1, 0, 1, rows)}
 
     config = EvaluationConfig(k=10, min_gain=0.1)
-    assert is_better(report(0.23), config)
-    assert not is_better(report(0.21), config)
-    assert not is_better({}, config)
+    assert not refusals(report(0.23), config)
+    (reason,) = refusals(report(0.21), config)
+    assert reason == "recall@10: expected over 0.2200 (content cosine 0.2000). Received: 0.2100"
+    assert refusals(report(0.23), replace(config, min_difference=0.05))
+    assert refusals(report(0.2), replace(config, min_gain=0.0))  # a tie is no gain
+    assert "nothing to judge by" in refusals({}, config)[0]
+
+
+def test_a_model_must_not_fall_behind_the_last_one_in_any_slice():
+    songs, embeddings = planted()
+    last = (embeddings, embeddings)
+    same = evaluate(songs, FIELDS, embeddings, embeddings, CONFIG, last)
+    assert refusals(same, CONFIG) == [] and set(same["val"].slices) == {"long tail", "few fields"}
+    assert same["val"].rows[LAST] == same["val"].rows[MODEL]
+    assert refusals(same, replace(CONFIG, min_gain_last=0.1))[0].startswith("recall@10: expected over 1.1000 (last")
+
+    # Songs of the least popular group are lost: a tenth of all songs, a quarter of the slice.
+    songs = replace(songs, listeners=1 + 10 * (np.arange(len(songs)) % GROUPS))
+    lost = embeddings.copy()
+    lost[WARM:][np.arange(2 * COLD) % GROUPS == 0] *= -1
+    report = evaluate(songs, FIELDS, lost, embeddings, CONFIG, last)
+    loose = replace(CONFIG, min_gain_last=-0.5, min_gain_last_slice=-1.0)
+    assert refusals(report, loose) == []
+    (reason,) = refusals(report, replace(loose, min_gain_last_slice=-0.2))
+    assert "long tail: expected over 0.8" in reason

@@ -1,23 +1,31 @@
-"""TFX component: judges the model on cold songs and blesses it, or does not."""
+"""TFX component: judges the model on cold songs, beside the one that is served, and blesses it or does not."""
 
 import json
+import logging
 import os
 
 import numpy as np
 import pyarrow.dataset as ds
+import tensorflow as tf
 import tensorflow_transform as tft
 from tfx import v1 as tfx
 from tfx.utils import io_utils
 
+from serving.publish import PublishError, latest_version
 from tfx_pipeline import contract
 from tfx_pipeline.artifacts import SongEmbeddings
 from tfx_pipeline.cold_split import TEST, VALIDATION, WARM
 from tfx_pipeline.components.catalogue_embedding import EMBEDDINGS
+from tfx_pipeline.components.similar_songs import split_pattern
 from tfx_pipeline.configs import EvaluationConfig
-from tfx_pipeline.evaluation import evaluate, is_better
+from tfx_pipeline.evaluation import evaluate, refusals
+from tfx_pipeline.features import SONG_ID
 from tfx_pipeline.song_table import SongTable, read_song_table, split_uris
 
+logger = logging.getLogger(__name__)
+
 REPORT = "report.json"
+_BATCH = 512
 
 
 @tfx.dsl.components.component
@@ -25,21 +33,27 @@ def RetrievalEvaluator(  # noqa: N802
     transformed_songs: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
     transform_graph: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.TransformGraph],
     embeddings: tfx.dsl.components.InputArtifact[SongEmbeddings],
+    labelled_songs: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
     evaluation: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.ModelEvaluation],
     blessing: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.ModelBlessing],
+    serving_dir: tfx.dsl.components.Parameter[str],
     fields: tfx.dsl.components.Parameter[str],
     settings: tfx.dsl.components.Parameter[str],
     max_values: tfx.dsl.components.Parameter[int],
     code: tfx.dsl.components.Parameter[str],
 ) -> None:
-    """Writes `report.json` and blesses a model that beats content cosine on validation songs.
+    """Writes `report.json` and blesses a model that beats content cosine and the last pushed model on validation songs.
+
+    The decision is made once for the same model and settings: which model was pushed last is no part of the cache key.
 
     Args:
         transformed_songs: Transformed songs by split.
         transform_graph: The transform that wrote them.
         embeddings: Embeddings of the catalogue.
-        evaluation: Holds `report.json`: estimates by split, row and metric.
+        labelled_songs: The raw songs by split, which the last pushed model embeds.
+        evaluation: Holds `report.json`: estimates by split, row and metric, and why the model was refused.
         blessing: Custom property `blessed` is 1 or 0, and a file of that name is there, as TFX's Evaluator leaves it.
+        serving_dir: Folder of the pushed versions; may be absent.
         fields: The song fields as JSON.
         settings: `EvaluationConfig` as JSON.
         max_values: Values of a multi-valued category used.
@@ -51,14 +65,42 @@ def RetrievalEvaluator(  # noqa: N802
     uris = split_uris(transformed_songs.uri, (WARM, VALIDATION, TEST))
     transform = tft.TFTransformOutput(transform_graph.uri)
     table = read_song_table(uris, transform, song_fields, max_values=max_values)
-    reports = evaluate(table, song_fields, *read_embeddings(embeddings.uri, table), config)
-    blessed = is_better(reports, config)
-    report = {"settings": json.loads(settings), "blessed": blessed} | {
+    last = last_embeddings(serving_dir, labelled_songs, table)
+    reports = evaluate(table, song_fields, *read_embeddings(embeddings.uri, table), config, last)
+    reasons = refusals(reports, config)
+    blessed = not reasons
+    report = {"settings": json.loads(settings), "blessed": blessed, "refused_because": reasons} | {
         split: report.to_dict() for split, report in reports.items()
     }
     io_utils.write_string_file(os.path.join(evaluation.uri, REPORT), json.dumps(report, indent=2))
     blessing.set_int_custom_property("blessed", int(blessed))
     io_utils.write_string_file(os.path.join(blessing.uri, "BLESSED" if blessed else "NOT_BLESSED"), "")
+
+
+def last_embeddings(
+    serving_dir: str, labelled_songs: tfx.types.standard_artifacts.Examples, table: SongTable
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns the query and the candidate embeddings of today's songs by the last pushed model, if there is one."""
+    try:
+        version, path = latest_version(serving_dir)
+    except PublishError:
+        return None
+    logger.info("The model is compared with version %d", version)
+    signatures = tf.saved_model.load(path).signatures
+    parts: dict[str, list[np.ndarray]] = {"serving_default": [], "candidate": []}
+    rows: list[np.ndarray] = []
+    for split in (WARM, VALIDATION, TEST):
+        files = tf.io.gfile.glob(split_pattern(labelled_songs, split))
+        for examples in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_BATCH):
+            ids = [
+                tf.train.Example.FromString(e).features.feature[SONG_ID].bytes_list.value[0] for e in examples.numpy()
+            ]
+            rows.append(table.rows_of(np.array(ids, dtype=bytes)))
+            for name, found in parts.items():
+                found.append(signatures[name](examples=examples)["embedding"].numpy())
+    order = np.argsort(np.concatenate(rows))
+    queries, candidates = (np.concatenate(parts[name])[order] for name in ("serving_default", "candidate"))
+    return queries, candidates
 
 
 def read_embeddings(uri: str, table: SongTable) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,101 @@
+"""TFX components: today's data is compared with that of the last pushed run, whose statistics are kept."""
+
+import json
+import os
+import shutil
+
+import tensorflow_data_validation as tfdv
+from tfx import v1 as tfx
+from tfx.types import artifact_utils
+from tfx.utils import io_utils
+
+from tfx_pipeline.artifacts import DataReport
+from tfx_pipeline.components.similar_songs import ALL
+from tfx_pipeline.data_gate import DataGateConfig, DataGateError, Statistics, compare, report
+
+REPORT = "report.txt"
+_FILE = "FeatureStats.pb"
+_TABLES = ("songs", "plays")
+
+
+@tfx.dsl.components.component
+def DataGate(  # noqa: N802
+    song_statistics: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleStatistics],
+    play_statistics: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleStatistics],
+    report_of_data: tfx.dsl.components.OutputArtifact[DataReport],
+    kept: tfx.dsl.components.Parameter[str],
+    settings: tfx.dsl.components.Parameter[str],
+    code: tfx.dsl.components.Parameter[str],
+) -> None:
+    """Stops the run if the data differs too much from that of the last pushed run; the first run passes.
+
+    The decision is made once for the same data and settings: what is kept is no part of the cache key, so that a run
+    with nothing new reruns nothing.
+
+    Args:
+        song_statistics: Of the songs.
+        play_statistics: Of the plays.
+        report_of_data: Holds `report.txt`.
+        kept: Folder of the kept statistics; may be absent.
+        settings: `DataGateConfig` as JSON.
+        code: Fingerprint of the code, so that the cache follows it.
+
+    Raises:
+        DataGateError: With one line per difference that is too large.
+    """
+    del code
+    config = DataGateConfig(**json.loads(settings))
+    findings = {}
+    for table, statistics in zip(_TABLES, (song_statistics, play_statistics), strict=True):
+        last = os.path.join(kept, table, _FILE)
+        findings[table] = compare(_read(statistics), _load(last), config) if os.path.exists(last) else []
+    text = report(findings)
+    io_utils.write_string_file(os.path.join(report_of_data.uri, REPORT), text)
+    if any(finding.stops for of_table in findings.values() for finding in of_table):
+        raise DataGateError(
+            f"The data differs from that of the last pushed run (delete {kept} if it is meant to):\n{text}"
+        )
+
+
+@tfx.dsl.components.component
+def StatisticsKeeper(  # noqa: N802
+    pushed_model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.PushedModel],
+    song_statistics: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleStatistics],
+    play_statistics: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleStatistics],
+    kept: tfx.dsl.components.Parameter[str],
+    code: tfx.dsl.components.Parameter[str],
+) -> None:
+    """Keeps the statistics of a run whose model was pushed, for the next run's `DataGate`.
+
+    Args:
+        pushed_model: Says whether the model was pushed.
+        song_statistics: Of the songs.
+        play_statistics: Of the plays.
+        kept: Folder to keep them in; what was there goes.
+        code: Fingerprint of the code, so that the cache follows it.
+    """
+    del code
+    if not pushed_model.get_int_custom_property("pushed"):
+        return
+    aside, before = f"{kept}.writing", f"{kept}.before"
+    shutil.rmtree(aside, ignore_errors=True)
+    for table, statistics in zip(_TABLES, (song_statistics, play_statistics), strict=True):
+        os.makedirs(os.path.join(aside, table))
+        shutil.copyfile(_path(statistics), os.path.join(aside, table, _FILE))
+    shutil.rmtree(before, ignore_errors=True)
+    if os.path.exists(kept):
+        os.rename(kept, before)
+    os.rename(aside, kept)
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def _path(statistics: tfx.types.standard_artifacts.ExampleStatistics) -> str:
+    return os.path.join(artifact_utils.get_split_uri([statistics], ALL), _FILE)
+
+
+def _read(statistics: tfx.types.standard_artifacts.ExampleStatistics) -> Statistics:
+    return _load(_path(statistics))
+
+
+def _load(path: str) -> Statistics:
+    return tfdv.load_stats_binary(path)
