@@ -6,6 +6,7 @@ import glob
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -247,13 +248,32 @@ def test_a_second_run_takes_everything_from_the_cache_and_a_refused_model_is_not
     lines.clear()
     run_small(small_run.data, small_run.folder.home, refused(small_run.config), lines.append)
     ran = {line.split()[0] for line in lines if "from cache" not in line}
-    assert ran == {"RetrievalEvaluator", "Pusher", "AudienceTargeter"}
+    assert ran == {"RetrievalEvaluator", "Pusher", "StatisticsKeeper", "AudienceTargeter"}
     record = RunRecord.latest(small_run.folder.metadata)
+    report = json.loads((record.uri("RetrievalEvaluator", "evaluation") / "report.json").read_text())
+    (reason,) = report["refused_because"]
+    assert "content cosine" in reason
+    # The model that was pushed last is this very model, loaded from where it is served.
+    rows = report["test"]["rows"]
+    assert rows["last pushed model"]["recall@50"]["mean"] == pytest.approx(rows["model"]["recall@50"]["mean"], abs=0.01)
     assert record.number("RetrievalEvaluator", "blessing", "blessed") == 0
     assert record.number("Pusher", "pushed_model", "pushed") == 0
     assert record.number("AudienceTargeter", "targets", "targeted") == 0
     assert sorted(os.listdir(small_run.folder.serving)) == versions
     run_small(small_run.data, small_run.folder.home, small_run.config, lines.append)  # leave it as it was
+
+
+def test_data_that_lost_a_field_stops_the_run(small_run, tmp_path):
+    shutil.copytree(small_run.data, tmp_path / "data")
+    songs = pq.read_table(small_run.data / "songs.parquet")
+    pq.write_table(songs.drop_columns(["audio_timbre"]), tmp_path / "data" / "songs.parquet")
+    versions = sorted(os.listdir(small_run.folder.serving))
+    with pytest.raises(Exception, match=r"stops the run: songs, column `audio_timbre`"):
+        run_small(tmp_path / "data", small_run.folder.home, small_run.config, [].append)
+    assert sorted(os.listdir(small_run.folder.serving)) == versions
+    lines: list[str] = []
+    run_small(small_run.data, small_run.folder.home, small_run.config, lines.append)  # leave it as it was
+    assert all("from cache" in line for line in lines)
 
 
 _KILLED = """
