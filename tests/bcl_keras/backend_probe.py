@@ -21,7 +21,7 @@ import numpy as np  # noqa: E402
 import small_catalogue as small  # noqa: E402
 from keras import ops  # noqa: E402
 
-from bcl_keras import layers, losses, metrics  # noqa: E402
+from bcl_keras import layers, losses, metrics, models  # noqa: E402
 from bcl_keras import ops as bcl_ops  # noqa: E402
 
 Results = dict[str, np.ndarray]
@@ -109,6 +109,22 @@ def towers_and_views() -> Results:
     }
 
 
+def closed_form() -> Results:
+    """Scores, since directions are known up to their sign."""
+    features, others = small.features(60), small.features(20, seed=5)
+    settings = {"ridges": (2.0,), "own_shares": (0.5,), "powers": (1.0,), "spreads": (0.5,), "rank": 60}
+    ridge = models.AudienceRidge(small.FIELDS, 60, settings)
+    ridge.adapt(features, small.pairs(features, 60, each=6))
+    towers, _ = small.model_and_stream(songs=60, cold=12)
+    set_weights_by_rule(towers.trainable_variables)
+    joined = models.JoinedModel([ridge, towers])
+    joined.adapt()
+    queries = {name: tensor(values) for name, values in others.items()}
+    parts = {"ridge_scores": ridge, "joined_scores": joined}
+    scores = {name: ops.convert_to_numpy(model(queries)) @ model.warm_candidates().T for name, model in parts.items()}
+    return {**scores, "content": ridge.content(queries)}
+
+
 def training() -> Results:
     """Train without any randomness, so that every backend must come to the same weights."""
     config = replace(
@@ -138,7 +154,7 @@ def whole_method() -> Results:
 def compute() -> Results:
     """Return every result as a numpy array."""
     results: Results = {}
-    for part in (correlations, groups, loss_values, ranks, towers_and_views, training, whole_method):
+    for part in (correlations, groups, loss_values, ranks, towers_and_views, closed_form, training, whole_method):
         results |= {name: np.asarray(ops.convert_to_numpy(value)) for name, value in part().items()}
     return results
 
