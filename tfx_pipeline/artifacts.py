@@ -23,3 +23,9 @@ class DataReport(Artifact):
     """`report.txt`: how the data differs from that of the last pushed run, a line per column."""
 
     TYPE_NAME = "BCLDataReport"
+
+
+class RunReport(Artifact):
+    """`run.html`: what came in, what was learnt, what was blessed and why, and examples; opens offline."""
+
+    TYPE_NAME = "BCLRunReport"

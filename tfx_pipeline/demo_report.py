@@ -15,6 +15,7 @@ from serving.client import Client
 from tfx_pipeline import contract
 from tfx_pipeline.cold_split import TEST
 from tfx_pipeline.components.retrieval_evaluation import REPORT
+from tfx_pipeline.components.run_page import PAGE
 from tfx_pipeline.run_folder import RunFolder
 from tfx_pipeline.run_record import RunRecord
 from tfx_pipeline.targeting import read_summary, read_targets
@@ -30,7 +31,7 @@ class DemoReport:
         folder: The run's folder.
         catalogue: The checked input.
         evaluation: Content of the evaluation's report.
-        evaluation_file: Where it lies.
+        page: The page of the run.
         targets: Folder of the target listeners.
         served: Folder of the pushed model, None if none was pushed.
     """
@@ -38,7 +39,7 @@ class DemoReport:
     folder: RunFolder
     catalogue: contract.Catalogue
     evaluation: dict[str, Any]
-    evaluation_file: Path
+    page: Path
     targets: Path
     served: Path | None
 
@@ -51,7 +52,7 @@ class DemoReport:
             folder,
             contract.load_prepared(folder.input),
             json.loads(evaluation_file.read_text(encoding="utf-8")),
-            evaluation_file,
+            record.uri("RunPage", "page") / PAGE,
             record.uri("AudienceTargeter", "targets"),
             Path(record.text("Pusher", "pushed_model", "pushed_destination")) if pushed else None,
         )
@@ -99,7 +100,7 @@ class DemoReport:
         places = {
             "Model": self.served or "none pushed",
             "Targets": self.targets,
-            "Report": self.evaluation_file,
+            "Report": self.page,
             "Log": self.folder.log,
         }
         return "\n" + "\n".join(f"{name + ':':<9}{place}" for name, place in places.items())

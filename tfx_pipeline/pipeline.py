@@ -15,6 +15,7 @@ from tfx_pipeline.components.catalogue_embedding import CatalogueEmbedder
 from tfx_pipeline.components.data_gate import DataGate, StatisticsKeeper
 from tfx_pipeline.components.infra_validation import ServingValidator
 from tfx_pipeline.components.retrieval_evaluation import RetrievalEvaluator
+from tfx_pipeline.components.run_page import RunPage
 from tfx_pipeline.components.similar_songs import SimilarSongsLabeller
 from tfx_pipeline.components.song_schema import SongSchema
 from tfx_pipeline.components.targeting import AudienceTargeter
@@ -171,6 +172,19 @@ def create_pipeline(
         code=code_fingerprint("tfx_pipeline.components.targeting"),
     )
 
+    page = RunPage(
+        song_statistics=counted["Song"],
+        play_statistics=counted["Play"],
+        report_of_data=gate.outputs["report_of_data"],
+        model_run=trainer.outputs["model_run"],
+        evaluation=evaluator.outputs["evaluation"],
+        pushed_model=pusher.outputs["pushed_model"],
+        songs=song_gen.outputs["examples"],
+        embeddings=embedder.outputs["embeddings"],
+        targets=targeter.outputs["targets"],
+        code=code_fingerprint("tfx_pipeline.components.run_page"),
+    )
+
     return tfx.dsl.Pipeline(
         pipeline_name=pipeline_name,
         pipeline_root=str(pipeline_root),
@@ -189,6 +203,7 @@ def create_pipeline(
             pusher,
             keeper,
             targeter,
+            page,
         ],
         enable_cache=True,
         metadata_connection_config=metadata_connection_config,

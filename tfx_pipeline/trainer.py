@@ -21,6 +21,8 @@ from tfx_pipeline.song_table import SongTable, read_song_table, split_uris
 
 logger = logging.getLogger(__name__)
 
+#: In the folder of the model run.
+LEARNT = "learnt.json"
 _VALIDATION_K = 50
 _VALIDATION_TRUTH = 20
 
@@ -42,8 +44,13 @@ def run_fn(fn_args: Any) -> None:
         for patterns, split in ((fn_args.train_files, WARM), (fn_args.eval_files, VALIDATION))
     )
     towers = train(model_fields(song_fields, transform), config, warm, validation, **json.loads(settings["training"]))
-    ridge = json.loads(settings["ridge"])
-    model = towers if ridge is None else join_ridge(towers, bcl_keras.models.RidgeConfig(**ridge), warm, validation)
+    ridge, model, learnt = json.loads(settings["ridge"]), towers, what_was_learnt(towers)
+    if ridge is not None:
+        model, chosen = join_ridge(towers, bcl_keras.models.RidgeConfig(**ridge), warm, validation)
+        learnt |= chosen
+    os.makedirs(fn_args.model_run_dir, exist_ok=True)
+    with open(os.path.join(fn_args.model_run_dir, LEARNT), "w", encoding="utf-8") as file:
+        json.dump(learnt, file, indent=1)
     served = served_model(
         model, warm, transform, song_fields, integer_ids=settings.get("song_ids", "string") == "int64"
     )
@@ -109,7 +116,7 @@ def join_ridge(
     config: bcl_keras.models.RidgeConfig,
     warm: SongTable,
     validation: SongTable,
-) -> bcl_keras.models.JoinedModel:
+) -> tuple[bcl_keras.models.JoinedModel, dict[str, Any]]:
     """Joins the towers' scores to those of a closed form, by the weight with the best recall on validation songs.
 
     Args:
@@ -117,15 +124,27 @@ def join_ridge(
         config: Settings of the closed form.
         warm: The songs to learn from.
         validation: Songs held out for choices.
+
+    Returns:
+        The model, and what was chosen: `ridge` and `joined`.
     """
     ridge = bcl_keras.models.AudienceRidge(towers.fields, len(warm), config)
     judged = _validation_truth(warm, validation)
-    logger.info(
-        "Audience ridge: %s", ridge.adapt(warm.features, similar_pairs(warm, warm.similar_ids.shape[1]), judged)
-    )
+    of_ridge = ridge.adapt(warm.features, similar_pairs(warm, warm.similar_ids.shape[1]), judged)
     model = bcl_keras.models.JoinedModel([ridge, towers])
-    logger.info("Joined with the towers: %s", model.adapt(judged, _VALIDATION_K))
-    return model
+    chosen = {"ridge": of_ridge, "joined": model.adapt(judged, _VALIDATION_K)}
+    logger.info("Chosen on validation songs: %s", chosen)
+    return model, chosen
+
+
+def what_was_learnt(towers: bcl_keras.models.BCLModel) -> dict[str, Any]:
+    """Returns losses and validation recall by epoch and the correlation of the fields, as plain values."""
+    history = {name: [float(value) for value in values] for name, values in towers.history.history.items()}
+    learnt: dict[str, Any] = {"history": history, "fields": [field.name for field in towers.fields]}
+    if towers.has_contrast:
+        matrix = keras.ops.convert_to_numpy(towers.contrastive_views.correlation.matrix)
+        learnt["correlation"] = np.round(matrix, 4).tolist()
+    return learnt
 
 
 def _validation_truth(warm: SongTable, validation: SongTable) -> tuple[dict[str, np.ndarray], np.ndarray]:

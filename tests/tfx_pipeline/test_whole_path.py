@@ -238,7 +238,17 @@ def test_the_demo_names_songs_listeners_and_reasons(small_run, record):
         assert re.search(rf"^  {row} +0\.\d{{3}} \[0\.\d{{3}}, 0\.\d{{3}}\]", report.table(), re.MULTILINE)
     for place in ("Model:", "Targets:", "Report:", "Log:"):
         assert place in report.places()
-    assert report.served and report.served.is_dir() and report.targets.is_dir() and report.evaluation_file.is_file()
+    assert report.served and report.served.is_dir() and report.targets.is_dir()
+    shown = report.page.read_text()
+    for text in (
+        "Blessed and pushed",
+        "Correlation of the fields",
+        "attribute_genre",
+        "content cosine",
+        "Target listeners",
+    ):
+        assert text in shown
+    assert "http" not in shown
 
 
 def test_a_second_run_takes_everything_from_the_cache_and_a_refused_model_is_not_pushed(small_run):
@@ -250,7 +260,7 @@ def test_a_second_run_takes_everything_from_the_cache_and_a_refused_model_is_not
     lines.clear()
     run_small(small_run.data, small_run.folder.home, refused(small_run.config), lines.append)
     ran = {line.split()[0] for line in lines if "from cache" not in line}
-    assert ran == {"RetrievalEvaluator", "Pusher", "StatisticsKeeper", "AudienceTargeter"}
+    assert ran == {"RetrievalEvaluator", "Pusher", "StatisticsKeeper", "AudienceTargeter", "RunPage"}
     record = RunRecord.latest(small_run.folder.metadata)
     report = json.loads((record.uri("RetrievalEvaluator", "evaluation") / "report.json").read_text())
     (reason,) = report["refused_because"]
@@ -268,7 +278,7 @@ def test_a_second_run_takes_everything_from_the_cache_and_a_refused_model_is_not
 def test_data_that_lost_a_field_stops_the_run(small_run, tmp_path):
     shutil.copytree(small_run.data, tmp_path / "data")
     songs = pq.read_table(small_run.data / "songs.parquet")
-    pq.write_table(songs.drop_columns(["audio_timbre"]), tmp_path / "data" / "songs.parquet")
+    pq.write_table(songs.drop(["audio_timbre"]), tmp_path / "data" / "songs.parquet")
     versions = sorted(os.listdir(small_run.folder.serving))
     with pytest.raises(Exception, match=r"stops the run: songs, column `audio_timbre`"):
         run_small(tmp_path / "data", small_run.folder.home, small_run.config, [].append)

@@ -1,0 +1,125 @@
+"""TFX component: the page that a run leaves."""
+
+import json
+import os
+
+import pyarrow.dataset as ds
+import tensorflow as tf
+import tensorflow_data_validation as tfdv
+from tfx import v1 as tfx
+from tfx.types import artifact_utils
+from tfx.utils import io_utils
+
+from tfx_pipeline import run_page
+from tfx_pipeline.artifacts import DataReport, RunReport, SongEmbeddings, TargetListeners
+from tfx_pipeline.components.catalogue_embedding import MATCHES
+from tfx_pipeline.components.data_gate import REPORT as DATA_REPORT
+from tfx_pipeline.components.retrieval_evaluation import REPORT as EVALUATION_REPORT
+from tfx_pipeline.components.similar_songs import ALL, split_pattern
+from tfx_pipeline.data_gate import Statistics
+from tfx_pipeline.features import SONG_ID
+from tfx_pipeline.targeting import read_summary, read_targets
+from tfx_pipeline.trainer import LEARNT
+
+PAGE = "run.html"
+_SONGS, _MATCHES, _LISTENERS = 5, 8, 5
+_TITLES = ("title", "name")
+
+
+@tfx.dsl.components.component
+def RunPage(  # noqa: N802
+    song_statistics: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleStatistics],
+    play_statistics: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleStatistics],
+    report_of_data: tfx.dsl.components.InputArtifact[DataReport],
+    model_run: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ModelRun],
+    evaluation: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ModelEvaluation],
+    pushed_model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.PushedModel],
+    songs: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
+    embeddings: tfx.dsl.components.InputArtifact[SongEmbeddings],
+    targets: tfx.dsl.components.InputArtifact[TargetListeners],
+    page: tfx.dsl.components.OutputArtifact[RunReport],
+    code: tfx.dsl.components.Parameter[str],
+) -> None:
+    """Writes `run.html`.
+
+    Args:
+        song_statistics: Of the songs.
+        play_statistics: Of the plays.
+        report_of_data: How they differ from those of the last pushed run.
+        model_run: What the Trainer says of its work.
+        evaluation: How good the model is, and why it was refused if it was.
+        pushed_model: Whether and where it was pushed.
+        songs: For the names of songs.
+        embeddings: Matches of cold songs.
+        targets: Target listeners of cold songs.
+        page: The page.
+        code: Fingerprint of the code, so that the cache follows it.
+    """
+    del code
+    pushed = pushed_model.get_int_custom_property("pushed")
+    text = run_page.page(
+        songs=run_page.columns(_statistics(song_statistics)),
+        plays=run_page.columns(_statistics(play_statistics)),
+        data_report=_read(report_of_data.uri, DATA_REPORT),
+        learnt=json.loads(_read(model_run.uri, LEARNT)),
+        evaluation=json.loads(_read(evaluation.uri, EVALUATION_REPORT)),
+        pushed=pushed_model.get_string_custom_property("pushed_destination") if pushed else None,
+        examples=_examples(songs, embeddings, targets) if targets.get_int_custom_property("targeted") else [],
+    )
+    io_utils.write_string_file(os.path.join(page.uri, PAGE), text)
+
+
+def _statistics(artifact: tfx.types.standard_artifacts.ExampleStatistics) -> Statistics:
+    return tfdv.load_stats_binary(os.path.join(artifact_utils.get_split_uri([artifact], ALL), "FeatureStats.pb"))
+
+
+def _read(*parts: str) -> str:
+    with open(os.path.join(*parts), encoding="utf-8") as file:
+        return file.read()
+
+
+def _examples(
+    songs: tfx.types.standard_artifacts.Examples, embeddings: SongEmbeddings, targets: TargetListeners
+) -> list[run_page.Example]:
+    """The cold songs with the largest audiences to choose from."""
+    summary = [row for row in read_summary(targets.uri).to_pylist() if row["targets"]]
+    chosen = sorted(summary, key=lambda row: (-row["audience"], row["song_id"]))[:_SONGS]
+    ids = [row["song_id"] for row in chosen]
+    files = [os.path.join(embeddings.uri, n) for n in sorted(os.listdir(embeddings.uri)) if n.startswith(MATCHES)]
+    rows = ds.dataset(files, format="parquet").to_table(filter=ds.field("song_id").isin(ids)).to_pylist()
+    matches = {row["song_id"]: row for row in rows}
+    listeners = read_targets(targets.uri, ids).to_pylist()
+    names = _names(songs, {match for row in rows for match in row["match_ids"][:_MATCHES]} | set(ids))
+    return [
+        run_page.Example(
+            names.get(song, song),
+            [
+                (names.get(match, match), score)
+                for match, score in zip(
+                    matches[song]["match_ids"][:_MATCHES], matches[song]["match_scores"], strict=False
+                )
+            ],
+            [
+                (row["user_id"], row["score"], [names.get(reason, reason) for reason in row["reason_song_ids"][:3]])
+                for row in listeners
+                if row["song_id"] == song and row["rank"] <= _LISTENERS
+            ],
+        )
+        for song in ids
+    ]
+
+
+def _names(songs: tfx.types.standard_artifacts.Examples, wanted: set[str]) -> dict[str, str]:
+    """Titles of the songs that have one, in one pass over the examples."""
+    found = {}
+    files = tf.io.gfile.glob(split_pattern(songs, ALL))
+    for record in tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator():
+        feature = tf.train.Example.FromString(record).features.feature
+        song = feature[SONG_ID].bytes_list.value[0].decode()
+        if song not in wanted:
+            continue
+        for column in _TITLES:
+            if feature[column].bytes_list.value:
+                found[song] = feature[column].bytes_list.value[0].decode()
+                break
+    return found

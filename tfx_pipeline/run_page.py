@@ -1,0 +1,189 @@
+"""The page that a run leaves, from plain values: HTML without scripts or anything fetched."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+_KINDS = statistics_pb2.FeatureNameStatistics
+_TOP_VALUES = 4
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; font-size: .85rem; margin: 1rem 0 }
+th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap }
+th:first-child, td:first-child { text-align: left }
+.matrix td { padding: .15rem .35rem; border: 0; text-align: center }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr)); gap: 1rem }
+section { border: 1px solid #ddd; border-radius: .5rem; padding: 0 1rem }
+ol { padding-left: 1.3rem }
+pre { overflow-x: auto; background: #f5f5f5; padding: .7rem }
+.no { color: #a40000 }
+.yes { color: #006b2d }
+"""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One cold song: its matches with scores, its listeners with scores and the songs they play."""
+
+    song: str
+    matches: list[tuple[str, float]]
+    listeners: list[tuple[str, float, list[str]]]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table that came in."""
+
+    name: str
+    kind: str
+    present: float
+    says: str
+
+
+def columns(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> tuple[int, list[Column]]:
+    """Returns the number of rows and the columns, from TFDV's statistics."""
+    dataset = statistics.datasets[0]
+    found = []
+    for feature in dataset.features:
+        values = getattr(feature, feature.WhichOneof("stats"))
+        present = values.common_stats.num_non_missing / max(dataset.num_examples, 1)
+        found.append(Column(feature.path.step[0], _KINDS.Type.Name(feature.type).lower(), present, _says(feature)))
+    return int(dataset.num_examples), sorted(found, key=lambda column: column.name)
+
+
+def _says(feature: statistics_pb2.FeatureNameStatistics) -> str:
+    if feature.WhichOneof("stats") == "num_stats":
+        numbers = feature.num_stats
+        return f"{numbers.min:.3g} to {numbers.max:.3g}, mean {numbers.mean:.3g}, deviation {numbers.std_dev:.3g}"
+    words = feature.string_stats
+    top = ", ".join(f"{value.value} ({value.frequency:.0f})" for value in list(words.top_values)[:_TOP_VALUES])
+    return f"{words.unique:,} different; most often {top}"
+
+
+def page(
+    *,
+    songs: tuple[int, list[Column]],
+    plays: tuple[int, list[Column]],
+    data_report: str,
+    learnt: dict[str, Any],
+    evaluation: dict[str, Any],
+    pushed: str | None,
+    examples: Sequence[Example],
+) -> str:
+    """Returns the page.
+
+    Args:
+        songs: Rows and columns of the songs.
+        plays: Rows and columns of the plays.
+        data_report: How they differ from the last pushed run's.
+        learnt: What the Trainer wrote.
+        evaluation: What the evaluator wrote.
+        pushed: Folder of the pushed version.
+        examples: Cold songs.
+    """
+    body = [
+        "<h1>From plays to listeners: what this run did</h1>",
+        _outcome(evaluation, pushed),
+        f"<h2>What came in</h2>{_table_of('songs', songs)}{_table_of('plays', plays)}",
+        f"<h3>Against the last pushed run</h3><pre>{html.escape(data_report)}</pre>",
+        f"<h2>What was learnt</h2>{_learnt(learnt)}",
+        f"<h2>How good it is</h2>{_judged(evaluation)}",
+        f"<h2>Cold songs</h2><div class=cards>{''.join(map(_card, examples))}</div>" if examples else "",
+    ]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>BCL run</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
+    )
+
+
+def _outcome(evaluation: dict[str, Any], pushed: str | None) -> str:
+    if pushed:
+        return f"<p class=yes>Blessed and pushed: {html.escape(pushed)}</p>"
+    reasons = evaluation["refused_because"] or ["blessed by the evaluation, but it did not answer when it was served"]
+    return f"<p class=no>Not pushed:</p><ul class=no>{''.join(f'<li>{html.escape(r)}</li>' for r in reasons)}</ul>"
+
+
+def _table_of(name: str, table: tuple[int, list[Column]]) -> str:
+    rows, found = table
+    lines = [[column.name, column.kind, f"{100 * column.present:.1f} %", column.says] for column in found]
+    return f"<h3>{rows:,} {name}</h3>{_table(['column', 'type', 'present', 'values'], lines)}"
+
+
+def _learnt(learnt: dict[str, Any]) -> str:
+    history = learnt["history"]
+    epochs = len(next(iter(history.values()), []))
+    lines = [[str(place + 1), *(f"{values[place]:.4f}" for values in history.values())] for place in range(epochs)]
+    parts = [_table(["epoch", *history], lines)]
+    for name, title in (("ridge", "Closed form"), ("joined", "Joined with the towers")):
+        if name in learnt:
+            chosen = [[key, _plain(value)] for key, value in learnt[name].items()]
+            parts.append(f"<h3>{title}, chosen on validation songs</h3>{_table(['setting', 'value'], chosen)}")
+    if "correlation" in learnt:
+        parts.append(f"<h3>Correlation of the fields</h3>{_matrix(learnt['fields'], learnt['correlation'])}")
+    return "".join(parts)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(part)}" for key, part in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _matrix(names: Sequence[str], matrix: Sequence[Sequence[float]]) -> str:
+    rows = []
+    for name, values in zip(names, matrix, strict=True):
+        cells = "".join(
+            f'<td style="background: rgba(8, 48, 107, {value:.2f}); color: {"white" if value > 0.5 else "black"}">'
+            f"{value:.2f}</td>"
+            for value in values
+        )
+        rows.append(f"<tr><th>{html.escape(name)}</th>{cells}</tr>")
+    return f"<div class=wide><table class=matrix>{''.join(rows)}</table></div>"
+
+
+def _judged(evaluation: dict[str, Any]) -> str:
+    parts = []
+    for split, name in (("test", "Test songs"), ("val", "Validation songs, by which it is blessed")):
+        if split not in evaluation:
+            continue
+        report = evaluation[split]
+        metrics = list(next(iter(report["rows"].values())))
+        lines = [[row, *(_estimate(values[metric]) for metric in metrics)] for row, values in report["rows"].items()]
+        sizes = f"{report['songs']:,} cold songs, {report['candidates']:,} candidates; 95 % intervals."
+        parts.append(f"<h3>{name}</h3><p>{sizes}</p>{_table(['row', *metrics], lines)}")
+        if report["slices"]:
+            rows = list(report["rows"])
+            lines = [[row, *(_estimate(of_rows[row]) for of_rows in report["slices"].values())] for row in rows]
+            parts.append(_table(["recall of slices", *report["slices"]], lines))
+    return "".join(parts)
+
+
+def _estimate(found: dict[str, float]) -> str:
+    return f"{found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+
+
+def _card(example: Example) -> str:
+    matches = "".join(f"<li>{html.escape(song)} <small>{score:.3f}</small></li>" for song, score in example.matches)
+    listeners = "".join(
+        f"<li>user {html.escape(user)} <small>{score:.3f}, plays {html.escape(', '.join(reasons))}</small></li>"
+        for user, score, reasons in example.listeners
+    )
+    return (
+        f"<section><h3>{html.escape(example.song)}</h3><p>Similar songs</p><ol>{matches}</ol>"
+        f"<p>Target listeners</p><ol>{listeners}</ol></section>"
+    )
+
+
+def _table(head: Iterable[str], lines: Iterable[Sequence[str]]) -> str:
+    top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
+    rest = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
+    return f"<div class=wide><table><thead><tr>{top}</tr></thead><tbody>{rest}</tbody></table></div>"
