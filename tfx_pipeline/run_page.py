@@ -17,6 +17,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto
 table { border-collapse: collapse; font-size: .85rem; margin: 1rem 0 }
 th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap }
 th:first-child, td:first-child { text-align: left }
+.words td:last-child, .words th:last-child { text-align: left; white-space: normal; min-width: 16rem }
 .matrix td { padding: .15rem .35rem; border: 0; text-align: center }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr)); gap: 1rem }
 section { border: 1px solid #ddd; border-radius: .5rem; padding: 0 1rem }
@@ -113,7 +114,7 @@ def _outcome(evaluation: dict[str, Any], pushed: str | None) -> str:
 def _table_of(name: str, table: tuple[int, list[Column]]) -> str:
     rows, found = table
     lines = [[column.name, column.kind, f"{100 * column.present:.1f} %", column.says] for column in found]
-    return f"<h3>{rows:,} {name}</h3>{_table(['column', 'type', 'present', 'values'], lines)}"
+    return f"<h3>{rows:,} {name}</h3>{_table(['column', 'type', 'present', 'values'], lines, 'words')}"
 
 
 def _learnt(learnt: dict[str, Any]) -> str:
@@ -124,7 +125,7 @@ def _learnt(learnt: dict[str, Any]) -> str:
     for name, title in (("ridge", "Closed form"), ("joined", "Joined with the towers")):
         if name in learnt:
             chosen = [[key, _plain(value)] for key, value in learnt[name].items()]
-            parts.append(f"<h3>{title}, chosen on validation songs</h3>{_table(['setting', 'value'], chosen)}")
+            parts.append(f"<h3>{title}, chosen on validation songs</h3>{_table(['setting', 'value'], chosen, 'words')}")
     if "correlation" in learnt:
         parts.append(f"<h3>Correlation of the fields</h3>{_matrix(learnt['fields'], learnt['correlation'])}")
     return "".join(parts)
@@ -183,7 +184,7 @@ def _card(example: Example) -> str:
     )
 
 
-def _table(head: Iterable[str], lines: Iterable[Sequence[str]]) -> str:
+def _table(head: Iterable[str], lines: Iterable[Sequence[str]], kind: str = "numbers") -> str:
     top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
     rest = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
-    return f"<div class=wide><table><thead><tr>{top}</tr></thead><tbody>{rest}</tbody></table></div>"
+    return f"<div class=wide><table class={kind}><thead><tr>{top}</tr></thead><tbody>{rest}</tbody></table></div>"

@@ -33,3 +33,10 @@ def test_a_sliced_table_gives_its_own_rows():
     table = pa.table({"x": pa.array(["a", None, "b", "c"])}).slice(1, 2)
     assert len(list(to_examples(table))) == 2
     assert features_of(pa.array(["a", None, "b", "c"]).slice(1, 2)) == [[], [b"b"]]
+
+
+def test_null_is_a_missing_feature_for_statistics():
+    table = pa.table({"x": pa.array([1.0, None, None, 2.0]), "y": pa.array(["a", None, "", "b"])})
+    kinds = [tf.train.Example.FromString(example).features.feature for example in to_examples(table)]
+    assert [bool(feature["x"].WhichOneof("kind")) for feature in kinds] == [True, False, False, True]
+    assert [bool(feature["y"].WhichOneof("kind")) for feature in kinds] == [True, False, True, True]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 from tfx.components.example_gen.base_example_gen_executor import BaseExampleGenExecutor
 from tfx.types import standard_component_specs
@@ -18,7 +19,7 @@ from tfx_bsl.coders import example_coder
 
 
 def to_examples(table: pa.Table) -> Iterable[bytes]:
-    """Yields one serialized tf.Example per row of `table`; null and the empty list become a feature without a value."""
+    """Yields one serialized tf.Example per row of `table`; null becomes a missing feature, as statistics count it."""
     for batch in table.combine_chunks().to_batches():
         columns = [_as_lists(column) for column in batch.columns]
         yield from example_coder.RecordBatchToExamples(pa.RecordBatch.from_arrays(columns, batch.schema.names))
@@ -27,7 +28,7 @@ def to_examples(table: pa.Table) -> Iterable[bytes]:
 def _as_lists(column: pa.Array) -> pa.Array:
     """Casts to the list types that the example coder takes: of large_binary, int64 or float32."""
     if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
-        column = pa.LargeListArray.from_arrays(_offsets_without_nulls(column), column.drop_null())
+        column = pa.LargeListArray.from_arrays(_offsets(column), column.drop_null())
     value_type = column.type.value_type
     if pa.types.is_integer(value_type) or pa.types.is_boolean(value_type):
         return column.cast(pa.large_list(pa.int64()))
@@ -36,9 +37,11 @@ def _as_lists(column: pa.Array) -> pa.Array:
     return column.cast(pa.large_list(pa.large_binary()))
 
 
-def _offsets_without_nulls(column: pa.Array) -> pa.Array:
-    present = column.is_valid().to_numpy(zero_copy_only=False).astype("int64")
-    return pa.array([0, *present.cumsum().tolist()], pa.int64())
+def _offsets(column: pa.Array) -> pa.Array:
+    """Where each row's one value starts; null where the row has none."""
+    present = column.is_valid().to_numpy(zero_copy_only=False)
+    starts = np.concatenate([[0], np.cumsum(present)])
+    return pa.array(starts, pa.int64(), mask=np.append(~present, False))
 
 
 @beam.ptransform_fn
