@@ -1,27 +1,20 @@
-"""The page that a run leaves, from plain values: HTML without scripts or anything fetched."""
+"""The page that a run leaves, from plain values."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
+from tfx_pipeline.html_page import document, table
+
 _KINDS = statistics_pb2.FeatureNameStatistics
 _TOP_VALUES = 4
 _STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b }
-.wide { overflow-x: auto }
-table { border-collapse: collapse; font-size: .85rem; margin: 1rem 0 }
-th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap }
-th:first-child, td:first-child { text-align: left }
-.words td:last-child, .words th:last-child { text-align: left; white-space: normal; min-width: 16rem }
 .matrix td { padding: .15rem .35rem; border: 0; text-align: center }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr)); gap: 1rem }
-section { border: 1px solid #ddd; border-radius: .5rem; padding: 0 1rem }
-ol { padding-left: 1.3rem }
 pre { overflow-x: auto; background: #f5f5f5; padding: .7rem }
 .no { color: #a40000 }
 .yes { color: #006b2d }
@@ -97,11 +90,7 @@ def page(
         f"<h2>How good it is</h2>{_judged(evaluation)}",
         f"<h2>Cold songs</h2><div class=cards>{''.join(map(_card, examples))}</div>" if examples else "",
     ]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>BCL run</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
-    )
+    return document("BCL run", "".join(body), _STYLE)
 
 
 def _outcome(evaluation: dict[str, Any], pushed: str | None) -> str:
@@ -111,21 +100,21 @@ def _outcome(evaluation: dict[str, Any], pushed: str | None) -> str:
     return f"<p class=no>Not pushed:</p><ul class=no>{''.join(f'<li>{html.escape(r)}</li>' for r in reasons)}</ul>"
 
 
-def _table_of(name: str, table: tuple[int, list[Column]]) -> str:
-    rows, found = table
+def _table_of(name: str, counted: tuple[int, list[Column]]) -> str:
+    rows, found = counted
     lines = [[column.name, column.kind, f"{100 * column.present:.1f} %", column.says] for column in found]
-    return f"<h3>{rows:,} {name}</h3>{_table(['column', 'type', 'present', 'values'], lines, 'words')}"
+    return f"<h3>{rows:,} {name}</h3>{table(['column', 'type', 'present', 'values'], lines, 'words')}"
 
 
 def _learnt(learnt: dict[str, Any]) -> str:
     history = learnt["history"]
     epochs = len(next(iter(history.values()), []))
     lines = [[str(place + 1), *(f"{values[place]:.4f}" for values in history.values())] for place in range(epochs)]
-    parts = [_table(["epoch", *history], lines)]
+    parts = [table(["epoch", *history], lines)]
     for name, title in (("ridge", "Closed form"), ("joined", "Joined with the towers")):
         if name in learnt:
             chosen = [[key, _plain(value)] for key, value in learnt[name].items()]
-            parts.append(f"<h3>{title}, chosen on validation songs</h3>{_table(['setting', 'value'], chosen, 'words')}")
+            parts.append(f"<h3>{title}, chosen on validation songs</h3>{table(['setting', 'value'], chosen, 'words')}")
     if "correlation" in learnt:
         parts.append(f"<h3>Correlation of the fields</h3>{_matrix(learnt['fields'], learnt['correlation'])}")
     return "".join(parts)
@@ -160,11 +149,11 @@ def _judged(evaluation: dict[str, Any]) -> str:
         metrics = list(next(iter(report["rows"].values())))
         lines = [[row, *(_estimate(values[metric]) for metric in metrics)] for row, values in report["rows"].items()]
         sizes = f"{report['songs']:,} cold songs, {report['candidates']:,} candidates; 95 % intervals."
-        parts.append(f"<h3>{name}</h3><p>{sizes}</p>{_table(['row', *metrics], lines)}")
+        parts.append(f"<h3>{name}</h3><p>{sizes}</p>{table(['row', *metrics], lines)}")
         if report["slices"]:
             rows = list(report["rows"])
             lines = [[row, *(_estimate(of_rows[row]) for of_rows in report["slices"].values())] for row in rows]
-            parts.append(_table(["recall of slices", *report["slices"]], lines))
+            parts.append(table(["recall of slices", *report["slices"]], lines))
     return "".join(parts)
 
 
@@ -182,9 +171,3 @@ def _card(example: Example) -> str:
         f"<section><h3>{html.escape(example.song)}</h3><p>Similar songs</p><ol>{matches}</ol>"
         f"<p>Target listeners</p><ol>{listeners}</ol></section>"
     )
-
-
-def _table(head: Iterable[str], lines: Iterable[Sequence[str]], kind: str = "numbers") -> str:
-    top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-    rest = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
-    return f"<div class=wide><table class={kind}><thead><tr>{top}</tr></thead><tbody>{rest}</tbody></table></div>"

@@ -12,39 +12,27 @@ from matplotlib.figure import Figure
 
 from benchmarks.quality import pictures
 from benchmarks.quality.judging import METRICS
+from tfx_pipeline.html_page import document, table
 
 MAIN = "recall@50"
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b }
-.wide { overflow-x: auto }
-table { border-collapse: collapse; font-size: .85rem; margin: 1rem 0 }
-th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap }
-th:first-child, td:first-child { text-align: left }
-img { max-width: 100%; height: auto }
-h2 { margin-top: 3rem }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem }
-section { border: 1px solid #ddd; border-radius: .5rem; padding: 0 1rem }
-ol { padding-left: 1.3rem }
-.right { font-weight: bold }
-"""
+STYLE = ".right { font-weight: bold }"
 
 
 def page(results: Sequence[dict[str, Any]]) -> str:
     """Returns the page."""
     body = "".join(_data_set(result) for result in results)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>BCL: evidence</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{STYLE}</style></head><body><h1>Which songs share an audience with one nobody has played?</h1>"
+    head = (
+        "<h1>Which songs share an audience with one nobody has played?</h1>"
         "<p>Means over seeds (split and initial state), 95 % bootstrap intervals over songs; p of a paired t-test over "
-        f"seeds, corrected by Holm over the rows of a table.</p>{body}</body></html>\n"
+        "seeds, corrected by Holm over the rows of a table.</p>"
     )
+    return document("BCL: evidence", head + body, STYLE)
 
 
 def _data_set(result: dict[str, Any]) -> str:
     name, split = html.escape(result["data"]), result["splits"][0]
     parts = [
-        f"<h2>{name}</h2><p>{len(result['seeds'])} seeds; first split: {split['test']:,} test songs, "
+        f"<h2>{name}</h2><p>Seeds: {len(result['seeds'])}; first split: {split['test']:,} test songs, "
         f"{split['warm']:,} candidates.</p>"
     ]
     for task, rows in result["tasks"].items():
@@ -81,7 +69,7 @@ def _table(rows: dict[str, Any]) -> str:
         cells[METRICS.index(MAIN)] += f" [{interval['low']:.3f}, {interval['high']:.3f}]"
         cells += [_difference(row.get("against", {}).get(reference)) for reference in references]
         lines.append([name, *cells])
-    return _html_table(head, lines)
+    return table(head, lines)
 
 
 def _difference(found: dict[str, Any] | None) -> str:
@@ -94,7 +82,7 @@ def _difference(found: dict[str, Any] | None) -> str:
 def _slices(slices: dict[str, dict[str, Any]]) -> str:
     rows = next(iter(slices.values()))
     lines = [[row, *(f"{found[row]['value']:.3f}" for found in slices.values())] for row in rows]
-    return _html_table(["row", *slices], lines)
+    return table(["row", *slices], lines)
 
 
 def _examples(examples: Sequence[dict[str, Any]]) -> str:
@@ -122,10 +110,4 @@ def _card(found: dict[str, Any]) -> str:
 
 def _rows(rows: Sequence[dict[str, Any]]) -> str:
     lines = [[row["name"], row["what"], row["family"], f"{row['seconds']:.0f} s"] for row in rows]
-    return _html_table(["row", "what", "part", "time"], lines)
-
-
-def _html_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    top = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-    rest = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
-    return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{rest}</tbody></table></div>'
+    return table(["row", "what", "part", "time"], lines)

@@ -1,0 +1,39 @@
+"""The page of a run whose model was refused; that of a good run is in test_whole_path.py."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+from tensorflow_data_validation.statistics import stats_impl
+
+from tfx_pipeline import run_page
+
+
+def test_a_refused_model_and_strange_names() -> None:
+    songs = pa.RecordBatch.from_pydict(
+        {"attribute_<b>": pa.array([["rock & roll"], None, ["jazz"]]), "audio_x": pa.array([[1.0], [3.0], None])}
+    )
+    rows, columns = run_page.columns(stats_impl.generate_statistics_in_memory(songs))
+    assert rows == 3 and [round(column.present, 2) for column in columns] == [0.67, 0.67]
+    estimate = {"mean": 0.5, "low": 0.4, "high": 0.6}
+    evaluation = {
+        "refused_because": ["recall@50: expected over 0.6000 (last pushed model 0.6000). Received: 0.5000"],
+        "val": {
+            "songs": 7,
+            "candidates": 9,
+            "rows": {"model": {"recall@50": estimate}},
+            "slices": {"long tail": {"model": estimate}},
+        },
+    }
+    shown = run_page.page(
+        songs=(rows, columns),
+        plays=(0, []),
+        data_report="noted: songs, column `a<b`",
+        learnt={"history": {"loss": [2.0, 1.0]}, "fields": ["a", "b"]},
+        evaluation=evaluation,
+        pushed=None,
+        examples=[run_page.Example("A <song>", [("match & more", 0.25)], [("u1", 1.5, ["match & more"])])],
+    )
+    assert "Not pushed:" in shown and "(last pushed model 0.6000)" in shown
+    assert "attribute_&lt;b&gt;" in shown and "rock &amp; roll (1)" in shown and "A &lt;song&gt;" in shown
+    assert "1 to 3, mean 2, deviation 1" in shown and "0.500 [0.400, 0.600]" in shown
+    assert "<b>" not in shown and "Correlation of the fields" not in shown
