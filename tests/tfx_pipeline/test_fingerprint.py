@@ -48,3 +48,25 @@ def test_an_edit_of_what_is_not_used_does_not(project):
 def test_an_unknown_module_is_refused():
     with pytest.raises(ModuleNotFoundError, match="tfx_pipeline.no_such_module"):
         fingerprint.code_fingerprint("tfx_pipeline.no_such_module")
+
+
+def test_custom_executors_are_in_the_cache_key(tmp_path, monkeypatch):
+    from tfx.types import Channel, standard_artifacts
+
+    from tfx_pipeline.components import standard
+
+    def keys() -> list[str]:
+        made = standard.pusher(
+            Channel(type=standard_artifacts.Model),
+            model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+            infra_blessing=Channel(type=standard_artifacts.InfraBlessing),
+            serving_dir=tmp_path,
+        )
+        return [str(part.exec_properties) for part in (standard.parquet_example_gen(tmp_path / "songs.parquet"), made)]
+
+    before = keys()
+    assert before == keys()
+    monkeypatch.setattr(standard, "code_fingerprint", lambda module: f"edited {module}")
+    after = keys()
+    assert "edited tfx_pipeline.components.parquet_executor" in after[0] and "edited" not in before[0]
+    assert "edited tfx_pipeline.components.pusher_executor" in after[1] and "edited" not in before[1]

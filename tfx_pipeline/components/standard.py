@@ -4,29 +4,36 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from google.protobuf import wrappers_pb2
 from tfx import v1 as tfx
 from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
+from tfx.proto import example_gen_pb2
+from tfx.types import Channel
 
 from tfx_pipeline.components import parquet_executor, pusher_executor
 from tfx_pipeline.components.similar_songs import ALL
+from tfx_pipeline.fingerprint import code_fingerprint
 
 
 def parquet_example_gen(file: Path) -> FileBasedExampleGen:
     """Reads one Parquet file as a single split."""
+    code = example_gen_pb2.CustomConfig()
+    code.custom_config.Pack(wrappers_pb2.StringValue(value=code_fingerprint(parquet_executor.__name__)))
     return FileBasedExampleGen(
         input_base=str(file.parent),
         input_config=tfx.proto.Input(splits=[tfx.proto.Input.Split(name=ALL, pattern=file.name)]),
         output_config=tfx.proto.Output(),
+        custom_config=code,  # the executor reads none: it is there so that the cache follows the code
         custom_executor_spec=executor_spec.BeamExecutorSpec(parquet_executor.Executor),
     )
 
 
 def pusher(
-    model: tfx.types.Channel,
+    model: Channel,
     *,
-    model_blessing: tfx.types.Channel,
-    infra_blessing: tfx.types.Channel,
+    model_blessing: Channel,
+    infra_blessing: Channel,
     serving_dir: Path | str,
 ) -> tfx.components.Pusher:
     """Pushes a model that has both blessings into the folder that TensorFlow Serving watches."""
@@ -37,5 +44,6 @@ def pusher(
         push_destination=tfx.proto.PushDestination(
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory=str(serving_dir))
         ),
+        custom_config={"code": code_fingerprint(pusher_executor.__name__)},
         custom_executor_spec=executor_spec.ExecutorClassSpec(pusher_executor.Executor),
     )
