@@ -76,6 +76,14 @@ def one_machine_targeting() -> TargetingConfig:
     return TargetingConfig(songs_per_shard=2048)
 
 
+def evident_model() -> bcl_keras.BCLConfig:
+    """Returns the towers' settings that `benchmarks/quality` speaks for.
+
+    Withheld fields and the contrastive task cost nothing on songs with all fields and help those that lack some.
+    """
+    return bcl_keras.BCLConfig(contrast_weight=0.3, field_dropout=0.3)
+
+
 @dataclass(frozen=True)
 class PipelineConfig:
     """All settings of the pipeline.
@@ -89,7 +97,7 @@ class PipelineConfig:
     split: ColdSplit = field(default_factory=ColdSplit)
     audience: AudienceConfig = field(default_factory=AudienceConfig)
     transform: TransformConfig = field(default_factory=TransformConfig)
-    model: bcl_keras.BCLConfig = field(default_factory=bcl_keras.BCLConfig)
+    model: bcl_keras.BCLConfig = field(default_factory=evident_model)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     ridge: bcl_keras.models.RidgeConfig | None = field(default_factory=bcl_keras.models.RidgeConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
