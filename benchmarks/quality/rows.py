@@ -120,7 +120,13 @@ ROWS = (
     Row("content cosine", BASELINE, "joined content, field weights chosen on validation", closed_form.content_cosine),
     Row("weighted count", BASELINE, "audiences of the 50 songs of nearest content", closed_form.weighted_count),
     Row("artist mean", BASELINE, "audiences of the artist's other songs", closed_form.artist_mean, _has_artists),
-    Row("ridge to factors", BASELINE, "content to SVD factors", partial(closed_form.ridge_to_factors, own=False)),
+    Row(
+        "ridge to factors",
+        BASELINE,
+        "content to SVD factors",
+        partial(closed_form.ridge_to_factors, own=False),
+        quick=False,
+    ),
     Row(
         "ridge to own factors",
         BASELINE,
