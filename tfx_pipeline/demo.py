@@ -15,7 +15,7 @@ from tfx_pipeline import contract
 from tfx_pipeline.console import Console
 from tfx_pipeline.run_folder import RunFolder
 
-_SIMULATED_SONGS, _SIMULATED_USERS, _SIMULATED_PLAYS = 2000, 1000, 80_000
+_SIMULATED_SONGS, _SIMULATED_USERS, _SIMULATED_PLAYS = 1200, 600, 48_000
 _SHOWN_SONGS, _SHOWN_MATCHES, _SHOWN_LISTENERS = 3, 10, 5
 _READY = re.compile(r"(?:localhost|127\.0\.0\.1):(\d+)")
 
