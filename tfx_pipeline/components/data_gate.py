@@ -48,7 +48,7 @@ def DataGate(  # noqa: N802
     findings = {}
     for table, statistics in zip(_TABLES, (song_statistics, play_statistics), strict=True):
         last = os.path.join(kept, table, _FILE)
-        findings[table] = compare(_read(statistics), _load(last), config) if os.path.exists(last) else []
+        findings[table] = compare(read_statistics(statistics), _load(last), config) if os.path.exists(last) else []
     text = report(findings)
     io_utils.write_string_file(os.path.join(report_of_data.uri, REPORT), text)
     if any(finding.stops for of_table in findings.values() for finding in of_table):
@@ -93,7 +93,8 @@ def _path(statistics: tfx.types.standard_artifacts.ExampleStatistics) -> str:
     return os.path.join(artifact_utils.get_split_uri([statistics], ALL), _FILE)
 
 
-def _read(statistics: tfx.types.standard_artifacts.ExampleStatistics) -> Statistics:
+def read_statistics(statistics: tfx.types.standard_artifacts.ExampleStatistics) -> Statistics:
+    """Returns the statistics of the one split."""
     return _load(_path(statistics))
 
 

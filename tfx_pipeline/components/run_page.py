@@ -5,18 +5,16 @@ import os
 
 import pyarrow.dataset as ds
 import tensorflow as tf
-import tensorflow_data_validation as tfdv
 from tfx import v1 as tfx
-from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
 from tfx_pipeline import run_page
 from tfx_pipeline.artifacts import DataReport, RunReport, SongEmbeddings, TargetListeners
 from tfx_pipeline.components.catalogue_embedding import MATCHES
 from tfx_pipeline.components.data_gate import REPORT as DATA_REPORT
+from tfx_pipeline.components.data_gate import read_statistics
 from tfx_pipeline.components.retrieval_evaluation import REPORT as EVALUATION_REPORT
 from tfx_pipeline.components.similar_songs import ALL, split_pattern
-from tfx_pipeline.data_gate import Statistics
 from tfx_pipeline.features import SONG_ID
 from tfx_pipeline.targeting import read_summary, read_targets
 from tfx_pipeline.trainer import LEARNT
@@ -58,8 +56,8 @@ def RunPage(  # noqa: N802
     del code
     pushed = pushed_model.get_int_custom_property("pushed")
     text = run_page.page(
-        songs=run_page.columns(_statistics(song_statistics)),
-        plays=run_page.columns(_statistics(play_statistics)),
+        songs=run_page.columns(read_statistics(song_statistics)),
+        plays=run_page.columns(read_statistics(play_statistics)),
         data_report=_read(report_of_data.uri, DATA_REPORT),
         learnt=json.loads(_read(model_run.uri, LEARNT)),
         evaluation=json.loads(_read(evaluation.uri, EVALUATION_REPORT)),
@@ -67,10 +65,6 @@ def RunPage(  # noqa: N802
         examples=_examples(songs, embeddings, targets) if targets.get_int_custom_property("targeted") else [],
     )
     io_utils.write_string_file(os.path.join(page.uri, PAGE), text)
-
-
-def _statistics(artifact: tfx.types.standard_artifacts.ExampleStatistics) -> Statistics:
-    return tfdv.load_stats_binary(os.path.join(artifact_utils.get_split_uri([artifact], ALL), "FeatureStats.pb"))
 
 
 def _read(*parts: str) -> str:
