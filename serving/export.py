@@ -83,11 +83,11 @@ class ServedModel(tf.Module):
             "exclude": tf.TensorSpec([None], self.index.id_dtype, name="exclude"),
         }
         functions = {
-            "serving_default": tf.function(self.embed_examples).get_concrete_function(examples),
-            "candidate": tf.function(self.embed_candidates).get_concrete_function(examples),
-            "match_examples": tf.function(self.match_examples).get_concrete_function(examples),
-            "embed": tf.function(self.embed).get_concrete_function(raw),
-            "match": tf.function(self.match).get_concrete_function({**raw, **per_song}),
+            "serving_default": _graph(self.embed_examples).get_concrete_function(examples),
+            "candidate": _graph(self.embed_candidates).get_concrete_function(examples),
+            "match_examples": _graph(self.match_examples).get_concrete_function(examples),
+            "embed": _graph(self.embed).get_concrete_function(raw),
+            "match": _graph(self.match).get_concrete_function({**raw, **per_song}),
         }
         # A session restores only what tf.Module tracks, and it does not look into Keras 3 models. What no signature
         # uses, such as the songs trained on, stays out.
@@ -145,6 +145,11 @@ class ServedModel(tf.Module):
     def _inputs(self, sparse: Mapping[str, tf.SparseTensor]) -> Tensors:
         inputs = self._transform(dict(sparse))
         return {field.name: _tower_input(inputs[field.name], is_ids=field.dtype == tf.string) for field in self._fields}
+
+
+def _graph(function: Callable[..., Tensors]) -> tf.types.experimental.PolymorphicFunction:
+    """Returns a graph function without AutoGraph: nothing here needs it, and it takes longer than all else."""
+    return tf.function(tf.autograph.experimental.do_not_convert(function), autograph=False)
 
 
 def as_ids(ids: Sequence[str] | Sequence[int]) -> tf.Tensor:

@@ -15,6 +15,7 @@ import pytest
 
 RECALL = r"recall@50 on 100 test songs: ([.\d]+); chance is ([.\d]+)"
 TOGETHER = r"genre with timbre: ([.\d]+); genre with tempo: ([.\d]+)"
+LABELLED = r"s\d+ has an audience like that of\n(  s\d+  audience cosine 0\.\d{3}\n){5}"
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 
 
@@ -32,7 +33,7 @@ def text(notebook: nbformat.NotebookNode) -> str:
     return "".join(output.get("text", "") for _, output in outputs(notebook))
 
 
-@pytest.fixture(scope="module", params=["fit_on_arrays", "read_the_correlation"])
+@pytest.fixture(scope="module", params=["fit_on_arrays", "read_the_correlation", "first_components"])
 def notebook(request: pytest.FixtureRequest) -> tuple[str, nbformat.NotebookNode, nbformat.NotebookNode]:
     """Name, the notebook as kept, and as it runs now in a fresh kernel."""
     kept = nbformat.read(NOTEBOOKS / f"{request.param}.ipynb", as_version=4)
@@ -55,6 +56,8 @@ def test_users_see_results_and_no_noise(notebook: tuple[str, nbformat.NotebookNo
         if name == "fit_on_arrays":
             recall, chance = map(float, re.findall(RECALL, shown)[0])
             assert recall > 4 * chance
+        elif name == "first_components":
+            assert re.search(LABELLED, shown), shown
         else:
             together, apart = map(float, re.findall(TOGETHER, shown)[0])
             assert together > 0.5 > 0.35 > apart

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import bcl_keras
@@ -38,6 +39,36 @@ class TrainingConfig:
 
     positives: int = 20
     anchor_popularity_power: float = 0.0
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Settings of `bcl_keras.BCLConfig`, by their names there, and the values that the Tuner draws from.
+
+    `contrast_temperature` is the paper's tau, `contrast_weight` its lambda, `momentum` alpha, `update_every` k.
+    """
+
+    contrast_temperature: tuple[float, ...] = (0.1, 0.2, 0.5, 1.0)
+    contrast_weight: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)
+    momentum: tuple[float, ...] = (0.5, 0.9, 0.99)
+    update_every: tuple[int, ...] = (1, 10, 100)
+    field_dropout: tuple[float, ...] = (0.0, 0.15, 0.3, 0.5)
+    learning_rate: tuple[float, ...] = (2e-3, 5e-3, 1e-2)
+
+
+@dataclass(frozen=True)
+class TuningConfig:
+    """Settings of the Tuner: a random search judged by recall on validation songs.
+
+    Args:
+        trials: Trainings; as long as the Trainer's each.
+        space: What is drawn.
+        seed: Of the draws.
+    """
+
+    trials: int = 10
+    space: SearchSpace = field(default_factory=SearchSpace)
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,6 +121,7 @@ class PipelineConfig:
 
     Attributes:
         ridge: Of the closed form whose scores are joined to the towers'; None serves the towers alone.
+        tuning: Of the search for the towers' settings before they are trained; None trains with `model` as it is.
         song_ids: What the served model's ids are, `"string"` or `"int64"` (every song id must then be a whole number).
     """
 
@@ -100,9 +132,70 @@ class PipelineConfig:
     model: bcl_keras.BCLConfig = field(default_factory=evident_model)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     ridge: bcl_keras.models.RidgeConfig | None = field(default_factory=bcl_keras.models.RidgeConfig)
+    tuning: TuningConfig | None = None
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     targeting: TargetingConfig = field(default_factory=one_machine_targeting)
     song_ids: Literal["string", "int64"] = "string"
+
+
+#: Sections that may be absent, and what they start from where a file names them.
+_OPTIONAL = {"ridge": bcl_keras.models.RidgeConfig, "tuning": TuningConfig}
+
+
+class SettingsError(ValueError):
+    """A settings file cannot be used. The message names file, setting, what was expected and what was received."""
+
+
+def read_settings(file: Path) -> PipelineConfig:
+    """Reads settings from JSON: `{"model": {"epochs": 5}, "ridge": null}`. What it does not name keeps its default.
+
+    Raises:
+        SettingsError: If the file is no JSON object, or names an unknown setting, or a value it cannot have.
+    """
+    try:
+        given = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{file}: expected a JSON object. Received: {error}") from error
+    return _changed(PipelineConfig(), given, str(file), "")
+
+
+def _changed(config: Any, given: Any, file: str, place: str) -> Any:
+    """Returns the dataclass with the given values, section by section; lists stand for tuples."""
+    if not isinstance(given, dict):
+        raise SettingsError(f"{file}: {place or 'the whole'}: expected an object of settings. Received: {given!r}")
+    known = {f.name for f in dataclasses.fields(config)}
+    changes = {}
+    for name, value in given.items():
+        where = f"{place}.{name}" if place else name
+        if name not in known:
+            raise SettingsError(f"{file}: {where}: expected one of {sorted(known)}. Received: {name!r}")
+        old = getattr(config, name)
+        if name in _OPTIONAL and not place:
+            old = None if value is None else old or _OPTIONAL[name]()
+        if dataclasses.is_dataclass(old):
+            value = _changed(old, value, file, where)
+        changes[name] = tuple(value) if isinstance(old, tuple) and isinstance(value, list) else value
+        _check_type(old, changes[name], f"{file}: {where}")
+    try:
+        return dataclasses.replace(config, **changes)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"{file}: {place or 'the whole'}: {error}") from error
+
+
+def _check_type(old: Any, new: Any, where: str) -> None:
+    """Refuses a value of another kind than the default's, where the default is a plain number, bool or tuple."""
+    if isinstance(old, bool) or isinstance(new, bool):
+        fits = isinstance(old, bool) and isinstance(new, bool)
+    elif isinstance(old, float):
+        fits = isinstance(new, (int, float))
+    elif isinstance(old, int):
+        fits = isinstance(new, int) or new == "auto"  # whether it may be automatic, the section itself says
+    elif isinstance(old, tuple):
+        fits = isinstance(new, tuple)
+    else:
+        fits = True
+    if not fits:
+        raise SettingsError(f"{where}: expected a value like {old!r}. Received: {new!r}")
 
 
 def to_json(settings: Any) -> str:

@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tfx_pipeline.demo", description=__doc__)
     parser.add_argument("--data", type=Path, help="folder with songs and plays; a simulated catalogue if absent")
     parser.add_argument("--out", type=Path, help="folder for all that is written (default: runs/<name of the data>)")
+    parser.add_argument("--settings", type=Path, help="JSON file of settings that differ from the defaults")
     arguments = parser.parse_args(argv)
     console = Console()
     name = arguments.data.resolve().name if arguments.data else "simulated"
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     console.say(_describe(catalogue))
-    return _run(console, folder, catalogue)
+    return _run(console, folder, catalogue, arguments.settings)
 
 
 def _simulate(console: Console, folder: RunFolder) -> None:
@@ -60,16 +61,21 @@ def _describe(catalogue: contract.Catalogue) -> str:
     )
 
 
-def _run(console: Console, folder: RunFolder, catalogue: contract.Catalogue) -> int:
+def _run(console: Console, folder: RunFolder, catalogue: contract.Catalogue, settings: Path | None) -> int:
     console.say("\nPipeline (loading TensorFlow Extended takes half a minute)")
     with console.chatter_to(folder.log):
-        from tfx_pipeline import local_runner
+        from tfx_pipeline import configs, local_runner
         from tfx_pipeline.progress import component_lines
         from tfx_pipeline.run_record import RunRecord
 
         try:
+            config = configs.read_settings(settings) if settings else None
+        except configs.SettingsError as error:
+            console.say(str(error))
+            return 2
+        try:
             with component_lines(console.say):
-                local_runner.run(folder, catalogue.fields)
+                local_runner.run(folder, catalogue.fields, config)
         except Exception as error:
             console.say(f"\nThe pipeline stopped: {error}\nLog: {folder.log}")
             raise SystemExit(1) from error

@@ -1,7 +1,8 @@
 """Runs the pipeline on this machine: `tfx pipeline create --engine local --pipeline_path <this file>`.
 
-Two environment variables bind the paths, because the tfx command passes no arguments:
-BCL_DATA is the folder with songs and plays, BCL_RUN the folder for all that the run writes (default: runs/bcl).
+Environment variables bind the paths, because the tfx command passes no arguments: BCL_DATA is the folder with songs
+and plays, BCL_RUN the folder for all that the run writes (default: runs/bcl), BCL_SETTINGS a JSON file of settings
+(default: none; see `configs.read_settings`).
 """
 
 from __future__ import annotations
@@ -10,11 +11,16 @@ import os
 import sys
 from pathlib import Path
 
+import tfx_pipeline  # noqa: F401 - as a script, this file is not imported from its package, which must come before TFX
+
+# isort: split
 from tfx import v1 as tfx
 
 from tfx_pipeline import contract
-from tfx_pipeline.configs import PipelineConfig
+from tfx_pipeline.configs import PipelineConfig, SettingsError, read_settings
+from tfx_pipeline.console import Console
 from tfx_pipeline.pipeline import create_pipeline
+from tfx_pipeline.progress import component_lines
 from tfx_pipeline.run_folder import RunFolder
 
 #: Beam's runner in this process. "DirectRunner" would first try to download another one.
@@ -48,12 +54,17 @@ def main() -> None:
     if not data:
         sys.exit("BCL_DATA: expected the folder with songs.parquet and plays.parquet. Received: no value")
     folder = RunFolder.at(os.environ.get("BCL_RUN", "runs/bcl"))
+    settings = os.environ.get("BCL_SETTINGS")
     try:
+        config = read_settings(Path(settings)) if settings else None
         catalogue = contract.prepare(Path(data), folder.input)
-    except contract.ContractError as error:
+    except (contract.ContractError, SettingsError) as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
-    run(folder, catalogue.fields)
+    console = Console()
+    with console.chatter_to(folder.log), component_lines(console.say):
+        run(folder, catalogue.fields, config)
+    console.say(f"Log: {folder.log}")
 
 
 if __name__ == "__main__":

@@ -110,20 +110,33 @@ def create_pipeline(
         disable_analyzer_cache=True,
     )
 
+    learning = {
+        "examples": transform.outputs["transformed_examples"],
+        "transform_graph": transform.outputs["transform_graph"],
+        "train_args": tfx.proto.TrainArgs(splits=[WARM]),
+        "eval_args": tfx.proto.EvalArgs(splits=[VALIDATION]),
+    }
+    settings = {"fields": fields_json, "model": to_json(config.model), "training": to_json(config.training)}
+    tuners = []
+    if config.tuning is not None:
+        tuners = [
+            tfx.components.Tuner(
+                tuner_fn="tfx_pipeline.tuner.tuner_fn",
+                custom_config=settings
+                | {"tuning": to_json(config.tuning), "code": code_fingerprint("tfx_pipeline.tuner")},
+                **learning,
+            )
+        ]
     trainer = tfx.components.Trainer(
         run_fn="tfx_pipeline.trainer.run_fn",
-        examples=transform.outputs["transformed_examples"],
-        transform_graph=transform.outputs["transform_graph"],
-        train_args=tfx.proto.TrainArgs(splits=[WARM]),
-        eval_args=tfx.proto.EvalArgs(splits=[VALIDATION]),
-        custom_config={
-            "fields": fields_json,
-            "model": to_json(config.model),
-            "training": to_json(config.training),
+        hyperparameters=tuners[0].outputs["best_hyperparameters"] if tuners else None,
+        custom_config=settings
+        | {
             "ridge": to_json(config.ridge),
             "song_ids": config.song_ids,
             "code": code_fingerprint("tfx_pipeline.trainer"),
         },
+        **learning,
     )
 
     # Every song is embedded, cold songs are matched, and the matches are judged.
@@ -196,6 +209,7 @@ def create_pipeline(
             labeller,
             song_schema,
             transform,
+            *tuners,
             trainer,
             embedder,
             evaluator,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -16,15 +17,16 @@ import bcl_keras
 from serving.export import RawField, ServedModel, export
 from serving.raw_fields import integer_id
 from tfx_pipeline import contract, features
+from tfx_pipeline.artifacts import LEARNT
 from tfx_pipeline.cold_split import VALIDATION, WARM
 from tfx_pipeline.song_table import SongTable, read_song_table, split_uris
 
 logger = logging.getLogger(__name__)
 
-#: In the folder of the model run.
-LEARNT = "learnt.json"
 _VALIDATION_K = 50
 _VALIDATION_TRUTH = 20
+#: By this name the training's log has it.
+VALIDATION_RECALL = f"val_recall_at_{_VALIDATION_K}"
 
 
 def run_fn(fn_args: Any) -> None:
@@ -32,17 +34,15 @@ def run_fn(fn_args: Any) -> None:
 
     Args:
         fn_args: TFX's `FnArgs`. `custom_config` holds `fields`, `model`, `training` and `ridge` as JSON, and may hold
-            `song_ids`: "int64" for an index whose ids are integers; default "string".
+            `song_ids`: "int64" for an index whose ids are integers; default "string". `hyperparameters`, where a Tuner
+            ran, replace settings of the model.
     """
     settings = fn_args.custom_config
     song_fields = contract.fields_from_json(settings["fields"])
-    config = bcl_keras.BCLConfig.from_dict(json.loads(settings["model"]))
+    config = model_config(fn_args)
     keras.utils.set_random_seed(config.seed)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    warm, validation = (
-        _read(patterns, split, transform, song_fields, config)
-        for patterns, split in ((fn_args.train_files, WARM), (fn_args.eval_files, VALIDATION))
-    )
+    warm, validation = read_tables(fn_args, transform, song_fields, config)
     towers = train(model_fields(song_fields, transform), config, warm, validation, **json.loads(settings["training"]))
     ridge, model, learnt = json.loads(settings["ridge"]), towers, what_was_learnt(towers)
     if ridge is not None:
@@ -55,6 +55,12 @@ def run_fn(fn_args: Any) -> None:
         model, warm, transform, song_fields, integer_ids=settings.get("song_ids", "string") == "int64"
     )
     export(served, fn_args.serving_model_dir)
+
+
+def model_config(fn_args: Any) -> bcl_keras.BCLConfig:
+    """Returns the settings of the towers; what a Tuner found stands above what was given."""
+    tuned = (fn_args.hyperparameters or {}).get("values", {})
+    return dataclasses.replace(bcl_keras.BCLConfig.from_dict(json.loads(fn_args.custom_config["model"])), **tuned)
 
 
 def model_fields(song_fields: Sequence[contract.SongField], transform: tft.TFTransformOutput) -> list[bcl_keras.Field]:
@@ -104,7 +110,7 @@ def train(
         seed=config.seed,
     )
     model.compile(jit_compile=False)
-    judged, watch = _validation_truth(warm, validation), []
+    judged, watch = validation_truth(warm, validation), []
     if (judged[1] >= 0).any():
         watch = [bcl_keras.callbacks.ValidationRecall(*judged, _VALIDATION_K, restore_best=True)]
     model.fit(stream, epochs=config.epochs, verbose=2, callbacks=watch)
@@ -129,7 +135,7 @@ def join_ridge(
         The model, and what was chosen: `ridge` and `joined`.
     """
     ridge = bcl_keras.models.AudienceRidge(towers.fields, len(warm), config)
-    judged = _validation_truth(warm, validation)
+    judged = validation_truth(warm, validation)
     of_ridge = ridge.adapt(warm.features, similar_pairs(warm, warm.similar_ids.shape[1]), judged)
     model = bcl_keras.models.JoinedModel([ridge, towers])
     chosen = {"ridge": of_ridge, "joined": model.adapt(judged, _VALIDATION_K)}
@@ -141,13 +147,15 @@ def what_was_learnt(towers: bcl_keras.models.BCLModel) -> dict[str, Any]:
     """Returns losses and validation recall by epoch and the correlation of the fields, as plain values."""
     history = {name: [float(value) for value in values] for name, values in towers.history.history.items()}
     learnt: dict[str, Any] = {"history": history, "fields": [field.name for field in towers.fields]}
+    learnt["settings"] = towers.config.to_dict()
     if towers.has_contrast:
         matrix = keras.ops.convert_to_numpy(towers.contrastive_views.correlation.matrix)
         learnt["correlation"] = np.round(matrix, 4).tolist()
     return learnt
 
 
-def _validation_truth(warm: SongTable, validation: SongTable) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def validation_truth(warm: SongTable, validation: SongTable) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Returns the features of the validation songs, and rows of the warm songs that they should find, -1 for none."""
     return validation.features, warm.rows_of(validation.similar_ids[:, :_VALIDATION_TRUTH])
 
 
@@ -191,12 +199,21 @@ def served_model(
     )
 
 
-def _read(
-    patterns: Sequence[str],
-    split: str,
+def read_tables(
+    fn_args: Any,
     transform: tft.TFTransformOutput,
     song_fields: Sequence[contract.SongField],
     config: bcl_keras.BCLConfig,
-) -> SongTable:
-    examples_uri = os.path.dirname(os.path.dirname(patterns[0]))  # TFX gives <uri>/Split-<name>/*
-    return read_song_table(split_uris(examples_uri, [split]), transform, song_fields, max_values=config.max_values)
+) -> tuple[SongTable, SongTable]:
+    """Returns the songs to learn from and those held out for choices."""
+    warm, validation = (
+        read_song_table(
+            # TFX gives <uri>/Split-<name>/*
+            split_uris(os.path.dirname(os.path.dirname(patterns[0])), [split]),
+            transform,
+            song_fields,
+            max_values=config.max_values,
+        )
+        for patterns, split in ((fn_args.train_files, WARM), (fn_args.eval_files, VALIDATION))
+    )
+    return warm, validation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import keras
@@ -215,6 +216,11 @@ class BCLModel(keras.Model):
             callbacks = [FollowEpochs(x), *(callbacks or [])]
             # The batches are random already, and Keras would shuffle their order by a state that no file keeps.
             kwargs.setdefault("shuffle", False)
+        if self.built and not self.optimizer.built:
+            # Keras would make the optimizer's variables in the first step, and trace that step twice for it.
+            strategy = getattr(self, "distribute_strategy", None)  # where TensorFlow is the backend
+            with strategy.scope() if strategy else nullcontext():
+                self.optimizer.build(self.trainable_variables)
         return super().fit(x, y, callbacks=callbacks, **kwargs)
 
     def compile_from_config(self, config: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import bcl_keras
@@ -77,6 +78,10 @@ def _has_truth(data: DataSet) -> bool:
     return (data.folder / TRUTH).exists()
 
 
+def _has_cmfrec(_: DataSet) -> bool:
+    return find_spec("cmfrec") is not None
+
+
 def _trained(problem: Problem, config: BCLConfig, options: tuple[tuple[str, Any], ...]) -> Scorer:
     return towers.scorer(_towers(problem, config, options))
 
@@ -142,6 +147,14 @@ ROWS = (
         quick=False,
     ),
     Row("CLCRec", BASELINE, "InfoNCE of users, songs and content (Wei et al.)", published.clcrec, quick=False),
+    Row(
+        "cmfrec",
+        BASELINE,
+        "collective factors of plays and content (Cortes); where cmfrec is installed",
+        published.collective_factors,
+        _has_cmfrec,
+        quick=False,
+    ),
     Row("TFRS two-tower", BASELINE, "sampled softmax, TFRS's own task", published.tfrs_two_tower, quick=False),
     _tower("BPR only", "two towers, BPR with hard negatives and a margin", BPR, quick=True),
     _tower("BPR + RFM", "contrast over random groups (Yao et al.)", replace(BCL, grouping="uniform")),

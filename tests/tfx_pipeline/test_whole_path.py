@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import apache_beam as beam
@@ -21,16 +22,20 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from tfx import v1 as tfx
 
 from serving.client import Client
 from serving.server import EmbeddedServer
 from tests.tfx_pipeline.conftest import SmallRun, refused, run_small
-from tfx_pipeline import contract, features
+from tfx_pipeline import configs, contract, features, local_runner
 from tfx_pipeline.audience import AudienceConfig, FindSimilarSongs
-from tfx_pipeline.cold_split import COLD_SPLITS, SPLITS, TEST, WARM
+from tfx_pipeline.cold_split import COLD_SPLITS, SPLITS, TEST, VALIDATION, WARM
 from tfx_pipeline.demo_report import DemoReport
+from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.run_record import RunRecord
 from tfx_pipeline.targeting import read_summary, read_targets
+from tfx_pipeline.trainer import model_config
+from tfx_pipeline.tuner import tuner_fn
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -288,6 +293,55 @@ def test_data_that_lost_a_field_stops_the_run(small_run, tmp_path):
     assert all("from cache" in line for line in lines)
 
 
+def test_the_tuner_finds_settings_that_the_trainer_takes(small_run, record, tmp_path):
+    from tfx.components.trainer.fn_args_utils import FnArgs
+
+    fixed = {
+        "momentum": 0.5,
+        "update_every": 7,
+        "field_dropout": 0.25,
+        "contrast_temperature": 0.5,
+        "contrast_weight": 0.2,
+    }
+    space = configs.SearchSpace(learning_rate=(1e-9, 5e-3), **{name: (value,) for name, value in fixed.items()})
+    config = replace(small_run.config, tuning=configs.TuningConfig(trials=2, space=space, seed=1))
+    transformed = record.uri("Transform", "transformed_examples")
+    arguments = FnArgs(
+        working_dir=str(tmp_path),
+        train_files=[str(transformed / f"Split-{WARM}" / "*")],
+        eval_files=[str(transformed / f"Split-{VALIDATION}" / "*")],
+        transform_graph_path=str(record.uri("Transform", "transform_graph")),
+        custom_config={
+            "fields": contract.fields_to_json(contract.load_prepared(small_run.folder.input).fields),
+            **{name: configs.to_json(getattr(config, name)) for name in ("model", "training", "tuning")},
+        },
+    )
+    found = tuner_fn(arguments)
+    found.tuner.search(**found.fit_kwargs)
+    scores = {t.hyperparameters["learning_rate"]: t.score for t in found.tuner.oracle.get_best_trials(2)}
+    assert 0 < scores[1e-9] < scores[5e-3] < 1  # towers that hardly learn are found out
+
+    arguments.hyperparameters = found.tuner.get_best_hyperparameters()[0].get_config()
+    assert model_config(arguments) == replace(config.model, learning_rate=5e-3, **fixed)
+
+    nodes = {node.id: node for node in build(small_run, config).components}
+    assert "Tuner" in {node.id for node in nodes["Trainer"].upstream_nodes}
+    assert "Tuner" not in {node.id for node in build(small_run, small_run.config).components}
+
+
+def build(run: SmallRun, config: configs.PipelineConfig) -> tfx.dsl.Pipeline:
+    folder = run.folder
+    return create_pipeline(
+        pipeline_name="bcl",
+        pipeline_root=folder.pipeline_root,
+        data_root=folder.input,
+        serving_dir=folder.serving,
+        kept_statistics=folder.kept_statistics,
+        fields=contract.load_prepared(folder.input).fields,
+        config=config,
+    )
+
+
 _KILLED = """
     import sys
     from pathlib import Path
@@ -295,8 +349,31 @@ _KILLED = """
     run_small(Path(sys.argv[1]), Path(sys.argv[2]), small_config(), print)
 """
 
+#: What a user types, in one process, because importing TFX takes most of the time of each command.
+_TFX = """
+    import sys
+    from tfx.tools.cli.cli_main import cli_group
 
-def test_a_killed_run_started_again_ends_with_the_same_result(small_run, record, tmp_path):
+    def tfx(*arguments):
+        print("$ tfx", *arguments[:2], flush=True)
+        try:
+            cli_group.main([*arguments, "--engine", "local"], prog_name="tfx", standalone_mode=False)
+        except SystemExit as error:
+            print("exit", error.code, flush=True)
+
+    path, name = ("--pipeline_path", sys.argv[1]), ("--pipeline_name", "bcl")
+    tfx("pipeline", "compile", *path)
+    tfx("pipeline", "create", *path)
+    tfx("pipeline", "create", *path)
+    tfx("pipeline", "list")
+    tfx("pipeline", "update", *path)
+    tfx("run", "create", *name)
+    tfx("pipeline", "delete", *name)
+    tfx("run", "create", *name)
+"""
+
+
+def test_a_killed_run_started_again_by_the_tfx_command_ends_with_the_same_result(small_run, record, tmp_path):
     home, log = tmp_path / "run", tmp_path / "log"
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -307,13 +384,46 @@ def test_a_killed_run_started_again_ends_with_the_same_result(small_run, record,
             time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, log.read_text()[-2000:]
-    lines: list[str] = []
-    run_small(small_run.data, home, small_run.config, lines.append)
+
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps(what_differs(small_run.config)))
+    runner = Path(local_runner.__file__)
+    variables = {"BCL_DATA": small_run.data, "BCL_RUN": home, "BCL_SETTINGS": settings, "LOCAL_HOME": tmp_path / "tfx"}
+    inherited = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(_TFX), str(runner)],
+        cwd=tmp_path,
+        env=inherited | {name: str(value) for name, value in variables.items()},
+        capture_output=True,
+        text=True,
+    )
+    everything = done.stdout + done.stderr
+    assert done.returncode == 0, everything
+    compiled, created, again, listed, updated, ran, deleted, gone = done.stdout.split("$ tfx ")[1:]
+    assert "compiled successfully" in compiled, everything
+    assert 'Pipeline "bcl" created successfully' in created, everything
+    assert 'Pipeline "bcl" already exists' in again
+    assert "bcl" in listed.splitlines()
+    assert 'Pipeline "bcl" updated successfully' in updated
+    assert 'Pipeline "bcl" deleted successfully' in deleted
+    assert 'Pipeline "bcl" does not exist' in gone
+    lines = [line for line in ran.splitlines() if re.search(r" s$| from cache", line)]
+    assert len(lines) == len(small_run.lines), everything
     cached = {line.split()[0] for line in lines if "from cache" in line}
     assert "Transform" in cached and "Trainer" not in cached
 
-    again = RunRecord.latest(home / "metadata.sqlite")
-    first, second = (stored(of_run, "embeddings").sort_by("song_id") for of_run in (record, again))
+    after_kill = RunRecord.latest(home / "metadata.sqlite")
+    first, second = (stored(of_run, "embeddings").sort_by("song_id") for of_run in (record, after_kill))
     assert first["song_id"].equals(second["song_id"])
     before, after = (np.stack(table["candidate_embedding"].to_pylist()) for table in (first, second))
     np.testing.assert_allclose(before, after, atol=1e-4)
+
+
+def what_differs(config: configs.PipelineConfig) -> dict[str, dict[str, object]]:
+    """The settings that are not the defaults, as a user writes them into a file."""
+    given, default = asdict(config), asdict(configs.PipelineConfig())
+    return {
+        section: {name: value for name, value in values.items() if value != default[section][name]}
+        for section, values in given.items()
+        if values != default[section]
+    }

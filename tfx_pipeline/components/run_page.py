@@ -9,7 +9,7 @@ from tfx import v1 as tfx
 from tfx.utils import io_utils
 
 from tfx_pipeline import run_page
-from tfx_pipeline.artifacts import DataReport, RunReport, SongEmbeddings, TargetListeners
+from tfx_pipeline.artifacts import LEARNT, DataReport, RunReport, SongEmbeddings, TargetListeners
 from tfx_pipeline.components.catalogue_embedding import MATCHES
 from tfx_pipeline.components.data_gate import REPORT as DATA_REPORT
 from tfx_pipeline.components.data_gate import read_statistics
@@ -17,7 +17,6 @@ from tfx_pipeline.components.retrieval_evaluation import REPORT as EVALUATION_RE
 from tfx_pipeline.components.similar_songs import ALL, split_pattern
 from tfx_pipeline.features import SONG_ID
 from tfx_pipeline.targeting import read_summary, read_targets
-from tfx_pipeline.trainer import LEARNT
 
 PAGE = "run.html"
 _SONGS, _MATCHES, _LISTENERS = 5, 8, 5

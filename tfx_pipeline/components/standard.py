@@ -16,16 +16,27 @@ from tfx_pipeline.components.similar_songs import ALL
 from tfx_pipeline.fingerprint import code_fingerprint
 
 
-def parquet_example_gen(file: Path) -> FileBasedExampleGen:
+class ParquetExampleGen(FileBasedExampleGen):
+    """TFX's, with our executor."""
+
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(parquet_executor.Executor)
+
+
+class RenamingPusher(tfx.components.Pusher):
+    """TFX's, with our executor."""
+
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(pusher_executor.Executor)
+
+
+def parquet_example_gen(file: Path) -> ParquetExampleGen:
     """Reads one Parquet file as a single split."""
     code = example_gen_pb2.CustomConfig()
     code.custom_config.Pack(wrappers_pb2.StringValue(value=code_fingerprint(parquet_executor.__name__)))
-    return FileBasedExampleGen(
+    return ParquetExampleGen(
         input_base=str(file.parent),
         input_config=tfx.proto.Input(splits=[tfx.proto.Input.Split(name=ALL, pattern=file.name)]),
         output_config=tfx.proto.Output(),
         custom_config=code,  # the executor reads none: it is there so that the cache follows the code
-        custom_executor_spec=executor_spec.BeamExecutorSpec(parquet_executor.Executor),
     )
 
 
@@ -35,9 +46,9 @@ def pusher(
     model_blessing: Channel,
     infra_blessing: Channel,
     serving_dir: Path | str,
-) -> tfx.components.Pusher:
+) -> RenamingPusher:
     """Pushes a model that has both blessings into the folder that TensorFlow Serving watches."""
-    return tfx.components.Pusher(
+    return RenamingPusher(
         model=model,
         model_blessing=model_blessing,
         infra_blessing=infra_blessing,
@@ -45,5 +56,4 @@ def pusher(
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory=str(serving_dir))
         ),
         custom_config={"code": code_fingerprint(pusher_executor.__name__)},
-        custom_executor_spec=executor_spec.ExecutorClassSpec(pusher_executor.Executor),
-    )
+    ).with_id("Pusher")

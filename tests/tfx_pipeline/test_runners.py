@@ -1,0 +1,89 @@
+"""The pipeline compiled for Vertex AI, and settings read from a file; `test_whole_path` has TFX's own command."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tfx_pipeline import contract
+from tfx_pipeline.configs import PipelineConfig, SearchSpace, SettingsError, TuningConfig, read_settings
+
+
+def test_settings_change_what_they_name(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text(
+        '{"model": {"epochs": 7, "hidden_dims": [32]}, "ridge": null, "targeting": {"clusters": "auto"},'
+        '"tuning": {"trials": 3, "space": {"momentum": [0.1]}}}'
+    )
+    default = PipelineConfig()
+    expected = replace(
+        default,
+        model=replace(default.model, epochs=7, hidden_dims=(32,)),
+        ridge=None,
+        tuning=TuningConfig(trials=3, space=SearchSpace(momentum=(0.1,))),
+        targeting=replace(default.targeting, clusters="auto"),
+    )
+    assert read_settings(file) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "expected a JSON object"),
+        ("[1]", "expected an object of settings. Received: [1]"),
+        ('{"towers": {}}', "towers: expected one of"),
+        ('{"model": {"epoch": 3}}', "model.epoch: expected one of"),
+        ('{"model": {"epochs": "three"}}', "model.epochs: expected a value like 3. Received: 'three'"),
+        ('{"model": {"epochs": true}}', "model.epochs: expected a value like 3. Received: True"),
+        ('{"model": {"epochs": 0}}', "`epochs` must be at least 1. Received: 0"),
+        ('{"evaluation": {"min_gain": [1]}}', "evaluation.min_gain: expected a value like 0.0. Received: [1]"),
+        ('{"targeting": null}', "targeting: expected an object of settings. Received: None"),
+    ],
+)
+def test_bad_settings_are_named(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        read_settings(file)
+    assert str(file) in str(caught.value)
+    assert said in str(caught.value)
+
+
+def test_the_pipeline_compiles_for_vertex_ai(tmp_path: Path) -> None:
+    from google.protobuf import json_format
+    from kfp.pipeline_spec import pipeline_spec_pb2
+
+    from tfx_pipeline import vertex_runner
+    from tfx_pipeline.datasets.simulate import simulate
+
+    out = tmp_path / "job.json"
+    home = "/gcs/bucket/bcl"
+    simulate(tmp_path / "data", songs=60, users=30, plays=600, seed=1)
+    contract.prepare(tmp_path / "data", tmp_path / "input")
+    arguments = ["--data", str(tmp_path / "input"), "--home", home, "--image", "registry/bcl:1", "--out", str(out)]
+    assert vertex_runner.main([*arguments, "--beam", "runner=DataflowRunner", "region=europe-west4"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "input", "job.json"]
+    job = json_format.ParseDict(json.loads(out.read_text()), pipeline_spec_pb2.PipelineJob())
+    spec = json_format.ParseDict(json_format.MessageToDict(job.pipeline_spec), pipeline_spec_pb2.PipelineSpec())
+    tasks = spec.root.dag.tasks
+    assert set(tasks["Trainer"].dependent_tasks) >= {"Transform"}
+    assert {"SongGen", "DataGate", "SimilarSongsLabeller", "Trainer", "Pusher", "AudienceTargeter", "RunPage"} <= set(
+        tasks
+    )
+    executors = json_format.MessageToDict(spec.deployment_spec)["executors"]
+    assert {name: e["container"]["image"] for name, e in executors.items() if "container" in e}.keys() >= {
+        "Trainer_executor"
+    }
+    assert all(e["container"]["image"] == "registry/bcl:1" for e in executors.values() if "container" in e)
+    assert "runner=DataflowRunner" in json.dumps(executors["AudienceTargeter_executor"])
+    assert job.runtime_config.gcs_output_directory == f"{home}/pipeline"
+
+
+def test_vertex_needs_checked_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tfx_pipeline import vertex_runner
+
+    assert vertex_runner.main(["--data", str(tmp_path), "--home", "/gcs/b", "--image", "i"]) == 2
+    assert "written by `prepare`" in capsys.readouterr().err
