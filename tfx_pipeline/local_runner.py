@@ -2,7 +2,8 @@
 
 Environment variables bind the paths, because the tfx command passes no arguments: BCL_DATA is the folder with songs
 and plays, BCL_RUN the folder for all that the run writes (default: runs/bcl), BCL_SETTINGS a JSON file of settings
-(default: none; see `configs.read_settings`).
+(default: none; see `configs.read_settings`), BCL_BEAM the engine of the Beam steps (default: this process; see
+`beam_options`).
 """
 
 from __future__ import annotations
@@ -17,14 +18,12 @@ import tfx_pipeline  # noqa: F401 - as a script, this file is not imported from 
 from tfx import v1 as tfx
 
 from tfx_pipeline import contract
+from tfx_pipeline.beam_options import beam_options
 from tfx_pipeline.configs import PipelineConfig, SettingsError, read_settings
 from tfx_pipeline.console import Console
 from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.progress import component_lines
 from tfx_pipeline.run_folder import RunFolder
-
-#: Beam's runner in this process. "DirectRunner" would first try to download another one.
-BEAM_ARGS = ("--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner",)
 
 
 def run(
@@ -43,7 +42,7 @@ def run(
             metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
                 str(folder.metadata)
             ),
-            beam_pipeline_args=BEAM_ARGS,
+            beam_pipeline_args=beam_options(),
         )
     )
 

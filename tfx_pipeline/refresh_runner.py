@@ -10,11 +10,16 @@ import os
 import sys
 from pathlib import Path
 
+import tfx_pipeline  # noqa: F401 - as a script, this file is not imported from its package, which must come before TFX
+
+# isort: split
 from tfx import v1 as tfx
 
 from serving.publish import PublishError
 from tfx_pipeline import contract
-from tfx_pipeline.local_runner import BEAM_ARGS
+from tfx_pipeline.beam_options import beam_options
+from tfx_pipeline.console import Console
+from tfx_pipeline.progress import component_lines
 from tfx_pipeline.refresh_pipeline import create_refresh_pipeline
 from tfx_pipeline.run_folder import RunFolder
 
@@ -50,7 +55,7 @@ def run(folder: RunFolder, data: Path, *, max_dropped: float = 0.2, name: str = 
             metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
                 str(metadata_of(folder))
             ),
-            beam_pipeline_args=BEAM_ARGS,
+            beam_pipeline_args=beam_options(),
         )
     )
 
@@ -60,8 +65,11 @@ def main() -> None:
     data = os.environ.get("BCL_DATA")
     if not data:
         sys.exit("BCL_DATA: expected the folder with songs.parquet and plays.parquet. Received: no value")
+    folder, console = RunFolder.at(os.environ.get("BCL_RUN", "runs/bcl")), Console()
     try:
-        run(RunFolder.at(os.environ.get("BCL_RUN", "runs/bcl")), Path(data))
+        with console.chatter_to(folder.log), component_lines(console.say):
+            run(folder, Path(data))
+        console.say(f"Log: {folder.log}")
     except (contract.ContractError, PublishError) as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)

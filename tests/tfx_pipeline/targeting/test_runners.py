@@ -1,4 +1,4 @@
-"""The same targets in memory, from several processes, and from a pool of external workers."""
+"""The same similar songs and targets in memory, from several processes, and from a pool of external workers."""
 
 import contextlib
 import os
@@ -8,8 +8,15 @@ import sys
 import time
 from pathlib import Path
 
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
+from tfx_pipeline.audience import AudienceConfig, FindSimilarSongs
+from tfx_pipeline.beam_options import IN_MEMORY
+from tfx_pipeline.cold_split import ColdSplit
 from tfx_pipeline.targeting import TargetingConfig
 
 CONFIG = TargetingConfig(
@@ -60,16 +67,34 @@ def _wait_for(port: int) -> None:
     raise TimeoutError(f"nothing listens on port {port}")
 
 
+def similar_songs(options: tuple[str, ...], out: Path) -> list[str]:
+    """Each song with its split, its number of listeners and its similar songs, as a runner with these options says."""
+    rng = np.random.default_rng(3)
+    columns = [
+        pa.array([[f"{name}{i}".encode()] for i in rng.integers(n, size=900)]) for name, n in (("u", 50), ("s", 40))
+    ]
+    plays = pa.RecordBatch.from_arrays(columns, ["user_id", "song_id"])
+    with beam.Pipeline(options=PipelineOptions([*options])) as pipeline:
+        found = pipeline | beam.Create([plays]) | FindSimilarSongs(AudienceConfig(shards=3, top_m=5), ColdSplit())
+        # By value to workers that do not know this file.
+        lines = found | beam.Map(lambda row: f"{row[0]} {row[1].split} {row[1].listeners} {row[1].ids} {row[1].scores}")
+        lines | beam.io.WriteToText(str(out))
+    return sorted(line for file in out.parent.glob(f"{out.name}-*") for line in file.read_text().splitlines())
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("runner", ["processes", "portable"])
-def test_every_runner_finds_the_same_targets(run_world, runner):
+def test_every_runner_finds_the_same(run_world, runner, tmp_path):
     expected = run_world(CONFIG)
+    in_memory = similar_songs(IN_MEMORY, tmp_path / "in memory")
     with contextlib.ExitStack() as stack:
         if runner == "portable":
             options = stack.enter_context(portable_runner())
         else:
             options = ("--runner=FnApiRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2")
         found = run_world(CONFIG, options=options)
+        assert similar_songs(options, tmp_path / runner) == in_memory
+    assert len(in_memory) == 40
     assert expected.targets and found.targets == expected.targets
     assert {row["group"] for row in found.targets} == {"target", "held_aside"}
     assert found.summary == expected.summary

@@ -1,0 +1,14 @@
+"""Which engine runs the Beam steps: one place for every runner script."""
+
+from __future__ import annotations
+
+import os
+import shlex
+
+#: Beam's runner in this process. "DirectRunner" would first try to download another one.
+IN_MEMORY = ("--runner=apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner",)
+
+
+def beam_options() -> tuple[str, ...]:
+    """Returns what BCL_BEAM says, for instance `--runner=FlinkRunner --flink_master=host:8081`; default `IN_MEMORY`."""
+    return tuple(shlex.split(os.environ.get("BCL_BEAM", ""))) or IN_MEMORY
