@@ -1,4 +1,5 @@
-# make demo   sets up .venv, runs the pipeline on a simulated catalogue (or DATA=folder) and shows what it found
+# make demo   sets up .venv, runs the pipeline on a simulated catalogue (or DATA=folder) and shows what it found;
+#             SETTINGS=file.json changes settings
 # make test   sets up .venv, checks style and types, runs the tests
 # make serve-smoke MODEL_DIR=folder   runs the real TensorFlow Serving on pushed models; needs Docker
 # make bench  measures every baseline and every part of the method on the folders in DATA
@@ -17,7 +18,8 @@ BIN := .venv/bin
 .PHONY: demo test serve-smoke lint lock clean
 
 demo: $(READY)
-	@$(BIN)/python -W ignore -m tfx_pipeline.demo $(if $(DATA),--data $(DATA)) $(if $(OUT),--out $(OUT))
+	@$(BIN)/python -W ignore -m tfx_pipeline.demo $(if $(DATA),--data $(DATA)) $(if $(OUT),--out $(OUT)) \
+		$(if $(SETTINGS),--settings $(SETTINGS))
 
 test: lint .venvs/ready
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -14,6 +14,7 @@ from pathlib import Path
 from tfx_pipeline import contract
 from tfx_pipeline.console import Console
 from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.spans import with_spans_joined
 
 _SIMULATED_SONGS, _SIMULATED_USERS, _SIMULATED_PLAYS = 1200, 600, 48_000
 _SHOWN_SONGS, _SHOWN_MATCHES, _SHOWN_LISTENERS = 3, 10, 5
@@ -25,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tfx_pipeline.demo", description=__doc__)
     parser.add_argument("--data", type=Path, help="folder with songs and plays; a simulated catalogue if absent")
     parser.add_argument("--out", type=Path, help="folder for all that is written (default: runs/<name of the data>)")
+    parser.add_argument("--window", type=int, help="of data in spans, how many of the latest are read (default: all)")
     parser.add_argument("--settings", type=Path, help="JSON file of settings that differ from the defaults")
     arguments = parser.parse_args(argv)
     console = Console()
@@ -34,8 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.data is None:
             _simulate(console, folder)
-        catalogue = contract.prepare(arguments.data or folder.simulated, folder.input)
-    except contract.ContractError as error:
+        source = with_spans_joined(arguments.data or folder.simulated, folder.joined, arguments.window)
+        catalogue = contract.prepare(source, folder.input)
+    except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     console.say(_describe(catalogue))

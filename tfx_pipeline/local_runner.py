@@ -2,8 +2,8 @@
 
 Environment variables bind the paths, because the tfx command passes no arguments: BCL_DATA is the folder with songs
 and plays, BCL_RUN the folder for all that the run writes (default: runs/bcl), BCL_SETTINGS a JSON file of settings
-(default: none; see `configs.read_settings`), BCL_BEAM the engine of the Beam steps (default: this process; see
-`beam_options`).
+(default: none; see `configs.read_settings`), BCL_WINDOW how many of the latest spans of plays are read (default: all;
+see `spans`), BCL_BEAM the engine of the Beam steps (default: this process; see `beam_options`).
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from tfx import v1 as tfx
 
 from tfx_pipeline import contract
 from tfx_pipeline.beam_options import beam_options
-from tfx_pipeline.configs import PipelineConfig, SettingsError, read_settings
+from tfx_pipeline.configs import PipelineConfig, read_settings
 from tfx_pipeline.console import Console
 from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.progress import component_lines
 from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.spans import with_spans_joined
 
 
 def run(
@@ -56,8 +57,9 @@ def main() -> None:
     settings = os.environ.get("BCL_SETTINGS")
     try:
         config = read_settings(Path(settings)) if settings else None
-        catalogue = contract.prepare(Path(data), folder.input)
-    except (contract.ContractError, SettingsError) as error:
+        window = int(os.environ["BCL_WINDOW"]) if os.environ.get("BCL_WINDOW") else None
+        catalogue = contract.prepare(with_spans_joined(Path(data), folder.joined, window), folder.input)
+    except ValueError as error:  # of the contract, the settings or the window
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
     console = Console()

@@ -150,11 +150,12 @@ def _watch(process: subprocess.Popen[bytes], peaks: dict[int, int]) -> None:
 def _descendants(pid: int) -> list[int]:
     found = [pid]
     for parent in found:
-        try:
-            text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
-            found += [int(child) for child in text.split()]
-        except OSError:  # it has ended
-            continue
+        # A child is listed with the thread that started it.
+        for file in Path(f"/proc/{parent}/task").glob("*/children"):
+            try:
+                found += [int(child) for child in file.read_text().split()]
+            except OSError:  # it has ended
+                continue
     return found
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tfx_pipeline import contract
+from tfx_pipeline.beam_options import IN_MEMORY, beam_options
 from tfx_pipeline.configs import PipelineConfig, SearchSpace, SettingsError, TuningConfig, read_settings
+from tfx_pipeline.contract.__main__ import main as check_contract
 
 
 def test_settings_change_what_they_name(tmp_path: Path) -> None:
@@ -62,7 +63,7 @@ def test_the_pipeline_compiles_for_vertex_ai(tmp_path: Path) -> None:
     out = tmp_path / "job.json"
     home = "/gcs/bucket/bcl"
     simulate(tmp_path / "data", songs=60, users=30, plays=600, seed=1)
-    contract.prepare(tmp_path / "data", tmp_path / "input")
+    assert check_contract([str(tmp_path / "data"), "--out", str(tmp_path / "input")]) == 0
     arguments = ["--data", str(tmp_path / "input"), "--home", home, "--image", "registry/bcl:1", "--out", str(out)]
     assert vertex_runner.main([*arguments, "--beam", "runner=DataflowRunner", "region=europe-west4"]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "input", "job.json"]
@@ -80,6 +81,14 @@ def test_the_pipeline_compiles_for_vertex_ai(tmp_path: Path) -> None:
     assert all(e["container"]["image"] == "registry/bcl:1" for e in executors.values() if "container" in e)
     assert "runner=DataflowRunner" in json.dumps(executors["AudienceTargeter_executor"])
     assert job.runtime_config.gcs_output_directory == f"{home}/pipeline"
+
+
+@pytest.mark.parametrize(("said", "expected"), [(None, IN_MEMORY), ("--runner=X --a='b c'", ("--runner=X", "--a=b c"))])
+def test_the_environment_names_the_engine(monkeypatch: pytest.MonkeyPatch, said: str | None, expected: tuple) -> None:
+    monkeypatch.delenv("BCL_BEAM", raising=False)
+    if said:
+        monkeypatch.setenv("BCL_BEAM", said)
+    assert beam_options() == expected
 
 
 def test_vertex_needs_checked_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

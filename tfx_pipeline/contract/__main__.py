@@ -1,4 +1,4 @@
-"""`python -m tfx_pipeline.contract DIR`: check an input folder and print what it holds."""
+"""`python -m tfx_pipeline.contract DIR [--out DIR]`: check an input folder, print what it holds, write it checked."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from tfx_pipeline.contract.catalogue import Catalogue, check
 from tfx_pipeline.contract.errors import ContractError
+from tfx_pipeline.contract.prepare import prepare
 
 
 def describe(catalogue: Catalogue) -> str:
@@ -28,9 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tfx_pipeline.contract", description="Check an input folder.")
     parser.add_argument("folder", help="holds songs.parquet and plays.parquet, or the same as CSV")
     parser.add_argument("--max-unknown-plays", type=float, default=0.01, help="share of plays of unknown songs (0.01)")
+    parser.add_argument("--out", help="folder for the checked input, as the pipeline reads it; default: not written")
     options = parser.parse_args(arguments)
+    share = options.max_unknown_plays
     try:
-        catalogue = check(options.folder, max_unknown_plays=options.max_unknown_plays)
+        if options.out:
+            catalogue = prepare(options.folder, options.out, max_unknown_plays=share)
+        else:
+            catalogue = check(options.folder, max_unknown_plays=share)
     except (ContractError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
