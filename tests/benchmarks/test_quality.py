@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -157,7 +158,12 @@ def test_the_truth_of_a_simulated_catalogue_is_its_ceiling(problem: Problem) -> 
     assert recalls[0] > max(recalls[1:]) > 0.3
 
 
-@pytest.mark.parametrize("row", [published.dropout_net, published.clcrec, published.tfrs_two_tower])
+PUBLISHED = [published.dropout_net, published.clcrec, published.tfrs_two_tower]
+if find_spec("cmfrec"):  # takes minutes to compile, so it is measured where somebody has it
+    PUBLISHED.append(published.collective_factors)
+
+
+@pytest.mark.parametrize("row", PUBLISHED)
 def test_published_models_learn(problem: Problem, row: Callable[[Problem], closed_form.Scorer]) -> None:
     test = problem.cold("test")
     by_chance = 50 / len(problem.warm)
