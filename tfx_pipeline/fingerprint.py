@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -41,16 +40,19 @@ def code_fingerprint(*modules: str) -> str:
     return digest.hexdigest()
 
 
-def _imports(source: bytes, package: str) -> Iterator[str]:
-    """Yields every dotted name that may be an imported module, or a name in one."""
+@cache
+def _imports(source: bytes, package: str) -> tuple[str, ...]:
+    """Returns every dotted name that may be an imported module, or a name in one."""
+    names: list[str] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
                 base = importlib.util.resolve_name("." * node.level + base, package)
-            yield from (base, *(f"{base}.{alias.name}" for alias in node.names))
+            names += (base, *(f"{base}.{alias.name}" for alias in node.names))
+    return tuple(names)
 
 
 def _file_of(module: str) -> Path | None:
