@@ -30,7 +30,7 @@ from tfx_pipeline.spans import join_spans
 def cut_into_spans(catalogue: Path, out: Path, count: int) -> None:
     """Writes `span-1` to `span-<count>` with equally many plays, in the order of time.
 
-    A song is in the span in which it was released or first played, whichever is earlier.
+    A song is delivered in the span before the one in which it is released or first played, whichever is earlier.
     """
     songs, plays = (pq.read_table(catalogue / f"{name}.parquet") for name in ("songs", "plays"))
     when = plays["timestamp"].to_numpy().astype("datetime64[ms]")
@@ -40,6 +40,7 @@ def cut_into_spans(catalogue: Path, out: Path, count: int) -> None:
     of_song = np.searchsorted(ends, released, side="left")
     place = {song: row for row, song in enumerate(songs["song_id"].to_pylist())}
     np.minimum.at(of_song, [place[song] for song in plays["song_id"].to_pylist()], of_play)
+    of_song = np.maximum(of_song - 1, 0)
     for span in range(count):
         folder = out / f"span-{span + 1}"
         folder.mkdir(parents=True, exist_ok=True)
