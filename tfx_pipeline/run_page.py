@@ -111,10 +111,14 @@ def _learnt(learnt: dict[str, Any]) -> str:
     epochs = len(next(iter(history.values()), []))
     lines = [[str(place + 1), *(f"{values[place]:.4f}" for values in history.values())] for place in range(epochs)]
     parts = [table(["epoch", *history], lines)]
-    for name, title in (("ridge", "Closed form"), ("joined", "Joined with the towers")):
+    for name, title in (
+        ("ridge", "Closed form, chosen on validation songs"),
+        ("joined", "Joined with the towers, chosen on validation songs"),
+        ("settings", "Settings of the towers, as given or as the Tuner found them"),
+    ):
         if name in learnt:
-            chosen = [[key, _plain(value)] for key, value in learnt[name].items()]
-            parts.append(f"<h3>{title}, chosen on validation songs</h3>{table(['setting', 'value'], chosen, 'words')}")
+            lines = [[key, _plain(value)] for key, value in learnt[name].items()]
+            parts.append(f"<h3>{title}</h3>{table(['setting', 'value'], lines, 'words')}")
     if "correlation" in learnt:
         parts.append(f"<h3>Correlation of the fields</h3>{_matrix(learnt['fields'], learnt['correlation'])}")
     return "".join(parts)

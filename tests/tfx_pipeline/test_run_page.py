@@ -28,7 +28,11 @@ def test_a_refused_model_and_strange_names() -> None:
         songs=(rows, columns),
         plays=(0, []),
         data_report="noted: songs, column `a<b`",
-        learnt={"history": {"loss": [2.0, 1.0]}, "fields": ["a", "b"]},
+        learnt={
+            "history": {"loss": [2.0, 1.0]},
+            "fields": ["a", "b"],
+            "settings": {"momentum": 0.9, "hidden_dims": [8]},
+        },
         evaluation=evaluation,
         pushed=None,
         examples=[run_page.Example("A <song>", [("match & more", 0.25)], [("u1", 1.5, ["match & more"])])],
@@ -36,4 +40,5 @@ def test_a_refused_model_and_strange_names() -> None:
     assert "Not pushed:" in shown and "(last pushed model 0.6000)" in shown
     assert "attribute_&lt;b&gt;" in shown and "rock &amp; roll (1)" in shown and "A &lt;song&gt;" in shown
     assert "1 to 3, mean 2, deviation 1" in shown and "0.500 [0.400, 0.600]" in shown
+    assert "<td>momentum</td><td>0.9</td>" in shown and "<td>hidden_dims</td><td>8</td>" in shown
     assert "<b>" not in shown and "Correlation of the fields" not in shown
