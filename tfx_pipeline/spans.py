@@ -114,10 +114,11 @@ def _common(files: Sequence[Path]) -> pa.Schema:
 
 
 def _as(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    lacking = {field.name: pa.nulls(len(table), field.type) for field in schema if field.name not in table.column_names}
-    return pa.table(
-        {name: lacking.get(name, table[name] if name not in lacking else None) for name in schema.names}, schema
-    )
+    """Returns the table with every column of the schema, null where it has none."""
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.select(schema.names).cast(schema)
 
 
 def first_played(folder: Path) -> pa.Table:
