@@ -106,7 +106,13 @@ def _common(files: Sequence[Path]) -> pa.Schema:
     """Returns every column that a file has."""
     fields: dict[str, tuple[pa.Field, Path]] = {}
     for file in files:
-        for field in pq.read_schema(file).remove_metadata():
+        try:
+            schema = pq.read_schema(file).remove_metadata()
+        except pa.ArrowInvalid as error:
+            raise broken(file, "a Parquet file", str(error)) from error
+        if "song_id" not in schema.names:
+            raise broken(file, "a column of ids", f"columns {schema.names}", column="song_id")
+        for field in schema:
             known, where = fields.setdefault(field.name, (field, file))
             if known.type != field.type:
                 raise broken(file, f"{known.type} as in {where}", str(field.type), column=field.name)

@@ -86,6 +86,14 @@ def test_bad_spans_are_named(days: Path, tmp_path: Path) -> None:
         ContractError, match=r"span-13/songs.parquet: column `audio_tempo`: expected double as in .*span-9"
     ):
         join_spans(days, out)
+    pq.write_table(pa.table({"song": ["e"]}), days / "span-13" / "songs.parquet")
+    with pytest.raises(
+        ContractError, match=r"span-13/songs.parquet: column `song_id`: .* Received: columns \['song'\]"
+    ):
+        join_spans(days, out)
+    (days / "span-13" / "songs.parquet").write_text("song_id\ne\n")
+    with pytest.raises(ContractError, match=r"span-13/songs.parquet: expected a Parquet file"):
+        join_spans(days, out)
     assert not out.exists()
 
 
