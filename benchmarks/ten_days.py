@@ -115,6 +115,7 @@ def draw(found: list[dict[str, Any]], file: Path) -> None:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import MaxNLocator
 
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
     ran = [day for day in found if "stopped" not in day]
@@ -124,7 +125,7 @@ def draw(found: list[dict[str, Any]], file: Path) -> None:
         left.plot(days, [e["mean"] for e in estimates], color=colour, label=row)
         left.fill_between(days, [e["low"] for e in estimates], [e["high"] for e in estimates], color=colour, alpha=0.15)
     left.set(title="recall@50 on held-out songs", xlabel="day", ylim=(0, None))
-    left.legend()
+    left.legend(loc="center right")
     middle.plot(days, [day["songs"] for day in ran], color="tab:green", label="songs known")
     for day in ran:
         middle.axvline(day["day"], color="tab:green" if day["pushed"] else "tab:red", alpha=0.3, linestyle=":")
@@ -134,6 +135,8 @@ def draw(found: list[dict[str, Any]], file: Path) -> None:
         right.plot([day["day"] for day in judged], [100 * day["outcome"][name] for day in judged], "o-", label=label)
     right.set(title="played a new song the day after, %", xlabel="day", ylim=(0, None))
     right.legend()
+    for axis in (left, middle, right):
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.savefig(file, dpi=110)
     plt.close(figure)
 
