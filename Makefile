@@ -15,7 +15,7 @@ LANE := $(shell $(PYTHON) -c "import platform, sys; \
 READY := .venv/ready-$(LANE)
 BIN := .venv/bin
 
-.PHONY: demo test serve-smoke lint lock clean
+.PHONY: demo test bench serve-smoke lint lock clean
 
 demo: $(READY)
 	@$(BIN)/python -W ignore -m tfx_pipeline.demo $(if $(DATA),--data $(DATA)) $(if $(OUT),--out $(OUT)) \

@@ -55,6 +55,13 @@ class SearchSpace:
     field_dropout: tuple[float, ...] = (0.0, 0.15, 0.3, 0.5)
     learning_rate: tuple[float, ...] = (2e-3, 5e-3, 1e-2)
 
+    def __post_init__(self) -> None:
+        for name, values in vars(self).items():
+            if not values:
+                raise ValueError(f"Argument `{name}` must hold values to draw from. Received: none")
+            for value in values:
+                bcl_keras.BCLConfig(**{name: value})  # says what is wrong before anything has run
+
 
 @dataclass(frozen=True)
 class TuningConfig:
@@ -69,6 +76,10 @@ class TuningConfig:
     trials: int = 10
     space: SearchSpace = field(default_factory=SearchSpace)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.trials < 1:
+            raise ValueError(f"Argument `trials` must be at least 1. Received: {self.trials}")
 
 
 @dataclass(frozen=True)
@@ -137,6 +148,10 @@ class PipelineConfig:
     targeting: TargetingConfig = field(default_factory=one_machine_targeting)
     song_ids: Literal["string", "int64"] = "string"
 
+    def __post_init__(self) -> None:
+        if self.song_ids not in ("string", "int64"):
+            raise ValueError(f"Argument `song_ids` must be 'string' or 'int64'. Received: {self.song_ids!r}")
+
 
 #: Sections that may be absent, and what they start from where a file names them.
 _OPTIONAL = {"ridge": bcl_keras.models.RidgeConfig, "tuning": TuningConfig}
@@ -163,7 +178,7 @@ def _changed(config: Any, given: Any, file: str, place: str) -> Any:
     """Returns the dataclass with the given values, section by section; lists stand for tuples."""
     if not isinstance(given, dict):
         raise SettingsError(f"{file}: {place or 'the whole'}: expected an object of settings. Received: {given!r}")
-    known = {f.name for f in dataclasses.fields(config)}
+    known = {f.name: f.type for f in dataclasses.fields(config)}
     changes = {}
     for name, value in given.items():
         where = f"{place}.{name}" if place else name
@@ -175,21 +190,21 @@ def _changed(config: Any, given: Any, file: str, place: str) -> Any:
         if dataclasses.is_dataclass(old):
             value = _changed(old, value, file, where)
         changes[name] = tuple(value) if isinstance(old, tuple) and isinstance(value, list) else value
-        _check_type(old, changes[name], f"{file}: {where}")
+        _check_kind(old, changes[name], "auto" in str(known[name]), f"{file}: {where}")
     try:
         return dataclasses.replace(config, **changes)
     except (TypeError, ValueError) as error:
         raise SettingsError(f"{file}: {place or 'the whole'}: {error}") from error
 
 
-def _check_type(old: Any, new: Any, where: str) -> None:
+def _check_kind(old: Any, new: Any, may_be_auto: bool, where: str) -> None:
     """Refuses a value of another kind than the default's, where the default is a plain number, bool or tuple."""
     if isinstance(old, bool) or isinstance(new, bool):
         fits = isinstance(old, bool) and isinstance(new, bool)
     elif isinstance(old, float):
         fits = isinstance(new, (int, float))
     elif isinstance(old, int):
-        fits = isinstance(new, int) or new == "auto"  # whether it may be automatic, the section itself says
+        fits = isinstance(new, int) or (may_be_auto and new == "auto")
     elif isinstance(old, tuple):
         fits = isinstance(new, tuple)
     else:

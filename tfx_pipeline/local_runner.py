@@ -57,7 +57,7 @@ def main() -> None:
     settings = os.environ.get("BCL_SETTINGS")
     try:
         config = read_settings(Path(settings)) if settings else None
-        window = int(os.environ["BCL_WINDOW"]) if os.environ.get("BCL_WINDOW") else None
+        window = _whole_number("BCL_WINDOW")
         catalogue = contract.prepare(with_spans_joined(Path(data), folder.joined, window), folder.input)
     except ValueError as error:  # of the contract, the settings or the window
         sys.stderr.write(f"{error}\n")
@@ -66,6 +66,13 @@ def main() -> None:
     with console.chatter_to(folder.log), component_lines(console.say):
         run(folder, catalogue.fields, config)
     console.say(f"Log: {folder.log}")
+
+
+def _whole_number(variable: str) -> int | None:
+    said = os.environ.get(variable)
+    if said and not said.isdecimal():
+        raise ValueError(f"{variable}: expected a whole number. Received: {said!r}")
+    return int(said) if said else None
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tfx_pipeline.contract.errors import broken
@@ -125,15 +124,3 @@ def _as(table: pa.Table, schema: pa.Schema) -> pa.Table:
         if field.name not in table.column_names:
             table = table.append_column(field, pa.nulls(len(table), field.type))
     return table.select(schema.names).cast(schema)
-
-
-def first_played(folder: Path) -> pa.Table:
-    """Returns `song_id`, `span`: the number of the span in which each song was played first."""
-    found = []
-    for span in find_spans(folder):
-        songs = pc.unique(pq.read_table(_file(span, _PLAYS), columns=["song_id"])["song_id"])
-        found.append(pa.table({"song_id": songs, "span": pa.array([span.number] * len(songs), pa.int64())}))
-    if not found:
-        raise broken(folder, "folders named span-<number>", "none")
-    first = pa.concat_tables(found).group_by("song_id").aggregate([("span", "min")])
-    return first.rename_columns(["span", "song_id"]).select(["song_id", "span"]).sort_by("song_id")

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.ten_days import _outcome, cut_into_spans, draw
 from tfx_pipeline.datasets.simulate import simulate
-from tfx_pipeline.spans import find_spans, first_played, join_spans
+from tfx_pipeline.spans import find_spans, join_spans
 
 
 def test_days_partition_plays_and_songs_in_time(tmp_path: Path) -> None:
@@ -28,8 +28,8 @@ def test_days_partition_plays_and_songs_in_time(tmp_path: Path) -> None:
         for song in pq.read_table(span.folder / "songs.parquet")["song_id"].to_pylist()
     }
     assert len(came) == 120
-    first = {row["song_id"]: row["span"] for row in first_played(tmp_path / "days").to_pylist()}
-    assert all(came[song] < max(2, span) for song, span in first.items())  # there before it is played
+    for span, part in zip(spans, plays, strict=True):  # there before it is played
+        assert all(came[song] < max(2, span.number) for song in part["song_id"].to_pylist())
     join_spans(tmp_path / "days", tmp_path / "joined")
     assert pq.read_table(tmp_path / "joined" / "plays.parquet").num_rows == 1_500
 

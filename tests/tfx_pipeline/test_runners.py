@@ -41,6 +41,11 @@ def test_settings_change_what_they_name(tmp_path: Path) -> None:
         ('{"model": {"epochs": true}}', "model.epochs: expected a value like 3. Received: True"),
         ('{"model": {"epochs": 0}}', "`epochs` must be at least 1. Received: 0"),
         ('{"evaluation": {"min_gain": [1]}}', "evaluation.min_gain: expected a value like 0.0. Received: [1]"),
+        ('{"training": {"positives": "auto"}}', "training.positives: expected a value like 20. Received: 'auto'"),
+        ('{"song_ids": "float"}', "`song_ids` must be 'string' or 'int64'. Received: 'float'"),
+        ('{"tuning": {"trials": 0}}', "`trials` must be at least 1. Received: 0"),
+        ('{"tuning": {"space": {"momentum": []}}}', "`momentum` must hold values to draw from"),
+        ('{"tuning": {"space": {"momentum": [2]}}}', "`momentum` must be in [0, 1). Received: 2"),
         ('{"targeting": null}', "targeting: expected an object of settings. Received: None"),
     ],
 )
