@@ -8,14 +8,16 @@ with L_i the listeners of song i and U the number of users. Counts are integers,
 runner bundles or orders its input.
 
 Elements are numpy columns of many plays, keyed by shard, since a Python element per play would cost more than the
-arithmetic. Plays are shuffled twice: by song, to count listeners; by user, to count what is played together. Work is
-the sum over users of (songs played)^2, bounded by `max_songs_per_user`; memory is that of one shard.
+arithmetic. Plays are shuffled three times: by song, to count listeners; by user, to gather what each user plays; and
+each user's songs to every shard of songs that has one of them, where pairs are counted and ranked a block of songs at a
+time. So pairs are never shuffled or kept: a user of n songs is sent min(n, shards) times, not n^2. The work is the sum
+over users of (songs played)^2, bounded by `max_songs_per_user` and `max_listeners_per_song`.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,6 +29,8 @@ from scipy import sparse
 from tfx_pipeline.cold_split import TEST, VALIDATION, WARM, ColdSplit, unit_hash
 
 _LEARNABLE = (WARM, VALIDATION, TEST)
+_USER_SALT = "listener"
+_ROWS_AT_ONCE = 256  # songs ranked at once: their counts with every other song are in memory
 
 
 @dataclass(frozen=True)
@@ -39,35 +43,47 @@ class AudienceConfig:
             of held-out songs is not filtered.
         max_songs_per_user: Songs of a user beyond this number are sampled by hash, so that one heavy user cannot
             square the work.
+        max_listeners_per_song: Listeners of a song beyond this number are sampled by hash, the same listeners first for
+            every song; what two songs share is then estimated from those whom both kept.
         shards: Parts into which songs and users are cut; more parts need less memory each.
     """
 
     top_m: int = 100
     min_lift: float = 1.0
     max_songs_per_user: int = 1000
+    max_listeners_per_song: int = 100_000
     shards: int = 16
+
+    def __post_init__(self) -> None:
+        for name in ("top_m", "max_songs_per_user", "max_listeners_per_song", "shards"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"Argument `{name}` must be at least 1. Received: {getattr(self, name)!r}")
+
+
+class Songs(NamedTuple):
+    """The songs that a block of plays numbers, and what is known of each."""
+
+    ids: np.ndarray  # (m,) bytes, ascending
+    listeners: np.ndarray  # (m,) int64, all of them
+    warm: np.ndarray  # (m,) bool
 
 
 class Plays(NamedTuple):
-    """Distinct (user, song) pairs in columns; `listeners` and `warm` describe the song."""
+    """Distinct plays of the songs of one shard by the users of another."""
 
-    users: np.ndarray  # (n,) bytes
-    songs: np.ndarray  # (n,) bytes
-    listeners: np.ndarray  # (n,) int64
-    warm: np.ndarray  # (n,) bool
+    users: np.ndarray  # (k,) bytes, ascending
+    warm_listener: np.ndarray  # (k,) bool: plays a warm song of this block, kept or not
+    user_index: np.ndarray  # (n,) int32
+    song_index: np.ndarray  # (n,) int32
+    songs: Songs
 
 
-class CoListens(NamedTuple):
-    """Counts of songs played together, in coordinate form over two vocabularies of song ids."""
+class Histories(NamedTuple):
+    """What some users play who play a song of one shard: that shard's songs, and all warm songs."""
 
-    rows: np.ndarray  # (r,) bytes
-    row_listeners: np.ndarray  # (r,) int64
-    row_warm: np.ndarray  # (r,) bool
-    cols: np.ndarray  # (c,) bytes
-    col_listeners: np.ndarray  # (c,) int64
-    row_index: np.ndarray  # (nnz,) int32
-    col_index: np.ndarray  # (nnz,) int32
-    counts: np.ndarray  # (nnz,) int32
+    counts: np.ndarray  # (users,) int32, plays of each user
+    song_index: np.ndarray  # (n,) int32, the users' songs one after the other
+    songs: Songs
 
 
 class SimilarSongs(NamedTuple):
@@ -92,22 +108,22 @@ class FindSimilarSongs(beam.PTransform):
         self.split = split
 
     def expand(self, plays: beam.PCollection) -> beam.PCollection:
-        shards = self.config.shards
         labelled = (
             plays
-            | "ShardBySong" >> beam.FlatMap(_shard_by_song, shards)
+            | "ShardBySong" >> beam.FlatMap(_shard_by_song, self.config.shards)
             | "GroupBySong" >> beam.GroupByKey()
-            | "CountListeners" >> beam.ParDo(_CountListeners(self.split, shards)).with_outputs("songs", main="plays")
+            | "CountListeners"
+            >> beam.ParDo(_CountListeners(self.split, self.config)).with_outputs("songs", main="plays")
         )
         users = (
             labelled.plays
             | "GroupByUser" >> beam.GroupByKey()
-            | "CountTogether" >> beam.ParDo(_CountTogether(self.config)).with_outputs("users", main="together")
+            | "GatherHistories" >> beam.ParDo(_GatherHistories(self.config)).with_outputs("users", main="histories")
         )
         num_users = users.users | "CountUsers" >> beam.CombineGlobally(sum)
         similar = (
-            users.together
-            | "GroupTogether" >> beam.GroupByKey()
+            users.histories
+            | "GroupHistories" >> beam.GroupByKey()
             | "RankSimilar" >> beam.FlatMap(_rank_similar, beam.pvalue.AsSingleton(num_users), self.config)
         )
         return (
@@ -125,15 +141,15 @@ def _single_values(column: pa.Array) -> np.ndarray:
 
 
 def _shards(ids: np.ndarray, shards: int) -> np.ndarray:
-    vocabulary, index = np.unique(ids, return_inverse=True)
-    of_vocabulary = np.array([zlib.crc32(id_) % shards for id_ in vocabulary.tolist()], dtype=np.int64)
-    return of_vocabulary[index]
+    """Returns the shard of each of `(n,)` distinct ids."""
+    return np.array([zlib.crc32(id_) % shards for id_ in ids.tolist()], dtype=np.int64)
 
 
 def _shard_by_song(batch: pa.RecordBatch, shards: int) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     users, songs = _single_values(columns["user_id"]), _single_values(columns["song_id"])
-    shard_of = _shards(songs, shards)
+    vocabulary, index = np.unique(songs, return_inverse=True)
+    shard_of = _shards(vocabulary, shards)[index]
     for shard in np.unique(shard_of):
         chosen = shard_of == shard
         yield int(shard), (users[chosen], songs[chosen])
@@ -142,115 +158,155 @@ def _shard_by_song(batch: pa.RecordBatch, shards: int) -> Iterator[tuple[int, tu
 class _CountListeners(beam.DoFn):
     """Knows every play of its songs: drops repeats, counts listeners, assigns splits, and passes plays on by user."""
 
-    def __init__(self, split: ColdSplit, shards: int) -> None:
+    def __init__(self, split: ColdSplit, config: AudienceConfig) -> None:
         self._split = split
-        self._shards = shards
+        self._config = config
 
     def process(
         self, element: tuple[int, Iterable[tuple[np.ndarray, np.ndarray]]]
     ) -> Iterator[tuple[int, Plays] | beam.pvalue.TaggedOutput]:
         users, songs = (np.concatenate(parts) for parts in zip(*element[1], strict=True))
-        user_vocabulary, user_index = np.unique(users, return_inverse=True)
-        song_vocabulary, song_index = np.unique(songs, return_inverse=True)
-        pairs = np.unique(song_index.astype(np.int64) * len(user_vocabulary) + user_index)
-        song_index, user_index = np.divmod(pairs, len(user_vocabulary))
-        listeners = np.bincount(song_index, minlength=len(song_vocabulary))
-        splits = [
-            self._split.assign(song, int(count))
-            for song, count in zip(song_vocabulary.tolist(), listeners, strict=True)
-        ]
-        for song, facts in zip(song_vocabulary.tolist(), zip(splits, listeners.tolist(), strict=True), strict=True):
-            yield beam.pvalue.TaggedOutput("songs", (song, facts))
-        learnable = np.isin(splits, _LEARNABLE)
-        warm = np.equal(splits, WARM)
-        kept = learnable[song_index]
+        users, user_index = np.unique(users, return_inverse=True)
+        songs, song_index = np.unique(songs, return_inverse=True)
+        song_index, user_index = np.divmod(np.unique(song_index.astype(np.int64) * len(users) + user_index), len(users))
+        listeners = np.bincount(song_index, minlength=len(songs))
+        splits = [self._split.assign(*song) for song in zip(songs.tolist(), listeners.tolist(), strict=True)]
+        for song, *facts in zip(songs.tolist(), splits, listeners.tolist(), strict=True):
+            yield beam.pvalue.TaggedOutput("songs", (song, tuple(facts)))
+        known = Songs(songs, listeners, np.equal(splits, WARM))
+        warm_listener = np.bincount(user_index, weights=known.warm[song_index], minlength=len(users)) > 0
+        kept = np.isin(splits, _LEARNABLE)[song_index]
+        kept &= _bounded(
+            song_index, self._config.max_listeners_per_song, lambda _, own: _draws(users[user_index[own]], _USER_SALT)
+        )
         user_index, song_index = user_index[kept], song_index[kept]
-        plays = Plays(user_vocabulary[user_index], song_vocabulary[song_index], listeners[song_index], warm[song_index])
-        user_shards = _shards(plays.users, self._shards)
+        user_shards = _shards(users, self._config.shards)
         for shard in np.unique(user_shards):
-            yield int(shard), Plays(*(column[user_shards == shard] for column in plays))
+            of_shard = np.flatnonzero(user_shards == shard)
+            chosen = user_shards[user_index] == shard
+            number = np.searchsorted(of_shard, user_index[chosen]).astype(np.int32)
+            here, song_number = _used(known, song_index[chosen])
+            yield int(shard), Plays(users[of_shard], warm_listener[of_shard], number, song_number, here)
 
 
-class _CountTogether(beam.DoFn):
-    """Knows every play of its users: counts for each pair of songs how many of these users play both."""
+class _GatherHistories(beam.DoFn):
+    """Knows every play of its users: sends what they play to each shard of songs in which they play one."""
 
     def __init__(self, config: AudienceConfig) -> None:
         self._config = config
 
     def process(
         self, element: tuple[int, Iterable[Plays]]
-    ) -> Iterator[tuple[int, CoListens] | beam.pvalue.TaggedOutput]:
-        plays = _bound_heavy_users(
-            Plays(*map(np.concatenate, zip(*element[1], strict=True))), self._config.max_songs_per_user
+    ) -> Iterator[tuple[int, Histories] | beam.pvalue.TaggedOutput]:
+        parts = list(element[1])
+        users, to_user = _union([part.users for part in parts])
+        songs, to_song = _merge([part.songs for part in parts])
+        warm_listener = np.zeros(len(users), bool)
+        for part, user_of in zip(parts, to_user, strict=True):
+            warm_listener[user_of] |= part.warm_listener
+        yield beam.pvalue.TaggedOutput("users", int(warm_listener.sum()))
+        user_index = np.concatenate([user_of[p.user_index] for p, user_of in zip(parts, to_user, strict=True)])
+        song_index = np.concatenate([song_of[p.song_index] for p, song_of in zip(parts, to_song, strict=True)])
+        kept = _bounded(
+            user_index,
+            self._config.max_songs_per_user,
+            lambda user, own: _draws(songs.ids[song_index[own]], users[user].hex()),
         )
-        users, user_index = np.unique(plays.users, return_inverse=True)
-        songs, first, song_index = np.unique(plays.songs, return_index=True, return_inverse=True)
-        listeners, warm = plays.listeners[first], plays.warm[first]
-        yield beam.pvalue.TaggedOutput("users", len(np.unique(user_index[plays.warm])))
-        played = sparse.csr_matrix(
-            (np.ones(len(user_index), np.int32), (user_index, song_index)), shape=(len(users), len(songs))
-        )
-        warm_played = played[:, warm].tocsr()
-        shards = _shards(songs, self._config.shards)
-        for shard in np.unique(shards):
-            rows = np.flatnonzero(shards == shard)
-            together = (played[:, rows].T @ warm_played).tocoo()
-            yield (
-                int(shard),
-                CoListens(
-                    songs[rows],
-                    listeners[rows],
-                    warm[rows],
-                    songs[warm],
-                    listeners[warm],
-                    together.row.astype(np.int32),
-                    together.col.astype(np.int32),
-                    together.data.astype(np.int32),
-                ),
-            )
+        user_index, song_index = user_index[kept], song_index[kept]
+        order = np.lexsort((song_index, user_index))
+        user_index, song_index = user_index[order], song_index[order]
+        shard_of = _shards(songs.ids, self._config.shards)[song_index]
+        warm = songs.warm[song_index]
+        for shard in np.unique(shard_of):
+            of_shard = shard_of == shard
+            has_one = np.bincount(user_index, weights=of_shard, minlength=len(users)) > 0
+            sent = has_one[user_index] & (warm | of_shard)
+            here, number = _used(songs, song_index[sent])
+            counts = np.bincount(user_index[sent], minlength=len(users))[has_one]
+            yield int(shard), Histories(counts.astype(np.int32), number, here)
 
 
-def _bound_heavy_users(plays: Plays, max_songs: int) -> Plays:
-    users, index, counts = np.unique(plays.users, return_inverse=True, return_counts=True)
-    kept = counts[index] <= max_songs
-    for user in np.flatnonzero(counts > max_songs):
-        own = np.flatnonzero(index == user)
-        salt = users[user].hex()
-        draws = [unit_hash(song, salt) for song in plays.songs[own].tolist()]
-        kept[own[np.argsort(draws, kind="stable")[:max_songs]]] = True
-    return Plays(*(column[kept] for column in plays))
+def _used(songs: Songs, index: np.ndarray) -> tuple[Songs, np.ndarray]:
+    """Returns the songs that an index names, and the index into those."""
+    used, number = np.unique(index, return_inverse=True)
+    return Songs(*(column[used] for column in songs)), number.astype(np.int32)
 
 
-def _merge(vocabularies: list[np.ndarray], facts: list[list[np.ndarray]]) -> tuple[np.ndarray, list[np.ndarray], list]:
-    """Joins vocabularies: the union, the facts of each of its entries, and where each vocabulary's entries went."""
-    union, first, index = np.unique(np.concatenate(vocabularies), return_index=True, return_inverse=True)
-    ends = np.cumsum([len(vocabulary) for vocabulary in vocabularies])[:-1]
-    return union, [np.concatenate(fact)[first] for fact in facts], np.split(index, ends)
+def _bounded(owner: np.ndarray, most: int, draws_of: Callable[[int, np.ndarray], np.ndarray]) -> np.ndarray:
+    """Returns which plays to keep: of an owner of more than `most`, those of the lowest draws.
+
+    Args:
+        owner: `(n,)` the number of each play's owner.
+        most: Plays that an owner may keep.
+        draws_of: Draws for `(owner, places of its plays)`.
+    """
+    counts = np.bincount(owner)
+    kept = counts[owner] <= most
+    if not kept.all():
+        order = np.argsort(owner, kind="stable")
+        ends = np.cumsum(counts)
+        for crowded in np.flatnonzero(counts > most):
+            own = order[ends[crowded] - counts[crowded] : ends[crowded]]
+            kept[own[np.argsort(draws_of(crowded, own), kind="stable")[:most]]] = True
+    return kept
+
+
+def _draws(ids: np.ndarray, salt: str) -> np.ndarray:
+    return np.array([unit_hash(id_, salt) for id_ in ids.tolist()])
+
+
+def _union(vocabularies: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Returns the union, ascending, and where each vocabulary's entries went."""
+    union, index = np.unique(np.concatenate(vocabularies), return_inverse=True)
+    return union, np.split(index.astype(np.int32), np.cumsum([len(ids) for ids in vocabularies])[:-1])
+
+
+def _merge(parts: list[Songs]) -> tuple[Songs, list[np.ndarray]]:
+    """Joins the songs of many blocks: their union, and where each block's songs went."""
+    ids, places = _union([part.ids for part in parts])
+    listeners, warm = np.zeros(len(ids), np.int64), np.zeros(len(ids), bool)
+    for part, place in zip(parts, places, strict=True):
+        listeners[place], warm[place] = part.listeners, part.warm
+    return Songs(ids, listeners, warm), places
 
 
 def _rank_similar(
-    element: tuple[int, Iterable[CoListens]], num_users: int, config: AudienceConfig
+    element: tuple[int, Iterable[Histories]], num_users: int, config: AudienceConfig
 ) -> Iterator[tuple[bytes, tuple[list[bytes], list[float]]]]:
-    parts = list(element[1])
-    rows, (row_listeners, row_warm), to_row = _merge(
-        [part.rows for part in parts], [[p.row_listeners for p in parts], [p.row_warm for p in parts]]
-    )
-    cols, (col_listeners,), to_col = _merge([part.cols for part in parts], [[p.col_listeners for p in parts]])
-    together = sparse.csr_matrix((len(rows), len(cols)), dtype=np.int64)
-    for part, row_of, col_of in zip(parts, to_row, to_col, strict=True):
-        together += sparse.csr_matrix(
-            (part.counts, (row_of[part.row_index], col_of[part.col_index])), shape=together.shape, dtype=np.int64
-        )
-    for row, song in enumerate(rows.tolist()):
-        span = slice(together.indptr[row], together.indptr[row + 1])
-        col, count = together.indices[span], together.data[span]
-        chance = row_listeners[row] * col_listeners[col].astype(np.float64)
-        kept = cols[col] != song
-        if row_warm[row]:
-            kept &= count * num_users > config.min_lift * chance
-        col, cosine = col[kept], (count / np.sqrt(chance))[kept]
-        best = np.lexsort((col, -cosine))[: config.top_m]  # columns are sorted by id: ties go to the smaller id
-        yield song, (cols[col[best]].tolist(), cosine[best].tolist())
+    shard, parts = element[0], list(element[1])
+    songs, to_song = _merge([part.songs for part in parts])
+    starts = np.concatenate([[0], np.cumsum(np.concatenate([part.counts for part in parts]))])
+    columns = np.concatenate([song_of[part.song_index] for part, song_of in zip(parts, to_song, strict=True)])
+    ones = np.ones(len(columns), np.int32)
+    played = sparse.csr_matrix((ones, columns, starts), shape=(len(starts) - 1, len(songs.ids)))
+    rows, warm = np.flatnonzero(_shards(songs.ids, config.shards) == shard), np.flatnonzero(songs.warm)
+    by_song, warm_played = played.tocsc(), played[:, warm].tocsr()
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        block = rows[start : start + _ROWS_AT_ONCE]
+        together = (by_song[:, block].T.tocsr() @ warm_played).tocsr()
+        for place, song in enumerate(block):
+            span = slice(together.indptr[place], together.indptr[place + 1])
+            yield _most_similar(songs, song, warm[together.indices[span]], together.data[span], num_users, config)
+
+
+def _most_similar(
+    songs: Songs, song: int, others: np.ndarray, together: np.ndarray, num_users: int, config: AudienceConfig
+) -> tuple[bytes, tuple[list[bytes], list[float]]]:
+    """Ranks the songs that a song is played together with; ties go to the smaller id."""
+    listeners = songs.listeners[song]
+    # Both songs keep the same listeners first: of those they share, both kept as many as the more popular one keeps.
+    crowd = np.maximum(songs.listeners[others], listeners)
+    count = together * np.maximum(crowd / config.max_listeners_per_song, 1.0)
+    chance = listeners * songs.listeners[others].astype(np.float64)
+    kept = others != song
+    if songs.warm[song]:
+        kept &= count * num_users > config.min_lift * chance
+    others, cosine = others[kept], (count / np.sqrt(chance))[kept]
+    if len(others) > config.top_m:
+        strong = cosine >= -np.partition(-cosine, config.top_m - 1)[config.top_m - 1]
+        others, cosine = others[strong], cosine[strong]
+    best = np.lexsort((others, -cosine))[: config.top_m]  # songs are numbered by id
+    return songs.ids[song].item(), (songs.ids[others[best]].tolist(), cosine[best].tolist())
 
 
 def _to_similar_songs(song: bytes, joined: dict[str, list]) -> tuple[bytes, SimilarSongs]:

@@ -10,11 +10,11 @@ from tfx import v1 as tfx
 from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
-from tfx_bsl.public import tfxio
 
 from tfx_pipeline import features
 from tfx_pipeline.audience import AudienceConfig, FindSimilarSongs, SimilarSongs
 from tfx_pipeline.cold_split import NEW, SPLITS, ColdSplit
+from tfx_pipeline.play_records import ReadPlays
 
 #: The one split that both ExampleGens write.
 ALL = "all"
@@ -46,11 +46,10 @@ def SimilarSongsLabeller(  # noqa: N802
     del code
     labelled_songs.split_names = artifact_utils.encode_split_names(list(SPLITS))
     examples_utils.set_payload_format(labelled_songs, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
-    plays_source = tfxio.TFExampleRecord(split_pattern(plays, ALL), telemetry_descriptors=["SimilarSongs"])
     with beam_pipeline as pipeline:
         similar = (
             pipeline
-            | "ReadPlays" >> plays_source.BeamSource()
+            | "ReadPlays" >> ReadPlays(split_pattern(plays, ALL))
             | "FindSimilarSongs"
             >> FindSimilarSongs(AudienceConfig(**json.loads(audience)), ColdSplit(**json.loads(split)))
         )

@@ -8,12 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tfx import v1 as tfx
 from tfx.components.util import model_utils
-from tfx_bsl.public import tfxio
 
 from tfx_pipeline.artifacts import SongEmbeddings, TargetListeners
 from tfx_pipeline.cold_split import COLD_SPLITS, WARM
 from tfx_pipeline.components.catalogue_embedding import EMBEDDINGS, MATCHES
 from tfx_pipeline.components.similar_songs import ALL, split_pattern
+from tfx_pipeline.play_records import ReadPlays
 from tfx_pipeline.targeting import TargetingConfig, WriteTargets
 from tfx_pipeline.targeting import TargetListeners as FindTargetListeners
 
@@ -47,7 +47,6 @@ def AudienceTargeter(  # noqa: N802
     if not blessed:
         return
     config = TargetingConfig.from_dict(json.loads(settings))
-    source = tfxio.TFExampleRecord(split_pattern(plays, ALL), telemetry_descriptors=["AudienceTargeter"])
     with beam_pipeline as pipeline:
         inputs = {
             "catalogue": pipeline
@@ -55,7 +54,7 @@ def AudienceTargeter(  # noqa: N802
             | "KeepTargeted" >> beam.Map(_keep_targeted).with_output_types(pa.Table),
             "matches": pipeline | "ReadMatches" >> _read(embeddings.uri, MATCHES),
             "plays": pipeline
-            | "ReadPlays" >> source.BeamSource()
+            | "ReadPlays" >> ReadPlays(split_pattern(plays, ALL))
             | "ToTables" >> beam.Map(_to_table).with_output_types(pa.Table),
         }
         inputs | "FindTargetListeners" >> FindTargetListeners(config) | "Write" >> WriteTargets(targets.uri, config)

@@ -1,0 +1,181 @@
+"""python -m benchmarks.pipeline_scale [--songs 100000] [--plays 1000000 10000000] [--out DIR] [--settings FILE]
+
+Runs the whole pipeline on simulated catalogues of the same songs and more and more plays, and writes results.json and
+table.md: seconds of each component, the most memory that one process held while it ran, and how both grow. Listeners
+grow with the plays (`--plays-per-user` each), as those of a service do. What is in the folder already is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+_LINE = re.compile(r"^  (\w+)\s+([\d.]+) s$")
+_SECONDS_BETWEEN_LOOKS = 0.2
+_MEBIBYTE = 2**20
+#: Training depends on the songs alone; one pass over their pairs is enough to time it.
+SETTINGS = {"model": {"epochs": 1, "contrast_weight": 0.3, "field_dropout": 0.3}}
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the sizes in their order and writes what was found after each."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.pipeline_scale", description=(__doc__ or "").split("\n\n")[1]
+    )
+    parser.add_argument("--songs", type=int, default=100_000)
+    parser.add_argument("--plays", type=int, nargs="+", default=[1_000_000, 10_000_000])
+    parser.add_argument("--plays-per-user", type=int, default=100)
+    parser.add_argument("--settings", type=Path, help="JSON file of settings (default: one epoch of training)")
+    parser.add_argument("--out", type=Path, default=Path("runs/scale"))
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    settings = options.settings or options.out / "settings.json"
+    if not options.settings:
+        settings.write_text(json.dumps(SETTINGS))
+    runs = []
+    for plays in sorted(options.plays):
+        runs.append(measure(options.out / f"{plays}_plays", options.songs, plays, options.plays_per_user, settings))
+        _write(options.out / "results.json", json.dumps(runs, indent=1))
+        _write(options.out / "table.md", table(runs))
+    _say(table(runs))
+    return 0
+
+
+def measure(folder: Path, songs: int, plays: int, plays_per_user: int, settings: Path) -> dict[str, Any]:
+    """Simulates a catalogue and runs the pipeline on it; returns what `folder`'s result.json holds afterwards."""
+    kept = folder / "result.json"
+    if kept.exists():
+        return dict(json.loads(kept.read_text()))
+    folder.mkdir(parents=True, exist_ok=True)
+    users = max(2, plays // plays_per_user)
+    _say(f"{plays:,} plays of {users:,} users, {songs:,} songs")
+    stages = {}
+    if not (folder / "data").is_dir():
+        simulate = ["tfx_pipeline.datasets.simulate", f"--songs={songs}", f"--users={users}", f"--plays={plays}"]
+        stages |= dict(_stages([*simulate, str(folder / "data")], os.environ))
+    bound = {"BCL_DATA": folder / "data", "BCL_RUN": folder / "run", "BCL_SETTINGS": settings}
+    environment = {**os.environ, **{name: str(path.resolve()) for name, path in bound.items()}}
+    stages |= dict(_stages(["tfx_pipeline.local_runner"], environment))
+    result = {"songs": songs, "users": users, "plays": plays, "stages": stages}
+    _write(kept, json.dumps(result, indent=1))
+    return result
+
+
+def table(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Returns a Markdown table of seconds and memory by stage; growth is that of the last size over the first's."""
+    first, last = runs[0], runs[-1]
+    times = last["plays"] / first["plays"]
+    head = [f"{run['plays']:,} plays: s, MiB" for run in runs]
+    lines = [f"| stage | {' | '.join(head)} | over linear |", "| --- |" + " --- |" * (len(runs) + 1)]
+    for name in last["stages"]:
+        measured = [run["stages"].get(name) for run in runs]
+        cells = [f"{stage['seconds']:.0f}, {stage['peak MiB']:,}" if stage else "" for stage in measured]
+        lines.append(f"| {name} | {' | '.join(cells)} | {_growth(measured, times)} |")
+    totals = [_total(run) for run in runs]
+    cells = [f"{total['seconds']:.0f}, {total['peak MiB']:,}" for total in totals]
+    lines.append(f"| whole pipeline | {' | '.join(cells)} | {_growth(totals, times)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _growth(measured: Sequence[Mapping[str, float] | None], times: float) -> str:
+    first, last = measured[0], measured[-1]
+    if not first or not last or times == 1 or not first["seconds"]:
+        return ""
+    return f"{last['seconds'] / first['seconds'] / times:.2f}"
+
+
+def _total(run: Mapping[str, Any]) -> dict[str, float]:
+    of_pipeline = [stage for name, stage in run["stages"].items() if name != "simulate"]
+    return {
+        "seconds": sum(stage["seconds"] for stage in of_pipeline),
+        "peak MiB": max(stage["peak MiB"] for stage in of_pipeline),
+    }
+
+
+def _stages(module: Sequence[str], environment: Mapping[str, str]) -> Iterator[tuple[str, dict[str, float]]]:
+    """Runs a module; gives each stage whose line it prints, or the module itself if it prints none."""
+    command, found, start = [sys.executable, "-W", "ignore", "-m", *module], False, time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(environment))
+    assert process.stdout is not None
+    with _watched(process.pid) as memory:
+        for line in process.stdout:
+            if told := _LINE.match(line.rstrip()):
+                found = True
+                yield told[1], _told(told[1], {"seconds": float(told[2]), "peak MiB": memory.take()})
+    if process.wait():
+        raise RuntimeError(f"`{module[0]}` must end well. Received: exit code {process.returncode}")
+    if not found:
+        name = module[0].rsplit(".", 1)[-1]
+        yield name, _told(name, {"seconds": time.perf_counter() - start, "peak MiB": memory.take()})
+
+
+def _told(name: str, stage: dict[str, float]) -> dict[str, float]:
+    _say(f"  {name:<22}{stage['seconds']:9.1f} s {stage['peak MiB']:8,} MiB")
+    return stage
+
+
+class _Memory:
+    """The most memory that one process of a tree held since it was last asked."""
+
+    def __init__(self) -> None:
+        self._peak, self._lock = 0, threading.Lock()
+
+    def note(self, resident: int) -> None:
+        """Keeps the size if it is the largest."""
+        with self._lock:
+            self._peak = max(self._peak, resident)
+
+    def take(self) -> int:
+        """Returns the peak in MiB and starts anew."""
+        with self._lock:
+            peak, self._peak = self._peak, 0
+        return peak // _MEBIBYTE
+
+
+@contextmanager
+def _watched(pid: int) -> Iterator[_Memory]:
+    import psutil
+
+    memory, over = _Memory(), threading.Event()
+
+    def watch() -> None:
+        root = psutil.Process(pid)
+        while not over.wait(_SECONDS_BETWEEN_LOOKS):
+            try:
+                for process in (root, *root.children(recursive=True)):
+                    memory.note(process.memory_info().rss)
+            except psutil.NoSuchProcess:  # it ended between two looks
+                continue
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield memory
+    finally:
+        over.set()
+        thread.join()
+
+
+def _write(path: Path, text: str) -> None:
+    aside = path.with_suffix(".aside")
+    aside.write_text(text)
+    os.replace(aside, path)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
