@@ -1,8 +1,9 @@
 """python -m benchmarks.pipeline_scale [--songs 100000] [--plays 1000000 10000000] [--out DIR] [--settings FILE]
 
 Runs the whole pipeline on simulated catalogues of the same songs and more and more plays, and writes results.json and
-table.md: seconds of each component, the most memory that one process held while it ran, and how both grow. Listeners
-grow with the plays (`--plays-per-user` each), as those of a service do. What is in the folder already is not run again.
+table.md: for each component the seconds by the clock and of CPU, the most memory that one process held while it ran,
+and how the CPU seconds grow. Listeners grow with the plays (`--plays-per-user` each), as those of a service do. What is
+in the folder already is not run again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 _LINE = re.compile(r"^  (\w+)\s+([\d.]+) s$")
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -75,29 +78,35 @@ def table(runs: Sequence[Mapping[str, Any]]) -> str:
     """Returns a Markdown table of seconds and memory by stage; growth is that of the last size over the first's."""
     first, last = runs[0], runs[-1]
     times = last["plays"] / first["plays"]
-    head = [f"{run['plays']:,} plays: s, MiB" for run in runs]
+    head = [f"{run['plays']:,} plays: s, CPU s, MiB" for run in runs]
     lines = [f"| stage | {' | '.join(head)} | over linear |", "| --- |" + " --- |" * (len(runs) + 1)]
     for name in last["stages"]:
         measured = [run["stages"].get(name) for run in runs]
-        cells = [f"{stage['seconds']:.0f}, {stage['peak MiB']:,}" if stage else "" for stage in measured]
-        lines.append(f"| {name} | {' | '.join(cells)} | {_growth(measured, times)} |")
-    totals = [_total(run) for run in runs]
-    cells = [f"{total['seconds']:.0f}, {total['peak MiB']:,}" for total in totals]
-    lines.append(f"| whole pipeline | {' | '.join(cells)} | {_growth(totals, times)} |")
+        lines.append(_line(name, measured, times))
+    lines.append(_line("whole pipeline", [_total(run) for run in runs], times))
     return "\n".join(lines) + "\n"
+
+
+def _line(name: str, measured: Sequence[Mapping[str, float] | None], times: float) -> str:
+    cells = [
+        f"{stage['seconds']:.0f}, {stage['cpu seconds']:.0f}, {stage['peak MiB']:,}" if stage else ""
+        for stage in measured
+    ]
+    return f"| {name} | {' | '.join(cells)} | {_growth(measured, times)} |"
 
 
 def _growth(measured: Sequence[Mapping[str, float] | None], times: float) -> str:
     first, last = measured[0], measured[-1]
-    if not first or not last or times == 1 or not first["seconds"]:
+    if not first or not last or times == 1 or not first["cpu seconds"]:
         return ""
-    return f"{last['seconds'] / first['seconds'] / times:.2f}"
+    return f"{last['cpu seconds'] / first['cpu seconds'] / times:.2f}"
 
 
 def _total(run: Mapping[str, Any]) -> dict[str, float]:
     of_pipeline = [stage for name, stage in run["stages"].items() if name != "simulate"]
     return {
         "seconds": sum(stage["seconds"] for stage in of_pipeline),
+        "cpu seconds": sum(stage["cpu seconds"] for stage in of_pipeline),
         "peak MiB": max(stage["peak MiB"] for stage in of_pipeline),
     }
 
@@ -107,60 +116,62 @@ def _stages(module: Sequence[str], environment: Mapping[str, str]) -> Iterator[t
     command, found, start = [sys.executable, "-W", "ignore", "-m", *module], False, time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(environment))
     assert process.stdout is not None
-    with _watched(process.pid) as memory:
+    with _watched(process.pid) as usage:
         for line in process.stdout:
             if told := _LINE.match(line.rstrip()):
                 found = True
-                yield told[1], _told(told[1], {"seconds": float(told[2]), "peak MiB": memory.take()})
+                yield told[1], _told(told[1], {"seconds": float(told[2]), **usage.take()})
     if process.wait():
         raise RuntimeError(f"`{module[0]}` must end well. Received: exit code {process.returncode}")
     if not found:
         name = module[0].rsplit(".", 1)[-1]
-        yield name, _told(name, {"seconds": time.perf_counter() - start, "peak MiB": memory.take()})
+        yield name, _told(name, {"seconds": time.perf_counter() - start, **usage.take()})
 
 
 def _told(name: str, stage: dict[str, float]) -> dict[str, float]:
-    _say(f"  {name:<22}{stage['seconds']:9.1f} s {stage['peak MiB']:8,} MiB")
+    _say(f"  {name:<22}{stage['seconds']:9.1f} s {stage['cpu seconds']:9.1f} s CPU {stage['peak MiB']:8,} MiB")
     return stage
 
 
-class _Memory:
-    """The most memory that one process of a tree held since it was last asked."""
+class _Usage:
+    """What a tree of processes used since it was last asked."""
 
     def __init__(self) -> None:
-        self._peak, self._lock = 0, threading.Lock()
+        self._lock = threading.Lock()
+        self._peak, self._cpu, self._cpu_taken = 0, 0.0, 0.0
 
-    def note(self, resident: int) -> None:
-        """Keeps the size if it is the largest."""
+    def note(self, resident: int, cpu: float) -> None:
+        """Keeps the largest process's size, and the CPU seconds of all since their start."""
         with self._lock:
-            self._peak = max(self._peak, resident)
+            self._peak, self._cpu = max(self._peak, resident), max(self._cpu, cpu)
 
-    def take(self) -> int:
-        """Returns the peak in MiB and starts anew."""
+    def take(self) -> dict[str, float]:
+        """Returns the peak in MiB and the CPU seconds, and starts anew."""
         with self._lock:
-            peak, self._peak = self._peak, 0
-        return peak // _MEBIBYTE
+            used = {"cpu seconds": self._cpu - self._cpu_taken, "peak MiB": self._peak // _MEBIBYTE}
+            self._peak, self._cpu_taken = 0, self._cpu
+        return used
 
 
 @contextmanager
-def _watched(pid: int) -> Iterator[_Memory]:
-    import psutil
-
-    memory, over = _Memory(), threading.Event()
+def _watched(pid: int) -> Iterator[_Usage]:
+    usage, over = _Usage(), threading.Event()
 
     def watch() -> None:
         root = psutil.Process(pid)
         while not over.wait(_SECONDS_BETWEEN_LOOKS):
             try:
-                for process in (root, *root.children(recursive=True)):
-                    memory.note(process.memory_info().rss)
+                family = [root, *root.children(recursive=True)]
+                times = [process.cpu_times() for process in family]
+                cpu = sum(t.user + t.system for t in times) + times[0].children_user + times[0].children_system
+                usage.note(max(process.memory_info().rss for process in family), cpu)
             except psutil.NoSuchProcess:  # it ended between two looks
                 continue
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
-        yield memory
+        yield usage
     finally:
         over.set()
         thread.join()
