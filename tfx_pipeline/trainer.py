@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 _VALIDATION_K = 50
 _VALIDATION_TRUTH = 20
+_MOST_VALIDATION_SONGS = 2000
 #: By this name the training's log has it.
 VALIDATION_RECALL = f"val_recall_at_{_VALIDATION_K}"
 
@@ -155,8 +156,14 @@ def what_was_learnt(towers: bcl_keras.models.BCLModel) -> dict[str, Any]:
 
 
 def validation_truth(warm: SongTable, validation: SongTable) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Returns the features of the validation songs, and rows of the warm songs that they should find, -1 for none."""
-    return validation.features, warm.rows_of(validation.similar_ids[:, :_VALIDATION_TRUTH])
+    """Returns the features of validation songs, and rows of the warm songs that they should find, -1 for none.
+
+    Of more than `_MOST_VALIDATION_SONGS` a sample is taken: choices need no more, and each song is ranked against all.
+    """
+    count = len(validation)
+    sample = np.sort(np.random.default_rng(0).permutation(count)[:_MOST_VALIDATION_SONGS])
+    features = {name: values[sample] for name, values in validation.features.items()}
+    return features, warm.rows_of(validation.similar_ids[sample, :_VALIDATION_TRUTH])
 
 
 def similar_pairs(warm: SongTable, positives: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

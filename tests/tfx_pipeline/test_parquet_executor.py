@@ -10,6 +10,7 @@ from apache_beam.testing.util import assert_that, equal_to
 from tfx.proto import example_gen_pb2
 from tfx.types import standard_artifacts
 
+from tfx_pipeline.beam_options import IN_MEMORY
 from tfx_pipeline.components.parquet_executor import Executor, row_groups, to_examples
 from tfx_pipeline.play_records import ReadPlays
 
@@ -61,7 +62,7 @@ def written(folder, table: pa.Table, rows: int, output: str = "{}") -> standard_
         "output_config": output,
         "output_data_format": example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE,
     }
-    context = Executor.Context(beam_pipeline_args=["--runner=FnApiRunner"], tmp_dir=str(folder), unique_id="1")
+    context = Executor.Context(beam_pipeline_args=list(IN_MEMORY), tmp_dir=str(folder), unique_id="1")
     Executor(context).Do({}, {"examples": [examples]}, given)
     return examples
 
