@@ -2,8 +2,8 @@
 
 Runs the whole pipeline on simulated catalogues of the same songs and more and more plays, and writes results.json and
 table.md: for each component the seconds by the clock and of CPU, the most memory that one process held while it ran,
-and how the CPU seconds grow. Listeners grow with the plays (`--plays-per-user` each), as those of a service do. What is
-in the folder already is not run again.
+and how the CPU seconds grow. Listeners grow with the plays (`--plays-per-user` each), as those of a service do. A run
+that was stopped goes on where it stopped; what lies in the folder already is not run again.
 """
 
 from __future__ import annotations
@@ -26,8 +26,12 @@ import psutil
 _LINE = re.compile(r"^  (\w+)\s+([\d.]+) s$")
 _SECONDS_BETWEEN_LOOKS = 0.2
 _MEBIBYTE = 2**20
-#: Training depends on the songs alone; one pass over their pairs is enough to time it.
-SETTINGS = {"model": {"epochs": 1, "contrast_weight": 0.3, "field_dropout": 0.3}}
+#: What is learnt depends on the songs alone, so a short training says as much about more plays as a long one.
+SETTINGS = {
+    "model": {"epochs": 1, "contrast_weight": 0.3, "field_dropout": 0.3},
+    "training": {"positives": 5},
+    "ridge": {"max_landmarks": 1024},
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -55,21 +59,24 @@ def main(arguments: list[str]) -> int:
 
 
 def measure(folder: Path, songs: int, plays: int, plays_per_user: int, settings: Path) -> dict[str, Any]:
-    """Simulates a catalogue and runs the pipeline on it; returns what `folder`'s result.json holds afterwards."""
-    kept = folder / "result.json"
+    """Simulates a catalogue and runs the pipeline on it; returns what result.json holds afterwards."""
+    kept, users = folder / "result.json", max(2, plays // plays_per_user)
+    result: dict[str, Any] = {"songs": songs, "users": users, "plays": plays, "ended": False, "stages": {}}
     if kept.exists():
-        return dict(json.loads(kept.read_text()))
+        result = json.loads(kept.read_text())
+    if result["ended"]:
+        return result
     folder.mkdir(parents=True, exist_ok=True)
-    users = max(2, plays // plays_per_user)
     _say(f"{plays:,} plays of {users:,} users, {songs:,} songs")
-    stages = {}
-    if not (folder / "data").is_dir():
-        simulate = ["tfx_pipeline.datasets.simulate", f"--songs={songs}", f"--users={users}", f"--plays={plays}"]
-        stages |= dict(_stages([*simulate, str(folder / "data")], os.environ))
     bound = {"BCL_DATA": folder / "data", "BCL_RUN": folder / "run", "BCL_SETTINGS": settings}
     environment = {**os.environ, **{name: str(path.resolve()) for name, path in bound.items()}}
-    stages |= dict(_stages(["tfx_pipeline.local_runner"], environment))
-    result = {"songs": songs, "users": users, "plays": plays, "stages": stages}
+    simulate = ["tfx_pipeline.datasets.simulate", f"--songs={songs}", f"--users={users}", f"--plays={plays}"]
+    parts = [] if (folder / "data").is_dir() else [[*simulate, str(folder / "data")]]
+    for part in [*parts, ["tfx_pipeline.local_runner"]]:
+        for name, used in _stages(part, environment):
+            result["stages"][name] = used
+            _write(kept, json.dumps(result, indent=1))
+    result["ended"] = True
     _write(kept, json.dumps(result, indent=1))
     return result
 
