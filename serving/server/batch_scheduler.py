@@ -79,11 +79,13 @@ class Queue:
             )
         with self._scheduler.changed:
             self._scheduler.check_open()
-            sizes = self._sizes(size)
-            tasks = cut(sizes)
+            tasks = cut(self._sizes(size))
+            before = self.ready_at()
             for task in tasks:
                 self._append(task)
-            self._scheduler.changed.notify()
+            # A request that only joins a batch wakes nobody: a thread is waiting for that batch already, or all run.
+            if self.ready_at() != before:
+                self._scheduler.changed.notify()
         return tasks
 
     def _sizes(self, size: int) -> list[int]:
@@ -188,7 +190,9 @@ class BatchScheduler:
                     self._queues.rotate(-1)
                     ready = queue.ready_at()
                     if ready is not None and (ready <= now or self._stopping):
-                        return queue, queue.take()
+                        tasks = queue.take()
+                        self.changed.notify()  # someone else looks after what is left
+                        return queue, tasks
                     if ready is not None:
                         earliest = ready if earliest is None else min(earliest, ready)
                 if self._stopping:

@@ -154,12 +154,12 @@ def _pad(values: Sequence[Array]) -> list[Array]:
 
 def _concatenate(values: Sequence[Array]) -> Array:
     """Join without numpy's conversions, which would hide that requests disagree."""
-    names = [array_dtype_name(value)[3:].lower() for value in values]
-    for name in names:
-        if name != names[0]:
+    for value in values:
+        if value.dtype != values[0].dtype:
+            first, other = (array_dtype_name(array)[3:].lower() for array in (values[0], value))
             raise internal(
                 "Tensor concat operation failed: INVALID_ARGUMENT: Cannot concatenate tensors that have different "
-                f"data types. Got {names[0]} and {name}."
+                f"data types. Got {first} and {other}."
             )
     if any(value.ndim != values[0].ndim for value in values):
         raise internal("Tensor concat operation failed: INVALID_ARGUMENT: Cannot concatenate tensors of unequal rank.")

@@ -82,7 +82,7 @@ def run_classify(servable: Servable, request: Any, version: int, context: RunCon
     signature = find_signature(servable, request.model_spec, "No signature was found with the name")
     feed, fetches = classification_tensors(signature, context)
     name = request.model_spec.name
-    values, count = run_examples(servable, request.input, feed, fetches, context, api="Classify", model_name=name)
+    values, count = run_examples(servable, request.input, [feed], fetches, context, api="Classify", model_name=name)
     response = classification_pb2.ClassificationResponse()
     response.result.CopyFrom(classification_result(signature, values, count))
     set_model_spec(response.model_spec, request.model_spec, version)

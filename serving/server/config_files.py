@@ -41,13 +41,21 @@ def read_text_proto(path: str, name: str) -> Any:
     Raises:
         RequestError: the file is not there or is no such message; the text says line and column.
     """
-    message = message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"tensorflow.serving.{name}"))()
+    return fill_text_proto(
+        path, message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"tensorflow.serving.{name}"))()
+    )
+
+
+def fill_text_proto(path: str, message: Any) -> Any:
+    """Read a file into an empty message and return it; raises as `read_text_proto`."""
     try:
         text_format.Parse(Path(path).read_text(encoding="utf-8"), message)
     except OSError as error:
         raise not_found(f"{path}; {error.strerror}") from error
     except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise invalid_argument(f"Invalid protobuf file: '{path}': {error}") from error
+        raise invalid_argument(
+            f"Invalid protobuf file: '{path}': Error parsing text-format {message.DESCRIPTOR.full_name}: {error}"
+        ) from error
     return message
 
 

@@ -146,7 +146,7 @@ class EmbeddedServer:
             metrics_path=metrics_path(self.flags.monitoring_config_file),
             max_body_bytes=self.flags.rest_api_max_body_bytes,
             cors=self.flags.rest_api_enable_cors_support,
-            threads=self.flags.grpc_max_threads,
+            threads=self.flags.rest_api_num_threads or self.flags.grpc_max_threads,
             max_requests=self.flags.grpc_max_concurrent_requests,
         )
         self.rest_port = server.start(self.flags.host, max(0, self.flags.rest_api_port))

@@ -41,18 +41,18 @@ def read_examples(inputs: Any) -> Array:
 def run_examples(
     servable: Servable,
     inputs: Any,
-    feed: str,
+    feeds: Sequence[str],
     fetches: Sequence[str],
     context: RunContext,
     *,
-    api: str,
+    api: str | None,
     model_name: str,
 ) -> tuple[dict[str, Array], int]:
-    """Fetched tensors by name, and how many examples there were."""
+    """Fetched tensors by name, and how many examples there were, which every tensor of `feeds` gets."""
     examples = read_examples(inputs)
     if context.metrics is not None:
-        context.metrics.examples.labels(model_name).observe(len(examples))
-    values = servable.run([(feed, examples)], fetches, context, api=api)
+        context.metrics.count_examples(model_name, len(examples))
+    values = servable.run([(feed, examples) for feed in feeds], fetches, context, api=api)
     return dict(zip(fetches, values, strict=True)), len(examples)
 
 
@@ -81,7 +81,7 @@ def type_text(array: Array) -> str:
 
 
 def set_model_spec(target: Any, model_spec: Any, version: int) -> None:
-    """Say in a reply which version answered."""
+    """Say in a reply which signature of which version answered."""
     target.name = model_spec.name
-    target.signature_name = model_spec.signature_name
+    target.signature_name = model_spec.signature_name or DEFAULT_SIGNATURE
     target.version.value = version

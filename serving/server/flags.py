@@ -27,6 +27,7 @@ class ServerFlags:
     port: int = _flag(8500, "TCP port of gRPC; 0 picks a free one")
     grpc_socket_path: str = _flag("", "path of a Unix socket to answer gRPC on as well")
     rest_api_port: int = _flag(0, "TCP port of REST; 0 = no REST, -1 picks a free one")
+    rest_api_num_threads: int = _flag(0, "REST requests that run at the same time; 0 = as --grpc_max_threads")
     rest_api_timeout_in_ms: int = _flag(30000, "time limit of a REST request")
     rest_api_enable_cors_support: bool = _flag(False, "answer CORS preflight requests")
     model_name: str = _flag("default", "name of the model; ignored with --model_config_file")
@@ -34,7 +35,7 @@ class ServerFlags:
     model_config_file: str = _flag("", "text proto ModelServerConfig")
     model_config_file_poll_wait_seconds: float = _flag(0.0, "seconds between looks at --model_config_file; 0 = never")
     saved_model_tags: str = _flag("serve", "tags of the graph to load, separated by commas")
-    file_system_poll_wait_seconds: float = _flag(1.0, "seconds between looks for new versions; negative = never")
+    file_system_poll_wait_seconds: float = _flag(1.0, "seconds between looks for new versions; 0 = only one look")
     max_num_load_retries: int = _flag(5, "further attempts to load a version that failed")
     load_retry_interval_micros: int = _flag(60_000_000, "microseconds between attempts to load")
     allow_version_labels_for_unavailable_models: bool = _flag(False, "let new labels name versions not yet loaded")
@@ -49,6 +50,7 @@ class ServerFlags:
     grpc_max_threads: int = _flag(32, "requests that run at the same time")
     enable_signature_method_name_check: bool = _flag(False, "refuse signatures whose method_name does not fit the call")
     enable_serialization_as_tensor_content: bool = _flag(False, "reply with tensor_content in place of typed values")
+    tensorflow_session_parallelism: int = _flag(0, "sets the two next flags, unless one of them is given")
     tensorflow_intra_op_parallelism: int = _flag(0, "threads inside one op; 0 = TensorFlow decides")
     tensorflow_inter_op_parallelism: int = _flag(0, "ops at the same time; 0 = TensorFlow decides")
     per_process_gpu_memory_fraction: float = _flag(0.0, "share of the GPU's memory; 0 = grow as needed")
@@ -73,6 +75,13 @@ class ServerFlags:
         if not self.model_base_path and not self.model_config_file:
             raise invalid_argument(
                 "Both server_options.model_base_path and server_options.model_config_file are empty!"
+            )
+        parallelism = (self.tensorflow_intra_op_parallelism, self.tensorflow_inter_op_parallelism)
+        if self.tensorflow_session_parallelism > 0 and min(parallelism) > 0:
+            raise invalid_argument(
+                "Either configure server_options.tensorflow_session_parallelism or "
+                "(server_options.tensorflow_intra_op_parallelism, server_options.tensorflow_inter_op_parallelism) "
+                "separately. You cannot configure all."
             )
         if self.grpc_max_threads < 1:
             raise invalid_argument(f"`grpc_max_threads` must be 1 or more. Received: {self.grpc_max_threads}")

@@ -51,10 +51,10 @@ class Loader:
         return servable
 
     def _session_config(self) -> Any:
-        config = tf.compat.v1.ConfigProto(
-            intra_op_parallelism_threads=self._flags.tensorflow_intra_op_parallelism,
-            inter_op_parallelism_threads=self._flags.tensorflow_inter_op_parallelism,
-        )
+        intra, inter = self._flags.tensorflow_intra_op_parallelism, self._flags.tensorflow_inter_op_parallelism
+        if intra <= 0 and inter <= 0:
+            intra = inter = self._flags.tensorflow_session_parallelism
+        config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=intra, inter_op_parallelism_threads=inter)
         config.gpu_options.allow_growth = not self._flags.per_process_gpu_memory_fraction
         config.gpu_options.per_process_gpu_memory_fraction = self._flags.per_process_gpu_memory_fraction
         return config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import prometheus_client
@@ -12,8 +12,9 @@ from prometheus_client.core import CollectorRegistry
 
 from serving.server.errors import RequestError
 
-# Microseconds, 10 * 1.8^i as TensorFlow Serving's buckets.
-_BUCKETS = [10 * 1.8**exponent for exponent in range(33)]
+# TensorFlow Serving's buckets, for microseconds and for numbers of examples.
+_LATENCIES = [10 * 1.8**exponent for exponent in range(33)]
+_COUNTS = [2.0**exponent for exponent in range(15)]
 _PREFIX = ":tensorflow:serving:"
 # Clients name models as they please, and every name would be kept for good.
 _MAX_NAMES, _MAX_NAME_LENGTH, _OTHERS = 1000, 200, "(others)"
@@ -24,13 +25,20 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._names: set[str] = set()
+        self._models: set[str] = set()
+        # prometheus_client cuts `_total` off names, TensorFlow Serving has it in one of them.
+        self._names: dict[str, str] = {}
 
         def counter(name: str, text: str, labels: list[str]) -> prometheus_client.Counter:
+            self._names[(_PREFIX + name).removesuffix("_total")] = _PREFIX + name
             return prometheus_client.Counter(_PREFIX + name, text, labels, registry=self.registry)
 
-        def histogram(name: str, text: str, labels: list[str]) -> prometheus_client.Histogram:
-            return prometheus_client.Histogram(_PREFIX + name, text, labels, registry=self.registry, buckets=_BUCKETS)
+        def histogram(
+            name: str, text: str, labels: list[str], limits: Sequence[float] = _LATENCIES
+        ) -> prometheus_client.Histogram:
+            # A value at a limit belongs to the bucket above it there, to the one below it here.
+            below = [math.nextafter(limit, 0) for limit in limits]
+            return prometheus_client.Histogram(_PREFIX + name, text, labels, registry=self.registry, buckets=below)
 
         self.requests = counter("request_count", "The total number of requests.", ["model_name", "status"])
         self.latency = histogram(
@@ -48,7 +56,17 @@ class Metrics:
             "Distribution of wall time (in microseconds) for warming up the model.",
             ["model_path", "status"],
         )
-        self.examples = histogram("request_example_counts", "The number of tensorflow.Examples per request.", ["model"])
+        self._examples = histogram(
+            "request_example_counts", "The number of tensorflow.Examples per request.", ["model"], _COUNTS
+        )
+        self._all_examples = counter(
+            "request_example_count_total", "The total number of tensorflow.Examples.", ["model"]
+        )
+
+    def count_examples(self, model_name: str, count: int) -> None:
+        """Count the tf.Examples of one request."""
+        self._examples.labels(model_name).observe(count)
+        self._all_examples.labels(model_name).inc(count)
 
     @contextmanager
     def counted(self, model_name: str, api: str, entrypoint: str) -> Iterator[None]:
@@ -64,15 +82,15 @@ class Metrics:
 
     def _label(self, model_name: str) -> str:
         name = model_name[:_MAX_NAME_LENGTH]
-        if name not in self._names:
-            if len(self._names) >= _MAX_NAMES:
+        if name not in self._models:
+            if len(self._models) >= _MAX_NAMES:
                 return _OTHERS
-            self._names.add(name)
+            self._models.add(name)
         return name
 
     def value(self, name: str) -> float:
         """Sum of a counter over its labels, by TensorFlow Serving's name (`/tensorflow/serving/request_count`)."""
-        wanted = name.replace("/", ":")
+        wanted = name.replace("/", ":").removesuffix("_total")
         return sum(
             sample.value
             for metric in self.registry.collect()
@@ -81,22 +99,25 @@ class Metrics:
         )
 
     def render(self) -> str:
-        """Prometheus' text format, without the `_total` and `_created` that prometheus_client adds to names."""
+        """Prometheus' text format as TensorFlow Serving writes it, without what prometheus_client adds."""
         lines = []
-        for metric in self.registry.collect():
-            lines += [f"# HELP {metric.name} {metric.documentation}", f"# TYPE {metric.name} {metric.type}"]
+        for metric in sorted(self.registry.collect(), key=lambda metric: metric.name):
+            own_name = self._names.get(metric.name, metric.name)
+            lines.append(f"# TYPE {own_name} {metric.type}")
             for sample in metric.samples:
                 if sample.name.endswith("_created"):
                     continue
-                name = metric.name if sample.name == f"{metric.name}_total" else sample.name
-                labels = ",".join(f'{key}="{_escape(value)}"' for key, value in sample.labels.items())
+                name = own_name if sample.name == f"{metric.name}_total" else sample.name
+                labels = ",".join(f'{key}="{_label(key, value)}"' for key, value in sample.labels.items())
                 lines.append(f"{name}{{{labels}}} {_number(sample.value)}")
         return "\n".join(lines) + "\n"
 
 
 def _number(value: float) -> str:
-    return {math.inf: "+Inf", -math.inf: "-Inf"}.get(value, repr(float(value)))
+    return str(int(value)) if value.is_integer() else repr(value)
 
 
-def _escape(value: str) -> str:
+def _label(key: str, value: str) -> str:
+    if key == "le":
+        return value if value == "+Inf" else f"{float(value):.6g}"
     return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving.server.errors import RequestError, failed_precondition, invalid_argument, permission_denied
+from serving.server.config_files import fill_text_proto
+from serving.server.errors import failed_precondition, invalid_argument, permission_denied
 from serving.server.versions import Policy
 
 PLATFORM = "tensorflow"
@@ -40,14 +39,7 @@ def read_model_config_file(path: str) -> Any:
     Raises:
         RequestError: the file cannot be read or is no text proto of a ModelServerConfig.
     """
-    config = model_server_config_pb2.ModelServerConfig()
-    try:
-        text_format.Parse(Path(path).read_text(encoding="utf-8"), config)
-    except OSError as error:
-        raise RequestError.from_number(5, f"{path}; No such file or directory") from error
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise invalid_argument(f"Invalid protobuf file: '{path}': {error}") from error
-    return config
+    return fill_text_proto(path, model_server_config_pb2.ModelServerConfig())
 
 
 def _platform(config: Any) -> str:

@@ -22,7 +22,7 @@ from serving.server.version_table import VersionTable
 from serving.server.versions import scan
 
 logger = logging.getLogger("serving.server")
-_IDLE_POLL = 3600.0
+_NEVER = threading.TIMEOUT_MAX / 2
 # A request that still runs after this many seconds loses its model when the server stops.
 _LAST_REQUESTS = 10.0
 
@@ -37,7 +37,7 @@ class ModelManager:
     Args:
         load: makes a servable (with `close`) of a ModelVersion; raises RequestError where it cannot.
         roots: where models may lie.
-        poll_seconds: time between looks at the folders; default 1. Negative = only when the models change.
+        poll_seconds: time between looks at the folders; default 1. 0 or less = only when the models change.
         max_retries: further attempts to load a version that failed; default 5.
         retry_seconds: time between them; default 60.
     """
@@ -95,7 +95,7 @@ class ModelManager:
             if self._look_now or time.monotonic() >= next_poll:
                 self._look_now = False
                 self._poll()
-                next_poll = time.monotonic() + (self._poll_seconds if self._poll_seconds >= 0 else _IDLE_POLL)
+                next_poll = time.monotonic() + (self._poll_seconds if self._poll_seconds > 0 else _NEVER)
             if not self._step():
                 retries = [version.retry_at for version in self.table.all() if version.is_waiting]
                 self._wake.wait(max(0.0, min([next_poll, *retries]) - time.monotonic()))

@@ -17,10 +17,11 @@ from serving.server.examples import DEFAULT_SIGNATURE, find_signature, run_examp
 from serving.server.servable import Servable
 
 
-def _plan(servable: Servable, request: Any, context: RunContext) -> tuple[str, list[str]]:
-    """The one input tensor of all tasks and the tensors to fetch for them."""
-    model_name, feed = "", ""
+def _plan(servable: Servable, request: Any, context: RunContext) -> tuple[list[str], list[str]]:
+    """The input tensors of all tasks, which differ in models of TensorFlow 2, and the tensors to fetch."""
+    model_name = ""
     seen: set[str] = set()
+    feeds: set[str] = set()
     fetches: set[str] = set()
     for task in request.tasks:
         if not task.model_spec.name:
@@ -34,23 +35,21 @@ def _plan(servable: Servable, request: Any, context: RunContext) -> tuple[str, l
         seen.add(name)
         signature = find_signature(servable, task.model_spec, "Requested signature not found in model graph")
         if task.method_name == classification.METHOD:
-            task_feed, task_fetches = classification.classification_tensors(signature, context)
+            feed, task_fetches = classification.classification_tensors(signature, context)
         elif task.method_name == regression.METHOD:
-            task_feed, task_fetches = regression.regression_tensors(signature, context)
+            feed, task_fetches = regression.regression_tensors(signature, context)
         else:
             raise unimplemented(f"Unsupported signature method_name: {task.method_name}")
-        feed = feed or task_feed
-        if task_feed != feed:
-            raise invalid_argument("Input tensor must be the same for all Signatures.")
+        feeds.add(feed)
         fetches.update(task_fetches)
-    return feed, sorted(fetches)
+    return sorted(feeds), sorted(fetches)
 
 
 def run_multi_inference(servable: Servable, request: Any, version: int, context: RunContext) -> Any:
     """Answer a MultiInferenceRequest from one servable."""
-    feed, fetches = _plan(servable, request, context)
+    feeds, fetches = _plan(servable, request, context)
     name = request.tasks[0].model_spec.name
-    values, count = run_examples(servable, request.input, feed, fetches, context, api="MultiInference", model_name=name)
+    values, count = run_examples(servable, request.input, feeds, fetches, context, api=None, model_name=name)
     response = inference_pb2.MultiInferenceResponse()
     for task in request.tasks:
         signature = find_signature(servable, task.model_spec, "Requested signature not found in model graph")

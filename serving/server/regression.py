@@ -64,7 +64,7 @@ def run_regress(servable: Servable, request: Any, version: int, context: RunCont
     signature = find_signature(servable, request.model_spec, "No signature was found with the name")
     feed, fetches = regression_tensors(signature, context)
     name = request.model_spec.name
-    values, count = run_examples(servable, request.input, feed, fetches, context, api="Regress", model_name=name)
+    values, count = run_examples(servable, request.input, [feed], fetches, context, api="Regress", model_name=name)
     response = regression_pb2.RegressionResponse()
     response.result.CopyFrom(regression_result(signature, values, count))
     set_model_spec(response.model_spec, request.model_spec, version)

@@ -175,7 +175,8 @@ def _decimal(value: Any, name: str) -> float:
         raise _type_error(value, name)
     limits = np.finfo(np.float32 if name == "float" else np.float64)
     exact = isinstance(value, float) or abs(value) <= _LARGEST_EXACT[name]
-    if not exact or (math.isfinite(value) and not limits.min <= value <= limits.max):
+    # In Python's own numbers: numpy 2 would round the value to a float32 first.
+    if not exact or (math.isfinite(value) and not float(limits.min) <= value <= float(limits.max)):
         raise invalid_argument(f"Cannot convert JSON value: {text_of(value)} to {name} without loss of precision.")
     return float(value)
 

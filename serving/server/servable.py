@@ -27,13 +27,13 @@ class Servable:
         self.signatures: Mapping[str, Any] = dict(session.signatures)
 
     def run(
-        self, feeds: Sequence[tuple[str, Array]], fetches: Sequence[str], context: RunContext, *, api: str
+        self, feeds: Sequence[tuple[str, Array]], fetches: Sequence[str], context: RunContext, *, api: str | None
     ) -> list[Array]:
-        """Values of the fetched tensors; see SavedModelSession.run. `api` says in the metrics which call it was for."""
+        """Values of the fetched tensors; see SavedModelSession.run. `api` names the call in the metrics, if any."""
         start = time.perf_counter()
         runner = self._session if self._batching is None else self._batching
         values = runner.run(feeds, fetches, context.timeout_ms)
-        if context.metrics is not None:
+        if context.metrics is not None and api is not None:
             elapsed = (time.perf_counter() - start) * 1e6
             context.metrics.runtime.labels(self.name, api, "TF1").observe(elapsed)
         return values

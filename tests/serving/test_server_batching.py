@@ -183,6 +183,16 @@ def test_large_requests_are_split(batching: Any) -> None:
     assert results[1].code.name == "UNAVAILABLE" and "scheduling capacity is only 6" in results[1].message
 
 
+def test_what_one_thread_leaves_another_takes() -> None:
+    parameters = {"max_batch_size": 4, "max_execution_batch_size": 2, "enable_large_batch_splitting": True}
+    scheduler = BatchScheduler(BatchParameters(num_batch_threads=2, **parameters))
+    both_run = threading.Barrier(2, timeout=60)
+    queue = scheduler.add_queue(lambda tasks: [both_run.wait() for _ in tasks] and None)
+    tasks = queue.submit(3, lambda sizes: [Task(None, size) for size in sizes])
+    assert [(task.size, task.result()) for task in tasks] == [(2, None), (1, None)]
+    scheduler.stop()
+
+
 def test_the_longest_deadline_of_a_batch_counts(batching: Any) -> None:
     recording, session = batching(max_batch_size=8)
     recording.gate.clear()

@@ -508,5 +508,6 @@ def test_configuration_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="NOT_FOUND: .*models.config; No such file or directory"):
         EmbeddedServer(port=0, model_config_file=str(file))
     file.write_text("nonsense {")
-    with pytest.raises(RequestError, match="INVALID_ARGUMENT: Invalid protobuf file: '.*models.config'"):
+    text = "Error parsing text-format tensorflow.serving.ModelServerConfig: 1:1 : "
+    with pytest.raises(RequestError, match=f"INVALID_ARGUMENT: Invalid protobuf file: '.*models.config': {text}"):
         EmbeddedServer(port=0, model_config_file=str(file))

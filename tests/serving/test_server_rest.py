@@ -195,6 +195,7 @@ BODIES = [
     ({"instances": [[1, {"b64": "AA=="}]]}, "Type: Object is not of expected type: float"),
     ({"instances": [[1, 16777217]]}, "Cannot convert JSON value: 16777217 to float without loss of precision."),
     ({"instances": [[1, 1e39]]}, "Cannot convert JSON value: 1e+39 to float without loss of precision."),
+    ({"instances": [[1, 3.4028235e38]]}, "Cannot convert JSON value: 3.4028235e+38 to float without loss"),
     ({"inputs": [[1, 2, 3]]}, "Matrix size-incompatible: In[0]: [1,3], In[1]: [2,3]"),
 ]
 

@@ -83,6 +83,12 @@ def test_flags_that_are_wrong(arguments: list[str], capsys: Any) -> None:
             "server_options.batching_parameters_file is set without setting server_options.enable_batching to true.",
         ),
         ({}, "Both server_options.model_base_path and server_options.model_config_file are empty!"),
+        (
+            {f"tensorflow_{kind}_parallelism": 2 for kind in ("session", "intra_op", "inter_op")}
+            | {"model_base_path": "/m"},
+            "Either configure server_options.tensorflow_session_parallelism or (server_options.tensorflow_intra_op_"
+            "parallelism, server_options.tensorflow_inter_op_parallelism) separately. You cannot configure all.",
+        ),
         ({"model_base_path": "/m", "grpc_max_threads": 0}, "`grpc_max_threads` must be 1 or more. Received: 0"),
     ],
 )
@@ -214,7 +220,7 @@ def test_metrics_escape_what_clients_send() -> None:
     metrics = Metrics()
     with metrics.counted('a"b\\c\nd', "Predict", "GRPC"):
         pass
-    assert ':tensorflow:serving:request_count{model_name="a\\"b\\\\c\\nd",status="OK"} 1.0' in metrics.render()
+    assert ':tensorflow:serving:request_count{model_name="a\\"b\\\\c\\nd",status="OK"} 1' in metrics.render()
     assert metrics.value("/tensorflow/serving/request_count") == 1
     assert metrics.value("/nope") == 0
 
@@ -227,7 +233,7 @@ def test_metrics_do_not_grow_with_what_clients_send() -> None:
     assert metrics.value("/tensorflow/serving/request_count") == 3000
     counts = [line for line in metrics.render().splitlines() if line.startswith(":tensorflow:serving:request_count{")]
     assert len(counts) == 1001 and max(map(len, counts)) < 300
-    assert ':tensorflow:serving:request_count{model_name="(others)",status="OK"} 2000.0' in counts
+    assert ':tensorflow:serving:request_count{model_name="(others)",status="OK"} 2000' in counts
 
 
 @pytest.fixture(scope="module")
