@@ -13,6 +13,7 @@ import numpy as np
 from serving.server.batch_parameters import BatchParameters
 from serving.server.batch_scheduler import BatchScheduler, Queue, Task
 from serving.server.errors import RequestError, failed_precondition, internal, invalid_argument
+from serving.server.metrics import Metrics
 from serving.server.session import Array, SavedModelSession
 from serving.tensors import array_dtype_name
 
@@ -25,11 +26,13 @@ class BatchingSession:
     Args:
         session: what runs the batches.
         scheduler: shared by all models of the server.
+        metrics: where the batches are counted.
     """
 
-    def __init__(self, session: SavedModelSession, scheduler: BatchScheduler) -> None:
+    def __init__(self, session: SavedModelSession, scheduler: BatchScheduler, metrics: Metrics) -> None:
         self._session = session
         self._scheduler = scheduler
+        self._metrics = metrics
         self._queues: dict[tuple[frozenset[str], frozenset[str]], Queue] = {}
         for signature in session.signatures.values():
             inputs = frozenset(info.name for info in signature.inputs.values())
@@ -65,6 +68,7 @@ class BatchingSession:
         size = sum(task.size for task in tasks)
         padding = parameters.padded(size) - size if size else 0
         feeds = _merge([task.inputs for task in tasks], padding, parameters)
+        self._metrics.batches.inc()
         values = dict(zip(fetches, self._session.run(feeds, fetches, timeout_ms), strict=True))
         for value in values.values():
             if value.ndim == 0:

@@ -40,7 +40,7 @@ class Loader:
         """
         tags = self._flags.saved_model_tags.split(",")
         session = SavedModelSession(version.path, tags=tags, config=self._session_config())
-        batching = None if self._scheduler is None else BatchingSession(session, self._scheduler)
+        batching = None if self._scheduler is None else BatchingSession(session, self._scheduler, self._metrics)
         servable = Servable(version.name, session, batching)
         try:
             if self._flags.enable_model_warmup:

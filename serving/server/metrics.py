@@ -63,6 +63,10 @@ class Metrics:
             "request_example_count_total", "The total number of tensorflow.Examples.", ["model"]
         )
 
+        self.batches = counter(
+            "batching_session:wrapped_run_count", "Total count of run calls on the wrapped session", []
+        )
+
     def count_examples(self, model_name: str, count: int) -> None:
         """Count the tf.Examples of one request."""
         self._examples.labels(model_name).observe(count)

@@ -18,6 +18,7 @@ from serving.server import EmbeddedServer, RequestError
 from serving.server.batch_parameters import BatchParameters, read_batch_parameters
 from serving.server.batch_scheduler import BatchScheduler, Task
 from serving.server.batching_session import BatchingSession
+from serving.server.metrics import Metrics
 
 
 class RecordingSession:
@@ -59,7 +60,7 @@ def batching() -> Iterator[Any]:
         scheduler = BatchScheduler(BatchParameters(**{"num_batch_threads": 1, **parameters}))
         schedulers.append(scheduler)
         session = RecordingSession()
-        return session, BatchingSession(session, scheduler)  # type: ignore[arg-type]
+        return session, BatchingSession(session, scheduler, Metrics())  # type: ignore[arg-type]
 
     yield make
     for scheduler in schedulers:
@@ -150,7 +151,7 @@ def test_inputs_that_cannot_be_batched(batching: Any) -> None:
     recording = RecordingSession()
     recording.signatures = {"s": _Signature({"x": "x:0", "z": "z:0"}, {"y": "y:0"})}
     scheduler = BatchScheduler(BatchParameters(num_batch_threads=1))
-    two = BatchingSession(recording, scheduler)  # type: ignore[arg-type]
+    two = BatchingSession(recording, scheduler, Metrics())  # type: ignore[arg-type]
     with pytest.raises(RequestError, match="input tensors must have equal 0th-dimension size"):
         two.run([("x:0", np.zeros(2)), ("z:0", np.zeros(3))], ["y:0"])
     scheduler.stop()
@@ -303,6 +304,8 @@ def test_every_client_gets_its_own_rows_back(batched_server: EmbeddedServer) -> 
         {"audio_tempo": float(number), "attribute_tags": ["t"] * (number % 5), "song_id": f"s{number % 5 + 1}"}
         for number in range(64)
     ]
+    batches = "/tensorflow/serving/batching_session/wrapped_run_count"
+    before = batched_server.metrics.value(batches)
     with Client(batched_server.target) as client, ThreadPoolExecutor(16) as pool:
         embeddings = list(pool.map(client.embed, songs))
         matches = list(pool.map(lambda song: client.match(song, k=int(song["audio_tempo"]) % 3 + 1), songs))
@@ -311,6 +314,8 @@ def test_every_client_gets_its_own_rows_back(batched_server: EmbeddedServer) -> 
     for song, (ids, scores) in zip(songs, matches, strict=True):
         assert ids.shape == scores.shape == (1, int(song["audio_tempo"]) % 3 + 1)
         assert song["song_id"] not in ids
+    run = batched_server.metrics.value(batches) - before
+    assert len(songs) * 2 / 8 <= run < len(songs) * 2  # batches hold up to 8 requests; some held more than one
 
 
 def test_refusals_reach_the_client(batched_server: EmbeddedServer) -> None:
