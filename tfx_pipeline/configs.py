@@ -89,6 +89,7 @@ class EvaluationConfig:
     Args:
         truth: Warm songs of most similar audience that count as relevant.
         k: Length of the ranking judged.
+        max_songs: Cold songs judged in each split, drawn where there are more: each is ranked against every warm song.
         min_gain: Share by which the model's recall@k on validation songs must exceed that of content cosine, to be
             blessed.
         min_difference: The same as a difference of recalls; both must hold.
@@ -101,12 +102,18 @@ class EvaluationConfig:
 
     truth: int = 20
     k: int = 50
+    max_songs: int = 2000
     min_gain: float = 0.0
     min_difference: float = 0.0
     min_gain_last: float = -0.05
     min_gain_last_slice: float = -0.2
     bootstrap: int = 1000
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("truth", "k", "max_songs", "bootstrap"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"Argument `{name}` must be at least 1. Received: {getattr(self, name)!r}")
 
 
 def one_machine_targeting() -> TargetingConfig:

@@ -35,7 +35,7 @@ class SplitReport:
     """How each row does on one split.
 
     Attributes:
-        songs: Cold songs judged.
+        songs: Cold songs judged, at most `EvaluationConfig.max_songs`.
         without_truth: Cold songs left out because no warm song shares a listener with them.
         candidates: Warm songs ranked.
         rows: Estimates by name of row and of metric.
@@ -98,8 +98,9 @@ def evaluate(
     for split in (VALIDATION, TEST):
         judged = _judged(table, truth, split)
         if len(judged):
-            ranks = {name: _ranks(scorer, judged, truth) for name, scorer in scorers.items()}
             without_truth = int((table.splits == split).sum()) - len(judged)
+            judged = np.sort(np.random.default_rng(config.seed).permutation(judged)[: config.max_songs])
+            ranks = {name: _ranks(scorer, judged, truth) for name, scorer in scorers.items()}
             parts = slices(table, truth, judged, warm)
             reports[split] = SplitReport(
                 len(judged), without_truth, len(warm), _estimates(ranks, config), _sliced(ranks, parts, config)
@@ -148,7 +149,7 @@ def slices(table: SongTable, truth: np.ndarray, judged: np.ndarray, warm: np.nda
 
 def _present(values: np.ndarray) -> np.ndarray:
     values = values.reshape(len(values), -1)
-    return (values > 0).any(axis=1) if values.dtype.kind == "i" else ~np.isnan(values).any(axis=1)
+    return np.any(values > 0, axis=1) if values.dtype.kind == "i" else ~np.any(np.isnan(values), axis=1)
 
 
 def _sliced(

@@ -46,6 +46,15 @@ def test_a_model_that_knows_the_truth_is_perfect_and_noise_is_not():
     assert not refusals(reports, CONFIG)
 
 
+def test_of_many_cold_songs_a_sample_is_judged():
+    songs, embeddings = planted()
+    test = evaluate(songs, FIELDS, embeddings, embeddings, replace(CONFIG, max_songs=10))["test"]
+    assert (test.songs, test.without_truth, test.candidates) == (10, 3, WARM)
+    assert test.rows[MODEL]["recall@10"].mean == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="Argument `max_songs` must be at least 1. Received: 0"):
+        replace(CONFIG, max_songs=0)
+
+
 def test_a_model_that_knows_nothing_is_not_better():
     songs, embeddings = planted()
     noise = np.random.default_rng(1).normal(size=embeddings.shape).astype(np.float32)
