@@ -26,11 +26,11 @@ import psutil
 _LINE = re.compile(r"^  (\w+)\s+([\d.]+) s$")
 _SECONDS_BETWEEN_LOOKS = 0.2
 _MEBIBYTE = 2**20
-#: What is learnt depends on the songs alone, so a short training says as much about more plays as a long one.
+#: What learning costs depends on the songs alone, so a short one says as much about more plays as a long one.
 SETTINGS = {
     "model": {"epochs": 1, "contrast_weight": 0.3, "field_dropout": 0.3},
-    "training": {"positives": 5},
-    "ridge": {"max_landmarks": 1024},
+    "training": {"positives": 1},
+    "ridge": {"max_landmarks": 1024, "ridges": [2.0], "own_shares": [0.5], "powers": [0.0], "spreads": [0.5]},
 }
 
 

@@ -18,6 +18,7 @@ from tfx_pipeline.song_table import SongTable
 MODEL, LAST, CONTENT_COSINE, RANDOM = "model", "last pushed model", "content cosine", "random"
 #: Validation songs on which the weights of content cosine are chosen, at most.
 _MAX_CHOICE_SONGS = 500
+_MAX_CHOICE_CANDIDATES = 8192
 _BLOCK = 512
 
 
@@ -84,8 +85,9 @@ def evaluate(
     cosine = ContentCosine.fit(table, fields, table.splits == WARM, seed=config.seed)
     choice = _judged(table, truth, VALIDATION)[:_MAX_CHOICE_SONGS]
     if len(choice):
+        pool, relevant = _choice_pool(truth[choice], len(warm), config.seed)
         cosine = cosine.choose_weights(
-            choice, warm, lambda scores: float(_recall(_ranks_of(scores, truth[choice]), config.k).mean())
+            choice, warm[pool], lambda scores: float(_recall(_ranks_of(scores, relevant), config.k).mean())
         )
     shuffle = np.random.default_rng(config.seed)
     scorers: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -164,6 +166,18 @@ def _sliced(
 
 def _positions(rows: np.ndarray, position: np.ndarray) -> np.ndarray:
     return np.where(rows >= 0, position[rows], -1)
+
+
+def _choice_pool(truth: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the positions of the candidates that weights are chosen on, and the truth as places among those.
+
+    Of more than `_MAX_CHOICE_CANDIDATES` they are the relevant ones and a sample.
+    """
+    if count <= _MAX_CHOICE_CANDIDATES:
+        return np.arange(count), truth
+    drawn = np.random.default_rng(seed).choice(count, _MAX_CHOICE_CANDIDATES, replace=False)
+    pool = np.union1d(truth[truth >= 0], drawn)
+    return pool, np.where(truth >= 0, np.searchsorted(pool, np.maximum(truth, 0)), -1)
 
 
 def _judged(table: SongTable, truth: np.ndarray, split: str) -> np.ndarray:

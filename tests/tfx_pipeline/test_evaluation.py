@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tfx_pipeline import evaluation
 from tfx_pipeline.configs import EvaluationConfig
 from tfx_pipeline.contract import SongField
 from tfx_pipeline.evaluation import CONTENT_COSINE, LAST, MODEL, RANDOM, Estimate, SplitReport, evaluate, refusals
@@ -53,6 +54,16 @@ def test_of_many_cold_songs_a_sample_is_judged():
     assert test.rows[MODEL]["recall@10"].mean == pytest.approx(1.0)
     with pytest.raises(ValueError, match="Argument `max_songs` must be at least 1. Received: 0"):
         replace(CONFIG, max_songs=0)
+
+
+def test_weights_are_chosen_on_the_relevant_candidates_and_a_sample(monkeypatch):
+    truth = np.array([[150, 3, -1], [-1, 180, 7]])
+    everyone, same = evaluation._choice_pool(truth, WARM, seed=0)
+    assert everyone.tolist() == list(range(WARM)) and same is truth
+    monkeypatch.setattr(evaluation, "_MAX_CHOICE_CANDIDATES", 20)
+    pool, places = evaluation._choice_pool(truth, WARM, seed=0)
+    assert 20 <= len(pool) <= 24 and (np.diff(pool) > 0).all()
+    assert (np.where(places >= 0, pool[places], -1) == truth).all()
 
 
 def test_a_model_that_knows_nothing_is_not_better():
