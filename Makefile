@@ -1,6 +1,7 @@
 # make demo   sets up .venv, runs the pipeline on a simulated catalogue (or DATA=folder) and shows what it found;
 #             SETTINGS=file.json changes settings
 # make test   sets up .venv, checks style and types, runs the tests
+# make test-latest   runs the same on Debian 13, which it installs in .lanes/; needs root and debootstrap
 # make serve-smoke MODEL_DIR=folder   runs the real TensorFlow Serving on pushed models; needs Docker
 # make bench  measures every baseline and every part of the method on the folders in DATA
 # make lock   resolves requirements/*.txt anew from pyproject.toml
@@ -15,7 +16,7 @@ LANE := $(shell $(PYTHON) -c "import platform, sys; \
 READY := .venv/ready-$(LANE)
 BIN := .venv/bin
 
-.PHONY: demo test bench serve-smoke lint lock clean
+.PHONY: demo test test-latest bench serve-smoke lint lock clean
 
 demo: $(READY)
 	@$(BIN)/python -W ignore -m tfx_pipeline.demo $(if $(DATA),--data $(DATA)) $(if $(OUT),--out $(OUT)) \
@@ -23,6 +24,10 @@ demo: $(READY)
 
 test: lint .venvs/ready
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# Lane tfx-1.21 on a machine with an older glibc. Exits with 2 and one line where something that it needs is missing.
+test-latest:
+	@tests/latest_lane.sh
 
 # Exits with 2 and one line where there is no Docker, or no model.
 serve-smoke: $(READY)
@@ -60,4 +65,4 @@ lock: $(READY)
 		--no-header --no-annotate --quiet -o requirements/tfx-1.21.txt
 
 clean:
-	rm -rf .venv .venvs runs build *.egg-info
+	rm -rf .venv .venvs .lanes runs build *.egg-info

@@ -245,7 +245,7 @@ def _bounded(owner: np.ndarray, most: int, draws_of: Callable[[int, np.ndarray],
     if not kept.all():
         order = np.argsort(owner, kind="stable")
         ends = np.cumsum(counts)
-        for crowded in np.flatnonzero(counts > most):
+        for crowded in np.flatnonzero(counts > most).tolist():
             own = order[ends[crowded] - counts[crowded] : ends[crowded]]
             kept[own[np.argsort(draws_of(crowded, own), kind="stable")[:most]]] = True
     return kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Iterator
@@ -45,3 +46,20 @@ class Console:
                     os.close(original)
                 self._stream.close()
                 self._stream = previous
+
+
+def import_tensorflow_quietly() -> None:
+    """Imports TensorFlow for a command that shows nothing of it.
+
+    What 2.21 logs while it is loaded heeds no log level (github.com/tensorflow/tensorflow/issues/100442).
+    """
+    sys.stderr.flush()
+    saved = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        importlib.import_module("tensorflow")
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

@@ -14,7 +14,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-VERSIONS = {"tensorflow": "tensorflow-cpu==2.16.2", "jax": "jax[cpu]>=0.4.34,<0.8", "torch": "torch==2.13.0"}
+# That of the lane; 2.16 has no build for Python 3.13.
+TENSORFLOW = "tensorflow-cpu==2.16.2" if sys.version_info < (3, 12) else "tensorflow-cpu==2.21.0"
+VERSIONS = {"tensorflow": TENSORFLOW, "jax": "jax[cpu]>=0.4.34,<0.8", "torch": "torch==2.13.0"}
 KERAS = "keras==3.15.1"
 # Keras needs scipy for nothing we use; pandas, tfx and the like must not slip in.
 NUMPY = "numpy>=1.26"

@@ -390,6 +390,8 @@ def test_a_killed_run_started_again_by_the_tfx_command_ends_with_the_same_result
     runner = Path(local_runner.__file__)
     variables = {"BCL_DATA": small_run.data, "BCL_RUN": home, "BCL_SETTINGS": settings, "LOCAL_HOME": tmp_path / "tfx"}
     inherited = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
+    # The tfx command calls `pip` by name.
+    inherited["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(_TFX), str(runner)],
         cwd=tmp_path,

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from tfx_pipeline.console import import_tensorflow_quietly
 from tfx_pipeline.contract import ContractError
 from tfx_pipeline.contract.folder import check_replaceable, new_folder
 
@@ -58,6 +59,7 @@ def simulate(
     check_arguments(songs=songs, users=users, plays=plays, seed=seed)
     check_replaceable(Path(out), TRUTH)
     # TensorFlow takes seconds to import: wrong arguments are told before.
+    import_tensorflow_quietly()
     from tfx_pipeline.datasets.simulation.world import Settings, draw_world
 
     world = draw_world(Settings(), seed)
@@ -123,7 +125,7 @@ def _write_plays(
     return drawn
 
 
-def _write_truth(path: Path, world: World, songs: dict[str, Array], users: Users, arguments: dict[str, int]) -> None:
+def _write_truth(path: Path, world: World, songs: dict[str, Any], users: Users, arguments: dict[str, int]) -> None:
     from tfx_pipeline.datasets.simulation.world import FIELDS, GROUPS
 
     np.savez(

@@ -192,7 +192,7 @@ def _closest_interest(listeners: Array, centers: Array) -> Array:
     similarity = (listeners.reshape(n * interests, d).astype(np.float64, copy=False) @ centers.T).reshape(
         n, interests, -1
     )
-    unused = ~listeners.any(axis=2)
+    unused = ~np.any(listeners, axis=2)
     unused[:, 0] = False  # a listener without any vector keeps a cosine of 0
     similarity[unused] = -np.inf
     return similarity.max(axis=1)
