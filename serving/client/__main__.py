@@ -28,6 +28,8 @@ def _read_songs(argument: str) -> list[Any]:
         text = Path(argument[1:]).read_text(encoding="utf-8")
     else:
         text = argument
+    if not text.strip():
+        raise ValueError("`--song-json` must be a JSON object, a list or one object per line. Received: nothing")
     try:
         songs = json.loads(text)
     except json.JSONDecodeError:

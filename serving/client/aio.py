@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 import numpy as np
 
-from serving.client.channel import DEFAULT_MAX_MESSAGE_BYTES, TLS, channel_options, check_target
+from serving.client.channel import DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_MAX_ROWS, TLS, channel_options, check_target
 from serving.client.operations import METHODS, Call, Operations, Steps, VersionStatus
 from serving.client.retry import Backoff, Deadline, ServingError, may_retry
 from serving.client.signatures import Signature
@@ -36,11 +36,16 @@ class AsyncClient:
         tls: TLS | None = None,
         backoff: Backoff | None = None,
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+        max_rows: int | None = DEFAULT_MAX_ROWS,
     ) -> None:
         self.target = check_target(target)
         self.timeout = timeout
         self._operations = Operations(
-            model_name, version=version, version_label=version_label, max_message_bytes=max_message_bytes
+            model_name,
+            version=version,
+            version_label=version_label,
+            max_message_bytes=max_message_bytes,
+            max_rows=max_rows,
         )
         self._backoff = backoff or Backoff()
         options = channel_options(max_message_bytes)

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from serving.client.signatures import Signature
+from serving.client.signatures import Signature, TensorSpec
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
-# Field tags, lengths, names and shapes around the values.
+# What a message takes besides the values: at least this much (the names of model and signature, and room to spare), and
+# for each tensor its name with the tags, lengths, type and shape around it.
 _MESSAGE_OVERHEAD = 4096
+_TENSOR_OVERHEAD, _DIMENSION_OVERHEAD = 32, 14
 _STRING_OVERHEAD = 4
 
 
@@ -41,8 +43,25 @@ def batched_names(arrays: Arrays, signature: Signature) -> set[str]:
     return names
 
 
-def split_rows(arrays: Arrays, signature: Signature, limit: int, reply_row_bytes: int) -> Iterator[slice]:
+def _overhead(specs: Mapping[str, TensorSpec]) -> int:
+    return sum(
+        len(name.encode()) + _TENSOR_OVERHEAD + _DIMENSION_OVERHEAD * len(spec.shape or ())
+        for name, spec in specs.items()
+    )
+
+
+def split_rows(
+    arrays: Arrays, signature: Signature, limit: int, reply_row_bytes: int, max_rows: int | None = None
+) -> Iterator[slice]:
     """Slices of rows whose request and estimated reply each stay under `limit` bytes; one slice for an empty batch.
+
+    Args:
+        arrays: inputs by name.
+        signature: what they are for.
+        limit: bytes.
+        reply_row_bytes: estimate for a row of the reply.
+        max_rows: of a slice; None = no limit. It only counts where each output has a row per row, by the signature:
+            other replies could not be joined.
 
     Raises:
         ValueError: a single row is over the limit.
@@ -52,7 +71,10 @@ def split_rows(arrays: Arrays, signature: Signature, limit: int, reply_row_bytes
     if not names or rows == 0:
         yield slice(None)
         return
-    whole = sum(array.nbytes for name, array in arrays.items() if name not in names) + _MESSAGE_OVERHEAD
+    if max_rows is None or not all(spec.per_row for spec in signature.outputs.values()):
+        max_rows = rows
+    overhead = max(_MESSAGE_OVERHEAD, 1024 + max(_overhead(signature.inputs), _overhead(signature.outputs)))
+    whole = sum(array.nbytes for name, array in arrays.items() if name not in names) + overhead
     per_row = sum((_row_bytes(arrays[name], rows) for name in names), np.zeros(rows, np.int64))
     per_row = np.maximum(per_row, reply_row_bytes)
     if per_row.max() + whole > limit:
@@ -63,7 +85,7 @@ def split_rows(arrays: Arrays, signature: Signature, limit: int, reply_row_bytes
         )
     start, size = 0, whole
     for row, row_size in enumerate(per_row.tolist()):
-        if size + row_size > limit:
+        if size + row_size > limit or row - start == max_rows:
             yield slice(start, row)
             start, size = row, whole
         size += row_size

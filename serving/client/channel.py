@@ -9,6 +9,8 @@ import grpc
 
 # gRPC's own default limit of a reply in Python; servers and proxies rarely allow less, so requests stay below it too.
 DEFAULT_MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+# `max_batch_size` of serving/config/batching.config: a batching server refuses a message with more rows.
+DEFAULT_MAX_ROWS = 256
 # Replies may outgrow the estimate they were split by (long song ids), hence room above `max_message_bytes`.
 _REPLY_ROOM = 16
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from serving.client.signatures import TensorSpec
-from serving.client.songs import Song, own_ids
+from serving.client.songs import Song, checked_integer, own_ids
 from serving.tensors import dtype_name, numpy_dtype
 
 Array = np.ndarray[Any, Any]
@@ -38,6 +38,8 @@ def as_input(name: str, value: Any, spec: TensorSpec | None) -> Array:
 def k_input(k: int, rows: int, spec: TensorSpec) -> Array:
     """How many matches: one number per song, or one for all where the signature takes a scalar."""
     dtype = numpy_dtype(spec.dtype)
+    if dtype is not None and dtype.kind in "iu":
+        checked_integer(int(k), "`k`", dtype, least=1)
     return np.full(rows, k, dtype) if spec.per_row else np.array(k, dtype)
 
 
@@ -45,14 +47,15 @@ def exclude_input(songs: Sequence[Song], exclude: Sequence[Any] | None, spec: Te
     """The id that must not come back, per song: the song's own where `exclude` is None; "" or -1 where there is none.
 
     Raises:
-        ValueError: not one id per song.
+        ValueError: not one id per song, or an id that the model's integers cannot hold.
         TypeError: an id of another type than the model's. Integers may be written as text, as songs.parquet has them.
     """
     ids = own_ids(songs) if exclude is None else list(exclude)
     if len(ids) != len(songs):
         raise ValueError(f"`exclude` must have one id per song, {len(songs)} of them. Received: {len(ids)}")
     if not spec.is_string:
-        return np.array([_integer_id(song_id, row) for row, song_id in enumerate(ids)], numpy_dtype(spec.dtype))
+        dtype = numpy_dtype(spec.dtype) or np.dtype(np.int64)
+        return np.array([_integer_id(song_id, row, dtype) for row, song_id in enumerate(ids)], dtype)
     array = np.empty(len(ids), object)
     for row, song_id in enumerate(ids):
         if song_id is not None and not isinstance(song_id, str):
@@ -61,14 +64,15 @@ def exclude_input(songs: Sequence[Song], exclude: Sequence[Any] | None, spec: Te
     return array
 
 
-def _integer_id(song_id: Any, row: int) -> int:
+def _integer_id(song_id: Any, row: int, dtype: np.dtype[Any]) -> int:
     if song_id is None:
         return -1
     if isinstance(song_id, str) and song_id.isascii() and song_id.isdigit():
-        return int(song_id)
+        # No id has so many digits, and Python refuses to read thousands of them.
+        song_id = int(song_id[:100])
     if isinstance(song_id, bool) or not isinstance(song_id, numbers.Integral):
         raise TypeError(f"`exclude[{row}]` must be an integer or None. Received: {song_id!r}")
-    return int(song_id)
+    return checked_integer(int(song_id), f"`exclude[{row}]`", dtype)
 
 
 def decoded(ids: Array) -> Array:

@@ -15,7 +15,7 @@ import numpy as np
 
 from serving import protos
 from serving.client.batches import join_outputs, split_rows
-from serving.client.channel import DEFAULT_MAX_MESSAGE_BYTES
+from serving.client.channel import DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_MAX_ROWS
 from serving.client.inputs import as_input, decoded, exclude_input, k_input
 from serving.client.signatures import Signature, read_signatures
 from serving.client.songs import Song, as_songs, check_fields, song_arrays
@@ -78,7 +78,7 @@ class Operations:
     Args:
         model_name: as the server knows it.
         version, version_label: which version answers; None for both = the latest.
-        max_message_bytes: larger batches are sent in several messages.
+        max_message_bytes, max_rows: larger batches are sent in several messages; `max_rows` None = any number of rows.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class Operations:
         version: int | None = None,
         version_label: str | None = None,
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+        max_rows: int | None = DEFAULT_MAX_ROWS,
     ) -> None:
         if not model_name:
             raise ValueError(f"`model_name` must not be empty. Received: {model_name!r}")
@@ -100,7 +101,10 @@ class Operations:
         self.model_name = model_name
         self._version = version
         self._label = version_label
+        if max_rows is not None and max_rows < 1:
+            raise ValueError(f"`max_rows` must be 1 or more, or None. Received: {max_rows}")
         self._limit = max_message_bytes
+        self._max_rows = max_rows
         self._signatures: dict[str, Signature] | None = None
 
     def forget(self) -> None:
@@ -186,7 +190,7 @@ class Operations:
             for spec in signature.outputs.values()
         )
         parts, rows = [], []
-        for part in split_rows(arrays, signature, self._limit, reply_row_bytes):
+        for part in split_rows(arrays, signature, self._limit, reply_row_bytes, self._max_rows):
             request = protos.PredictRequest()
             self._set_model(request, signature.name)
             for name, array in arrays.items():

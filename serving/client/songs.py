@@ -84,11 +84,12 @@ def _column(values: Sequence[Any], name: str, spec: TensorSpec) -> np.ndarray[An
         return _string_lists(values, name)
     dtype = numpy_dtype(spec.dtype)
     if dtype is not None and dtype.kind == "f" and rank == 1:
-        return np.array([_number(value, row, name) for row, value in enumerate(values)], dtype)
+        limit = _largest(dtype)
+        return np.array([_number(value, row, name, limit) for row, value in enumerate(values)], dtype)
     if dtype is not None and dtype.kind == "f" and rank == 2:
         return _vectors(values, name, dtype, spec.shape[1] if spec.shape else -1)
     if dtype is not None and dtype.kind in "iub" and rank == 1:
-        return np.array([_integer(value, row, name) for row, value in enumerate(values)], dtype)
+        return np.array([_integer(value, row, name, dtype) for row, value in enumerate(values)], dtype)
     raise TypeError(f"input `{name}` must be of a kind that songs have. Received: {spec}")
 
 
@@ -112,19 +113,56 @@ def _string(value: Any, row: int, name: str) -> bytes:
     return value.encode()
 
 
-def _number(value: Any, row: int, name: str) -> float:
+def _largest(dtype: np.dtype[Any]) -> float:
+    return float(np.finfo(dtype).max)
+
+
+def _number(value: Any, row: int, name: str, limit: float) -> float:
     if value is None:
         return math.nan
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or math.isinf(value):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise _refuse(row, name, "a finite number", value)
+    # What the model's type cannot hold would become infinity, and the answer NaN.
+    size: Any = abs(value)
+    if size > limit:
+        raise ValueError(
+            f"`songs[{row}][{name!r}]` must be a finite number or None, at most {limit:.8g} in size. "
+            f"Received: {shown(value)}"
+        )
     return float(value)
 
 
-def _integer(value: Any, row: int, name: str) -> int:
+def shown(number: Any) -> str:
+    """A number for a message; Python refuses to write integers of thousands of digits."""
+    if isinstance(number, int) and number.bit_length() > 256:
+        return f"an integer of {number.bit_length()} bits"
+    return repr(number)
+
+
+def _integer(value: Any, row: int, name: str, dtype: np.dtype[Any]) -> int:
     # An integer has no value to spare for "missing".
     if not isinstance(value, numbers.Integral):
         raise TypeError(f"`songs[{row}][{name!r}]` must be an integer. Received: {value!r}")
-    return int(value)
+    return checked_integer(int(value), f"`songs[{row}][{name!r}]`", dtype)
+
+
+def checked_integer(value: int, name: str, dtype: np.dtype[Any], least: int | None = None) -> int:
+    """`value`, where `dtype` can hold it.
+
+    Args:
+        value: what was given.
+        name: what it was given for.
+        dtype: of the tensor.
+        least: smallest allowed value; default the type's.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    low, high = (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
+    low = low if least is None else least
+    if not low <= value <= high:
+        raise ValueError(f"{name} must be an integer from {low} to {high}. Received: {shown(value)}")
+    return value
 
 
 def _string_lists(values: Sequence[Any], name: str) -> np.ndarray[Any, Any]:
@@ -145,6 +183,7 @@ def _vectors(values: Sequence[Any], name: str, dtype: np.dtype[Any], size: int) 
     if size < 0:
         size = max((len(value) for value in values if value is not None), default=0)
     array = np.full((len(values), size), np.nan, dtype)
+    limit = _largest(dtype)
     for row, value in enumerate(values):
         if value is None:
             continue
@@ -152,7 +191,7 @@ def _vectors(values: Sequence[Any], name: str, dtype: np.dtype[Any], size: int) 
             raise _refuse(row, name, f"a list of {size} numbers", value)
         if len(value) != size:
             raise ValueError(f"`songs[{row}][{name!r}]` must have {size} numbers. Received: {len(value)}")
-        array[row] = [_number(part, row, name) for part in value]
+        array[row] = [_number(part, row, name, limit) for part in value]
     return array
 
 

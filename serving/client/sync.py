@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import grpc
 import numpy as np
 
-from serving.client.channel import DEFAULT_MAX_MESSAGE_BYTES, TLS, channel_options, check_target
+from serving.client.channel import DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_MAX_ROWS, TLS, channel_options, check_target
 from serving.client.operations import METHODS, Call, Operations, Steps, VersionStatus
 from serving.client.retry import Backoff, Deadline, ServingError, may_retry
 from serving.client.signatures import Signature
@@ -32,6 +32,8 @@ class Client:
         tls: certificates; None = plain text.
         backoff: retries on UNAVAILABLE, and on nothing else.
         max_message_bytes: larger batches are sent in several messages; default 4 MiB.
+        max_rows: so are batches of more rows, where every output has a row per row; default 256, as many as
+            serving/config/batching.config lets a message have. None = no limit, for a server without batching.
 
     Raises:
         ServingError: (from every operation) the server refused, or could not be reached.
@@ -49,11 +51,16 @@ class Client:
         tls: TLS | None = None,
         backoff: Backoff | None = None,
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+        max_rows: int | None = DEFAULT_MAX_ROWS,
     ) -> None:
         self.target = check_target(target)
         self.timeout = timeout
         self._operations = Operations(
-            model_name, version=version, version_label=version_label, max_message_bytes=max_message_bytes
+            model_name,
+            version=version,
+            version_label=version_label,
+            max_message_bytes=max_message_bytes,
+            max_rows=max_rows,
         )
         self._backoff = backoff or Backoff()
         options = channel_options(max_message_bytes)

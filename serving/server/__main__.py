@@ -12,13 +12,16 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from typing import TextIO
 
-from serving.server.errors import RequestError
+from serving.server.errors import RequestError, internal
 from serving.server.flags import ServerFlags, parse_flags
 
 _FAILED = 255
+# Seconds that the server's threads have to end after it has stopped.
+_LAST_THREADS = 1.0
 
 
 def _redirect(log_file: str, terminal: TextIO) -> None:
@@ -72,11 +75,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         terminal = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
         _redirect(flags.log_file, terminal)
         _serve(flags)
-    except (RequestError, OSError) as error:
-        terminal.write(f"Failed to start server. Error: {error}\n")
+    except Exception as error:
+        # Of whatever type: standard error is a log file by now, and a traceback there tells nobody.
+        known = isinstance(error, (RequestError, OSError))
+        failure = error if known else internal(f"{type(error).__name__}: {error}")
+        terminal.write(f"Failed to start server. Error: {failure}\n")
         return _FAILED
     return 0
 
 
+def _leave(code: int) -> None:
+    """End the process, even where a thread of the server still runs: Python would wait for it, maybe for ever."""
+    end = time.monotonic() + _LAST_THREADS
+    for thread in threading.enumerate():
+        if thread.name.startswith("serving-"):
+            thread.join(max(0.0, end - time.monotonic()))
+            if thread.is_alive():
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _leave(main())

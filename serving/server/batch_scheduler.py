@@ -16,6 +16,9 @@ from typing import Any
 from serving.server.batch_parameters import BatchParameters
 from serving.server.errors import RequestError, internal, invalid_argument, unavailable
 
+# Seconds that the threads have for what they run when the scheduler stops.
+_LAST_BATCH = 1.0
+
 
 @dataclass(eq=False)
 class Task:
@@ -163,9 +166,14 @@ class BatchScheduler:
         return queue
 
     def remove_queue(self, queue: Queue) -> None:
-        """Close a queue; nobody may wait in it any more."""
+        """Close a queue; whoever still waits in it is refused."""
         with self.changed:
             self._queues.remove(queue)
+            left = [task for batch in queue.batches for task in batch.tasks]
+            queue.batches = deque([_Batch()])
+        _fail(left, unavailable("the model was unloaded"))
+        for task in left:
+            task.done.set()
 
     def check_open(self) -> None:
         """UNAVAILABLE once the scheduler was stopped."""
@@ -173,12 +181,13 @@ class BatchScheduler:
             raise unavailable("the server is shutting down")
 
     def stop(self) -> None:
-        """Run what waits, then end the threads."""
+        """Run what waits, then end the threads; one whose batch does not end is left behind."""
         with self.changed:
             self._stopping = True
             self.changed.notify_all()
+        end = time.monotonic() + _LAST_BATCH
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, end - time.monotonic()))
 
     def _next(self) -> tuple[Queue, Sequence[Task]] | None:
         """Wait for a batch; None when the scheduler has stopped and nothing waits."""

@@ -63,13 +63,15 @@ def server_credentials(path: str) -> grpc.ServerCredentials | None:
     """Certificates of `--ssl_config_file`, which holds PEM contents, not paths; None for no file.
 
     Raises:
-        RequestError: the file cannot be read, or lacks key or certificate.
+        RequestError: the file cannot be read, or lacks key, certificate or the authority to verify clients by.
     """
     if not path:
         return None
     config = read_text_proto(path, "SSLConfig")
     if not config.server_key or not config.server_cert:
         raise invalid_argument(f"'{path}' must set `server_key` and `server_cert` to PEM contents. Received: {path}")
+    if config.client_verify and not config.custom_ca:
+        raise invalid_argument(f"'{path}' must set `custom_ca` where it sets `client_verify`. Received: none")
     authority = config.custom_ca.encode() or None
     return grpc.ssl_server_credentials(
         [(config.server_key.encode(), config.server_cert.encode())],

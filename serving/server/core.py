@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,10 +33,17 @@ class ServerCore:
         self._roots = roots
         self._labels_for_unavailable = labels_for_unavailable
         self._config = model_server_config_pb2.ModelServerConfig()
-        self._reloading = threading.Lock()
+        self._reloading = False  # behind the lock of `versions`
         self._labels: dict[str, dict[str, int]] = {}
 
-    def reload(self, config: Any, timeout: float | None = None, *, trusted: bool = False) -> None:
+    def reload(
+        self,
+        config: Any,
+        timeout: float | None = None,
+        *,
+        trusted: bool = False,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Replace the configuration and wait until models that are new to it answer.
 
         As in TensorFlow Serving the new configuration is recorded before its labels are checked, so that a reload
@@ -47,12 +53,13 @@ class ServerCore:
             config: ModelServerConfig.
             timeout: seconds to wait for new models; default no limit.
             trusted: it comes from whoever runs the server, not from a client, so its base paths may be anywhere.
+            wanted: whether the caller is still there; once it is not, the wait ends. `versions.wake` makes it look.
 
         Raises:
-            RequestError: the configuration is refused, or a new model does not become available.
+            RequestError: the configuration is refused, a new model does not become available, or the wait was ended.
             TimeoutError: new models take longer than `timeout`.
         """
-        with self._reloading:
+        with self._alone(wanted):
             check_transition(self._config, config)
             models = read_models(config)
             for model in models:
@@ -63,7 +70,23 @@ class ServerCore:
             self._config = config
             self._labels = self._new_labels(models)
             self._manager.set_models(models)
-            self._await([model.name for model in models if model.name not in known], first=not known, timeout=timeout)
+            new = [model.name for model in models if model.name not in known]
+            failed = self.versions.wait_until_available(new, timeout, wanted)
+            if failed:
+                raise _not_available(failed, "model(s)" if known else "servable(s)")
+
+    @contextmanager
+    def _alone(self, wanted: Callable[[], bool]) -> Iterator[None]:
+        """One reload at a time. No lock of `threading`: whoever waits for that cannot give up."""
+        with self.versions.changed:
+            self.versions.wait(lambda: not self._reloading, wanted, "another reload had not ended")
+            self._reloading = True
+        try:
+            yield
+        finally:
+            with self.versions.changed:
+                self._reloading = False
+                self.versions.changed.notify_all()
 
     def _new_labels(self, models: list[ModelConfig]) -> dict[str, dict[str, int]]:
         labels: dict[str, dict[str, int]] = {}
@@ -78,15 +101,6 @@ class ServerCore:
                     )
                 labels.setdefault(model.name, {})[label] = version
         return labels
-
-    def _await(self, names: list[str], *, first: bool, timeout: float | None) -> None:
-        failed = self.versions.wait_until_available(names, timeout)
-        if failed:
-            parts = [
-                f"{{{{name: {v.name} version: {v.version}}} due to error: {v.error or 'unknown'}}}, " for v in failed
-            ]
-            what = "servable(s)" if first else "model(s)"
-            raise RequestError.from_number(2, f"{len(failed)} {what} did not become available: {{{''.join(parts)}}}")
 
     @contextmanager
     def lease(self, model_spec: Any) -> Iterator[ModelVersion]:
@@ -107,3 +121,8 @@ class ServerCore:
                 raise invalid_argument(f"Unrecognized servable version label: {model_spec.version_label}")
         with self.versions.lease(model_spec.name, version) as lent:
             yield lent
+
+
+def _not_available(failed: Sequence[ModelVersion], what: str) -> RequestError:
+    parts = [f"{{{{name: {v.name} version: {v.version}}} due to error: {v.error or 'unknown'}}}, " for v in failed]
+    return RequestError.from_number(2, f"{len(failed)} {what} did not become available: {{{''.join(parts)}}}")

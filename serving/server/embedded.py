@@ -9,7 +9,7 @@ from serving.server.batch_scheduler import BatchScheduler
 from serving.server.config_files import metrics_path
 from serving.server.context import RunContext
 from serving.server.core import ServerCore
-from serving.server.flags import ServerFlags
+from serving.server.flags import ServerFlags, address
 from serving.server.grpc_server import GrpcServer
 from serving.server.lifecycle import AVAILABLE
 from serving.server.loader import Loader
@@ -71,8 +71,7 @@ class EmbeddedServer:
     @property
     def target(self) -> str:
         """What a client on this machine connects to."""
-        host = "localhost" if self.flags.host in ("0.0.0.0", "::", "[::]") else self.flags.host
-        return f"{host}:{self.port}"
+        return address("localhost" if self.flags.host in ("0.0.0.0", "::", "[::]") else self.flags.host, self.port)
 
     def start(self, timeout: float | None = None) -> EmbeddedServer:
         """Load the models, then open the ports.
@@ -99,7 +98,16 @@ class EmbeddedServer:
         return self
 
     def stop(self) -> None:
-        """Let running requests end, close the ports, unload the models."""
+        """Let running requests end, for a few seconds, then close the ports and unload the models.
+
+        A request that runs on then is cancelled; where even that does not end it, its thread is left behind.
+        """
+        if self._poller is not None:
+            self._poller.begin_stop()
+        # First those that wait for models to come: nothing else would end them, and they hold threads and reloads.
+        self._manager.table.release()
+        if self._grpc is not None:
+            self._grpc.begin_stop()
         for part in (self._poller, self._rest, self._grpc):
             if part is not None:
                 part.stop()
@@ -121,8 +129,8 @@ class EmbeddedServer:
         for name in names:
             ready = [number for number, known in self._manager.table.states(name).items() if known.state == AVAILABLE]
             models.append(f"{name} version {max(ready, default='none yet')}")
-        rest = f", REST on {self.flags.host}:{self.rest_port}" if self.rest_port else ""
-        return f"Serving {', '.join(models)}: gRPC on {self.flags.host}:{self.port}{rest}"
+        rest = f", REST on {address(self.flags.host, self.rest_port)}" if self.rest_port else ""
+        return f"Serving {', '.join(models)}: gRPC on {address(self.flags.host, self.port)}{rest}"
 
     def _settings(self, timeout_ms: int | None = None) -> RunContext:
         return RunContext(
@@ -148,6 +156,7 @@ class EmbeddedServer:
             cors=self.flags.rest_api_enable_cors_support,
             threads=self.flags.rest_api_num_threads or self.flags.grpc_max_threads,
             max_requests=self.flags.grpc_max_concurrent_requests,
+            timeout=self.flags.rest_api_timeout_in_ms / 1000,
         )
         self.rest_port = server.start(self.flags.host, max(0, self.flags.rest_api_port))
         self._rest = server

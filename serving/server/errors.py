@@ -7,7 +7,8 @@ from functools import partial
 
 import grpc
 
-# grpc_status_util.cc cuts messages so that they fit into HTTP/2 trailers.
+# grpc_status_util.cc cuts messages so that they fit into HTTP/2 trailers. They are bytes: gRPC writes each byte that is
+# not ASCII as three, and clients refuse trailers of more than 8 KiB.
 _MAX_MESSAGE = 1024
 _TRUNCATED = "...TRUNCATED"
 
@@ -59,9 +60,10 @@ class RequestError(Exception):
     @property
     def wire_message(self) -> str:
         """The message as gRPC carries it, cut where it is too long."""
-        if len(self.message) <= _MAX_MESSAGE:
-            return self.message
-        return self.message[:_MAX_MESSAGE] + _TRUNCATED
+        data = self.message.encode("utf-8", "replace")
+        if len(data) <= _MAX_MESSAGE:
+            return data.decode()
+        return data[:_MAX_MESSAGE].decode("utf-8", "ignore") + _TRUNCATED
 
 
 _Maker = Callable[[str], RequestError]

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from serving.server.errors import invalid_argument
 
+# Smallest and largest value. Beyond them the libraries below fail late, or take another value: port 70000 is 4464.
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "port": (0, 65535),
+    "rest_api_port": (-1, 65535),
+    "rest_api_num_threads": (0, math.inf),
+    "rest_api_timeout_in_ms": (1, math.inf),
+    "grpc_max_threads": (1, math.inf),
+}
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -56,7 +65,8 @@ class ServerFlags:
     per_process_gpu_memory_fraction: float = _flag(0.0, "share of the GPU's memory; 0 = grow as needed")
     model_roots: str = _flag(
         "",
-        "folders, separated by colons, that all models must lie in; default the parents of the configured base paths",
+        "folders, separated by colons, that all models must lie in; default the configured base paths, so that a "
+        "HandleReloadConfigRequest can name no others. TensorFlow Serving itself loads from any path it is sent",
         ours=True,
     )
     grpc_max_message_bytes: int = _flag(2**31 - 1, "largest message, both ways", ours=True)
@@ -83,8 +93,16 @@ class ServerFlags:
                 "(server_options.tensorflow_intra_op_parallelism, server_options.tensorflow_inter_op_parallelism) "
                 "separately. You cannot configure all."
             )
-        if self.grpc_max_threads < 1:
-            raise invalid_argument(f"`grpc_max_threads` must be 1 or more. Received: {self.grpc_max_threads}")
+        for name, (least, most) in _BOUNDS.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                wanted = f"{least} or more" if most == math.inf else f"between {least} and {most}"
+                raise invalid_argument(f"`{name}` must be {wanted}. Received: {value}")
+
+
+def address(host: str, port: int) -> str:
+    """`host:port`, with the brackets that an IPv6 address needs."""
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 
 def _boolean(text: str) -> bool:

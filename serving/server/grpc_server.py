@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,7 +12,7 @@ from serving.server.config_files import server_credentials
 from serving.server.context import RunContext
 from serving.server.core import ServerCore
 from serving.server.errors import unavailable
-from serving.server.flags import ServerFlags
+from serving.server.flags import ServerFlags, address
 from serving.server.grpc_services import Services
 from serving.server.health import Health
 from serving.server.metrics import Metrics
@@ -36,6 +37,7 @@ class GrpcServer:
         self._server = grpc.server(
             self._pool, options=_arguments(flags), maximum_concurrent_rpcs=flags.grpc_max_concurrent_requests
         )
+        self._ended: threading.Event | None = None
         self._server.add_generic_rpc_handlers(Services(core, settings, metrics).handlers())
         if flags.enable_grpc_healthcheck_service:
             self._server.add_generic_rpc_handlers((Health().handler(),))
@@ -46,24 +48,31 @@ class GrpcServer:
         Raises:
             RequestError: UNAVAILABLE, the port or the socket cannot be opened.
         """
-        port = self._listen(f"{self._flags.host}:{self._flags.port}")
+        port = self._listen(address(self._flags.host, self._flags.port))
         if self._flags.grpc_socket_path:
             self._listen(f"unix:{self._flags.grpc_socket_path}")
         self._server.start()
         return port
 
-    def stop(self) -> None:
-        """Let running requests end, then close the ports."""
-        self._server.stop(_GRACE_SECONDS).wait()
-        self._pool.shutdown()
+    def begin_stop(self) -> None:
+        """Take no more requests; those that run have a few seconds to end."""
+        if self._ended is None:
+            self._ended = self._server.stop(_GRACE_SECONDS)
 
-    def _listen(self, address: str) -> int:
+    def stop(self) -> None:
+        """Wait until the requests have ended or their time is over. Threads that still run are left behind."""
+        self.begin_stop()
+        assert self._ended is not None
+        self._ended.wait()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _listen(self, where: str) -> int:
         try:
             if self._credentials is None:
-                return int(self._server.add_insecure_port(address))
-            return int(self._server.add_secure_port(address, self._credentials))
+                return int(self._server.add_insecure_port(where))
+            return int(self._server.add_secure_port(where, self._credentials))
         except RuntimeError as error:
-            raise unavailable(f"cannot listen on {address}: {error}") from error
+            raise unavailable(f"cannot listen on {where}: {error}") from error
 
 
 def _arguments(flags: ServerFlags) -> list[tuple[str, Any]]:

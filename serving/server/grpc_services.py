@@ -91,7 +91,7 @@ class Services:
             "GetModelStatus": unary(get_model_status_pb2.GetModelStatusRequest, self._asking(get_model_status)),
             "HandleReloadConfigRequest": unary(
                 model_management_pb2.ReloadConfigRequest,
-                self._asking(lambda core, request: handle_reload(core, request, self._metrics)),
+                self._reload,
             ),
         }
         return (
@@ -107,6 +107,11 @@ class Services:
             return answer(context, lambda: function(self._core, request, settings))
 
         return run
+
+    def _reload(self, request: Any, context: Any) -> Any:
+        """A reload waits for models as long as its client does; gRPC says so only to those who ask."""
+        context.add_callback(self._core.versions.wake)
+        return answer(context, lambda: handle_reload(self._core, request, self._metrics, context.is_active))
 
     def _asking(self, function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
         """A method about the models."""

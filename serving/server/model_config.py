@@ -80,6 +80,11 @@ def check_transition(old: Any, new: Any) -> None:
             raise invalid_argument(
                 f"Expected model {config.name} to have an absolute path or URI; got base_path()={config.base_path}"
             )
+        if "\0" in config.base_path:
+            raise invalid_argument(
+                f"Expected model {config.name} to have a base path without null bytes; "
+                f"got base_path()={config.base_path!r}"
+            )
     platforms = {config.name: _platform(config) for config in old.model_config_list.config}
     for config in new.model_config_list.config:
         if config.name in platforms and _platform(config) != platforms[config.name]:
@@ -116,10 +121,10 @@ class Roots:
         self._paths = [os.path.realpath(path) for path in paths]
 
     def allow(self, base_path: str) -> None:
-        """Trust a base path, and its neighbours in the same folder."""
+        """Trust a base path and what lies in it. Not its neighbours: beside `/models` that would be everything."""
         real = os.path.realpath(base_path)
-        parent = os.path.realpath(os.path.dirname(os.path.normpath(base_path)))
-        self._paths += [path for path in (real, parent) if path not in self._paths]
+        if real not in self._paths:
+            self._paths.append(real)
 
     def check(self, path: str, what: str) -> None:
         """PERMISSION_DENIED where `path`, its links followed, is outside."""

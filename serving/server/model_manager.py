@@ -23,8 +23,10 @@ from serving.server.versions import scan
 
 logger = logging.getLogger("serving.server")
 _NEVER = threading.TIMEOUT_MAX / 2
-# A request that still runs after this many seconds loses its model when the server stops.
-_LAST_REQUESTS = 10.0
+# Requests had their time to end before the models go; one that still runs after these seconds loses its model.
+_LAST_REQUESTS = 1.0
+# A load cannot be interrupted; the server does not wait longer for one.
+_LAST_LOAD = 10.0
 
 
 def _is_idle(version: ModelVersion) -> bool:
@@ -68,16 +70,15 @@ class ModelManager:
         self._thread.start()
 
     def stop(self) -> None:
-        """Unload everything and end; waits for running requests."""
-        with self.table.changed:
-            self.table.stopping = True
-            self.table.changed.notify_all()
+        """Unload everything and end; waits a moment for running requests, then cancels them."""
+        self.table.release()
         self._wake.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(_LAST_LOAD)
+        end = time.monotonic() + _LAST_REQUESTS
         for version in self.table.all():
             with self.table.changed:
-                self.table.changed.wait_for(partial(_is_idle, version), _LAST_REQUESTS)
+                self.table.changed.wait_for(partial(_is_idle, version), max(0.0, end - time.monotonic()))
             if version.servable is not None:
                 self._unload(version)
 
@@ -107,8 +108,9 @@ class ModelManager:
         for name in set(self.table.names()) - set(models):
             self.table.aspire(name, {})
         for name, model in models.items():
+            duplicates: list[str] = []
             try:
-                found = model.policy.select(scan(model.base_path))
+                found = model.policy.select(scan(model.base_path, duplicates))
             except OSError:
                 # A folder that cannot be read says nothing about its versions: what serves keeps serving.
                 self._complain(name, f"Could not find base path {model.base_path} for servable {name}")
@@ -119,6 +121,8 @@ class ModelManager:
                     f"No versions of servable {name} found under base path {model.base_path}. Did you forget to name "
                     "your leaf directory as a number (eg. '/1/')?",
                 )
+            elif duplicates:
+                self._complain(name, f"Duplicate version directories of servable {name}: {'; '.join(duplicates)}")
             else:
                 self._complaints.pop(name, None)
             self.table.aspire(name, found)

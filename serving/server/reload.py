@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from tensorflow_serving.apis import model_management_pb2
@@ -19,8 +20,14 @@ from serving.server.model_config import read_model_config_file
 logger = logging.getLogger("serving.server")
 
 
-def handle_reload(core: ServerCore, request: Any, metrics: Metrics) -> Any:
+def handle_reload(core: ServerCore, request: Any, metrics: Metrics, wanted: Callable[[], bool] = lambda: True) -> Any:
     """Replace the models by those of a ReloadConfigRequest.
+
+    Args:
+        core: the models.
+        request: a ReloadConfigRequest.
+        metrics: asked for the increases that the request wants.
+        wanted: whether the client is still there.
 
     Raises:
         RequestError: with TensorFlow Serving's code and text. (It puts the status into the response too, but gRPC
@@ -32,7 +39,7 @@ def handle_reload(core: ServerCore, request: Any, metrics: Metrics) -> Any:
             "supported"
         )
     before = {name: metrics.value(name) for name in request.metric_names}
-    core.reload(request.config)
+    core.reload(request.config, wanted=wanted)
     response = model_management_pb2.ReloadConfigResponse()
     response.status.error_code = 0
     for name, value in before.items():
@@ -55,9 +62,13 @@ class ConfigFilePoller:
         """Begin to poll."""
         self._thread.start()
 
+    def begin_stop(self) -> None:
+        """Start no further reload, and do not report one that the server's end cuts short."""
+        self._stop.set()
+
     def stop(self) -> None:
         """End; a reload that waits for a model is left behind."""
-        self._stop.set()
+        self.begin_stop()
         self._thread.join(timeout=1)
 
     def _work(self) -> None:
@@ -66,6 +77,6 @@ class ConfigFilePoller:
                 self._core.reload(read_model_config_file(self._path), trusted=True)
                 self._last = ""
             except RequestError as error:
-                if str(error) != self._last:
+                if str(error) != self._last and not self._stop.is_set():
                     logger.error("%s was not taken over: %s", self._path, error)
                 self._last = str(error)

@@ -27,7 +27,7 @@ from serving.server.metadata import SIGNATURE_DEF, get_model_metadata, get_model
 from serving.server.metrics import Metrics
 from serving.server.predict import predict
 from serving.server.regression import regress
-from serving.server.rest_json import parse_object, read_signature_name
+from serving.server.rest_json import parse_object, read_signature_name, text_of
 from serving.server.rest_replies import (
     classification_to_json,
     metadata_to_json,
@@ -71,10 +71,7 @@ class RestHandlers:
             RequestError: with TensorFlow Serving's code and text.
         """
         if method == "POST" and (match := _PREDICTION.fullmatch(path)):
-            try:
-                return self._infer(match, body)
-            except RecursionError as error:
-                raise invalid_argument("JSON Parse error: the document is nested too deeply") from error
+            return self._infer(match, body)
         if method == "GET" and (match := _STATUS.fullmatch(path)):
             return self._describe(match)
         raise invalid_argument(f"Malformed request: {method} {path}")
@@ -84,7 +81,15 @@ class RestHandlers:
         run = {"predict": self._predict, "classify": self._classify, "regress": self._regress}[method]
         name = _decoded(match["name"])
         with self._metrics.counted(name, method.capitalize(), "REST"):
-            return run(match, body)
+            try:
+                return run(match, body)
+            except RecursionError as error:
+                raise invalid_argument("JSON Parse error: the document is nested too deeply") from error
+            except UnicodeEncodeError as error:
+                # Values may be any bytes; names, of signatures, inputs and features, are strings of messages.
+                raise invalid_argument(
+                    f"JSON Value: {text_of(error.object)} is not valid UTF-8, as a name must be"
+                ) from error
 
     def _predict(self, match: re.Match[str], body: bytes) -> str:
         request = predict_pb2.PredictRequest()

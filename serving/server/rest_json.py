@@ -9,6 +9,7 @@ import base64
 import binascii
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,6 +46,9 @@ _PARSE_ERRORS = {
     "Invalid control character at": "Invalid encoding in string.",
 }
 _TEXT_LIMIT = 1024
+_WRITER = json.JSONEncoder(indent=4)
+# Every escape in a document; the group is half a pair that stands alone. Pairs and other escapes are passed over.
+_ESCAPES = re.compile(r"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(u[dD][89a-fA-F]\w\w)|.)", re.DOTALL)
 # numpy's limit. TensorFlow's is 254, and no op takes that many.
 _MAX_RANK = 32
 
@@ -79,15 +83,31 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise invalid_argument(f"JSON Parse error: {text} at offset: {error.pos}") from error
     except (RecursionError, ValueError) as error:
         raise invalid_argument("JSON Parse error: Terminate parsing due to Handler error. at offset: 0") from error
+    _check_surrogates(body)
     if not isinstance(document, dict):
         raise invalid_argument(f"JSON Value: {text_of(document)} Is not object")
     return document
 
 
+def _check_surrogates(body: bytes) -> None:
+    """Refuse `"\\ud800"` without its other half, as TensorFlow Serving's parser does: no string can hold it."""
+    if b"\\ud" not in body and b"\\uD" not in body:
+        return
+    for escape in _ESCAPES.finditer(body.decode("utf-8", "surrogateescape")):
+        if escape[1]:
+            raise invalid_argument(
+                f"JSON Parse error: The surrogate pair in string is invalid. at offset: {escape.start()}"
+            )
+
+
 def text_of(value: Any) -> str:
-    """A JSON value as error texts show it, cut where it is long."""
-    text = json.dumps(value, indent=4)
-    return text if len(text) <= _TEXT_LIMIT else text[:_TEXT_LIMIT] + "..."
+    """A JSON value as error texts show it, cut where it is long. Only what is shown is written: bodies may be large."""
+    text = ""
+    for piece in _WRITER.iterencode(value):
+        text += piece
+        if len(text) > _TEXT_LIMIT:
+            return text[:_TEXT_LIMIT] + "..."
+    return text
 
 
 def kind_of(value: Any) -> str:

@@ -10,10 +10,13 @@ from http import HTTPStatus
 from aiohttp import web
 
 from serving.server.errors import RequestError, internal, unavailable
+from serving.server.flags import address
 from serving.server.metrics import Metrics
 from serving.server.rest_handlers import RestHandlers
 from serving.server.rest_replies import error_to_json
 
+# aiohttp waits so long twice, for the handler and then for the connection; together as long as gRPC waits.
+_GRACE_SECONDS = 5.0
 _CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "POST, GET",
@@ -32,6 +35,7 @@ class RestServer:
         cors: answer preflight requests of browsers.
         threads: requests that run at the same time.
         max_requests: requests that may run or wait; further ones get 429.
+        timeout: seconds within which a body must arrive; slower ones get 408.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class RestServer:
         cors: bool,
         threads: int,
         max_requests: int,
+        timeout: float,
     ) -> None:
         self._handlers = handlers
         self._metrics = metrics
@@ -51,6 +56,7 @@ class RestServer:
         self._max_body_bytes = max_body_bytes
         self._cors = cors
         self._max_requests = max_requests
+        self._timeout = timeout
         self._running = 0  # changed on the event loop's thread alone
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="serving-rest")
         self._loop = asyncio.new_event_loop()
@@ -68,23 +74,23 @@ class RestServer:
             return asyncio.run_coroutine_threadsafe(self._open(host, port), self._loop).result()
         except OSError as error:
             self.stop()
-            raise unavailable(f"cannot listen on {host}:{port}: {error}") from error
+            raise unavailable(f"cannot listen on {address(host, port)}: {error}") from error
 
     def stop(self) -> None:
-        """Let running requests end, then close the port."""
+        """Let running requests end, for a few seconds, then close the port. Threads that still run are left behind."""
         if self._runner is not None:
             asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        self._pool.shutdown()
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _open(self, host: str, port: int) -> int:
         application = web.Application(client_max_size=self._max_body_bytes)
         application.router.add_route("*", "/{path:.*}", self._answer)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=5.0)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=_GRACE_SECONDS / 2)
         await self._runner.setup()
-        await web.TCPSite(self._runner, host, port).start()
+        await web.TCPSite(self._runner, host.strip("[]"), port).start()
         return int(self._runner.addresses[0][1])
 
     async def _answer(self, request: web.Request) -> web.Response:
@@ -97,23 +103,34 @@ class RestServer:
             return web.Response(headers=_CORS, content_type="application/json")
         headers = _CORS if self._cors else None
         if self._running >= self._max_requests:
-            return _json(error_to_json(f"More than {self._max_requests} requests at the same time"), 429, headers)
-        self._running += 1
+            return self._too_many(headers)
         try:
-            return await self._answer_model(request, path, headers)
-        finally:
-            self._running -= 1
-
-    async def _answer_model(self, request: web.Request, path: str, headers: dict[str, str] | None) -> web.Response:
-        try:
-            body = await request.read()
+            async with asyncio.timeout(self._timeout):
+                body = await request.read()
+        except TimeoutError:
+            reply = _json(error_to_json(f"Body did not arrive within {self._timeout:g} s"), 408, headers)
+            reply.force_close()
+            return reply
         except web.HTTPRequestEntityTooLarge:
             return _json(error_to_json(f"Body is larger than {self._max_body_bytes} bytes"), 413, headers)
         except (web.RequestPayloadError, ConnectionError) as error:
             return _json(error_to_json(f"Body cannot be read: {error}"), 400, headers)
+        # Counted only now: clients that send slowly would otherwise keep all others out.
+        if self._running >= self._max_requests:
+            return self._too_many(headers)
+        self._running += 1
+        try:
+            return await self._answer_model(request.method, path, body, headers)
+        finally:
+            self._running -= 1
+
+    def _too_many(self, headers: dict[str, str] | None) -> web.Response:
+        return _json(error_to_json(f"More than {self._max_requests} requests at the same time"), 429, headers)
+
+    async def _answer_model(self, method: str, path: str, body: bytes, headers: dict[str, str] | None) -> web.Response:
         try:
             text = await asyncio.get_running_loop().run_in_executor(
-                self._pool, self._handlers.answer, request.method, path, body
+                self._pool, self._handlers.answer, method, path, body
             )
             return _json(text, 200, headers)
         except RequestError as error:

@@ -6,7 +6,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from serving.server.errors import not_found
+import grpc
+
+from serving.server.errors import RequestError, not_found, unavailable
 from serving.server.lifecycle import AVAILABLE, END, LOADING, START, UNLOADING, ModelVersion
 
 
@@ -75,21 +77,57 @@ class VersionTable:
                     self.changed.notify_all()
                     self._on_idle()
 
-    def wait_until_available(self, names: Sequence[str], timeout: float | None = None) -> list[ModelVersion]:
+    def release(self) -> None:
+        """End all waiting for good: the server stops."""
+        with self.changed:
+            self.stopping = True
+            self.changed.notify_all()
+
+    def wake(self) -> None:
+        """Let those who wait look again whether anybody still wants their answer."""
+        with self.changed:
+            self.changed.notify_all()
+
+    def wait(
+        self, condition: Callable[[], bool], wanted: Callable[[], bool], what: str, timeout: float | None = None
+    ) -> None:
+        """Wait for a condition, with the lock held.
+
+        Args:
+            condition: looked at after every change.
+            wanted: whether anybody still waits for the answer; a thread that waits for nobody would be lost for good.
+            what: of the error, the thing that did not come true.
+            timeout: seconds; default no limit.
+
+        Raises:
+            RequestError: UNAVAILABLE, the server stops; CANCELLED, nobody waits any more.
+            TimeoutError: it did not become true in time.
+        """
+        if not self.changed.wait_for(lambda: self.stopping or condition() or not wanted(), timeout):
+            raise TimeoutError(f"{what} after {timeout} s")
+        if self.stopping:
+            raise unavailable("the server is shutting down")
+        if not wanted():
+            raise RequestError(grpc.StatusCode.CANCELLED, f"{what} before the client had gone")
+
+    def wait_until_available(
+        self, names: Sequence[str], timeout: float | None = None, wanted: Callable[[], bool] = lambda: True
+    ) -> list[ModelVersion]:
         """Wait until every model has a version that answers, or has failed for good.
 
         Returns:
             Versions that failed, of models without any that answers; empty where all is well.
 
         Raises:
-            TimeoutError: neither happened in time.
+            RequestError, TimeoutError: neither happened; see `wait`.
         """
         with self.changed:
-            done = self.changed.wait_for(
-                lambda: self.stopping or all(self._settled(name) is not None for name in names), timeout
+            self.wait(
+                lambda: all(self._settled(name) is not None for name in names),
+                wanted,
+                f"models {list(names)} were not available",
+                timeout,
             )
-            if not done:
-                raise TimeoutError(f"models {list(names)} were not available after {timeout} s")
             return [version for name in names for version in (self._settled(name) or [])]
 
     def _settled(self, name: str) -> list[ModelVersion] | None:

@@ -51,8 +51,12 @@ def parse_version(name: str) -> int | None:
     return number if number <= _INT64_MAX else None
 
 
-def scan(base_path: str) -> dict[int, str]:
+def scan(base_path: str, duplicates: list[str] | None = None) -> dict[int, str]:
     """Versions in a model's folder and their paths; of two names for one number the last one wins.
+
+    Args:
+        base_path: the folder.
+        duplicates: where given, what did not win is added to it in words.
 
     Raises:
         OSError: the folder cannot be listed.
@@ -62,5 +66,7 @@ def scan(base_path: str) -> dict[int, str]:
         version = parse_version(name)
         path = os.path.join(base_path, name)
         if version is not None and os.path.isdir(path):
+            if version in found and duplicates is not None:
+                duplicates.append(f"version {version} is loaded from {path}, not from {found[version]}")
             found[version] = path
     return found

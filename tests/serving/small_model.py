@@ -64,6 +64,12 @@ class SmallModel(tf.Module):
     def dense(self, x):
         return {"y": tf.matmul(x, self.weights)}
 
+    def gather(self, rows):
+        return {"y": tf.gather(tf.constant(INDEX), rows)}
+
+    def add(self, x, y):
+        return {"z": x + y}
+
     def slow(self, rounds):
         """A loop that a deadline can cut short."""
         matrix = tf.ones([64, 64]) / 64
@@ -96,6 +102,10 @@ def export(folder: Path, scale: float = 1.0) -> Path:
         "embed": tf.function(model.embed).get_concrete_function(**_FIELDS),
         "match": tf.function(model.match).get_concrete_function(**match_inputs),
         "dense": tf.function(model.dense).get_concrete_function(x=tf.TensorSpec([None, 2], tf.float32, name="x")),
+        "gather": tf.function(model.gather).get_concrete_function(rows=tf.TensorSpec([None], tf.int32, name="rows")),
+        "add": tf.function(model.add).get_concrete_function(
+            x=tf.TensorSpec([None, 2], tf.float32, name="x"), y=tf.TensorSpec([None, 2], tf.float32, name="y")
+        ),
         "slow": tf.function(model.slow).get_concrete_function(rounds=tf.TensorSpec([None], tf.int32, name="rounds")),
         "classify": tf.function(model.classify).get_concrete_function(inputs=strings),
         "regress": tf.function(model.regress).get_concrete_function(inputs=strings),

@@ -92,7 +92,7 @@ def _match_inputs() -> dict[str, Any]:
 
 
 def test_unknown_signature_and_field(client: Client) -> None:
-    with pytest.raises(ValueError, match=r"`signature` must be one of \['classify'.*Received: 'nope'"):
+    with pytest.raises(ValueError, match=r"`signature` must be one of \['add', 'classify'.*Received: 'nope'"):
         client.predict({}, "nope")
     with pytest.raises(ValueError, match=r"no fields other than .*'audio_tempo'.*Received: \['tempo'\]"):
         client.embed({"tempo": 1.0})
@@ -296,6 +296,11 @@ def test_command_line_errors(server: Any, capsys: Any) -> None:
     target = f"--target={server.target}"
     code, _, error = run(capsys, "embed", target, "--song-json", "{nonsense")
     assert code == 2 and "`--song-json` must be a JSON object" in error
+    for nothing in ("", " \n"):
+        code, _, error = run(capsys, "embed", target, "--song-json", nothing)
+        assert code == 2 and "one object per line. Received: nothing" in error
+    code, _, error = run(capsys, "embed", target, "--song-json", '{"audio_tempo": 1e39}')
+    assert code == 2 and "must be a finite number or None" in error
     code, _, error = run(capsys, "embed", target, "--song-json", '{"tempo": 1}')
     assert code == 2 and "Received: ['tempo']" in error
     code, _, error = run(capsys, "status", target, "--model_name=nope")

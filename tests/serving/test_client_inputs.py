@@ -15,7 +15,8 @@ from serving.client.inputs import as_input, exclude_input, k_input
 from serving.client.operations import Operations
 from serving.client.retry import Deadline
 from serving.client.songs import as_songs, check_fields, song_arrays
-from serving.protos import DATA_TYPES
+from serving.protos import DATA_TYPES, PredictResponse
+from serving.tensors import to_proto
 
 STRING, FLOAT, INT = DATA_TYPES["DT_STRING"], DATA_TYPES["DT_FLOAT"], DATA_TYPES["DT_INT64"]
 EMBED = Signature(
@@ -92,14 +93,25 @@ def test_unknown_fields_are_named_with_the_known_ones() -> None:
         ({"attribute_tags": [1]}, r"\['attribute_tags'\]` must be a string or None. Received: 1"),
         ({"audio_tempo": "fast"}, r"\['audio_tempo'\]` must be a finite number or None. Received: 'fast'"),
         ({"audio_tempo": True}, r"must be a finite number or None. Received: True"),
-        ({"audio_tempo": math.inf}, r"must be a finite number or None. Received: inf"),
         ({"lyric_vector": 1.0}, r"\['lyric_vector'\]` must be a list of 3 numbers or None. Received: 1.0"),
-        ({"lyric_vector": [1, 2, math.inf]}, "must be a finite number or None. Received: inf"),
     ],
 )
 def test_values_of_the_wrong_kind(song: dict, text: str) -> None:
     with pytest.raises(TypeError, match=text):
         arrays(song)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(math.inf, "inf"), (-1e39, r"-1e\+39"), (10**400, "an integer of 1329 bits")]
+)
+def test_numbers_that_would_become_infinity(value: float, text: str) -> None:
+    for song in ({"audio_tempo": value}, {"lyric_vector": [1, 2, value]}):
+        (name,) = song
+        expected = rf"`songs\[0\]\['{name}'\]` must be a finite number or None, at most 3.4028235e\+38 in size."
+        with pytest.raises(ValueError, match=f"{expected} Received: {text}$"):
+            arrays(song)
+    largest = float(np.finfo(np.float32).max)
+    assert arrays({"audio_tempo": -largest})["audio_tempo"].tolist() == [-largest]
 
 
 def test_vectors_of_the_wrong_length() -> None:
@@ -112,6 +124,8 @@ def test_integer_fields_cannot_be_missing() -> None:
     assert song_arrays([{"year": 1999}], signature)["year"].tolist() == [1999]
     with pytest.raises(TypeError, match=r"`songs\[0\]\['year'\]` must be an integer. Received: None"):
         song_arrays([{}], signature)
+    with pytest.raises(ValueError, match=rf"`songs\[0\]\['year'\]` must be an integer from {-(2**63)} to .*: {2**63}$"):
+        song_arrays([{"year": 2**63}], signature)
 
 
 def test_inputs_that_no_song_can_fill() -> None:
@@ -132,6 +146,9 @@ def test_exclude_is_each_songs_own_id_by_default() -> None:
     for wrong in ("x", 2.5, True):
         with pytest.raises(TypeError, match=f"`exclude.0.` must be an integer or None. Received: {wrong!r}"):
             exclude_input([{}], [wrong], integer)
+    for far in (2**63, str(10**30), "9" * 9999):
+        with pytest.raises(ValueError, match=rf"`exclude\[0\]` must be an integer from {-(2**63)} to {2**63 - 1}."):
+            exclude_input([{"song_id": far}], None, integer)
     with pytest.raises(ValueError, match="`exclude` must have one id per song, 2 of them. Received: 1"):
         exclude_input(songs, ["x"], spec)
     with pytest.raises(TypeError, match=r"`exclude\[0\]` must be a string or None. Received: 7"):
@@ -141,6 +158,8 @@ def test_exclude_is_each_songs_own_id_by_default() -> None:
 def test_k_is_one_number_per_song_or_one_for_all() -> None:
     assert k_input(5, 2, TensorSpec(DATA_TYPES["DT_INT32"], (-1,))).tolist() == [5, 5]
     assert k_input(5, 2, TensorSpec(DATA_TYPES["DT_INT32"], ())).tolist() == 5
+    with pytest.raises(ValueError, match=f"`k` must be an integer from 1 to {2**31 - 1}. Received: {2**31}"):
+        k_input(2**31, 2, TensorSpec(DATA_TYPES["DT_INT32"], (-1,)))
 
 
 def test_raw_inputs_take_the_type_of_the_signature() -> None:
@@ -167,6 +186,31 @@ def test_batches_are_cut_by_the_bytes_of_request_and_reply() -> None:
     assert split(10, 4096 + 4 * row) == [4, 4, 2]
     assert split(10, 4096 + 1000, reply=250) == [4, 4, 2]
     assert split(0, 4096) == [0]
+
+
+def test_batches_are_cut_by_rows_where_their_replies_can_be_joined() -> None:
+    values = arrays(*[{}] * 10)
+    assert [p.stop - p.start for p in split_rows(values, EMBED, 9999, 0, max_rows=4)] == [4, 4, 2]
+    assert list(split_rows(arrays({}), EMBED, 9999, 0, max_rows=1)) == [slice(0, 1)]
+    total = Signature("total", EMBED.inputs, {**EMBED.outputs, "sum": TensorSpec(FLOAT, ())})
+    assert list(split_rows(values, total, 9999, 0, max_rows=4)) == [slice(0, 10)]
+
+
+def test_what_stands_around_the_values_of_many_fields_counts_too() -> None:
+    fields = {f"audio_some_long_feature_name_{number:04}": TensorSpec(FLOAT, (-1,)) for number in range(500)}
+    operations = Operations("bcl", max_message_bytes=100_000, max_rows=None)
+    operations._signatures = {"embed": Signature("embed", fields, {"embedding": TensorSpec(FLOAT, (-1, 4))})}
+    steps, rows = operations.embed([{}] * 100, ()), 0
+    call = next(steps)
+    with pytest.raises(StopIteration):
+        while True:
+            sent = call.request.inputs["audio_some_long_feature_name_0000"].tensor_shape.dim[0].size
+            assert len(call.request.SerializeToString()) <= 100_000
+            rows += sent
+            reply = PredictResponse()
+            to_proto(np.zeros((sent, 4), np.float32), reply.outputs["embedding"])
+            call = steps.send(reply)
+    assert rows == 100
 
 
 def test_long_strings_count_by_their_length() -> None:
@@ -211,6 +255,7 @@ def test_parts_without_a_row_per_song_cannot_be_joined() -> None:
         (lambda: Deadline(0), "`timeout` must be a positive number of seconds or None. Received: 0"),
         (lambda: Operations(""), "`model_name` must not be empty"),
         (lambda: Operations("m", version=1, version_label="a"), "exclude each other. Received: 1 and 'a'"),
+        (lambda: Operations("m", max_rows=0), "`max_rows` must be 1 or more, or None. Received: 0"),
         (lambda: Operations("m", max_message_bytes=0), "`max_message_bytes` must be 1 or more. Received: 0"),
     ],
 )

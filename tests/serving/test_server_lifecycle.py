@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 import small_model
 import tensorflow as tf
+from fuzz import predict_request
 from google.protobuf import text_format
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc, prediction_log_pb2
@@ -21,7 +24,7 @@ from tensorflow_serving.config import file_system_storage_path_source_pb2, model
 
 from serving.client import Client, ServingError
 from serving.server import EmbeddedServer, RequestError
-from serving.server.model_config import check_transition
+from serving.server.model_config import Roots, check_transition
 from serving.server.versions import Policy, parse_version, scan
 
 POLL = 0.05
@@ -63,7 +66,9 @@ def test_scan_ignores_files_and_takes_the_last_of_two_names(tmp_path: Path) -> N
     for name in ("7", "007", "x", "12"):
         (tmp_path / name).mkdir()
     (tmp_path / "99").write_text("no folder")
-    assert scan(str(tmp_path)) == {7: str(tmp_path / "7"), 12: str(tmp_path / "12")}
+    duplicates: list[str] = []
+    assert scan(str(tmp_path), duplicates) == {7: str(tmp_path / "7"), 12: str(tmp_path / "12")}
+    assert duplicates == [f"version 7 is loaded from {tmp_path / '7'}, not from {tmp_path / '007'}"]
 
 
 @pytest.mark.parametrize(
@@ -234,6 +239,16 @@ def test_what_is_wrong_with_a_folder_is_said_once(tmp_path: Path, saved_model: P
     assert messages == [f"Could not find base path {base} for servable bcl"]
 
 
+def test_two_folders_of_one_version_are_warned_of_once(base: Path, saved_model: Path, caplog: Any) -> None:
+    shutil.copytree(saved_model, base / "001")
+    with caplog.at_level("WARNING", "serving.server"), serve(base) as server:
+        time.sleep(5 * POLL)
+        assert states(server) == {1: "AVAILABLE"}
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Duplicate version directories of servable bcl: version 1 is loaded from {base / '1'}, not from {base / '001'}"
+    ]
+
+
 def test_versions_outside_the_base_are_refused(base: Path, saved_model: Path, tmp_path: Path) -> None:
     outside = tmp_path / "elsewhere" / "7"
     shutil.copytree(saved_model, outside)
@@ -337,7 +352,10 @@ def reload_request(*models: tuple[str, Path], platform: str = "tensorflow", extr
 @pytest.fixture
 def reloadable(base: Path, saved_model: Path) -> Iterator[tuple[EmbeddedServer, Any, Path]]:
     small_model.publish(saved_model, base.with_name("other"), 4)
-    with serve(base) as server, grpc.insecure_channel(server.target) as channel:
+    with (
+        serve(base, model_roots=str(base.parent), rest_api_port=-1) as server,
+        grpc.insecure_channel(server.target) as channel,
+    ):
         yield server, model_service_pb2_grpc.ModelServiceStub(channel).HandleReloadConfigRequest, base
 
 
@@ -375,6 +393,10 @@ def test_reload_refusals(reloadable: Any) -> None:
         "INVALID_ARGUMENT",
         "Expected model m to have an absolute path or URI; got base_path()=relative/path",
     )
+    assert refusal(call, reload_request(("m", Path(f"{other}\0x")))) == (
+        "INVALID_ARGUMENT",
+        f"Expected model m to have a base path without null bytes; got base_path()={str(other) + chr(0) + 'x'!r}",
+    )
     assert refusal(call, reload_request(("m", other), platform="")) == (
         "INVALID_ARGUMENT",
         "Illegal setting neither ModelServerConfig::model_type (deprecated) nor ModelServerConfig::model_platform, "
@@ -406,6 +428,74 @@ def test_reload_cannot_leave_the_configured_folders(reloadable: Any, tmp_path: P
     assert states(server) == {1: "AVAILABLE"}
 
 
+def test_without_roots_only_the_configured_paths_may_be_named(base: Path, saved_model: Path) -> None:
+    """The configured path and what lies in it; not its neighbours, which beside /models would be the whole machine."""
+    small_model.publish(saved_model, base.with_name("other"), 4)
+    small_model.publish(saved_model, base / "inner", 5)
+    with serve(base) as server, grpc.insecure_channel(server.target) as channel:
+        call = model_service_pb2_grpc.ModelServiceStub(channel).HandleReloadConfigRequest
+        code, text = refusal(call, reload_request(("bcl", base), ("other", base.with_name("other"))))
+        assert (code, text) == (
+            "PERMISSION_DENIED",
+            f"base path of model other must lie in one of {[str(base)]}. Received: {base.with_name('other')}",
+        )
+        call(reload_request(("bcl", base), ("inner", base / "inner"), ("again", base)))
+        with Client(server.target, model_name="inner") as client:
+            assert client.embed({}).shape == (1, 4)
+    roots = Roots()
+    roots.allow("/models")
+    with pytest.raises(RequestError, match="PERMISSION_DENIED"):
+        roots.check("/etc", "x")
+
+
+def test_a_reload_whose_client_has_gone_holds_nothing(base: Path) -> None:
+    """Neither its thread nor the reloads after it, whether it waits for a model or for another reload."""
+    empty = base.with_name("empty")
+    empty.mkdir()
+    with serve(base, model_roots=str(base.parent), grpc_max_threads=4) as server:
+        with grpc.insecure_channel(server.target) as channel:
+            call = model_service_pb2_grpc.ModelServiceStub(channel).HandleReloadConfigRequest
+            waiting = [call.future(reload_request(("bcl", base), ("empty", empty))) for _ in range(3)]
+            assert eventually(lambda: "empty" in server.core.versions.names())
+            # A deadline that passes, then clients that go.
+            with pytest.raises(grpc.RpcError) as caught:
+                call(reload_request(("bcl", base)), timeout=0.2)
+            assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+            for future in waiting:
+                future.cancel()
+            assert call(reload_request(("bcl", base)), timeout=60).status.error_code == 0
+            assert states(server) == {1: "AVAILABLE"}
+            busy = [call.future(reload_request(("bcl", base), ("empty", empty))) for _ in range(6)]
+            assert eventually(lambda: "empty" in server.core.versions.names())
+            for future in busy:
+                future.cancel()
+            with Client(server.target) as client:
+                assert client.embed({}, timeout=60).shape == (1, 4)
+        # Nor is it carried out once it could be: what came after it would be undone.
+        with pytest.raises(RequestError, match="CANCELLED: another reload had not ended before the client had gone"):
+            server.core.reload(reload_request(("empty", empty)).config, wanted=lambda: False)
+        time.sleep(5 * POLL)
+        assert states(server) == {1: "AVAILABLE"}
+
+
+def test_requests_whose_clients_have_gone_are_not_started(base: Path) -> None:
+    """They wait for a thread; by the time they get one, nobody wants their answer."""
+    with serve(base, grpc_max_threads=1) as server, Client(server.target) as client:
+        with grpc.insecure_channel(server.target) as channel:
+            predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+            held = predict.future(predict_request("slow", rounds=np.array([10**8], np.int32)).SerializeToString(), 3)
+            assert eventually(lambda: server.core.versions.states("bcl")[1].users)
+            data = predict_request(x=X).SerializeToString()
+            queued = [predict.future(data) for _ in range(5)]
+            time.sleep(0.2)
+            for future in queued:
+                future.cancel()
+            assert held.exception() is not None
+        assert client.embed({}, timeout=60).shape == (1, 4)
+        # The one that ran into its deadline is counted as such, and the client's own one as the only good one.
+        assert server.metrics.value("/tensorflow/serving/request_count") == 2
+
+
 def test_reload_reports_a_new_model_that_fails(reloadable: Any) -> None:
     _, call, base = reloadable
     _break_graph(base.with_name("other") / "4")
@@ -427,9 +517,15 @@ def test_labels(reloadable: Any, saved_model: Path) -> None:
     assert eventually(lambda: states(server) == {2: "AVAILABLE", 1: "AVAILABLE"})
     labels = 'version_labels { key: "old" value: 1 } version_labels { key: "new" value: 2 }'
     call(reload_request(("bcl", base), extra=both + labels))
-    for label in ("old", "new"):
+    for label, version in (("old", "1"), ("new", "2")):
         with Client(server.target, version_label=label) as client:
             assert client.embed({}).shape == (1, 4)
+        url = f"http://127.0.0.1:{server.rest_port}/v1/models/bcl/labels/{label}"
+        body = b'{"signature_name": "dense", "instances": [[1, 1]]}'
+        with urllib.request.urlopen(f"{url}:predict", body) as reply:
+            assert json.load(reply) == {"predictions": [[3.0, 5.0, 7.0]]}
+        with urllib.request.urlopen(f"{url}/metadata") as reply:
+            assert json.load(reply)["model_spec"]["version"] == version
     with Client(server.target, version_label="none") as client:
         with pytest.raises(ServingError, match="INVALID_ARGUMENT: Unrecognized servable version label: none"):
             client.embed({})

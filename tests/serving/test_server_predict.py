@@ -107,6 +107,22 @@ def test_unknown_signature(stub: Any) -> None:
     assert refusal(stub.Predict, request("zzz")) == (FAILED, 'Serving signature key "zzz" not found.')
 
 
+def test_errors_of_the_ops_themselves(stub: Any) -> None:
+    code, text = refusal(stub.Predict, request("gather", rows=np.array([0, 9], np.int32)))
+    assert code == INVALID and text.startswith("indices[1] = 9 is not in [0, 5)")
+    code, text = refusal(stub.Predict, request("add", x=np.ones((3, 2), np.float32), y=X))
+    assert code == INVALID and text.startswith("Incompatible shapes: [3,2] vs. [2,2]")
+
+
+def test_a_wrong_rank_that_the_ops_accept_succeeds(stub: Any) -> None:
+    """The server never compares shapes with the signature, which says (?, 2) here."""
+    reply = stub.Predict(request("add", x=np.ones((4, 2, 2), np.float32), y=X))
+    assert [dim.size for dim in reply.outputs["z"].tensor_shape.dim] == [4, 2, 2]
+    assert list(reply.outputs["z"].float_val) == [2.0] * 16
+    reply = stub.Predict(request("add", x=np.float32(1), y=np.float32(2)))
+    assert list(reply.outputs["z"].float_val) == [3.0]
+
+
 def test_input_count_is_checked_before_names(stub: Any) -> None:
     assert refusal(stub.Predict, request(z=X, x=X)) == (
         INVALID,

@@ -6,17 +6,21 @@ import gzip
 import http.client
 import json
 import math
+import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 import small_model
+from fuzz import PREDICT, predict_request
 
 from serving.server import EmbeddedServer
 from serving.server.errors import RequestError
-from serving.server.rest_json import convert, parse_object, read_tensor
+from serving.server.rest_json import convert, parse_object, read_tensor, text_of
 from serving.server.rest_replies import decimal, tensors_to_json
 
 Reply = tuple[int, str, str]
@@ -229,6 +233,91 @@ def test_several_inputs_need_names(server: Any) -> None:
 def test_documents_that_are_no_json(server: Any, body: bytes, text: str) -> None:
     status, error = refused(server, body)
     assert status == 400 and text in error
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"signature_name": "\\ud800", "instances": [[1, 1]]}',
+        b'{"signature_name": "regress", "instances": ["a\\uDC80"]}',
+        b'{"\\udfff": 1}',
+        b'{"examples": [{"\\uD83C\\uD83C": 1}]}',
+    ],
+)
+def test_half_a_surrogate_pair_is_no_string(server: Any, body: bytes) -> None:
+    for method in ("predict", "classify", "regress"):
+        status, error = refused(server, body, f"/v1/models/bcl:{method}")
+        assert status == 400
+        assert re.fullmatch(r"JSON Parse error: The surrogate pair in string is invalid. at offset: \d+", error)
+
+
+def test_whole_pairs_and_escaped_backslashes_are_strings() -> None:
+    body = b'{"a": "\\ud83c\\udfb5", "b": "\\\\ud800", "c": "\\n\\u00e4"}'
+    assert parse_object(body) == {"a": "\N{MUSICAL NOTE}", "b": "\\ud800", "c": "\nä"}
+
+
+@pytest.mark.parametrize(
+    ("method", "body"),
+    [
+        ("predict", b'{"signature_name": "\xff", "instances": [[1, 1]]}'),
+        ("predict", b'{"signature_name": "dense", "instances": [{"\xff": [1, 1]}]}'),
+        ("classify", b'{"signature_name": "\xff", "examples": [{}]}'),
+        ("regress", b'{"signature_name": "regress", "examples": [{"\xff": 1}]}'),
+    ],
+)
+def test_names_that_are_no_utf8(server: Any, method: str, body: bytes) -> None:
+    status, error = refused(server, body, f"/v1/models/bcl:{method}")
+    assert status == 400
+    assert "is not valid UTF-8, as a name must be" in error or "does not have named input" in error
+
+
+def test_an_error_writes_only_the_start_of_a_large_document() -> None:
+    read = 0
+
+    class Rows(list[int]):
+        def __iter__(self) -> Iterator[int]:
+            nonlocal read
+            for value in super().__iter__():
+                read += 1
+                yield value
+
+    text = text_of({"instances": Rows(range(100_000))})
+    assert len(text) == 1027 and text.endswith("...") and read < 1000
+    assert text_of({"a": [1]}) == json.dumps({"a": [1]}, indent=4)
+
+
+@pytest.mark.parametrize("character", ["x", "ü", "\N{MUSICAL NOTE}", "\n"])
+def test_long_messages_are_cut_by_bytes(server: Any, character: str) -> None:
+    error = RequestError.from_number(3, "a" + character * 2000)
+    text = error.wire_message.removesuffix("...TRUNCATED")
+    assert error.message.startswith(text) and 1020 < len(text.encode()) <= 1024
+    assert RequestError.from_number(3, character * 10).wire_message == character * 10
+    # gRPC writes three bytes for each that is not ASCII, and its limit is 8 KiB.
+    with grpc.insecure_channel(server.target) as channel, pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary(PREDICT)(predict_request(character * 2000).SerializeToString())
+    assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert caught.value.details().startswith('Serving signature key "')
+
+
+def _begin(server: Any) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", server.rest_port), timeout=60)
+    connection.sendall(b"POST /v1/models/bcl:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+    return connection
+
+
+def test_bodies_that_come_slowly_keep_nobody_out(saved_model: Path, tmp_path: Path) -> None:
+    small_model.publish(saved_model, tmp_path / "bcl", 1)
+    settings = {"grpc_max_concurrent_requests": 2, "rest_api_timeout_in_ms": 1000}
+    with EmbeddedServer(
+        port=0, rest_api_port=-1, model_name="bcl", model_base_path=str(tmp_path / "bcl"), **settings
+    ) as server:
+        slow = [_begin(server) for _ in range(4)]
+        assert send(server, "GET", "/v1/models/bcl")[0] == 200
+        for connection in slow:
+            # The rest never comes: the server answers by itself and hangs up.
+            reply = b"".join(iter(lambda connection=connection: connection.recv(4096), b""))
+            connection.close()
+            assert reply.startswith(b"HTTP/1.1 408 ") and reply.endswith(b'{"error": "Body did not arrive within 1 s"}')
 
 
 def test_deep_nesting_is_refused(server: Any) -> None:

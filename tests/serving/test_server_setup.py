@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -24,6 +26,7 @@ import small_model
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from tensorflow_serving.apis import model_management_pb2
 
 from serving import protos
 from serving.client import TLS, Backoff, Client, ServingError
@@ -31,6 +34,7 @@ from serving.server import EmbeddedServer, RequestError, ServerFlags
 from serving.server.config_files import metrics_path, server_credentials
 from serving.server.flags import parse_flags
 from serving.server.metrics import Metrics
+from serving.tensors import to_proto
 
 ONCE = Backoff(attempts=1)
 
@@ -90,6 +94,12 @@ def test_flags_that_are_wrong(arguments: list[str], capsys: Any) -> None:
             "parallelism, server_options.tensorflow_inter_op_parallelism) separately. You cannot configure all.",
         ),
         ({"model_base_path": "/m", "grpc_max_threads": 0}, "`grpc_max_threads` must be 1 or more. Received: 0"),
+        ({"model_base_path": "/m", "port": 70000}, "`port` must be between 0 and 65535. Received: 70000"),
+        ({"model_base_path": "/m", "rest_api_port": -2}, "`rest_api_port` must be between -1 and 65535. Received: -2"),
+        (
+            {"model_base_path": "/m", "rest_api_num_threads": -3},
+            "`rest_api_num_threads` must be 0 or more. Received: -3",
+        ),
     ],
 )
 def test_flags_that_do_not_fit(settings: dict[str, Any], text: str) -> None:
@@ -199,6 +209,9 @@ def test_ssl_config_that_is_wrong(tmp_path: Path) -> None:
     file.write_text('server_key: "x"')
     with pytest.raises(RequestError, match="must set `server_key` and `server_cert` to PEM contents"):
         server_credentials(str(file))
+    file.write_text('server_key: "x" server_cert: "x" client_verify: true')
+    with pytest.raises(RequestError, match="must set `custom_ca` where it sets `client_verify`. Received: none"):
+        server_credentials(str(file))
     file.write_text("server_key: x")
     with pytest.raises(RequestError, match="INVALID_ARGUMENT: Invalid protobuf file: '.*ssl.config'"):
         server_credentials(str(file))
@@ -279,7 +292,7 @@ def test_watching_health_cannot_use_up_the_threads(healthy: grpc.Channel) -> Non
 
 
 def test_message_limit(base: Path) -> None:
-    with serve(base, grpc_max_message_bytes=20_000) as server, Client(server.target) as client:
+    with serve(base, grpc_max_message_bytes=20_000) as server, Client(server.target, max_rows=None) as client:
         with pytest.raises(ServingError, match=r"RESOURCE_EXHAUSTED: .*message larger than max \(\d+ vs. 20000\)"):
             client.embed([{}] * 2000)
         assert client.embed([{}]).shape == (1, 4)
@@ -362,13 +375,49 @@ def test_reply_as_tensor_content_and_method_names(base: Path) -> None:
         np.testing.assert_allclose(client.predict({"x": [[1, 1]]}, "dense")["y"], [[3, 5, 7]])
 
 
-def test_it_binds_to_loopback(server: Any) -> None:
-    addresses = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
-    for address in addresses - {"127.0.0.1", "127.0.1.1"}:
-        with socket.socket() as probe:
-            probe.settimeout(1)
-            assert probe.connect_ex((address, server.port)) != 0
-            assert probe.connect_ex((address, server.rest_port)) != 0
+def listens_on(port: int) -> set[str]:
+    """Addresses on which somebody listens at this port, by the kernel's own table."""
+    found = set()
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        for line in table.read_text().splitlines()[1:] if table.exists() else ():
+            host, number = line.split()[1].split(":")
+            if int(number, 16) == port and line.split()[3] == "0A":
+                # Words of four bytes in this machine's order; gRPC listens for IPv4 on a socket of IPv6.
+                words = struct.unpack(f">{len(host) // 8}I", bytes.fromhex(host))
+                found_address = ipaddress.ip_address(struct.pack(f"={len(words)}I", *words))
+                found.add(str(getattr(found_address, "ipv4_mapped", None) or found_address))
+    return found
+
+
+linux = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads the kernel's table of sockets")
+
+
+@linux
+def test_it_binds_to_loopback(server: Any, base: Path) -> None:
+    assert listens_on(server.port) == listens_on(server.rest_port) == {"127.0.0.1"}
+    with serve(base, host="0.0.0.0", rest_api_port=-1) as everywhere:
+        # The test can tell. (gRPC takes 0.0.0.0 for all addresses of both kinds.)
+        assert listens_on(everywhere.port) <= {"0.0.0.0", "::"} and listens_on(everywhere.rest_port) == {"0.0.0.0"}
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@linux
+@pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_it_binds_to_an_ipv6_address(base: Path, host: str) -> None:
+    with serve(base, host=host, rest_api_port=-1) as server, Client(server.target) as client:
+        assert server.target == f"[::1]:{server.port}" and server.target in server.describe()
+        assert client.embed({}).shape == (1, 4)
+        assert listens_on(server.port) == listens_on(server.rest_port) == {"::1"}
+        assert _status(f"http://[::1]:{server.rest_port}/v1/models/bcl")[0] == 200
 
 
 def test_a_port_that_is_taken(base: Path, server: Any) -> None:
@@ -427,3 +476,52 @@ def test_command_line_that_cannot_start(tmp_path: Path) -> None:
         "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: {{{name: default version: 1} "
         "due to error: NOT_FOUND: Could not find SavedModel .pb or .pbtxt at supplied export directory path: "
     )
+
+
+@pytest.mark.parametrize(
+    ("flag", "text"),
+    [
+        ("--port=70000", "INVALID_ARGUMENT: `port` must be between 0 and 65535. Received: 70000"),
+        ("--grpc_max_message_bytes=99999999999", "INTERNAL: OverflowError: value too large to convert to int"),
+    ],
+    ids=["refused flag", "failure of no kind that is foreseen"],
+)
+def test_whatever_stops_the_start_is_said(flag: str, text: str, base: Path, tmp_path: Path) -> None:
+    done = start(f"--model_base_path={base}", "--port=0", flag, cwd=tmp_path)
+    assert done.communicate(timeout=120) == ("", f"Failed to start server. Error: {text}\n")
+    assert done.returncode == 255
+
+
+def test_sigterm_ends_it_while_handlers_wait_and_run(base: Path, tmp_path: Path) -> None:
+    """A reload that waits for a model that never comes, and requests without a deadline that would run for hours."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    roots = f"--model_roots={base.parent}:{tmp_path}"
+    arguments = ["--model_name=bcl", f"--model_base_path={base}", roots, "--port=0"]
+    process = start(*arguments, cwd=tmp_path)
+    assert process.stdout is not None and process.stderr is not None
+    port = process.stdout.readline().strip().rsplit(":", 1)[1]
+    request = model_management_pb2.ReloadConfigRequest()
+    for name, path in (("bcl", base), ("empty", empty)):
+        request.config.model_config_list.config.add(name=name, base_path=str(path), model_platform="tensorflow")
+    predict = protos.PredictRequest()
+    predict.model_spec.name, predict.model_spec.signature_name = "bcl", "slow"
+    to_proto(np.array([2 * 10**9], np.int32), predict.inputs["rounds"])
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            reload = channel.unary_unary("/tensorflow.serving.ModelService/HandleReloadConfigRequest")
+            run = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+            running = [run.future(predict.SerializeToString()) for _ in range(2)]
+            waiting = reload.future(request.SerializeToString())
+            assert "No versions of servable empty found" in process.stderr.readline()
+            time.sleep(0.5)  # for the requests to be run, not just received; nothing shows that from outside
+            process.send_signal(signal.SIGTERM)
+            with pytest.raises(grpc.RpcError) as caught:
+                waiting.result(timeout=60)
+            assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+            assert caught.value.details() == "the server is shutting down"
+            output, errors = process.communicate(timeout=60)
+            assert (process.returncode, output, errors) == (0, "", "")
+            assert all(isinstance(call.exception(timeout=10), grpc.RpcError) for call in running)
+    finally:
+        process.kill()

@@ -32,7 +32,7 @@ def test_malformed_requests_get_their_codes_and_the_server_lives_on(saved_model:
         seen = fuzz(server.target, server.rest_port, count=1500, seed=7)
         assert sum(seen.values()) == 1500
         expected = {"INVALID_ARGUMENT", "INTERNAL", "NOT_FOUND", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED"}
-        assert expected | {"UNIMPLEMENTED", "HTTP 400", "HTTP 404"} <= set(seen)
+        assert expected | {"UNIMPLEMENTED", "HTTP 400", "HTTP 404", "HTTP 413"} <= set(seen)
 
 
 def test_requests_that_cannot_be_read_cost_the_connection_nothing(saved_model: Path, tmp_path: Path) -> None:
