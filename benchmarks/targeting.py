@@ -55,8 +55,8 @@ def _quality(title: str, source: str, options: argparse.Namespace) -> None:
     judges = [judge for (judge,) in _judges(source, ("test",), options)]
     for group in options.groups:
         found = findings.quality(_judge(judges, tested_rules.GROUPS[group]()))
-        table = tables.quality_table(f"{title}, {group}", found)
-        _save(options.out, f"quality-{title}-{group.replace(' ', '-')}", found, table)
+        table = tables.quality_table(f"{title}, {group}", found).markdown()
+        _save(options.out, f"{tables.QUALITY}{title}-{group.replace(' ', '-')}", found, table)
 
 
 def _choose(title: str, source: str, options: argparse.Namespace) -> None:
@@ -64,7 +64,12 @@ def _choose(title: str, source: str, options: argparse.Namespace) -> None:
     metric = f"recall@{options.budget}"
     order = sorted(found["rules"], key=lambda name: -found["rules"][name][metric].value)
     found["rules"] = {name: found["rules"][name] for name in order}
-    _save(options.out, f"choose-{title}", found, tables.quality_table(f"{title}, validation songs, best first", found))
+    _save(
+        options.out,
+        f"choose-{title}",
+        found,
+        tables.quality_table(f"{title}, validation songs, best first", found).markdown(),
+    )
 
 
 def _campaign(title: str, source: str, options: argparse.Namespace) -> None:
@@ -78,7 +83,7 @@ def _campaign(title: str, source: str, options: argparse.Namespace) -> None:
     for budget in CUTOFFS:
         found = findings.campaign(judged, "count", budget)
         found["weights chosen, by seed"] = chosen
-        _save(options.out, f"campaign-{title}-{budget}", found, tables.campaign_table(title, found))
+        _save(options.out, f"{tables.CAMPAIGN}{title}-{budget}", found, tables.campaign_table(title, found).markdown())
 
 
 def _judge(judges: list[Judge], rules: Mapping[str, TargetingConfig]) -> Judged:

@@ -28,6 +28,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--rows", nargs="+", choices=names, metavar="NAME", help=f"of: {', '.join(names)}")
     parser.add_argument("--quick", action="store_true", help="one seed, the main rows, one epoch of training")
     parser.add_argument("--sweeps", action="store_true", help="also vary the paper's free settings one by one")
+    parser.add_argument(
+        "--targeting", type=Path, help="folder of `benchmarks.targeting`'s --out, shown on the page too"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/quality"))
     options = parser.parse_args(arguments)
     chosen = [row for row in ROWS if (row.name in options.rows if options.rows else row.quick or not options.quick)]
@@ -38,7 +41,7 @@ def main(arguments: list[str]) -> int:
         studies.append(
             run(read_data_set(folder), chosen, seeds, options.out, _say, epochs=1 if options.quick else None)
         )
-        report.write(studies, options.out)
+        report.write(studies, options.out, options.targeting)
     for name in ("report.html", "table.md", "results.json"):
         _say(str(options.out / name))
     return 0

@@ -12,15 +12,16 @@ from matplotlib.figure import Figure
 
 from benchmarks.quality import pictures
 from benchmarks.quality.judging import METRICS
+from benchmarks.targeting_study.tables import Table
 from tfx_pipeline.html_page import document, table
 
 MAIN = "recall@50"
 STYLE = ".right { font-weight: bold }"
 
 
-def page(results: Sequence[dict[str, Any]]) -> str:
-    """Returns the page."""
-    body = "".join(_data_set(result) for result in results)
+def page(results: Sequence[dict[str, Any]], targeting: Sequence[Table] = ()) -> str:
+    """Returns the page; with tables of `benchmarks.targeting`, what they say too."""
+    body = "".join(_data_set(result) for result in results) + _targeting(targeting)
     head = (
         "<h1>Which songs share an audience with one nobody has played?</h1>"
         "<p>Means over seeds (split and initial state), 95 % bootstrap intervals over songs; p of a paired t-test over "
@@ -50,6 +51,20 @@ def _data_set(result: dict[str, Any]) -> str:
         )
     parts.append(f"<h3>What the rows are</h3>{_rows(result['rows'])}")
     return "".join(parts)
+
+
+def _targeting(tables: Sequence[Table]) -> str:
+    if not tables:
+        return ""
+    parts = []
+    for found in tables:
+        picture = _picture(pictures.lifts(found.lifts, found.title)) if found.lifts else ""
+        parts.append(f"<h3>{html.escape(found.title)}</h3>{picture}{table(found.head, found.rows)}")
+    return (
+        "<h2>Which listeners to tell about a new song?</h2><p>Rules of targeting on held-out songs: recall and "
+        "precision of the listeners found, and a simulated campaign in which each rule has as many listeners per song. "
+        "Intervals resample songs; p is that of a permutation test.</p>" + "".join(parts)
+    )
 
 
 def _picture(figure: Figure) -> str:

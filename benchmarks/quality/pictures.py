@@ -37,6 +37,22 @@ def _interval(axis: Any, found: dict[str, float], place: float, color: Any) -> N
     axis.plot(found["value"], place, "o", color=color, markersize=5)
 
 
+def lifts(found: dict[str, list[float]], title: str) -> Figure:
+    """Effective plays of every rule of a campaign over those of `count`, in percent, with its interval."""
+    ordered = sorted(found, key=lambda rule: found[rule][0])
+    figure = Figure(figsize=(9, 0.9 + 0.26 * len(ordered)), layout="constrained")
+    figure.set_label(f"effective plays over those of count: {title}")
+    axis = figure.subplots()
+    for place, rule in enumerate(ordered):
+        value, low, high = (100 * part for part in found[rule])
+        _interval(axis, {"value": value, "low": low, "high": high}, place, "tab:green" if low > 0 else "tab:grey")
+    axis.set_yticks(range(len(ordered)), ordered)
+    axis.axvline(0, color="black", linewidth=1)
+    axis.set(xlabel="effective plays over those of count, %")
+    axis.grid(axis="x", alpha=0.3)
+    return figure
+
+
 def by_popularity(found: dict[str, Any]) -> Figure:
     """Recall of some rows in parts of the songs by their listeners in truth."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")

@@ -17,6 +17,7 @@ from benchmarks.quality.rows import SWEEP, SWEEPS, Row
 from benchmarks.quality.statistics import holm, interval, mean_of_seeds, p_over_seeds, resampled_means
 from benchmarks.quality.study import Study
 from benchmarks.quality.tasks import DAY_ZERO, LISTENERS, SIMILAR_20, SIMILAR_50, SONGS_OF_ALL, SONGS_OF_TEST
+from benchmarks.targeting_study.tables import read_tables
 
 TASKS = (SIMILAR_20, SIMILAR_50, DAY_ZERO, LISTENERS, SONGS_OF_ALL, SONGS_OF_TEST)
 #: What differences are taken to.
@@ -26,12 +27,12 @@ FIFTHS = 5
 SHOWN_BY_POPULARITY = ("content cosine", "kernel ridge", "BPR only", "BCL", "audience ridge", "best")
 
 
-def write(studies: Sequence[Study], out: Path) -> None:
-    """Writes the files, each whole or not at all."""
+def write(studies: Sequence[Study], out: Path, targeting: Path | None = None) -> None:
+    """Writes the files, each whole or not at all; the page also shows what `benchmarks.targeting` left in a folder."""
     found = [results(study) for study in studies]
     _replace(out / "results.json", json.dumps(found, indent=1, allow_nan=False))
     _replace(out / "table.md", "\n".join(line for result in found for line in markdown(result)) + "\n")
-    _replace(out / "report.html", page(found))
+    _replace(out / "report.html", page(found, read_tables(targeting) if targeting else ()))
 
 
 def results(study: Study) -> dict[str, Any]:

@@ -210,5 +210,15 @@ def test_command_writes_results_and_goes_on(folder: Path, tmp_path: Path, capsys
     assert sum(len(parts) for parts in result["popularity"]["rows"].values()) == 2 * 5
     shown = (tmp_path / "report.html").read_text()
     assert "<td>kernel ridge</td>" in shown and "data:image/svg+xml;base64," in shown and "http" not in shown
-    assert main([*arguments, "BPR only", "content cosine"]) == 0
+    campaign = {
+        "effective plays per song": [2.0, 1.5, 2.5],
+        "lift over count": [0.25, 0.1, 0.4],
+        "p against count": 0.01,
+    }
+    found = {"songs": 12, "budget": 100, "rules": {"a rule": campaign}}
+    (tmp_path / "campaign-planted-100.json").write_text(json.dumps(found))
+    assert main([*arguments, "BPR only", "content cosine", "--targeting", str(tmp_path)]) == 0
     assert capsys.readouterr().out.count("R@50") == 1  # the new row alone
+    shown = (tmp_path / "report.html").read_text()
+    assert "planted-100: 12 cold songs, 100 listeners each" in shown and "<td>+25.0 % [+10.0, +40.0]</td>" in shown
+    assert 'alt="effective plays over those of count: planted-100' in shown
