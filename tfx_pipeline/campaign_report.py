@@ -18,6 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tfx_pipeline.console import import_quietly
+
+import_quietly("apache_beam")
+
 from tfx_pipeline.contract.errors import ContractError, broken
 from tfx_pipeline.targeting import read_targets
 

@@ -119,10 +119,11 @@ class EvaluationConfig:
 def one_machine_targeting() -> TargetingConfig:
     """Returns the targeting settings for a runner that keeps all it shuffles in memory.
 
-    An audience is sent once to every shard of cold songs that needs it, so fewer shards mean less to keep. The rule is
-    the default of `TargetingConfig`, which validation songs chose: see `benchmarks/targeting.py choose`.
+    A song's vector is sent to every shard of listeners who play it, and a listener's to every shard of cold songs whose
+    matches they play, so fewer and larger shards mean less to keep: see "Scale" in BUILD_NOTES.md. The rule is the
+    default of `TargetingConfig`, which validation songs chose: see `benchmarks/targeting.py choose`.
     """
-    return TargetingConfig(songs_per_shard=2048)
+    return TargetingConfig(songs_per_shard=8192, plays_per_shard=1_000_000)
 
 
 def evident_model() -> bcl_keras.BCLConfig:

@@ -48,10 +48,10 @@ class Console:
                 self._stream = previous
 
 
-def import_tensorflow_quietly() -> None:
-    """Imports TensorFlow for a command that shows nothing of it.
+def import_quietly(package: str) -> None:
+    """Imports a package for a command that shows nothing of what the package says of itself, such as its own warnings.
 
-    What 2.21 logs while it is loaded heeds no log level (github.com/tensorflow/tensorflow/issues/100442).
+    What TensorFlow 2.21 logs while it is loaded heeds no log level (github.com/tensorflow/tensorflow/issues/100442).
     """
     sys.stderr.flush()
     saved = os.dup(2)
@@ -59,7 +59,7 @@ def import_tensorflow_quietly() -> None:
     os.dup2(nowhere, 2)
     os.close(nowhere)
     try:
-        importlib.import_module("tensorflow")
+        importlib.import_module(package)
     finally:
         os.dup2(saved, 2)
         os.close(saved)

@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tfx_pipeline.console import import_tensorflow_quietly
+from tfx_pipeline.console import import_quietly
 from tfx_pipeline.contract.errors import broken
 
 
@@ -76,7 +76,7 @@ def _refresh(arguments: argparse.Namespace) -> None:
             "--catalogue: expected --songs with it, which says what the catalogue is. Received: no --songs"
         )
     drop = _read_ids(arguments.drop) if arguments.drop else frozenset()
-    import_tensorflow_quietly()
+    import_quietly("tensorflow")
     from serving.publish import next_version
     from serving.refresh import refreshed_index
     from serving.saved_version import SavedVersion, write_version

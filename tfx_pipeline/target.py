@@ -16,6 +16,10 @@ import typing
 from collections.abc import Sequence
 from typing import Any
 
+from tfx_pipeline.console import import_quietly
+
+import_quietly("apache_beam")
+
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 

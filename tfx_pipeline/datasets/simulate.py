@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from tfx_pipeline.console import import_tensorflow_quietly
+from tfx_pipeline.console import import_quietly
 from tfx_pipeline.contract import ContractError
 from tfx_pipeline.contract.folder import check_replaceable, new_folder
 
@@ -59,7 +59,7 @@ def simulate(
     check_arguments(songs=songs, users=users, plays=plays, seed=seed)
     check_replaceable(Path(out), TRUTH)
     # TensorFlow takes seconds to import: wrong arguments are told before.
-    import_tensorflow_quietly()
+    import_quietly("tensorflow")
     from tfx_pipeline.datasets.simulation.world import Settings, draw_world
 
     world = draw_world(Settings(), seed)

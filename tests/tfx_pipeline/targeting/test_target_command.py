@@ -1,6 +1,9 @@
 """The command line on files: what it writes, what it says, and what it leaves when it fails."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -67,3 +70,12 @@ def test_reading_without_a_finished_run_is_refused(tmp_path):
         FileNotFoundError, match="`directory` must hold _SUCCESS, which a finished targeting run leaves"
     ):
         read_targets(str(tmp_path))
+
+
+@pytest.mark.parametrize("module", ["tfx_pipeline.target", "tfx_pipeline.campaign_report"])
+def test_the_user_sees_our_lines_alone(module: str) -> None:
+    """A bare `--help` once came with a screenful of what Beam and the packages below it say on import."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONWARNINGS"}
+    done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0 and done.stdout.startswith("usage:")
+    assert done.stderr == ""
