@@ -90,13 +90,22 @@ def encode_song(song: Mapping[str, Any], fields: Sequence[RawField]) -> bytes:
 
 def fields_of(signature: Any) -> tuple[RawField, ...]:
     """Returns the fields that a SignatureDef of `embed` takes: type and shape of an input say its kind."""
+    return fields_of_specs(
+        {
+            name: tf.TensorSpec(tf.TensorShape(info.tensor_shape), tf.as_dtype(info.dtype))
+            for name, info in signature.inputs.items()
+        }
+    )
+
+
+def fields_of_specs(specs: Mapping[str, tf.TensorSpec]) -> tuple[RawField, ...]:
+    """Returns the fields that a function of `embed`'s inputs takes."""
     fields = []
-    for name, info in sorted(signature.inputs.items()):
-        sizes = [dim.size for dim in info.tensor_shape.dim]
-        if info.dtype == tf.string.as_datatype_enum:
-            fields.append(RawField(name, "multi_category" if len(sizes) == 2 else "category"))
-        elif len(sizes) == 2:
-            fields.append(RawField(name, "vector", sizes[1]))
+    for name, spec in sorted(specs.items()):
+        if spec.dtype == tf.string:
+            fields.append(RawField(name, "multi_category" if spec.shape.rank == 2 else "category"))
+        elif spec.shape.rank == 2:
+            fields.append(RawField(name, "vector", spec.shape[1]))
         else:
             fields.append(RawField(name, "number"))
     return tuple(fields)

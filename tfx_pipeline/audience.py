@@ -41,8 +41,8 @@ class AudienceConfig:
         top_m: Similar songs kept per song.
         min_lift: A pair that trains must be played together more than this many times as often as by chance. The truth
             of held-out songs is not filtered.
-        max_songs_per_user: Songs of a user beyond this number are sampled by hash, so that one heavy user cannot
-            square the work.
+        max_songs_per_user: Warm songs of a user beyond this number are sampled by hash, so that one heavy user cannot
+            square the work; held-out songs likewise, among themselves.
         max_listeners_per_song: Listeners of a song beyond this number are sampled by hash, the same listeners first for
             every song; what two songs share is then estimated from those whom both kept.
         shards: Parts into which songs and users are cut; more parts need less memory each.
@@ -207,10 +207,11 @@ class _GatherHistories(beam.DoFn):
         yield beam.pvalue.TaggedOutput("users", int(warm_listener.sum()))
         user_index = np.concatenate([user_of[p.user_index] for p, user_of in zip(parts, to_user, strict=True)])
         song_index = np.concatenate([song_of[p.song_index] for p, song_of in zip(parts, to_song, strict=True)])
+        # Warm songs are drawn among themselves: a play of a held-out song must not push one out of a warm song's label.
         kept = _bounded(
-            user_index,
+            2 * user_index + songs.warm[song_index],
             self._config.max_songs_per_user,
-            lambda user, own: _draws(songs.ids[song_index[own]], users[user].hex()),
+            lambda owner, own: _draws(songs.ids[song_index[own]], users[owner // 2].hex()),
         )
         user_index, song_index = user_index[kept], song_index[kept]
         order = np.lexsort((song_index, user_index))

@@ -13,6 +13,11 @@ IN_MEMORY = (
 )
 
 
+def has_workers() -> bool:
+    """Returns whether an engine of its own runs the Beam steps, and not this process."""
+    return beam_options() != IN_MEMORY
+
+
 def beam_options() -> tuple[str, ...]:
     """Returns what BCL_BEAM says, for instance `--runner=FlinkRunner --flink_master=host:8081`; default `IN_MEMORY`."""
     return tuple(shlex.split(os.environ.get("BCL_BEAM", ""))) or IN_MEMORY

@@ -16,13 +16,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from tfx_pipeline.console import import_quietly
 
 import_quietly("apache_beam")
 
 from tfx_pipeline.contract.errors import ContractError, broken
+from tfx_pipeline.contract.plays import read_plays
+from tfx_pipeline.contract.source import Source
 from tfx_pipeline.targeting import read_targets
 
 TARGETED, HELD_ASIDE = "target", "held_aside"
@@ -86,8 +87,8 @@ def outcomes(targets: pa.Table, plays: pa.Table) -> tuple[list[Outcome], pa.Tabl
     if "plays" in plays.column_names:
         plays = plays.filter(pc.greater(pc.fill_null(plays["plays"], 1), 0))
     has_likes = "liked" in plays.column_names
-    liked = pc.fill_null(plays["liked"], False) if has_likes else pa.array([False] * len(plays))
-    pairs = pa.table({"user_id": plays["user_id"], "song_id": plays["song_id"], "liked": pc.cast(liked, pa.int32())})
+    liked = plays["liked"].cast(pa.int32()) if has_likes else pa.nulls(len(plays), pa.int32())
+    pairs = pa.table({"user_id": plays["user_id"], "song_id": plays["song_id"], "liked": pc.fill_null(liked, 0)})
     pairs = pairs.group_by(["user_id", "song_id"]).aggregate([("liked", "max")])
     pairs = pairs.append_column("played", pa.array([1] * len(pairs), pa.int32()))
     judged = targets.select(["song_id", "user_id", "group"]).join(pairs, ["user_id", "song_id"], join_type="left outer")
@@ -157,11 +158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _read_plays(file: Path) -> pa.Table:
     if not file.is_file():
         raise broken(file, "a Parquet file of plays", "none")
-    names = pq.read_schema(file).names
-    for column in ("user_id", "song_id"):
-        if column not in names:
-            raise broken(file, "a column of ids", f"columns {names}", column=column)
-    return pq.read_table(file, columns=[n for n in ("user_id", "song_id", "plays", "liked") if n in names])
+    return read_plays(Source(file, file))
 
 
 if __name__ == "__main__":

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import bcl_keras
 from tfx_pipeline.audience import AudienceConfig
+from tfx_pipeline.beam_options import has_workers
 from tfx_pipeline.cold_split import ColdSplit
 from tfx_pipeline.data_gate import DataGateConfig
 from tfx_pipeline.targeting.config import TargetingConfig
+
+
+def _check_at_least(config: Any, least: int, *names: str) -> None:
+    """Refuses numbers below `least`, infinite ones and NaN, for which no comparison holds; None passes."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value) and value >= least):
+            raise ValueError(f"Argument `{name}` must be at least {least}. Received: {value!r}")
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,9 @@ class TransformConfig:
     min_frequency: int = 2
     max_vocabulary: int = 200_000
 
+    def __post_init__(self) -> None:
+        _check_at_least(self, 1, "min_frequency", "max_vocabulary")
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -39,6 +52,10 @@ class TrainingConfig:
 
     positives: int = 20
     anchor_popularity_power: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_at_least(self, 1, "positives")
+        _check_at_least(self, 0, "anchor_popularity_power")
 
 
 @dataclass(frozen=True)
@@ -59,6 +76,10 @@ class SearchSpace:
         for name, values in vars(self).items():
             if not values:
                 raise ValueError(f"Argument `{name}` must hold values to draw from. Received: none")
+            # Keras Tuner takes values of one type; JSON writes 0.0 as 0.
+            cast = type(getattr(SearchSpace, name)[0])
+            if cast is float:
+                object.__setattr__(self, name, tuple(float(value) for value in values))
             for value in values:
                 bcl_keras.BCLConfig(**{name: value})  # says what is wrong before anything has run
 
@@ -78,8 +99,7 @@ class TuningConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.trials < 1:
-            raise ValueError(f"Argument `trials` must be at least 1. Received: {self.trials}")
+        _check_at_least(self, 1, "trials")
 
 
 @dataclass(frozen=True)
@@ -93,9 +113,12 @@ class EvaluationConfig:
         min_gain: Share by which the model's recall@k on validation songs must exceed that of content cosine, to be
             blessed.
         min_difference: The same as a difference of recalls; both must hold.
+        min_gain_slice: The share within each slice of the songs (`evaluation.slices`); None asks nothing of a slice.
         min_gain_last: Share by which it must exceed that of the model pushed last, if there is one. Below 0: a model of
-            today's data may be worse by chance, and is still the one to serve.
-        min_gain_last_slice: The same within each slice of the songs (`evaluation.slices`).
+            today's data may be worse by chance, and is still the one to serve. Every push is measured against the one
+            before, so small losses can add up from day to day: content cosine's margin is the floor.
+        min_difference_last: The same as a difference of recalls; None asks for none.
+        min_gain_last_slice: `min_gain_last` within each slice.
         bootstrap: Resamples of the confidence intervals.
         seed: Of the random row and of the resamples.
     """
@@ -105,25 +128,29 @@ class EvaluationConfig:
     max_songs: int = 2000
     min_gain: float = 0.0
     min_difference: float = 0.0
+    min_gain_slice: float | None = None
     min_gain_last: float = -0.05
+    min_difference_last: float | None = None
     min_gain_last_slice: float = -0.2
     bootstrap: int = 1000
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("truth", "k", "max_songs", "bootstrap"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"Argument `{name}` must be at least 1. Received: {getattr(self, name)!r}")
+        _check_at_least(self, 1, "truth", "k", "max_songs", "bootstrap")
+        _check_at_least(self, 0, "seed")
+        _check_at_least(self, -1, "min_gain", "min_gain_slice", "min_gain_last", "min_gain_last_slice")
+        _check_at_least(self, -1, "min_difference", "min_difference_last")
 
 
-def one_machine_targeting() -> TargetingConfig:
-    """Returns the targeting settings for a runner that keeps all it shuffles in memory.
+def targeting_of_engine() -> TargetingConfig:
+    """Returns the default targeting settings of the Beam engine that the environment names (`beam_options`).
 
-    A song's vector is sent to every shard of listeners who play it, and a listener's to every shard of cold songs whose
-    matches they play, so fewer and larger shards mean less to keep: see "Scale" in BUILD_NOTES.md. The rule is the
-    default of `TargetingConfig`, which validation songs chose: see `benchmarks/targeting.py choose`.
+    Several workers need shards to share out: they get the defaults of `TargetingConfig`. This process keeps all that it
+    shuffles in memory. A song's vector is sent to every shard of listeners who play it, and a listener's to every shard
+    of cold songs whose matches they play, so fewer and larger shards mean less to keep: see "Scale" in BUILD_NOTES.md.
+    The rule is the default of `TargetingConfig`, which validation songs chose: see `benchmarks/targeting.py choose`.
     """
-    return TargetingConfig(songs_per_shard=8192, plays_per_shard=1_000_000)
+    return TargetingConfig() if has_workers() else TargetingConfig(songs_per_shard=8192, plays_per_shard=1_000_000)
 
 
 def evident_model() -> bcl_keras.BCLConfig:
@@ -153,7 +180,7 @@ class PipelineConfig:
     ridge: bcl_keras.models.RidgeConfig | None = field(default_factory=bcl_keras.models.RidgeConfig)
     tuning: TuningConfig | None = None
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    targeting: TargetingConfig = field(default_factory=one_machine_targeting)
+    targeting: TargetingConfig = field(default_factory=targeting_of_engine)
     song_ids: Literal["string", "int64"] = "string"
 
     def __post_init__(self) -> None:
@@ -176,10 +203,14 @@ def read_settings(file: Path) -> PipelineConfig:
         SettingsError: If the file is no JSON object, or names an unknown setting, or a value it cannot have.
     """
     try:
-        given = json.loads(file.read_text(encoding="utf-8"))
+        given = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except (OSError, ValueError) as error:
         raise SettingsError(f"{file}: expected a JSON object. Received: {error}") from error
     return _changed(PipelineConfig(), given, str(file), "")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name}, which is no JSON")
 
 
 def _changed(config: Any, given: Any, file: str, place: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -12,7 +13,10 @@ Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatisticsList
 _Kind: TypeAlias = anomalies_pb2.AnomalyInfo
 
 _NEW_COLUMN = _Kind.SCHEMA_NEW_COLUMN
-_LABELS_OF_DRIFT = (_Kind.COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH, _Kind.COMPARATOR_L_INFTY_HIGH)
+#: Words compared one by one. TFDV keeps the 1,000 most frequent, so the 500 of last time are among today's if they are
+#: about as frequent; all others count as one word.
+_WORDS = 500
+_OTHERS = "(any other)"
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,8 @@ class DataGateConfig:
     """What a run may differ by from the last one that was pushed.
 
     Args:
-        max_drift: Largest Jensen-Shannon divergence (base 2, in [0, 1]) of a field's values.
+        max_drift: Largest Jensen-Shannon divergence (base 2, in [0, 1]) of a field's values; of words, that of the 500
+            most frequent ones of last time and of all others as one.
         min_presence: A field must be present in at least this share of the share of songs it was present in.
         ignore: Columns that are not compared: ids are new every day.
     """
@@ -58,7 +63,8 @@ class Finding:
 def compare(today: Statistics, last: Statistics, config: DataGateConfig) -> list[Finding]:
     """Returns how `today` differs from `last`: columns that are gone, new, of another type or otherwise distributed.
 
-    A new column is worth knowing and stops nothing.
+    Of another type is also a column whose rows hold another number of values: a vector of another length, several
+    categories in place of one. A new column is worth knowing and stops nothing.
 
     Args:
         today: Statistics of one table.
@@ -67,21 +73,20 @@ def compare(today: Statistics, last: Statistics, config: DataGateConfig) -> list
     """
     schema = tfdv.infer_schema(last, infer_feature_shape=False)
     _loosen(schema, last, config)
-    found = tfdv.validate_statistics(today, schema, previous_statistics=last)
+    words = {name: _frequent(feature) for name, feature in _features(last).items()}
+    found = tfdv.validate_statistics(_coarse(today, words), schema, previous_statistics=_coarse(last, words))
     findings = [
         Finding(name, info.description, any(reason.type != _NEW_COLUMN for reason in info.reason))
         for name, info in sorted(found.anomaly_info.items())
         if name not in config.ignore
     ]
-    return findings + _drift_measured(found, findings)
+    return findings + _other_lengths(today, last, config) + _drift_measured(found, findings)
 
 
 def _loosen(schema: schema_pb2.Schema, last: Statistics, config: DataGateConfig) -> None:
     """Leaves of the inferred schema what must hold: type and presence; adds the bound on drift."""
     rows = last.datasets[0].num_examples
-    present = {
-        feature.name or feature.path.step[0]: _common(feature).num_non_missing for feature in last.datasets[0].features
-    }
+    present = {name: _common(feature).num_non_missing for name, feature in _features(last).items()}
     del schema.string_domain[:]
     for feature in list(schema.feature):
         for unwanted in ("domain", "int_domain", "float_domain", "string_domain", "value_count", "shape"):
@@ -93,6 +98,52 @@ def _loosen(schema: schema_pb2.Schema, last: Statistics, config: DataGateConfig)
         feature.presence.min_count = 0
         feature.presence.min_fraction = config.min_presence * present[feature.name] / max(rows, 1)
         feature.drift_comparator.jensen_shannon_divergence.threshold = config.max_drift
+
+
+def _features(statistics: Statistics) -> dict[str, statistics_pb2.FeatureNameStatistics]:
+    return {feature.name or feature.path.step[0]: feature for feature in statistics.datasets[0].features}
+
+
+def _frequent(feature: statistics_pb2.FeatureNameStatistics) -> set[str]:
+    buckets = feature.string_stats.rank_histogram.buckets
+    return {bucket.label for bucket in sorted(buckets, key=lambda b: (-b.sample_count, b.label))[:_WORDS]}
+
+
+def _coarse(statistics: Statistics, words: dict[str, set[str]]) -> Statistics:
+    """Returns statistics whose histograms hold the given words and one for all others.
+
+    TFDV compares what its histograms hold and nothing else: of a column of more distinct words than they hold, two
+    drawings of the same law would look far apart.
+    """
+    result = copy.deepcopy(statistics)
+    for name, feature in _features(result).items():
+        if feature.WhichOneof("stats") != "string_stats" or not words.get(name):
+            continue
+        kept = [b for b in feature.string_stats.rank_histogram.buckets if b.label in words[name]]
+        others = _common(feature).tot_num_values - sum(bucket.sample_count for bucket in kept)
+        histogram = statistics_pb2.RankHistogram(buckets=kept)
+        if others > 0:
+            histogram.buckets.add(label=_OTHERS, sample_count=others)
+        feature.string_stats.rank_histogram.CopyFrom(histogram)
+    return result
+
+
+def _other_lengths(today: Statistics, last: Statistics, config: DataGateConfig) -> list[Finding]:
+    """Columns that always held the same number of values in a row, and now hold another."""
+    found, now = [], _features(today)
+    for name, feature in sorted(_features(last).items()):
+        if name in config.ignore or name not in now:
+            continue
+        before, after = (_common(which) for which in (feature, now[name]))
+        fixed = before.min_num_values == before.max_num_values > 0
+        if (
+            fixed
+            and after.num_non_missing
+            and (after.min_num_values, after.max_num_values) != 2 * (before.max_num_values,)
+        ):
+            received = f"{after.min_num_values} to {after.max_num_values}"
+            found.append(Finding(name, f"expected {before.max_num_values} values a row. Received: {received}", True))
+    return found
 
 
 def _common(feature: statistics_pb2.FeatureNameStatistics) -> statistics_pb2.CommonStatistics:
@@ -110,14 +161,14 @@ def _drift_measured(found: anomalies_pb2.Anomalies, findings: list[Finding]) -> 
     ]
 
 
-def report(findings: dict[str, list[Finding]]) -> str:
+def report(findings: dict[str, list[Finding] | None]) -> str:
     """Returns the findings as lines of text, those that stop the run first.
 
     Args:
-        findings: By name of table.
+        findings: By name of table; None if there was nothing to compare with.
     """
-    lines = []
+    lines = [f"not compared: {table}, no statistics of a pushed run" for table, f in findings.items() if f is None]
     for stops, head in ((True, "stops the run"), (False, "noted")):
         for table, of_table in findings.items():
-            lines += [f"{head}: {table}, column `{f.column}`: {f.what}" for f in of_table if f.stops == stops]
+            lines += [f"{head}: {table}, column `{f.column}`: {f.what}" for f in of_table or [] if f.stops == stops]
     return "\n".join(lines) if lines else "no difference"

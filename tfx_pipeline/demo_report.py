@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from serving.client import Client
 from tfx_pipeline import contract
 from tfx_pipeline.cold_split import TEST
+from tfx_pipeline.components.infra_validation import REASON
 from tfx_pipeline.components.retrieval_evaluation import REPORT
 from tfx_pipeline.components.run_page import PAGE
 from tfx_pipeline.run_folder import RunFolder
@@ -34,6 +35,7 @@ class DemoReport:
         page: The page of the run.
         targets: Folder of the target listeners.
         served: Folder of the pushed model, None if none was pushed.
+        served_badly: What went wrong when the model was served to be validated, None if nothing did.
     """
 
     folder: RunFolder
@@ -42,11 +44,13 @@ class DemoReport:
     page: Path
     targets: Path
     served: Path | None
+    served_badly: str | None
 
     @classmethod
     def read(cls, record: RunRecord, folder: RunFolder) -> DemoReport:
         """Reads the outputs of a run."""
         evaluation_file = record.uri("RetrievalEvaluator", "evaluation") / REPORT
+        refusal = record.uri("ServingValidator", "blessing") / REASON
         pushed = record.number("Pusher", "pushed_model", "pushed")
         return cls(
             folder,
@@ -55,6 +59,7 @@ class DemoReport:
             record.uri("RunPage", "page") / PAGE,
             record.uri("AudienceTargeter", "targets"),
             Path(record.text("Pusher", "pushed_model", "pushed_destination")) if pushed else None,
+            refusal.read_text(encoding="utf-8") if refusal.exists() else None,
         )
 
     def songs(self, target: str, num_songs: int, num_matches: int, num_listeners: int) -> Iterator[str]:
@@ -93,7 +98,8 @@ class DemoReport:
 
     def refused_because(self) -> list[str]:
         """Returns why no model was pushed."""
-        return self.evaluation["refused_because"] or ["the model did not answer when it was served: see the log"]
+        badly = [] if self.served_badly is None else [f"when it was served: {self.served_badly}"]
+        return [*self.evaluation["refused_because"], *badly]
 
     def places(self) -> str:
         """Returns where everything lies."""

@@ -118,8 +118,8 @@ def refusals(reports: Mapping[str, SplitReport], config: EvaluationConfig) -> li
     recalls = {name: row[f"recall@{config.k}"].mean for name, row in report.rows.items()}
     found = []
 
-    def check(model: float, other: float, name: str, gain: float, difference: float, where: str = "") -> None:
-        needed = max(other * (1 + gain), other + difference)
+    def check(model: float, other: float, name: str, gain: float, difference: float | None, where: str = "") -> None:
+        needed = max(other * (1 + gain), other + (-np.inf if difference is None else difference))
         # Not worse by the margin is enough beside the last model; nothing may be gained by a tie with content cosine.
         if model < needed or (model == needed and name == CONTENT_COSINE):
             found.append(
@@ -127,10 +127,14 @@ def refusals(reports: Mapping[str, SplitReport], config: EvaluationConfig) -> li
             )
 
     check(recalls[MODEL], recalls[CONTENT_COSINE], CONTENT_COSINE, config.min_gain, config.min_difference)
-    if LAST in recalls:
-        check(recalls[MODEL], recalls[LAST], LAST, config.min_gain_last, -np.inf)
+    if config.min_gain_slice is not None:
         for name, rows in report.slices.items():
-            check(rows[MODEL].mean, rows[LAST].mean, LAST, config.min_gain_last_slice, -np.inf, f", {name}")
+            cosine = rows[CONTENT_COSINE].mean
+            check(rows[MODEL].mean, cosine, CONTENT_COSINE, config.min_gain_slice, None, f", {name}")
+    if LAST in recalls:
+        check(recalls[MODEL], recalls[LAST], LAST, config.min_gain_last, config.min_difference_last)
+        for name, rows in report.slices.items():
+            check(rows[MODEL].mean, rows[LAST].mean, LAST, config.min_gain_last_slice, None, f", {name}")
     return found
 
 

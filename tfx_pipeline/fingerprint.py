@@ -40,6 +40,15 @@ def code_fingerprint(*modules: str) -> str:
     return digest.hexdigest()
 
 
+def file_digest(file: Path | str) -> str:
+    """Returns a digest of a file's content, the same wherever it lies."""
+    digest = hashlib.sha256()
+    with open(file, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 @cache
 def _imports(source: bytes, package: str) -> tuple[str, ...]:
     """Returns every dotted name that may be an imported module, or a name in one."""

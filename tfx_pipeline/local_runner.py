@@ -3,7 +3,8 @@
 Environment variables bind the paths, because the tfx command passes no arguments: BCL_DATA is the folder with songs
 and plays, BCL_RUN the folder for all that the run writes (default: runs/bcl), BCL_SETTINGS a JSON file of settings
 (default: none; see `configs.read_settings`), BCL_WINDOW how many of the latest spans of plays are read (default: all;
-see `spans`), BCL_BEAM the engine of the Beam steps (default: this process; see `beam_options`).
+see `spans`), BCL_BEAM the engine of the Beam steps (default: this process; see `beam_options`), BCL_LISTENERS and
+BCL_EXCLUSIONS Parquet files for the targeting (default: none; see `components.targeting`).
 """
 
 from __future__ import annotations
@@ -30,7 +31,11 @@ from tfx_pipeline.spans import with_spans_joined
 def run(
     folder: RunFolder, fields: tuple[contract.SongField, ...], config: PipelineConfig | None = None, name: str = "bcl"
 ) -> None:
-    """Runs the pipeline on the prepared input of `folder`, reusing what its cache holds."""
+    """Runs the pipeline on the prepared input of `folder`, reusing what its cache holds.
+
+    Raises:
+        ContractError: If a file that the environment names for the targeting is not there.
+    """
     tfx.orchestration.LocalDagRunner().run(
         create_pipeline(
             pipeline_name=name,
@@ -40,6 +45,8 @@ def run(
             kept_statistics=folder.kept_statistics,
             fields=fields,
             config=config,
+            listener_table=_file("BCL_LISTENERS"),
+            exclusions=_file("BCL_EXCLUSIONS"),
             metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
                 str(folder.metadata)
             ),
@@ -58,14 +65,26 @@ def main() -> None:
     try:
         config = read_settings(Path(settings)) if settings else None
         window = _whole_number("BCL_WINDOW")
+        _ = _file("BCL_LISTENERS"), _file("BCL_EXCLUSIONS")
         catalogue = contract.prepare(with_spans_joined(Path(data), folder.joined, window), folder.input)
     except ValueError as error:  # of the contract, the settings or the window
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
     console = Console()
-    with console.chatter_to(folder.log), component_lines(console.say):
-        run(folder, catalogue.fields, config)
+    try:
+        with console.chatter_to(folder.log), component_lines(console.say):
+            run(folder, catalogue.fields, config)
+    except Exception as error:
+        sys.stderr.write(f"The pipeline stopped: {error}\nLog: {folder.log}\n")
+        raise
     console.say(f"Log: {folder.log}")
+
+
+def _file(variable: str) -> Path | None:
+    path = Path(os.environ[variable]).resolve() if os.environ.get(variable) else None
+    if path is not None and not path.is_file():
+        raise contract.ContractError(f"{variable}: expected a Parquet file. Received: {path}")
+    return path
 
 
 def _whole_number(variable: str) -> int | None:

@@ -20,7 +20,7 @@ from tfx_pipeline.components.similar_songs import SimilarSongsLabeller
 from tfx_pipeline.components.song_schema import SongSchema
 from tfx_pipeline.components.targeting import AudienceTargeter
 from tfx_pipeline.configs import PipelineConfig, to_json
-from tfx_pipeline.fingerprint import code_fingerprint
+from tfx_pipeline.fingerprint import code_fingerprint, file_digest
 
 
 def create_pipeline(
@@ -32,6 +32,8 @@ def create_pipeline(
     kept_statistics: Path | str,
     fields: Sequence[contract.SongField],
     config: PipelineConfig | None = None,
+    listener_table: Path | str | None = None,
+    exclusions: Path | str | None = None,
     metadata_connection_config: metadata_store_pb2.ConnectionConfig | None = None,
     beam_pipeline_args: Sequence[str] = (),
 ) -> tfx.dsl.Pipeline:
@@ -45,6 +47,8 @@ def create_pipeline(
         kept_statistics: Folder for the statistics of the data of the last pushed run.
         fields: The song fields that `contract.prepare` found.
         config: All settings.
+        listener_table: Parquet file of listener vectors that take the place of those formed from plays.
+        exclusions: Parquet file of listeners who must not be targeted: user_id, song_id (null = every song).
         metadata_connection_config: Where runs are recorded.
         beam_pipeline_args: Options of the Beam runner.
 
@@ -180,8 +184,11 @@ def create_pipeline(
     targeter = AudienceTargeter(
         plays=play_gen.outputs["examples"],
         embeddings=embedder.outputs["embeddings"],
-        model_blessing=evaluator.outputs["blessing"],
+        pushed_model=pusher.outputs["pushed_model"],
         settings=to_json(config.targeting),
+        listeners=str(listener_table or ""),
+        exclusions=str(exclusions or ""),
+        digests=" ".join(file_digest(file) for file in (listener_table, exclusions) if file),
         code=code_fingerprint("tfx_pipeline.components.targeting"),
     )
 
@@ -191,6 +198,7 @@ def create_pipeline(
         report_of_data=gate.outputs["report_of_data"],
         model_run=trainer.outputs["model_run"],
         evaluation=evaluator.outputs["evaluation"],
+        infra_blessing=serving_validator.outputs["blessing"],
         pushed_model=pusher.outputs["pushed_model"],
         songs=song_gen.outputs["examples"],
         embeddings=embedder.outputs["embeddings"],

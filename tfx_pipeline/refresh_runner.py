@@ -73,6 +73,9 @@ def main() -> None:
     except (contract.ContractError, PublishError) as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
+    except Exception as error:
+        sys.stderr.write(f"The pipeline stopped: {error}\nLog: {folder.log}\n")
+        raise
 
 
 if __name__ == "__main__":

@@ -69,6 +69,7 @@ def page(
     evaluation: dict[str, Any],
     pushed: str | None,
     examples: Sequence[Example],
+    served_badly: str | None = None,
 ) -> str:
     """Returns the page.
 
@@ -80,10 +81,11 @@ def page(
         evaluation: What the evaluator wrote.
         pushed: Folder of the pushed version.
         examples: Cold songs.
+        served_badly: What went wrong when the model was served to be validated.
     """
     body = [
         "<h1>From plays to listeners: what this run did</h1>",
-        _outcome(evaluation, pushed),
+        _outcome(evaluation, pushed, served_badly),
         f"<h2>What came in</h2>{_table_of('songs', songs)}{_table_of('plays', plays)}",
         f"<h3>Against the last pushed run</h3><pre>{html.escape(data_report)}</pre>",
         f"<h2>What was learnt</h2>{_learnt(learnt)}",
@@ -93,10 +95,10 @@ def page(
     return document("BCL run", "".join(body), _STYLE)
 
 
-def _outcome(evaluation: dict[str, Any], pushed: str | None) -> str:
+def _outcome(evaluation: dict[str, Any], pushed: str | None, served_badly: str | None) -> str:
     if pushed:
         return f"<p class=yes>Blessed and pushed: {html.escape(pushed)}</p>"
-    reasons = evaluation["refused_because"] or ["blessed by the evaluation, but it did not answer when it was served"]
+    reasons = [*evaluation["refused_because"], *([f"when it was served: {served_badly}"] if served_badly else [])]
     return f"<p class=no>Not pushed:</p><ul class=no>{''.join(f'<li>{html.escape(r)}</li>' for r in reasons)}</ul>"
 
 

@@ -32,9 +32,17 @@ class Span:
 
 
 def find_spans(folder: Path) -> list[Span]:
-    """Returns the spans of a folder, earliest first; none if it holds songs and plays itself."""
+    """Returns the spans of a folder, earliest first; none if it has none.
+
+    Raises:
+        ContractError: If songs or plays lie beside the spans: it is not clear which are meant.
+    """
     found = [(_NAME.fullmatch(path.name), path) for path in folder.iterdir()] if folder.is_dir() else []
-    return sorted(Span(int(match[1]), path) for match, path in found if match and path.is_dir())
+    spans = sorted(Span(int(match[1]), path) for match, path in found if match and path.is_dir())
+    beside = [path.name for path in sorted(folder.glob("*")) if path.stem in ("songs", "plays") and path.is_file()]
+    if spans and beside:
+        raise broken(folder, f"either spans or songs and plays, not {spans[0].folder.name} and files", beside)
+    return spans
 
 
 def join_spans(folder: Path, out: Path, *, window: int | None = None, until: int | None = None) -> list[Span]:

@@ -4,7 +4,8 @@
         --output targets --rule hybrid --listeners-per-song 200
 
 Every setting of `TargetingConfig` is a flag; what the command does not know goes to Beam as a pipeline option. Ends
-with exit code 2 and one message on bad input, before or during the run, and then leaves no `_SUCCESS`.
+with exit code 2 and one message on bad input, before or during the run; nothing of it counts then, and `read_targets`
+gives what an earlier run wrote.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from tfx_pipeline.console import import_quietly
 import_quietly("apache_beam")
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
 
 from tfx_pipeline.targeting import TargetingConfig, read_marker, read_summary, target_listeners
 
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     known, beam_arguments = parser.parse_known_args(arguments)
     settings = {field.name: getattr(known, field.name) for field in dataclasses.fields(TargetingConfig)}
     try:
+        _check_beam_arguments(beam_arguments)
         config = TargetingConfig.from_dict({name: value for name, value in settings.items() if value is not None})
         _run(known, config, beam_arguments)
     except Exception as error:  # noqa: BLE001 - a runner wraps the message of a worker in exceptions of its own kind
@@ -45,6 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     sys.stdout.write(_report(known.output))
     return 0
+
+
+def _check_beam_arguments(arguments: Sequence[str]) -> None:
+    """Refuses what neither this command nor Beam knows: Beam would pass over a mistyped flag."""
+    beam_parser = _BeamArgumentParser(add_help=False, allow_abbrev=False)
+    for options in PipelineOptions.__subclasses__():
+        options._add_argparse_args(beam_parser)
+    _, unknown = beam_parser.parse_known_args(list(arguments))
+    if unknown:
+        raise ValueError(f"arguments: expected those of --help or pipeline options of Beam. Received: {unknown}")
 
 
 def _run(known: argparse.Namespace, config: TargetingConfig, beam_arguments: Sequence[str]) -> None:
@@ -122,7 +134,7 @@ def _report(output: str) -> str:
     for status in summary["status"].to_pylist():
         statuses[status] = statuses.get(status, 0) + 1
     targets = sum(summary["targets"].to_pylist())
-    lines = [f"{counts['cold_songs']} cold songs in, {targets} targets out, written to {output}"]
+    lines = [f"{counts.get('cold_songs', 0)} cold songs in, {targets} targets out, written to {output}"]
     lines += [f"  {number} songs: {status}" for status, number in sorted(statuses.items())]
     lines += [f"  {name.replace('_', ' ')}: {value}" for name, value in counts.items()]
     return "\n".join(lines) + "\n"

@@ -17,7 +17,7 @@ from tfx_pipeline.trainer import VALIDATION_RECALL, model_fields, read_tables, t
 
 
 class ValidationRecallSearch(keras_tuner.RandomSearch):
-    """Random search whose trial is a training of ours; Keras Tuner draws, records and resumes."""
+    """Random search whose trial is a training of ours; Keras Tuner draws and records."""
 
     def run_trial(self, trial: Any, judge: Callable[[Mapping[str, Any]], float]) -> dict[str, float]:
         """Returns the recall that the drawn settings reach."""

@@ -33,7 +33,24 @@ def simulated(seed: int, *, songs: int = SONGS, users: int = USERS, plays: int =
     song, user = (_numbers(ids) for ids in (data.songs, data.users))
     chance = chance[np.ix_(song, user)]
     activity = np.diff(data.plays.T.tocsr().indptr)
-    return replace(data, name="simulated"), 1 - (1 - chance) ** activity
+    return replace(data, name="simulated"), chance_to_play(chance, activity)
+
+
+def chance_to_play(chance: np.ndarray, songs_played: np.ndarray, rounds: int = 50) -> np.ndarray:
+    """Returns the chance that a user plays a song at all, (songs, users).
+
+    The simulator draws until a user has played a number of different songs, so popular ones are drawn again and again.
+    With t draws a song of chance p is among them with 1 - exp(-p t); t is such that these sum to the songs played.
+
+    Args:
+        chance: (songs, users) of one draw.
+        songs_played: (users,) different songs.
+    """
+    draws = songs_played.astype(np.float64)
+    for _ in range(rounds):  # Newton's: the sum is concave in t and we start below the root, so it never overshoots
+        left = np.exp(-chance * draws)
+        draws += (songs_played - (1 - left).sum(axis=0)) / (chance * left).sum(axis=0)
+    return np.asarray(1 - np.exp(-chance * draws))
 
 
 def _numbers(ids: np.ndarray) -> np.ndarray:

@@ -96,11 +96,12 @@ def test_order_bundles_and_shards_change_nothing():
     assert similar_songs(shuffled, AudienceConfig(shards=5), batch_size=17) == first
 
 
-def test_plays_of_held_out_songs_change_no_label_of_a_warm_song():
+@pytest.mark.parametrize("config", [AudienceConfig(), AudienceConfig(max_songs_per_user=4, max_listeners_per_song=6)])
+def test_plays_of_held_out_songs_change_no_label_of_a_warm_song(config):
     plays = random_plays(4)
     splits = {song: found.split for song, found in similar_songs(plays).items()}
     warm_only = [play for play in plays if splits[play[1].encode()] == WARM]
-    with_all, without = similar_songs(plays), similar_songs(warm_only)
+    with_all, without = similar_songs(plays, config), similar_songs(warm_only, config)
     warm = [song for song, split in splits.items() if split == WARM]
     assert len(warm) > 10 and len(warm) < len(splits)
     for song in warm:

@@ -74,6 +74,33 @@ def test_the_command_reads_what_the_step_wrote(written_targets: Path, tmp_path: 
     assert "column `song_id`" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"liked": pa.array([1, 0, None], pa.int64())},
+        {"liked": pa.array([True, False, None]), "plays": pa.nulls(3)},
+        {"plays": pa.array([2, None, 0], pa.uint8())},
+        {"user_id": pa.array(["u", "v", "w"], pa.large_string())},
+        {"song_id": pa.array(["a", "a", "b"]).dictionary_encode()},
+    ],
+)
+def test_the_command_reads_whatever_the_contract_accepts(columns, written_targets: Path, tmp_path: Path) -> None:
+    plays = {"user_id": ["u", "v", "w"], "song_id": ["a", "a", "b"], **columns}
+    pq.write_table(pa.table(plays), tmp_path / "plays.parquet")
+    assert main(["--targets", str(written_targets), "--plays", str(tmp_path / "plays.parquet")]) == 0
+
+
+def test_plays_that_cannot_be_read_are_named(written_targets: Path, tmp_path: Path, capsys) -> None:
+    file = tmp_path / "plays.parquet"
+    arguments = ["--targets", str(written_targets), "--plays", str(file)]
+    file.write_text("user_id,song_id\nu,a\n")
+    assert main(arguments) == 2
+    assert "plays.parquet: expected a Parquet file" in capsys.readouterr().err
+    pq.write_table(pa.table({"user_id": ["u"], "song_id": ["a"], "plays": ["many"]}), file)
+    assert main(arguments) == 2
+    assert "column `plays`: expected whole numbers" in capsys.readouterr().err
+
+
 @pytest.fixture
 def written_targets(tmp_path: Path) -> Path:
     """A small targeting run on tables written here."""

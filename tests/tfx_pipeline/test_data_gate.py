@@ -76,6 +76,31 @@ def test_drift_above_the_bound_stops(column: str, values: list[Any]) -> None:
     assert column not in stops(today, columns(), max_drift=1.0)
 
 
+def test_of_many_words_ordinary_growth_is_no_drift() -> None:
+    """TFDV's histograms end at 1,000 words; two parts of one law looked .4 apart. Another law still does."""
+    rng = np.random.default_rng(0)
+    words = [f"w{number}" for number in range(5000)]
+    law = 1 / np.arange(1, 5001)
+    often = [rng.choice(words, 3, replace=False, p=law / law.sum()).tolist() for _ in range(2200)]
+    unique = [f"name {row}" for row in range(2200)]
+    today, last = ({"attribute_tags": often[:rows], "name": unique[:rows]} for rows in (2200, 2000))
+    assert not stops(today, last)
+    turned = [[f"w{4999 - int(word[1:])}" for word in row] for row in often]
+    assert set(stops({**today, "attribute_tags": turned}, last)) == {"attribute_tags"}
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ([[0.1] * 8] * SONGS, [[0.1] * 4] * SONGS),
+        ([[0.1] * 8] * SONGS, [[0.1]] * SONGS),
+        (["rock"] * SONGS, [["rock", "pop"]] * SONGS),
+    ],
+)
+def test_another_number_of_values_stops(before: list[Any], now: list[Any]) -> None:
+    assert "values a row" in stops({"audio_x": now}, {"audio_x": before})["audio_x"]
+
+
 def test_a_new_column_and_new_words_are_noted_alone() -> None:
     today = columns(seed=1) | {"audio_energy": [0.5] * SONGS}
     today["attribute_genre"][:5] = ["polka"] * 5
@@ -119,12 +144,22 @@ def test_the_components_keep_what_was_pushed_and_refuse_what_differs(tmp_path) -
             pushed_model=pushed, song_statistics=songs, play_statistics=plays, kept=kept, code=""
         )
 
-    assert gate(broken, "first") == "no difference"  # nothing was pushed yet
+    assert gate(broken, "first") == "\n".join(
+        f"not compared: {table}, no statistics of a pushed run" for table in ("songs", "plays")
+    )
     keep(0)
     assert not (tmp_path / "kept").exists()
     keep(1)
     keep(1)  # once more, over what is there
-    assert sorted(path.name for path in tmp_path.glob("kept*")) == ["kept"]
+    assert sorted(path.name for path in tmp_path.glob("kept*")) == ["kept", "kept_report.txt"]
     assert "stops the run" not in gate(songs, "same")
     with pytest.raises(DataGateError, match="column `attribute_genre`"):
         gate(broken, "refused")
+    # TFX removes the outputs of a component that fails; this one stays.
+    assert "stops the run: songs, column `attribute_genre`" in (tmp_path / "kept_report.txt").read_text()
+    # Killed between its two renames, the keeper leaves the earlier statistics under the other name.
+    (tmp_path / "kept").rename(tmp_path / "kept.before")
+    with pytest.raises(DataGateError, match="column `attribute_genre`"):
+        gate(broken, "after a kill")
+    keep(1)
+    keep(1)

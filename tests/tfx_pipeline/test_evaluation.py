@@ -89,6 +89,23 @@ def test_the_margin_is_relative():
     assert "nothing to judge by" in refusals({}, config)[0]
 
 
+def test_margins_hold_in_slices_and_as_differences():
+    songs, embeddings = planted()
+    reports = evaluate(songs, FIELDS, embeddings, embeddings, CONFIG, (embeddings, embeddings))
+    assert refusals(reports, replace(CONFIG, min_gain_slice=0.0)) == []
+    reasons = refusals(reports, replace(CONFIG, min_gain_slice=50.0))
+    assert ["long tail" in reasons[0], "few fields" in reasons[1], len(reasons)] == [True, True, 2]
+    (reason,) = refusals(reports, replace(CONFIG, min_difference_last=0.1))
+    assert "(last" in reason
+
+
+@pytest.mark.parametrize("name", ["min_gain", "min_difference", "min_gain_last", "min_gain_slice"])
+def test_a_margin_that_nothing_fails_is_refused(name):
+    for value in (float("nan"), float("inf"), -5):
+        with pytest.raises(ValueError, match=f"Argument `{name}` must be at least -1. Received: {value}"):
+            replace(CONFIG, **{name: value})
+
+
 def test_a_model_must_not_fall_behind_the_last_one_in_any_slice():
     songs, embeddings = planted()
     last = (embeddings, embeddings)

@@ -11,6 +11,7 @@ import pytest
 from tfx_pipeline.beam_options import IN_MEMORY, beam_options
 from tfx_pipeline.configs import PipelineConfig, SearchSpace, SettingsError, TuningConfig, read_settings
 from tfx_pipeline.contract.__main__ import main as check_contract
+from tfx_pipeline.targeting import TargetingConfig
 
 
 def test_settings_change_what_they_name(tmp_path: Path) -> None:
@@ -30,6 +31,20 @@ def test_settings_change_what_they_name(tmp_path: Path) -> None:
     assert read_settings(file) == expected
 
 
+def test_a_search_space_takes_whole_numbers_for_others(tmp_path: Path) -> None:
+    """Keras Tuner refuses values of two types, after the whole front of the pipeline has run."""
+    (tmp_path / "settings.json").write_text('{"tuning": {"space": {"field_dropout": [0, 0.3], "update_every": [1]}}}')
+    space = read_settings(tmp_path / "settings.json").tuning.space
+    assert {type(value) for value in space.field_dropout} == {float} and space.update_every == (1,)
+
+
+def test_an_engine_with_workers_gets_shards_to_share_out(monkeypatch) -> None:
+    alone = PipelineConfig().targeting
+    monkeypatch.setenv("BCL_BEAM", "--runner=FlinkRunner")
+    shared = PipelineConfig().targeting
+    assert shared == TargetingConfig() and shared.songs_per_shard < alone.songs_per_shard
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -46,6 +61,10 @@ def test_settings_change_what_they_name(tmp_path: Path) -> None:
         ('{"tuning": {"trials": 0}}', "`trials` must be at least 1. Received: 0"),
         ('{"tuning": {"space": {"momentum": []}}}', "`momentum` must hold values to draw from"),
         ('{"tuning": {"space": {"momentum": [2]}}}', "`momentum` must be in [0, 1). Received: 2"),
+        ('{"evaluation": {"min_gain": NaN}}', "expected a JSON object. Received: NaN, which is no JSON"),
+        ('{"evaluation": {"seed": -1}}', "`seed` must be at least 0. Received: -1"),
+        ('{"training": {"positives": 0}}', "`positives` must be at least 1. Received: 0"),
+        ('{"transform": {"max_vocabulary": 0}}', "`max_vocabulary` must be at least 1. Received: 0"),
         ('{"targeting": null}', "targeting: expected an object of settings. Received: None"),
     ],
 )

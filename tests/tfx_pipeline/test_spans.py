@@ -76,6 +76,10 @@ def test_bad_spans_are_named(days: Path, tmp_path: Path) -> None:
         join_spans(days, out, until=3)
     with pytest.raises(ContractError, match="expected folders named span-<number>. Received: none"):
         join_spans(tmp_path / "nowhere", out)
+    (days / "songs.parquet").write_bytes((days / "span-11" / "songs.parquet").read_bytes())
+    with pytest.raises(ContractError, match=r"expected either spans or .* Received: \['songs.parquet'\]"):
+        join_spans(days, out)
+    (days / "songs.parquet").unlink()
     (days / "span-11" / "plays.parquet").unlink()
     with pytest.raises(ContractError, match=r"span-11/plays.parquet: expected a Parquet file. Received: none"):
         join_spans(days, out)

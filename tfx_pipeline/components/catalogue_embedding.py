@@ -14,7 +14,7 @@ from tfx_bsl.public.beam.run_inference import RunInference, RunInferencePerModel
 from tfx_bsl.public.proto import model_spec_pb2
 
 from tfx_pipeline.artifacts import SongEmbeddings
-from tfx_pipeline.cold_split import SPLITS, WARM
+from tfx_pipeline.cold_split import COLD_SPLITS, SPLITS
 from tfx_pipeline.components.similar_songs import ReadSongs, split_pattern
 
 EMBEDDINGS = "embeddings"
@@ -69,7 +69,7 @@ def CatalogueEmbedder(  # noqa: N802
             | "ToEmbeddings" >> beam.MapTuple(_to_embeddings)
         )
         matches = (
-            [songs[split] for split in SPLITS if split != WARM]
+            [songs[split] for split in COLD_SPLITS]
             | "SongsToMatch" >> beam.Flatten()
             | "Match" >> RunInference(_signature(saved_model, "match_examples"))
             | "ToMatches" >> beam.MapTuple(_to_matches)

@@ -29,6 +29,8 @@ def DataGate(  # noqa: N802
 ) -> None:
     """Stops the run if the data differs too much from that of the last pushed run; the first run passes.
 
+    The report is written beside `kept`, too: TFX removes the outputs of a component that fails.
+
     The decision is made once for the same data and settings: what is kept is no part of the cache key, so that a run
     with nothing new reruns nothing.
 
@@ -47,11 +49,14 @@ def DataGate(  # noqa: N802
     config = DataGateConfig(**json.loads(settings))
     findings = {}
     for table, statistics in zip(_TABLES, (song_statistics, play_statistics), strict=True):
-        last = os.path.join(kept, table, _FILE)
-        findings[table] = compare(read_statistics(statistics), _load(last), config) if os.path.exists(last) else []
+        # A run that was killed while it kept its statistics left the earlier ones under the other name.
+        places = [os.path.join(folder, table, _FILE) for folder in (kept, _earlier(kept))]
+        last = next((place for place in places if os.path.exists(place)), None)
+        findings[table] = None if last is None else compare(read_statistics(statistics), _load(last), config)
     text = report(findings)
     io_utils.write_string_file(os.path.join(report_of_data.uri, REPORT), text)
-    if any(finding.stops for of_table in findings.values() for finding in of_table):
+    _write_report(f"{kept}_report.txt", text)
+    if any(finding.stops for of_table in findings.values() for finding in of_table or []):
         raise DataGateError(
             f"The data differs from that of the last pushed run (delete {kept} if it is meant to):\n{text}"
         )
@@ -77,16 +82,26 @@ def StatisticsKeeper(  # noqa: N802
     del code
     if not pushed_model.get_int_custom_property("pushed"):
         return
-    aside, before = f"{kept}.writing", f"{kept}.before"
+    aside, before = f"{kept}.writing", _earlier(kept)
     shutil.rmtree(aside, ignore_errors=True)
     for table, statistics in zip(_TABLES, (song_statistics, play_statistics), strict=True):
         os.makedirs(os.path.join(aside, table))
         shutil.copyfile(_path(statistics), os.path.join(aside, table, _FILE))
-    shutil.rmtree(before, ignore_errors=True)
     if os.path.exists(kept):
+        shutil.rmtree(before, ignore_errors=True)
         os.rename(kept, before)
     os.rename(aside, kept)
     shutil.rmtree(before, ignore_errors=True)
+
+
+def _earlier(kept: str) -> str:
+    return f"{kept}.before"
+
+
+def _write_report(path: str, text: str) -> None:
+    aside = f"{path}.writing"
+    io_utils.write_string_file(aside, text + "\n")
+    os.replace(aside, path)
 
 
 def _path(statistics: tfx.types.standard_artifacts.ExampleStatistics) -> str:

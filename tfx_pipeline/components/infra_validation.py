@@ -4,6 +4,7 @@ TFX's InfraValidator needs Docker or Kubernetes; this one asks the embedded serv
 TensorFlow session as TensorFlow Serving.
 """
 
+import logging
 import os
 import shutil
 import tempfile
@@ -19,6 +20,9 @@ from serving.warmup_requests import warmed_signatures
 from tfx_pipeline.cold_split import WARM
 from tfx_pipeline.components.similar_songs import split_pattern
 
+logger = logging.getLogger(__name__)
+
+REASON = "INFRA_NOT_BLESSED"
 _SONGS = 16
 _NAME = "bcl"
 
@@ -36,7 +40,7 @@ def ServingValidator(  # noqa: N802
     Args:
         model: The exported model.
         labelled_songs: Songs by split, to ask with.
-        blessing: Custom property `blessed` is 1 or 0, and a file of TFX's name is there.
+        blessing: Custom property `blessed` is 1 or 0, and a file of TFX's name is there; that of a refusal says why.
         code: Fingerprint of the code, so that the cache follows it.
         split: The split of the songs to ask with.
     """
@@ -44,7 +48,9 @@ def ServingValidator(  # noqa: N802
     records = tf.data.TFRecordDataset(tf.io.gfile.glob(split_pattern(labelled_songs, split)), compression_type="GZIP")
     problem = problem_of(path_utils.serving_model_path(model.uri), list(records.take(_SONGS).as_numpy_iterator()))
     blessing.set_int_custom_property("blessed", int(problem is None))
-    name = "INFRA_BLESSED" if problem is None else "INFRA_NOT_BLESSED"
+    if problem is not None:
+        logger.error("The model is refused: %s", problem)
+    name = "INFRA_BLESSED" if problem is None else REASON
     io_utils.write_string_file(os.path.join(blessing.uri, name), problem or "")
 
 

@@ -12,10 +12,13 @@ from tfx import v1 as tfx
 from tfx.utils import io_utils
 
 from serving.publish import PublishError, latest_version
+from serving.raw_fields import fields_of_specs
+from serving.saved_version import RefreshError
 from tfx_pipeline import contract
 from tfx_pipeline.artifacts import SongEmbeddings
 from tfx_pipeline.cold_split import TEST, VALIDATION, WARM
 from tfx_pipeline.components.catalogue_embedding import EMBEDDINGS
+from tfx_pipeline.components.index_refresh import check_fields
 from tfx_pipeline.components.similar_songs import split_pattern
 from tfx_pipeline.configs import EvaluationConfig
 from tfx_pipeline.evaluation import evaluate, refusals
@@ -65,7 +68,7 @@ def RetrievalEvaluator(  # noqa: N802
     uris = split_uris(transformed_songs.uri, (WARM, VALIDATION, TEST))
     transform = tft.TFTransformOutput(transform_graph.uri)
     table = read_song_table(uris, transform, song_fields, max_values=max_values)
-    last = last_embeddings(serving_dir, labelled_songs, table)
+    last = last_embeddings(serving_dir, labelled_songs, table, song_fields)
     reports = evaluate(table, song_fields, *read_embeddings(embeddings.uri, table), config, last)
     reasons = refusals(reports, config)
     blessed = not reasons
@@ -78,15 +81,26 @@ def RetrievalEvaluator(  # noqa: N802
 
 
 def last_embeddings(
-    serving_dir: str, labelled_songs: tfx.types.standard_artifacts.Examples, table: SongTable
+    serving_dir: str,
+    labelled_songs: tfx.types.standard_artifacts.Examples,
+    table: SongTable,
+    fields: tuple[contract.SongField, ...],
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Returns the query and the candidate embeddings of today's songs by the last pushed model, if there is one."""
+    """Returns the query and the candidate embeddings of today's songs by the last pushed model.
+
+    None if there is no such model, or it cannot read today's songs because a field is of another kind now.
+    """
     try:
         version, path = latest_version(serving_dir)
     except PublishError:
         return None
-    logger.info("The model is compared with version %d", version)
     signatures = tf.saved_model.load(path).signatures
+    try:
+        check_fields(fields, fields_of_specs(signatures["embed"].structured_input_signature[1]))
+    except RefreshError as error:
+        logger.warning("The model is not compared with version %d: %s", version, error)
+        return None
+    logger.info("The model is compared with version %d", version)
     parts: dict[str, list[np.ndarray]] = {"serving_default": [], "candidate": []}
     rows: list[np.ndarray] = []
     for split in (WARM, VALIDATION, TEST):

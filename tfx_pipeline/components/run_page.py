@@ -13,6 +13,7 @@ from tfx_pipeline.artifacts import LEARNT, DataReport, RunReport, SongEmbeddings
 from tfx_pipeline.components.catalogue_embedding import MATCHES
 from tfx_pipeline.components.data_gate import REPORT as DATA_REPORT
 from tfx_pipeline.components.data_gate import read_statistics
+from tfx_pipeline.components.infra_validation import REASON
 from tfx_pipeline.components.retrieval_evaluation import REPORT as EVALUATION_REPORT
 from tfx_pipeline.components.similar_songs import ALL, split_pattern
 from tfx_pipeline.features import SONG_ID
@@ -30,6 +31,7 @@ def RunPage(  # noqa: N802
     report_of_data: tfx.dsl.components.InputArtifact[DataReport],
     model_run: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ModelRun],
     evaluation: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ModelEvaluation],
+    infra_blessing: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.InfraBlessing],
     pushed_model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.PushedModel],
     songs: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
     embeddings: tfx.dsl.components.InputArtifact[SongEmbeddings],
@@ -45,6 +47,7 @@ def RunPage(  # noqa: N802
         report_of_data: How they differ from those of the last pushed run.
         model_run: What the Trainer says of its work.
         evaluation: How good the model is, and why it was refused if it was.
+        infra_blessing: Whether it answered when it was served, and why not.
         pushed_model: Whether and where it was pushed.
         songs: For the names of songs.
         embeddings: Matches of cold songs.
@@ -60,6 +63,7 @@ def RunPage(  # noqa: N802
         data_report=_read(report_of_data.uri, DATA_REPORT),
         learnt=json.loads(_read(model_run.uri, LEARNT)),
         evaluation=json.loads(_read(evaluation.uri, EVALUATION_REPORT)),
+        served_badly=None if infra_blessing.get_int_custom_property("blessed") else _read(infra_blessing.uri, REASON),
         pushed=pushed_model.get_string_custom_property("pushed_destination") if pushed else None,
         examples=_examples(songs, embeddings, targets) if targets.get_int_custom_property("targeted") else [],
     )

@@ -5,68 +5,65 @@ import os
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.compute as pc
 from tfx import v1 as tfx
-from tfx.components.util import model_utils
 
 from tfx_pipeline.artifacts import SongEmbeddings, TargetListeners
-from tfx_pipeline.cold_split import COLD_SPLITS, WARM
 from tfx_pipeline.components.catalogue_embedding import EMBEDDINGS, MATCHES
 from tfx_pipeline.components.similar_songs import ALL, split_pattern
 from tfx_pipeline.play_records import ReadPlays
 from tfx_pipeline.targeting import TargetingConfig, WriteTargets
 from tfx_pipeline.targeting import TargetListeners as FindTargetListeners
 
-_TARGETED = (WARM, *COLD_SPLITS)
-
 
 @tfx.dsl.components.component(use_beam=True)
 def AudienceTargeter(  # noqa: N802
     plays: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
     embeddings: tfx.dsl.components.InputArtifact[SongEmbeddings],
-    model_blessing: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ModelBlessing],
+    pushed_model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.PushedModel],
     targets: tfx.dsl.components.OutputArtifact[TargetListeners],
     settings: tfx.dsl.components.Parameter[str],
     code: tfx.dsl.components.Parameter[str],
+    listeners: tfx.dsl.components.Parameter[str] = "",
+    exclusions: tfx.dsl.components.Parameter[str] = "",
+    digests: tfx.dsl.components.Parameter[str] = "",
     beam_pipeline: tfx.dsl.components.BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
-    """Writes target listeners, unless the model was not blessed: then the artifact stays empty.
+    """Writes target listeners, unless the model was not pushed: then the artifact stays empty.
 
     Args:
         plays: tf.Examples of plays, split `all`.
         embeddings: Embeddings and matches of the catalogue.
-        model_blessing: Whether the model may be used.
+        pushed_model: Whether the model is served; targets and served matches are of one model.
         targets: See `tfx_pipeline.targeting.sinks`. Custom property `targeted` says whether there are any.
         settings: `TargetingConfig` as JSON.
         code: Fingerprint of the code, so that the cache follows it.
+        listeners: Parquet file of listener vectors (user_id, embedding) in place of those formed from plays; "" = none.
+        exclusions: Parquet file of exclusions (user_id, song_id; a null song_id means every song); "" = none.
+        digests: Of these two files' contents, so that the cache follows them.
         beam_pipeline: Given by TFX.
     """
-    del code
-    blessed = model_utils.is_model_blessed(model_blessing)
-    targets.set_int_custom_property("targeted", int(blessed))
-    if not blessed:
+    del code, digests
+    pushed = pushed_model.get_int_custom_property("pushed")
+    targets.set_int_custom_property("targeted", int(bool(pushed)))
+    if not pushed:
         return
     config = TargetingConfig.from_dict(json.loads(settings))
     with beam_pipeline as pipeline:
         inputs = {
-            "catalogue": pipeline
-            | "ReadCatalogue" >> _read(embeddings.uri, EMBEDDINGS)
-            | "KeepTargeted" >> beam.Map(_keep_targeted).with_output_types(pa.Table),
+            "catalogue": pipeline | "ReadCatalogue" >> _read(embeddings.uri, EMBEDDINGS),
             "matches": pipeline | "ReadMatches" >> _read(embeddings.uri, MATCHES),
             "plays": pipeline
             | "ReadPlays" >> ReadPlays(split_pattern(plays, ALL))
             | "ToTables" >> beam.Map(_to_table).with_output_types(pa.Table),
         }
+        for name, file in (("listeners", listeners), ("exclusions", exclusions)):
+            if file:
+                inputs[name] = pipeline | f"Read {name}" >> beam.io.ReadFromParquetBatched(file)
         inputs | "FindTargetListeners" >> FindTargetListeners(config) | "Write" >> WriteTargets(targets.uri, config)
 
 
 def _read(folder: str, name: str) -> beam.PTransform:
     return beam.io.ReadFromParquetBatched(os.path.join(folder, f"{name}-*.parquet"))
-
-
-def _keep_targeted(catalogue: pa.Table) -> pa.Table:
-    """Leaves out sparse songs: they have listeners, so they are not cold, and too few to be matched to."""
-    return catalogue.filter(pc.is_in(catalogue["split"], value_set=pa.array(_TARGETED)))
 
 
 def _to_table(batch: pa.RecordBatch) -> pa.Table:

@@ -84,10 +84,25 @@ def clean_plays(source: Source, plays: Plays, song_ids: pa.Array) -> Iterator[pa
         yield cleaned.filter(pa.array(known & counted))
 
 
+def read_plays(source: Source) -> pa.Table:
+    """Return all plays in the pipeline's types, of whatever songs and also those with 0 plays.
+
+    Raises:
+        ContractError: whatever breaks the contract first.
+    """
+    columns = _columns(source.schema(), source)
+    batches = [_clean(batch, first_row, source, None)[0] for first_row, batch in source.batches(list(columns))]
+    return pa.Table.from_batches(batches, _schema(columns))
+
+
 def plays_schema(plays: Plays) -> pa.Schema:
     """Return the schema of the prepared plays.parquet."""
-    columns = [("user_id", pa.string()), ("song_id", pa.string()), ("plays", pa.int64())]
-    return pa.schema([*columns, *((name, pa.int64()) for name in ("liked", "timestamp") if name in plays.columns)])
+    return _schema(plays.columns)
+
+
+def _schema(columns: tuple[str, ...]) -> pa.Schema:
+    found = [("user_id", pa.string()), ("song_id", pa.string()), ("plays", pa.int64())]
+    return pa.schema([*found, *((name, pa.int64()) for name in ("liked", "timestamp") if name in columns)])
 
 
 def _columns(schema: pa.Schema, source: Source) -> tuple[str, ...]:
@@ -123,12 +138,14 @@ def _is_time(arrow_type: pa.DataType) -> bool:
 
 
 def _clean(
-    batch: pa.RecordBatch, first_row: int, source: Source, song_ids: pa.Array
+    batch: pa.RecordBatch, first_row: int, source: Source, song_ids: pa.Array | None
 ) -> tuple[pa.RecordBatch, Numbers, Numbers]:
     """Return the batch in the pipeline's types, whether each row's song is known, and whether it has plays."""
     place = {name: Place(source.shown, name, first_row) for name in batch.schema.names}
     arrays = {name: clean_id(batch.column(name), place[name]) for name in ("user_id", "song_id")}
-    known = np.asarray(pc.is_in(arrays["song_id"], value_set=song_ids))
+    known = np.ones(len(batch), bool)
+    if song_ids is not None:
+        known = np.asarray(pc.is_in(arrays["song_id"], value_set=song_ids))
     names = batch.schema.names
     arrays["plays"] = _counts(batch.column("plays"), place["plays"]) if "plays" in names else _ones(batch.num_rows)
     if "liked" in names:

@@ -20,6 +20,7 @@ from tfx_pipeline.contract.folder import check_replaceable, new_folder
 from tfx_pipeline.contract.plays import clean_plays, plays_schema, scan_plays
 from tfx_pipeline.contract.songs import clean_songs, scan_songs, songs_schema
 from tfx_pipeline.contract.source import find_file, open_sources
+from tfx_pipeline.fingerprint import file_digest
 
 MANIFEST = "catalogue.json"
 SONGS = Path("songs") / "songs.parquet"
@@ -92,14 +93,14 @@ def _write_parquet(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBat
                 writer.write_table(pa.Table.from_batches([batch.slice(start, rows)], schema))
     # ExampleGen's cache key knows a file by its size and its time in whole seconds. A time made from the content makes
     # that key change with the content and with nothing else.
-    seconds = 1_000_000_000 + int(_digest(path)[:7], 16)
+    seconds = 1_000_000_000 + int(file_digest(path)[:7], 16)
     os.utime(path, (seconds, seconds))
 
 
 def _write_manifest(aside: Path, catalogue: Catalogue, state: str) -> None:
     entries = asdict(catalogue)
     del entries["folder"]
-    written = {str(name): _digest(aside / name) for name in (SONGS, PLAYS)}
+    written = {str(name): file_digest(aside / name) for name in (SONGS, PLAYS)}
     manifest = {"input": state, "written": written, "catalogue": entries}
     (aside / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
@@ -108,7 +109,7 @@ def _state(folder: Path, max_unknown_plays: float) -> str:
     """Return what the output depends on: the input's bytes, this package's code, the setting."""
     code = sorted(Path(__file__).parent.glob("*.py"))
     inputs = [find_file(folder, name) for name in ("songs", "plays")]
-    parts = [_digest(path) for path in (*inputs, *code)]
+    parts = [file_digest(path) for path in (*inputs, *code)]
     parts += [path.name for path in inputs] + [repr(max_unknown_plays), pa.__version__]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -117,15 +118,7 @@ def _is_current(out: Path, state: str) -> bool:
     try:
         manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
         return manifest["input"] == state and all(
-            _digest(out / name) == digest for name, digest in manifest["written"].items()
+            file_digest(out / name) == digest for name, digest in manifest["written"].items()
         )
     except (OSError, ValueError, KeyError):
         return False
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

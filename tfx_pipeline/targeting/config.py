@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeGuard, get_args
 
 Rule = Literal["count", "average", "song", "cat", "hybrid"]
 VectorRule = Literal["average", "song", "cat"]
@@ -86,6 +86,11 @@ class TargetingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if isinstance(self.listener_splits, str) or not set(self.listener_splits) <= set(_LISTENER_SPLITS):
+            raise ValueError(
+                f"`listener_splits` must be a list of some of {list(_LISTENER_SPLITS)}: plays of held-out songs "
+                f"describe nobody. Received: {self.listener_splits!r}"
+            )
         object.__setattr__(self, "listener_splits", tuple(self.listener_splits))
         _check_choices(self)
         _check_ranges(self)
@@ -123,6 +128,7 @@ class TargetingConfig:
         return {**dataclasses.asdict(self), "listener_splits": list(self.listener_splits)}
 
 
+_LISTENER_SPLITS = ("warm", "sparse")
 _CHOICES = {
     "rule": get_args(Rule),
     "hybrid_with": get_args(VectorRule),
@@ -158,6 +164,11 @@ def _check_choices(config: TargetingConfig) -> None:
         raise ValueError(f"`quota` needs a rule with clusters: cat, or hybrid with cat. Received: rule={config.rule!r}")
     if config.quota and config.reach == "expand":
         raise ValueError("`quota` shares out the audience of the matches and needs reach 'filter'. Received: 'expand'")
+    if config.quota and config.cap is not None:
+        raise ValueError(
+            "`cap` leaves a listener the songs they fit best, and `quota` ranks by places in clusters: one of the two "
+            f"must be off. Received: quota=True, cap={config.cap!r}"
+        )
     if config.reach == "expand" and config.rule == "count":
         raise ValueError(
             "`rule` 'count' knows only listeners of the matches and needs reach 'filter'. Received: 'expand'"
@@ -179,16 +190,22 @@ def _check_ranges(config: TargetingConfig) -> None:
         )
     if not _is_weight(config.song_weight):
         raise ValueError(f"`song_weight` must be finite and not negative. Received: {config.song_weight!r}")
-    if not config.temperature > 0:
+    if not _is_weight(config.temperature) or config.temperature == 0:
         raise ValueError(f"`temperature` must be above 0. Received: {config.temperature!r}")
-    if not 0 <= config.held_aside < 1:
+    if not _is_weight(config.held_aside) or config.held_aside >= 1:
         raise ValueError(f"`held_aside` must be at least 0 and below 1. Received: {config.held_aside!r}")
-    if config.threshold is not None and math.isnan(config.threshold):
+    if not _is_whole(config.seed):
+        raise ValueError(f"`seed` must be a whole number. Received: {config.seed!r}")
+    if config.threshold is not None and not _is_number(config.threshold):
         raise ValueError(f"`threshold` must be a number or None. Received: {config.threshold!r}")
 
 
 def _is_weight(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value) and value >= 0
+    return _is_number(value) and math.isfinite(value) and value >= 0
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
 
 
 def _is_whole(value: object) -> bool:

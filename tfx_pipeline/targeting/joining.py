@@ -126,7 +126,10 @@ class _FormVectors(beam.DoFn):
         yield pvalue.TaggedOutput("listeners", (key, table))
         without = int((~table["vectors"].any(axis=(1, 2))).sum())
         counts = {"listeners": len(table["users"]), "listeners_without_vector": without}
-        yield pvalue.TaggedOutput("counts", {**counts, "listeners_excluded": int(table["excluded"].sum())})
+        everywhere = np.unique(np.concatenate(excluded)) if excluded else np.zeros(0, "S1")
+        counts["listeners_excluded"] = int(table["excluded"].sum())
+        counts["exclusions_of_unknown_listeners"] = len(everywhere) - counts["listeners_excluded"]
+        yield pvalue.TaggedOutput("counts", counts)
 
     def _table(self, parts: Parts) -> Block:
         if "table" in parts:

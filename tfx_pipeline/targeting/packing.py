@@ -68,8 +68,8 @@ class _Gather(beam.DoFn):
 def pack_plays(table: pa.Table) -> Block:
     """Plays table -> plays block; a missing `plays` column or null means 1."""
     rows = table.num_rows
-    users, user = _dictionary(_column(table, "plays", "user_id"), "user_id")
-    songs, song = _dictionary(_column(table, "plays", "song_id"), "song_id")
+    users, user = _dictionary(table, "plays", "user_id")
+    songs, song = _dictionary(table, "plays", "song_id")
     plays = np.ones(rows, dtype=np.int64)
     if "plays" in table.column_names:
         counts = _column(table, "plays", "plays", "whole numbers").cast(pa.int64())
@@ -83,8 +83,8 @@ def pack_plays(table: pa.Table) -> Block:
 
 def pack_catalogue(table: pa.Table) -> Block:
     """Catalogue table -> {ids (n,), split (n,), embedding (n, d), candidate (n, d)}."""
-    ids = encode_ids(_column(table, "catalogue", "song_id"), "song_id")
-    split = encode_ids(_column(table, "catalogue", "split"), "split")
+    ids = _ids(table, "catalogue", "song_id")
+    split = _ids(table, "catalogue", "split")
     unknown = ~np.isin(split, np.array(SPLITS, dtype=np.bytes_))
     if unknown.any():
         row = int(np.argmax(unknown))
@@ -100,7 +100,7 @@ def pack_catalogue(table: pa.Table) -> Block:
 
 def pack_listeners(table: pa.Table) -> Block:
     """Listener table -> {users (n,), vectors (n, 1, d)}."""
-    users = encode_ids(_column(table, "listeners", "user_id"), "user_id")
+    users = _ids(table, "listeners", "user_id")
     return {
         "users": users,
         "vectors": _vectors(_column(table, "listeners", "embedding", _VECTORS), users, "embedding")[:, None],
@@ -109,13 +109,13 @@ def pack_listeners(table: pa.Table) -> Block:
 
 def pack_exclusions(table: pa.Table) -> Block:
     """Exclusion table -> {users (n,), songs (n,)}; a null song_id, coded as b"", means every song."""
-    users = encode_ids(_column(table, "exclusions", "user_id"), "user_id")
+    users = _ids(table, "exclusions", "user_id")
     if "song_id" not in table.column_names:
         return {"users": users, "songs": np.zeros(len(users), dtype="S1")}
     column = _column(table, "exclusions", "song_id").cast(pa.string())
     everywhere = column.is_null().to_numpy(zero_copy_only=False)
     # The empty string is refused: it may be meant for one song, and would close all of them to the listener.
-    named = encode_ids(column.drop_null(), "song_id")
+    named = encode_ids(column.drop_null(), "song_id` of `exclusions")
     songs = np.zeros(len(users), dtype=named.dtype)
     songs[~everywhere] = named
     return {"users": users, "songs": songs}
@@ -129,7 +129,7 @@ def pack_matches(table: pa.Table, most: int) -> Block:
     Returns:
         {songs (n,), given (n,), bad (n,), size (n,), match (sum of sizes,), score (sum of sizes,) float64}.
     """
-    songs = encode_ids(_column(table, "matches", "song_id"), "song_id")
+    songs = _ids(table, "matches", "song_id")
     lists = _column(table, "matches", "match_ids", "lists of strings")
     given = _lengths(lists)
     scores = _column(table, "matches", "match_scores", _VECTORS)
@@ -138,7 +138,7 @@ def pack_matches(table: pa.Table, most: int) -> Block:
         row = int(np.argmax(differ))
         received = f"{given[row]} and {_lengths(scores)[row]} for song {songs[row].decode()!r}"
         raise ValueError(f"`match_ids` and `match_scores` must have one length. Received: {received}")
-    match = encode_ids(_flat(lists, pa.string()), "match_ids")
+    match = encode_ids(_flat(lists, pa.string()), "match_ids` of `matches")
     score = np.asarray(_flat(scores, pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
     owner = np.repeat(np.arange(len(songs)), given)
     good, kept = _best(songs, owner, match, score, most)
@@ -180,11 +180,16 @@ def _fits(kind: pa.DataType, expected: str) -> bool:
     return expected == "strings" and bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _dictionary(column: pa.Array, name: str) -> tuple[Array, Array]:
+def _ids(table: pa.Table, source: str, name: str) -> Array:
+    return encode_ids(_column(table, source, name), f"{name}` of `{source}")
+
+
+def _dictionary(table: pa.Table, source: str, name: str) -> tuple[Array, Array]:
+    column = _column(table, source, name)
     if column.null_count:
-        raise ValueError(f"`{name}` must hold an id in every row. Received: {column.null_count} null ids")
+        raise ValueError(f"`{name}` of `{source}` must hold an id in every row. Received: {column.null_count} null ids")
     coded = column.cast(pa.string()).dictionary_encode()
-    return encode_ids(coded.dictionary, name), coded.indices.to_numpy()
+    return encode_ids(coded.dictionary, f"{name}` of `{source}"), coded.indices.to_numpy()
 
 
 def _lengths(lists: pa.Array) -> Array:

@@ -41,12 +41,14 @@ class Scores:
         vector: (n,) float64, the part from cosines; 0 for `count`.
         count: (n,) float64, similarity-weighted count of the matched songs the listener plays.
         cluster: (n,) int32, index of the closest cluster; -1 for rules without clusters.
+        allowed: (n,) bool: eligible, and fitting at least as well as the threshold asks.
     """
 
     score: Array
     vector: Array
     count: Array
     cluster: Array
+    allowed: Array
 
 
 def weighted_counts(listeners: Array, similarity: Array, size: int) -> Array:
@@ -84,6 +86,7 @@ def make_query(song: Array, listeners: Array, counts: Array, config: TargetingCo
         return Query(song[None], np.zeros(1), one, song)
     vectors, weights = _members(song, listeners, counts, config)
     if config.vector_rule == "average":
+        weights = weights if weights.any() else np.ones(len(vectors))  # as clustering does
         return Query(normalize(weights @ vectors)[None], np.zeros(1), one, song)
     found = cluster(
         vectors,
@@ -132,25 +135,38 @@ def score_vectors(
     return pooled, closest
 
 
-def score_listeners(listeners: Array, counts: Array, query: Query | None, config: TargetingConfig) -> Scores:
+def score_listeners(
+    listeners: Array, counts: Array, query: Query | None, config: TargetingConfig, eligible: Array | None = None
+) -> Scores:
     """Scores an audience by the configured rule.
+
+    The threshold asks for a fit: with `quota` it holds before the places are shared out, and only those who may become
+    targets take a place.
 
     Args:
         listeners: (n, j, d) unit vectors.
         counts: (n,) similarity-weighted counts, 0 for listeners outside the audience.
         query: From `make_query`.
         config: Rule, pooling, weights.
+        eligible: (n,) bool, who may become a target; default all.
     """
+    eligible = np.ones(len(counts), dtype=bool) if eligible is None else eligible
     if query is None:
-        return Scores(counts, np.zeros(len(counts)), counts, np.full(len(counts), -1, dtype=np.int32))
+        no_cluster = np.full(len(counts), -1, dtype=np.int32)
+        return Scores(counts, np.zeros(len(counts)), counts, no_cluster, _allowed(counts, eligible, config))
     vector, closest = score_vectors(listeners, query, pooling=config.pooling, temperature=config.temperature)
     joined = vector
     if config.rule == "hybrid":
         if config.count_weight == "auto":
             raise ValueError("`count_weight` must be a number when listeners are scored. Received: 'auto'")
         joined = vector + config.count_weight * np.log1p(counts / query.count_unit)
-    score = share_out(joined, closest, query.weights) if config.quota else joined
-    return Scores(score, vector, counts, clusters_of(closest, config))
+    allowed = _allowed(joined, eligible, config)
+    score = share_out(joined, np.where(allowed, closest, -1), query.weights) if config.quota else joined
+    return Scores(score, vector, counts, clusters_of(closest, config), allowed)
+
+
+def _allowed(fit: Array, eligible: Array, config: TargetingConfig) -> Array:
+    return eligible if config.threshold is None else eligible & (fit.astype(np.float32) >= config.threshold)
 
 
 def clusters_of(closest: Array, config: TargetingConfig) -> Array:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 from apache_beam import pvalue
 
@@ -93,7 +94,12 @@ class _ScoreSongs(beam.DoFn):
         yield pvalue.TaggedOutput("summary", (cold, summary))
         if queries:
             yield pvalue.TaggedOutput("queries", (cold, queries))
-        counts = {"cold_songs": summary.num_rows, "songs_with_matches": len(shard.matches["songs"])}
+        unknown = ~np.isin(shard.pairs["songs"], shard.catalogue["ids"])
+        counts = {
+            "cold_songs": summary.num_rows,
+            "songs_with_matches": len(shard.matches["songs"]),
+            "exclusions_of_unknown_songs": int(unknown.sum()),
+        }
         yield pvalue.TaggedOutput("counts", counts)
 
     def _score(self, shard: shards.Shard, config: TargetingConfig) -> tuple[pa.Table, pa.Table, list[songs.SongQuery]]:
@@ -102,7 +108,8 @@ class _ScoreSongs(beam.DoFn):
             rows.append(tables.summary_row(candidates))
             if candidates.scores is not None:
                 found.append(tables.candidates_table(shard, candidates, config))
-            if candidates.query is not None and config.reach == "expand":
+            # A query without a direction is as near to anybody as to the next.
+            if candidates.query is not None and candidates.query.centers.any() and config.reach == "expand":
                 queries.append(songs.SongQuery(candidates.song, candidates.query, candidates.excluded))
         # One chunk per column: a table of hundreds of chunks takes longer to pickle than to make.
         return pa.concat_tables(found).combine_chunks(), pa.Table.from_pylist(rows, schema=tables.SUMMARY), queries

@@ -36,8 +36,8 @@ class Shard:
 
 def make_shard(parts: dict[str, list[Block]], config: TargetingConfig) -> Shard:
     """Joins the blocks that reached a shard: `catalogue`, `matches`, `audiences`, `listeners`, `pairs`."""
-    users, vectors, excluded = _listeners(parts["listeners"])
     catalogue = merge_catalogue(parts["catalogue"])
+    users, vectors, excluded = _listeners(parts["listeners"], catalogue["embedding"].shape[-1])
     lengths = vectors.shape[-1], catalogue["embedding"].shape[-1]
     if vectors.any() and len(catalogue["ids"]) and lengths[0] != lengths[1]:
         raise ValueError(
@@ -50,13 +50,14 @@ def make_shard(parts: dict[str, list[Block]], config: TargetingConfig) -> Shard:
     return Shard(catalogue, matches, audiences, users, vectors, excluded, hashes, pairs)
 
 
-def _listeners(blocks: list[Block]) -> tuple[Array, Array, Array]:
+def _listeners(blocks: list[Block], length: int) -> tuple[Array, Array, Array]:
     shapes = [block["vectors"].shape[1:] for block in blocks if block["vectors"].any()]
     if len(set(shapes)) > 1:
         raise ValueError(f"`listeners` must have vectors of one length. Received: {sorted(set(shapes))}")
-    for block in blocks if shapes else []:
+    for block in blocks:
         if not block["vectors"].any():  # none of them is in the table, which leaves the length open
-            block["vectors"] = np.zeros((len(block["users"]), *shapes[0]), dtype=np.float32)
+            shape = shapes[0] if shapes else (1, length)
+            block["vectors"] = np.zeros((len(block["users"]), *shape), dtype=np.float32)
     empty = {"users": np.zeros(0, "S1"), "vectors": np.zeros((0, 1, 1), np.float32), "excluded": np.zeros(0, bool)}
     joined = _join(blocks, empty)
     order = np.argsort(joined["users"], kind="stable")

@@ -13,6 +13,7 @@ from tfx_pipeline.targeting.rules import Query, Scores, make_query, score_listen
 from tfx_pipeline.targeting.shards import Shard
 
 Counts = dict[str, int | bool | str]
+SPARSE = b"sparse"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +26,6 @@ class Candidates:
         counts: Numbers for the summary.
         audience: (n,) index into the shard's users, ascending.
         scores: Scores of the n listeners, or None where no score can be given.
-        eligible: (n,) bool, not excluded.
         query: What other listeners can be compared with, or None.
         pair_listener, pair_match: the (listener in 0..n-1, matched song) pairs, by match.
         excluded: ids excluded from this song.
@@ -36,7 +36,6 @@ class Candidates:
     counts: Counts
     audience: Array
     scores: Scores | None
-    eligible: Array
     query: Query | None
     pair_listener: Array
     pair_match: Array
@@ -60,7 +59,7 @@ def score_songs(shard: Shard, config: TargetingConfig, only: Array | None = None
         config: Settings, with a number as `count_weight`.
         only: Ids of the songs to score; None = all.
     """
-    cold = np.union1d(shard.catalogue["ids"], shard.matches["songs"])
+    cold = np.union1d(shard.catalogue["ids"][shard.catalogue["split"] != SPARSE], shard.matches["songs"])
     cold = cold if only is None else np.intersect1d(cold, only)
     rows, listed = lookup(cold, shard.catalogue["ids"]).tolist(), lookup(cold, shard.matches["songs"]).tolist()
     for song, row, place in zip(cold.tolist(), rows, listed, strict=True):
@@ -76,7 +75,7 @@ def _score_song(song: bytes, row: int, listed: int, shard: Shard, config: Target
     split = shard.catalogue["split"][row] if row >= 0 else b""
     vector = shard.catalogue["embedding"][row] if row >= 0 else np.zeros(max(1, shard.vectors.shape[-1]))
     counts, match_rows, similarity = _usable_matches(shard.matches, listed)
-    counts["status"] = _status(row, listed, vector, counts, config)
+    counts["status"] = _status(row, listed, split, vector, counts, config)
     if counts["status"]:
         return _unscored(song, split, counts)
     audience, pair_listener, pair_match, pair_score = _audience(shard, match_rows, similarity, counts, config)
@@ -90,13 +89,11 @@ def _score_song(song: bytes, row: int, listed: int, shard: Shard, config: Target
     query = make_query(vector, listeners[members], weight[members], config, song_seed(song, config.seed))
     if query is not None and similarity.max() > 0:
         query = dataclasses.replace(query, count_unit=float(similarity.max()))
-    scores = score_listeners(listeners, weight, query, config)
+    scores = score_listeners(listeners, weight, query, config, eligible)
     counts["excluded"] = int((~eligible).sum())
     counts["without_vector"] = int((~listeners.any(axis=(1, 2))).sum())
     counts["clusters"] = len(query.centers) if query is not None and config.vector_rule == "cat" else 0
-    return Candidates(
-        song, split, counts, audience, scores, eligible, query, pair_listener, match_rows[pair_match], pairs
-    )
+    return Candidates(song, split, counts, audience, scores, query, pair_listener, match_rows[pair_match], pairs)
 
 
 def _members(hashes: Array, config: TargetingConfig) -> Array:
@@ -108,16 +105,16 @@ def _members(hashes: Array, config: TargetingConfig) -> Array:
 def _unscored(song: bytes, split: bytes, counts: Counts) -> Candidates:
     none = np.zeros(0, dtype=np.int64)
     zeros = {"audience": 0, "sampled": False, "scored": 0, "excluded": 0, "without_vector": 0, "clusters": 0}
-    return Candidates(
-        song, split, {**counts, **zeros}, none, None, none.astype(bool), None, none, none, np.zeros(0, "S1")
-    )
+    return Candidates(song, split, {**counts, **zeros}, none, None, None, none, none, np.zeros(0, "S1"))
 
 
-def _status(row: int, listed: int, vector: Array, counts: Counts, config: TargetingConfig) -> str:
+def _status(row: int, listed: int, split: bytes, vector: Array, counts: Counts, config: TargetingConfig) -> str:
     """Why a song cannot be scored; "" if it can."""
     needs_song = config.vector_rule == "song" or config.song_role != "none"
     if row < 0:
         return "not a cold song of the catalogue"
+    if split == SPARSE:
+        return "sparse: has listeners, too few to be matched to"
     if listed < 0 or not counts["matches_given"]:
         return "no matches"
     if needs_song and not vector.any():

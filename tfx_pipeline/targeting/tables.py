@@ -4,6 +4,7 @@ import hashlib
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tfx_pipeline.targeting.blocks import Array, Block, decode_ids
 from tfx_pipeline.targeting.config import TargetingConfig
@@ -55,8 +56,7 @@ def candidates_table(shard: Shard, candidates: Candidates, config: TargetingConf
     if scores is None:
         return TARGETS.empty_table()
     rounded = scores.score.astype(np.float32)
-    allowed = candidates.eligible if config.threshold is None else candidates.eligible & (rounded >= config.threshold)
-    chosen = np.flatnonzero(allowed)
+    chosen = np.flatnonzero(scores.allowed)
     # The audience is in the order of its ids, so a stable sort breaks ties by id.
     chosen = chosen[np.argsort(-rounded[chosen], kind="stable")[: config.depth]]
     reason_ids, reason_scores = _reasons(shard.matches, candidates, chosen, config.max_reasons)
@@ -97,7 +97,8 @@ def rank_within_songs(targets: pa.Table, most: int) -> pa.Table:
     # Of a listener found twice, the row that knows their count and reasons comes first: scores of the two may differ in
     # the last digit.
     score = targets["score"].to_numpy()
-    once = np.lexsort((-score, -targets["part_count"].to_numpy(), users, songs))
+    reasons = pc.list_value_length(targets["reason_song_ids"]).to_numpy()
+    once = np.lexsort((-score, -reasons, -targets["part_count"].to_numpy(), users, songs))
     pairs = songs[once] * (int(users.max(initial=0)) + 1) + users[once]
     once = once[np.unique(pairs, return_index=True)[1]]
     order = once[np.lexsort((users[once], -score[once], songs[once]))]

@@ -30,8 +30,8 @@ class TargetListeners(beam.PTransform):
     """Finds target listeners for every cold song.
 
     Input, a dict of PCollections whose elements are rows (dicts) or Arrow tables:
-        catalogue: song_id, split, embedding, candidate_embedding. Songs of split `warm` are matched, all others are
-            cold.
+        catalogue: song_id, split, embedding, candidate_embedding. Songs of split `warm` are matched; those of split
+            `sparse` have listeners, too few to be matched to, and are no targets' songs; all others are cold.
         matches: song_id, match_ids, match_scores; at most one row per cold song.
         plays: user_id, song_id, plays (optional, 1). Plays of held-out songs may be among them and are not used.
         listeners (optional): user_id, embedding; replaces the vectors formed from plays.
@@ -41,8 +41,10 @@ class TargetListeners(beam.PTransform):
         A `Targeting`. The same targets come out on every runner, whatever the order and bundling of the input.
 
     Memory of a worker is bounded by the shard sizes of the config: a shard of cold songs holds `songs_per_shard`
-    songs with audiences of at most `max_audience` listeners; a shard of plays about `plays_per_shard` plays with the
-    vectors of just the songs in them. Only the numbers of shards travel as side input.
+    songs with audiences of at most `max_audience` listeners; a shard of plays about `plays_per_shard` plays, or those
+    of its most played song if they are more, with the vectors of just the songs in them. Only the numbers of shards
+    travel as side input. `expand` sends the listeners' vectors to every shard of cold songs, bytes that grow as
+    listeners times cold songs: give such runs large `songs_per_shard`.
 
     Example:
         ```

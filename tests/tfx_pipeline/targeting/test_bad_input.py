@@ -92,6 +92,41 @@ def test_an_audience_of_one_listeners_without_vector_and_ids_beyond_ascii(run):
     assert result.marker["counts"]["listeners_without_vector"] == 1
 
 
+def test_sparse_songs_are_neither_cold_nor_matched(run):
+    """Songs of few listeners: no row of their own, and matches of one are answered with the reason."""
+    catalogue = [*WARM, vector("c0"), vector("s0", "sparse"), vector("s1", "sparse")]
+    result = run(FAST, catalogue=catalogue, matches=[match("c0", w1=0.9), match("s0", w1=0.9)], plays=PLAYS)
+    assert {song: row["status"] for song, row in result.summary.items()} == {
+        "c0": "targeted", "s0": "sparse: has listeners, too few to be matched to"
+    }  # fmt: skip
+    assert {row["song_id"] for row in result.targets} == {"c0"}
+
+
+def test_exclusions_that_meet_nobody_are_counted(run):
+    given = [("a", "c0"), ("a", "nowhere"), ("nobody", None), ("stranger", None), ("b", None)]
+    exclusions = [{"user_id": user, "song_id": song} for user, song in given]
+    inputs = {"catalogue": [*WARM, vector("c0")], "matches": [match("c0", w1=0.9)], "plays": PLAYS}
+    counts = run(FAST, **inputs, exclusions=exclusions).marker["counts"]
+    assert counts["exclusions_of_unknown_songs"] == 1 and counts["listeners_excluded"] == 1
+    assert counts["exclusions_of_unknown_listeners"] == 2
+
+
+def test_a_listener_table_that_lacks_the_audience_leaves_zero_vectors(run):
+    """However the listeners fall into shards; blocks of no known length once could not be joined."""
+    config = TargetingConfig(rule="song", songs_per_shard=1, plays_per_shard=2)
+    inputs = {"catalogue": [*WARM, vector("c0")], "matches": [match("c0", w1=0.9)], "plays": PLAYS}
+    result = run(config, **inputs, listeners=[{"user_id": "elsewhere", "embedding": [1.0, 0.0]}])
+    assert result.summary["c0"]["without_vector"] == result.summary["c0"]["scored"] > 0
+
+
+def test_a_query_without_a_direction_reaches_no_strangers(run):
+    inputs = {"catalogue": [*WARM, vector("c0")], "matches": [match("c0", w1=0.9)], "plays": PLAYS}
+    audience = {play["user_id"] for play in PLAYS if play["song_id"] == "w1"}
+    strangers = [{"user_id": f"x{number}", "embedding": [1.0, 0.0]} for number in range(5)]
+    result = run(TargetingConfig(rule="cat", reach="expand"), **inputs, listeners=strangers)
+    assert {row["user_id"] for row in result.targets} == audience
+
+
 def test_nothing_at_all_is_a_finished_run(run):
     result = run(FAST, catalogue=WARM, matches=[], plays=[])
     assert result.targets == [] and result.summary == {} and result.marker["targets"]["rows"] == 0
@@ -158,9 +193,17 @@ def shard_of_songs(*rows, vectors=(1.0, 0.0), embedding=(1.0, 0.0), audience=())
             [{"user_id": "a", "song_id": "w1", "plays": -3}],
             "`plays` must not be negative. Received: -3 for user 'a'",
         ),
-        (plays_of, [{"user_id": None, "song_id": "w1"}], "`user_id` must hold an id in every row. Received: 1 null"),
-        (plays_of, [{"user_id": "", "song_id": "w1"}], "`user_id` must hold ids that are not empty and have no NUL"),
-        (plays_of, [{"user_id": "a\0", "song_id": "w1"}], "`user_id` must hold ids that are not empty and have no NUL"),
+        (
+            plays_of,
+            [{"user_id": None, "song_id": "w1"}],
+            "`user_id` of `plays` must hold an id in every row",
+        ),
+        (plays_of, [{"user_id": "", "song_id": "w1"}], "`user_id` of `plays` must hold ids that are not empty"),
+        (
+            plays_of,
+            [{"user_id": "a\0", "song_id": "w1"}],
+            "`user_id` of `plays` must hold ids that are not empty",
+        ),
         (
             lambda *rows: packing.pack_plays(pa.Table.from_pylist(list(rows))),
             [{"user_id": "a", "song_id": "w1", "plays": 1.5}],
@@ -179,7 +222,7 @@ def shard_of_songs(*rows, vectors=(1.0, 0.0), embedding=(1.0, 0.0), audience=())
         (
             exclusions_of,
             [{"user_id": "a", "song_id": ""}],
-            "`song_id` must hold ids that are not empty and have no NUL",
+            "`song_id` of `exclusions` must hold ids that are not empty and have no NUL",
         ),
         (plays_of, [{"user_id": "a"}], "`plays` must have a column `song_id`. Received: columns"),
         (

@@ -11,6 +11,7 @@ from benchmarks.targeting_study.counts import CUTOFFS, UNTARGETED
 from benchmarks.targeting_study.datasets import read_data_set
 from benchmarks.targeting_study.judging import Judge
 from benchmarks.targeting_study.matching import closed_form
+from benchmarks.targeting_study.simulated import chance_to_play
 from tfx_pipeline.targeting import TargetingConfig
 
 
@@ -100,6 +101,20 @@ def test_counts_are_those_of_a_loop(data, found):
     row = findings.campaign(judged, "count", 50)["rules"]["count"]
     assert row["lift over count"] == (0, 0, 0) and row["p against count"] == 1
     assert row[f"lift over {UNTARGETED[2]}"].low > 0
+
+
+def test_the_known_taste_expects_what_was_played():
+    """Against drawing until a user has so many different songs, as the simulator does."""
+    chance = np.random.default_rng(0).dirichlet(np.full(40, 0.2), size=2).T
+    found = chance_to_play(chance, np.array([5, 20]))
+    np.testing.assert_allclose(found.sum(axis=0), [5, 20], rtol=1e-9)
+    rng, played = np.random.default_rng(1), np.zeros((40, 2))
+    for user, songs in enumerate((5, 20)):
+        for _ in range(2000):
+            # Gumbel-top-k: the first different songs of such drawing.
+            keys = np.log(np.maximum(chance[:, user], 1e-300)) + rng.gumbel(size=40)
+            played[np.argsort(-keys)[:songs], user] += 1 / 2000
+    assert np.abs(found - played).max() < 0.06
 
 
 def test_permutation_test_is_that_of_scipy():

@@ -29,6 +29,16 @@ from tfx_pipeline.targeting import TargetingConfig
             {"reach": "expand", "rule": "count"},
             "`rule` 'count' knows only listeners of the matches.* Received: 'expand'",
         ),
+        (
+            {"rule": "cat", "quota": True, "cap": 2},
+            "`cap` leaves a listener .* Received: quota=True, cap=2",
+        ),
+        ({"listener_splits": "warm"}, "`listener_splits` must be a list of some of .* Received: 'warm'"),
+        ({"listener_splits": ["warm", "test"]}, "plays of held-out songs describe nobody. Received: .*'test'"),
+        ({"threshold": "x"}, "`threshold` must be a number or None. Received: 'x'"),
+        ({"held_aside": "0.1"}, "`held_aside` must be at least 0 and below 1. Received: '0.1'"),
+        ({"temperature": "x"}, "`temperature` must be above 0. Received: 'x'"),
+        ({"seed": "a"}, "`seed` must be a whole number. Received: 'a'"),
         ({"speed": 3}, "`speed` is not a setting of targeting. Expected one of .* Received: speed"),
     ],
 )

@@ -131,6 +131,24 @@ def test_shares_follow_the_weight_of_the_clusters():
         assert set(first[clusters[first] == k]) == set(best)
 
 
+def test_places_go_to_those_who_may_become_targets():
+    vectors = np.eye(4, dtype=np.float32)[[0] * 4 + [1] * 4][:, None]
+    query = Query(np.eye(4)[:2], np.zeros(2), np.ones(2), np.zeros(4))
+    eligible = np.array([False] * 3 + [True] * 5)
+    config = TargetingConfig(rule="cat", quota=True, threshold=0.5)
+    scores = score_listeners(vectors, np.ones(8), query, config, eligible)
+    best = [row for row in np.argsort(-scores.score, kind="stable") if scores.allowed[row]]
+    assert scores.cluster[best][:2].tolist() in ([0, 1], [1, 0]) and len(best) == 5
+    none = score_listeners(vectors, np.ones(8), query, dataclasses.replace(config, threshold=1.5), eligible)
+    assert not none.allowed.any()  # the threshold asks for a fit, not for a place
+
+
+def test_the_mean_of_an_audience_without_weight_is_their_mean():
+    vectors = np.eye(4, dtype=np.float32)[:2][:, None]
+    query = make_query(np.zeros(4), vectors, np.zeros(2), TargetingConfig(rule="average"), 0)
+    assert query.centers[0] == pytest.approx([0.5**0.5, 0.5**0.5, 0, 0])
+
+
 def test_zero_vectors_score_zero_and_join_no_cluster():
     vectors = np.zeros((3, 1, 4), np.float32)
     vectors[0, 0, 0] = 1

@@ -52,6 +52,10 @@ def test_the_command_writes_whole_results_and_keeps_them_when_it_fails(files, wo
     ("arguments", "message"),
     [
         (["--rule", "best"], "`rule` must be one of"),
+        (
+            ["--exclusion", "list"],
+            "pipeline options of Beam. Received: ['--exclusion', 'list']",
+        ),
         (["--clusters", "0"], "`clusters` must be 'auto' or a whole number of at least 1. Received: 0"),
         (
             ["--exclusions", "nowhere"],
@@ -63,6 +67,14 @@ def test_bad_arguments_end_before_any_work(files, capsys, arguments, message):
     assert command(files, *arguments) == 2
     assert message in capsys.readouterr().err
     assert not (files / "targets").exists()
+
+
+def test_a_catalogue_without_cold_songs_is_a_finished_run(files, world, capsys):
+    warm = [row for row in world.catalogue if row["split"] == "warm"]
+    pq.write_table(pa.Table.from_pylist(warm, packing.CATALOGUE), files / "catalogue" / "part.parquet")
+    pq.write_table(pa.Table.from_pylist([], packing.MATCHES), files / "matches" / "part.parquet")
+    assert command(files) == 0
+    assert "0 cold songs in, 0 targets out" in capsys.readouterr().out
 
 
 def test_reading_without_a_finished_run_is_refused(tmp_path):
