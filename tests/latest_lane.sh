@@ -100,7 +100,7 @@ run_in() {
 # Files of settings and certificates, and every path that the settings name. They are shown there for the length of a
 # run, never copied: no address of this machine's registries stays behind. An index's pages link to files beside it.
 lent_paths() {
-    printf '%s\n' /etc/ssl/certs/ca-certificates.crt /etc/pip.conf /etc/uv /root/.config/pip /root/.config/uv /root/.pip
+    printf '%s\n' /etc/ssl/certs/ca-certificates.crt /etc/pip.conf /etc/uv ~root/.config/pip ~root/.config/uv ~root/.pip
     { env | grep -E "$SETTINGS"; python3 -m pip config list 2>/dev/null; } |
         grep -oE "(file://|[=' ])/[^' ]+" | sed -E "s,^file://(.*)/[^/]+/*$,\\1,; s,^[=' ],,"
 }
