@@ -256,6 +256,36 @@ def test_the_demo_names_songs_listeners_and_reasons(small_run, record):
     assert "http" not in shown
 
 
+def test_excluded_listeners_and_a_listener_table_reach_the_targeting_alone(small_run, record, tmp_path, monkeypatch):
+    def ran_with(**files: pa.Table) -> set[str]:
+        for name, rows in files.items():
+            pq.write_table(rows, tmp_path / f"{name}.parquet")
+            monkeypatch.setenv(f"BCL_{name.upper()}", str(tmp_path / f"{name}.parquet"))
+        lines: list[str] = []
+        run_small(small_run.data, small_run.folder.home, small_run.config, lines.append)
+        return {line.split()[0] for line in lines if "from cache" not in line}
+
+    def targeted() -> list[str]:
+        uri = RunRecord.latest(small_run.folder.metadata).uri("AudienceTargeter", "targets")
+        return read_targets(str(uri))["user_id"].to_pylist()
+
+    first = read_targets(str(record.uri("AudienceTargeter", "targets")))["user_id"].to_pylist()
+    often = max(set(first), key=first.count)
+    excluded = pa.table({"user_id": [often], "song_id": pa.nulls(1, pa.string())})
+    assert ran_with(exclusions=excluded) == {"AudienceTargeter", "RunPage"}
+    assert often not in targeted() and targeted()
+    assert ran_with() == set()
+    # Another content under the same name, and a table in place of the vectors that plays form.
+    width = len(stored(record, "embeddings", next(iter(labelled(record)["test"]))).to_pylist()[0]["embedding"])
+    table = pa.table({"user_id": [often], "embedding": [[1.0] + [0.0] * (width - 1)]})
+    assert ran_with(exclusions=excluded.slice(0, 0), listeners=table) == {"AudienceTargeter", "RunPage"}
+    uri = RunRecord.latest(small_run.folder.metadata).uri("AudienceTargeter", "targets")
+    without, scored = (sum(read_summary(str(uri))[name].to_pylist()) for name in ("without_vector", "scored"))
+    assert 0 < scored - without < without  # one listener alone has a vector
+    monkeypatch.undo()
+    ran_with()  # leave it as it was
+
+
 def test_a_second_run_takes_everything_from_the_cache_and_a_refused_model_is_not_pushed(small_run):
     lines: list[str] = []
     run_small(small_run.data, small_run.folder.home, small_run.config, lines.append)
