@@ -11,14 +11,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
+from tfx import v1 as tfx
 
 from serving.raw_fields import RawField, encode_song
 from serving.saved_version import RefreshError, SavedVersion
 from serving.warmup_requests import REQUESTS_FILE
 from tests.serving import small_export
 from tfx_pipeline import refresh_runner
+from tfx_pipeline.artifacts import TargetListeners
 from tfx_pipeline.components.index_refresh import check_fields
-from tfx_pipeline.components.infra_validation import problem_of
+from tfx_pipeline.components.infra_validation import REASON, ServingValidator, problem_of
+from tfx_pipeline.components.retrieval_evaluation import last_embeddings
+from tfx_pipeline.components.targeting import AudienceTargeter
 from tfx_pipeline.contract import SongField
 from tfx_pipeline.progress import component_lines
 from tfx_pipeline.run_folder import RunFolder
@@ -137,3 +141,43 @@ def test_the_validator_replays_the_warm_up_requests(saved_model: Path, tmp_path:
     assert "finite rows" in (
         problem_of(str(saved_model), [encode_song({"audio_tempo": float("nan")}, small_export.FIELDS)]) or ""
     )
+
+
+def test_a_model_that_does_not_answer_is_refused_with_the_reason(saved_model: Path, tmp_path: Path) -> None:
+    """The component, and what follows from its word: nothing is targeted for a model that is not pushed."""
+    types = tfx.types.standard_artifacts
+    model, songs, blessing = types.Model(), types.Examples(), types.InfraBlessing()
+    for artifact, name in ((model, "model"), (songs, "songs"), (blessing, "blessing")):
+        artifact.uri = str(tmp_path / name)
+    songs.split_names = '["warm"]'
+    (tmp_path / "songs" / "Split-warm").mkdir(parents=True)
+    with tf.io.TFRecordWriter(str(tmp_path / "songs" / "Split-warm" / "part.gz"), "GZIP") as writer:
+        writer.write(encode_song(SONGS[0], small_export.FIELDS))
+    shutil.copytree(saved_model, tmp_path / "model" / "Format-Serving")
+
+    def blessed() -> int:
+        ServingValidator.EXECUTOR_SPEC.executor_class._FUNCTION(
+            model=model, labelled_songs=songs, blessing=blessing, code="", split="warm"
+        )
+        return blessing.get_int_custom_property("blessed")
+
+    assert blessed() == 1 and not (tmp_path / "blessing" / REASON).exists()
+    shutil.rmtree(tmp_path / "model" / "Format-Serving" / "variables")
+    assert blessed() == 0
+    assert "variables" in (tmp_path / "blessing" / REASON).read_text()
+
+    pushed, targets = types.PushedModel(), TargetListeners()
+    pushed.set_int_custom_property("pushed", 0)
+    AudienceTargeter.EXECUTOR_SPEC.executor_class._FUNCTION(
+        plays=songs, embeddings=None, pushed_model=pushed, targets=targets, settings="{}", code=""
+    )
+    assert targets.get_int_custom_property("targeted") == 0
+
+
+def test_a_last_model_of_other_fields_is_no_row(saved_model: Path, tmp_path: Path) -> None:
+    """It cannot read today's songs: once a bare error of TensorFlow, after all that comes before it had run."""
+    shutil.copytree(saved_model, tmp_path / "serving" / "1")
+    fields = (SongField("attribute_genre", "multi_category"), SongField("audio_tempo", "number"))
+    assert last_embeddings(str(tmp_path / "serving"), None, None, fields) is None
+    with pytest.raises(AttributeError):  # fields that fit are read on, here from no songs at all
+        last_embeddings(str(tmp_path / "serving"), None, None, fields[1:])
