@@ -49,7 +49,7 @@ class BCLConfig:
     # Contrastive task (section 3.1: L = L_BPR + lambda L_CL + weight decay).
     contrast_weight: float = 0.1  # lambda; 0 turns the task off
     contrast_temperature: float = 0.2
-    projection_dim: int = 64  # output of the projection head, used by this loss only
+    projection_dim: int = 64  # output of the projection head, used by this loss only; 0 contrasts the embeddings served
     views: Views = "split"  # "split": each view keeps one group of fields (V1); "corrupt": each corrupts one (V2)
     operators: tuple[Operator, ...] = ("random_mask",)  # applied in this order to the field vectors
     mask_rate: float = 0.2  # share of elements removed by the random mask, length of the run removed by the span mask
@@ -73,13 +73,13 @@ class BCLConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("embedding_dim", "field_dim", "max_values", "projection_dim", "update_every", "epochs"):
+        for name in ("embedding_dim", "field_dim", "max_values", "update_every", "epochs"):
             self._check(name, getattr(self, name) >= 1, "at least 1")
         for name in ("input_dropout", "hidden_dropout", "field_dropout", "plays_dropout", "mask_rate"):
             self._check(name, 0.0 <= getattr(self, name) < 1.0, "in [0, 1)")
         for name in ("temperature", "contrast_temperature", "learning_rate"):
             self._check(name, getattr(self, name) > 0.0, "above 0")
-        for name in ("contrast_weight", "margin", "negative_hardness", "noise_scale", "weight_decay"):
+        for name in ("contrast_weight", "projection_dim", "margin", "negative_hardness", "noise_scale", "weight_decay"):
             self._check(name, getattr(self, name) >= 0.0, "at least 0")
         self._check("momentum", 0.0 <= self.momentum < 1.0, "in [0, 1)")
         self._check("batch_size", self.batch_size >= 2, "at least 2")

@@ -70,12 +70,17 @@ class BCLModel(keras.Model):
         self.feature_table = FeatureTable(self.fields, self.config.max_values, save_table, name="feature_table")
         if self.has_contrast:
             self.contrastive_views = ContrastiveViews(len(self.fields), self.config, name="contrast", dtype=policy)
-            self.head_hidden = keras.layers.Dense(
-                self.config.embedding_dim, activation="gelu", name="head_hidden", dtype=policy
-            )
-            self.head_output = keras.layers.Dense(self.config.projection_dim, name="head_output", dtype=policy)
+            self.head = self._projection_head()
             self.contrastive_loss = keras.metrics.Mean(name="contrastive_loss")
         self.supervised_loss = keras.metrics.Mean(name="supervised_loss")
+
+    def _projection_head(self) -> keras.layers.Layer:
+        if not self.config.projection_dim:
+            return keras.layers.Identity(name="head")
+        policy = self.dtype_policy
+        hidden = keras.layers.Dense(self.config.embedding_dim, activation="gelu", name="head_hidden", dtype=policy)
+        output = keras.layers.Dense(self.config.projection_dim, name="head_output", dtype=policy)
+        return keras.Sequential([hidden, output], name="head")
 
     @property
     def embedding_dim(self) -> int:
@@ -94,8 +99,7 @@ class BCLModel(keras.Model):
         self.feature_table.build()
         if self.has_contrast:
             self.contrastive_views.build()
-            self.head_hidden.build((None, self.config.embedding_dim))
-            self.head_output.build((None, self.config.embedding_dim))
+            self.head.build((None, self.config.embedding_dim))
 
     def set_catalogue(self, features: Mapping[str, Any]) -> None:
         """Put the features of all songs on the device.
@@ -149,7 +153,7 @@ class BCLModel(keras.Model):
 
     def _project_views(self, vectors: Tensor, presence: Tensor, training: bool) -> dict[str, Tensor]:
         views, kept = self.contrastive_views((vectors, presence), training=training)
-        projected = self.head_output(self.head_hidden(self.song_tower.aggregate(views, kept, training=training)))
+        projected = self.head(self.song_tower.aggregate(views, kept, training=training))
         count = ops.shape(vectors)[0]
         shown = ops.any(ops.cast(kept, "bool"), axis=1)
         # A view without any present field says nothing about its song: such songs are no examples.

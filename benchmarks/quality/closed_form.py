@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ class Content:
         self.problem = problem
         self._warm = problem.encoding.blocks(problem.warm)
         self.weights = dict.fromkeys(self._warm, 1.0)
+        self._factors: dict[float, np.ndarray] = {}
         self._choose()
 
     def kernel(self, songs: np.ndarray, encoding: Encoding, weights: Mapping[str, float] | None = None) -> np.ndarray:
@@ -44,6 +46,19 @@ class Content:
             if weight:
                 total += weight * np.asarray((block @ self._warm[name].T).todense(), np.float32)
         return total
+
+    @cached_property
+    def of_warm(self) -> np.ndarray:
+        """(warm, warm) float32, the kernel K of the warm songs."""
+        return self.kernel(self.problem.warm, self.problem.encoding)
+
+    def solve(self, ridge: float, right: np.ndarray) -> np.ndarray:
+        """Returns (K + ridge I)^-1 right; each ridge is factored once for all rows."""
+        if ridge not in self._factors:
+            regular = self.of_warm.copy()
+            regular.flat[:: len(regular) + 1] += ridge
+            self._factors[ridge], _ = linalg.cho_factor(regular, lower=True, overwrite_a=True, check_finite=False)
+        return linalg.cho_solve((self._factors[ridge], True), right, check_finite=False)
 
     def _choose(self) -> None:
         """Coordinate ascent, two passes over the blocks."""
@@ -72,7 +87,7 @@ def recall(scores: np.ndarray, truth: sparse.csr_matrix) -> float:
     return float((hits[count > 0] / count[count > 0]).mean())
 
 
-def choose(problem: Problem, settings: Iterable[object], fit: Callable[[object], Scorer]) -> Scorer:
+def choose(problem: Problem, settings: Iterable[float], fit: Callable[[float], Scorer]) -> Scorer:
     """Returns the scorer of the setting with the best recall@50 on validation songs."""
     songs = problem.cold(VALIDATION)
     truth = as_truth(problem.similar_truth(songs), len(problem.warm), 20)
@@ -131,11 +146,10 @@ def ridge_to_factors(problem: Problem, *, own: bool) -> Scorer:
     content = _content(problem)
     left, sizes, _ = randomized_svd(problem.plays, FACTORS, random_state=problem.seed)
     factors = _unit(left * sizes).astype(np.float32)
-    kernel = content.kernel(problem.warm, problem.encoding)
 
-    def fit(ridge: object) -> Scorer:
-        solved = _solve(kernel, float(ridge), factors)
-        candidates = factors if own else _unit(kernel @ solved)
+    def fit(ridge: float) -> Scorer:
+        solved = content.solve(ridge, factors)
+        candidates = factors if own else _unit(content.of_warm @ solved)
         return lambda songs, encoding: _unit(content.kernel(songs, encoding) @ solved) @ candidates.T
 
     return choose(problem, RIDGES, fit)
@@ -144,22 +158,16 @@ def ridge_to_factors(problem: Problem, *, own: bool) -> Scorer:
 def kernel_ridge(problem: Problem) -> Scorer:
     """Kernel ridge from the joined content straight to the rows of the audience-similarity matrix."""
     content = _content(problem)
-    kernel = content.kernel(problem.warm, problem.encoding)
 
-    def fit(ridge: object) -> Scorer:
-        solved = _solve(kernel, float(ridge), problem.similarity)
-        return lambda songs, encoding: content.kernel(songs, encoding) @ solved
+    def fit(ridge: float) -> Scorer:
+        def score(songs: np.ndarray, encoding: Encoding) -> np.ndarray:
+            # The songs asked about are fewer than the candidates: solving for them is a fraction of the work.
+            weights = content.solve(ridge, content.kernel(songs, encoding).T)
+            return weights.T @ problem.similarity
+
+        return score
 
     return choose(problem, RIDGES, fit)
-
-
-def _solve(kernel: np.ndarray, ridge: float, targets: np.ndarray) -> np.ndarray:
-    """(K + ridge I)^-1 targets."""
-    regular = kernel.copy()
-    regular.flat[:: len(kernel) + 1] += ridge
-    return linalg.cho_solve(
-        linalg.cho_factor(regular, overwrite_a=True, check_finite=False), targets, check_finite=False
-    )
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

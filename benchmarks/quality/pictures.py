@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-MAIN = "recall@50"
+from benchmarks.quality.judging import MAIN
 
 
 def forest(rows: dict[str, Any], task: str) -> Figure:
@@ -50,6 +50,30 @@ def lifts(found: dict[str, list[float]], title: str) -> Figure:
     axis.axvline(0, color="black", linewidth=1)
     axis.set(xlabel="effective plays over those of count, %")
     axis.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def parts(found: dict[tuple[str, str], dict[str, dict[str, Any]]]) -> Figure:
+    """What each part adds to recall@50, relative, by slice (a panel each) and data set (a colour each)."""
+    names = list(dict.fromkeys(name for name, _ in found))[::-1]
+    sets = sorted({data for _, data in found})
+    slices = list(dict.fromkeys(name for by_slice in found.values() for name in by_slice))
+    figure = Figure(figsize=(4 + 3.2 * len(slices), 1.4 + 0.13 * len(names) * (1 + len(sets))), layout="constrained")
+    figure.set_label("what each part adds to recall@50")
+    axes = figure.subplots(1, len(slices), sharey=True, squeeze=False)[0]
+    for axis, of_slice in zip(axes, slices, strict=True):
+        for place, data in enumerate(sets):
+            for row, name in enumerate(names):
+                if difference := found.get((name, data), {}).get(of_slice):
+                    percent = {end: 100 * difference[end] for end in ("value", "low", "high")}
+                    _interval(axis, percent, row + 0.3 - 0.6 * (place + 0.5) / len(sets), f"C{place}")
+        axis.axvline(0, color="black", linewidth=1)
+        axis.set(title=of_slice, xlabel=f"{MAIN}, %")
+        axis.grid(axis="x", alpha=0.3)
+    axes[0].set_yticks(range(len(names)), names)
+    for place, data in enumerate(sets):
+        axes[0].plot([], [], "o", color=f"C{place}", label=data)
+    axes[0].legend(loc="best", fontsize=8)
     return figure
 
 

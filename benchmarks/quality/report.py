@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.quality.judging import METRICS
+from benchmarks.quality.judging import MAIN, METRICS
 from benchmarks.quality.page import page
+from benchmarks.quality.parts import names, parts, relative, verdict
 from benchmarks.quality.rows import SWEEP, SWEEPS, Row
 from benchmarks.quality.statistics import holm, interval, mean_of_seeds, p_over_seeds, resampled_means
 from benchmarks.quality.study import Study
@@ -22,7 +23,6 @@ from benchmarks.targeting_study.tables import read_tables
 TASKS = (SIMILAR_20, SIMILAR_50, DAY_ZERO, LISTENERS, SONGS_OF_ALL, SONGS_OF_TEST)
 #: What differences are taken to.
 REFERENCES = ("kernel ridge", "BPR only")
-MAIN = "recall@50"
 FIFTHS = 5
 SHOWN_BY_POPULARITY = ("content cosine", "kernel ridge", "BPR only", "BCL", "audience ridge", "best")
 
@@ -31,7 +31,8 @@ def write(studies: Sequence[Study], out: Path, targeting: Path | None = None) ->
     """Writes the files, each whole or not at all; the page also shows what `benchmarks.targeting` left in a folder."""
     found = [results(study) for study in studies]
     _replace(out / "results.json", json.dumps(found, indent=1, allow_nan=False))
-    _replace(out / "table.md", "\n".join(line for result in found for line in markdown(result)) + "\n")
+    lines = [*parts_markdown(found), *(line for result in found for line in markdown(result))]
+    _replace(out / "table.md", "\n".join(lines) + "\n")
     _replace(out / "report.html", page(found, read_tables(targeting) if targeting else ()))
 
 
@@ -47,6 +48,7 @@ def results(study: Study) -> dict[str, Any]:
         ],
         "tasks": {task: found for task in TASKS if (found := _task(study, task))},
         "slices": _slices(study),
+        "parts": parts(study),
         "popularity": _by_popularity(study),
         "sweeps": _sweeps(study),
         "gallery": study.gallery(),
@@ -157,6 +159,19 @@ def markdown(result: dict[str, Any]) -> list[str]:
     if result["slices"]:
         lines += ["", f"### Slices of {SIMILAR_20}, {MAIN}", "", *_slice_table(result["slices"])]
     return [*lines, ""]
+
+
+def parts_markdown(results: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns the lines that say what each part of the method brings."""
+    if not names(results):
+        return []
+    lines = ["## What each part brings", "", "| part | data | slice | R@50, relative |", "| --- | --- | --- | --- |"]
+    for name in names(results):
+        for result in results:
+            for part in result["parts"]:
+                shown = part["slices"].items() if part["name"] == name else ()
+                lines += [f"| {name} | {result['data']} | {s} | {relative(found)} |" for s, found in shown]
+    return [*lines, "", *(f"- {name}: {verdict(name, results)}." for name in names(results)), ""]
 
 
 def _table(rows: dict[str, Any]) -> list[str]:

@@ -17,6 +17,7 @@ DAY_ZERO_FIELDS = frozenset({"attribute_tags", "attribute_facts", "lyric_moods",
 SIMILAR_20, SIMILAR_50 = "similar songs (20)", "similar songs (50)"
 DAY_ZERO = "similar songs (20), day zero"
 LISTENERS = "listeners of a song"
+LONG_TAIL, NEW_ARTIST = "long tail (third)", "new artist"
 SONGS_OF_ALL, SONGS_OF_TEST = "songs for a listener, of all cold", "songs for a listener, of test"
 
 Values = dict[str, dict[str, np.ndarray]]
@@ -73,11 +74,11 @@ def slices(problem: Problem) -> dict[str, np.ndarray]:
     tail = typical <= np.quantile(typical, 1 / 3)
     present = _fields_present(problem, test)
     few = present < np.median(present)
-    found = {"long tail (third)": tail, "popular (two thirds)": ~tail, "few fields": few, "many fields": ~few}
+    found = {LONG_TAIL: tail, "popular (two thirds)": ~tail, "few fields": few, "many fields": ~few}
     if ARTIST in problem.encoding.features:
         artists = problem.encoding.features[ARTIST]
         known = np.isin(artists[test], artists[problem.warm]) & (artists[test] > 0)
-        found |= {"known artist": known, "new artist": ~known}
+        found |= {"known artist": known, NEW_ARTIST: ~known}
     return found
 
 

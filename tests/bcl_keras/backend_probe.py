@@ -96,7 +96,7 @@ def towers_and_views() -> Results:
     vectors, presence = model.song_tower.encode_fields(model.feature_table(tensor(np.arange(20, dtype="int32"))))
     group = tensor(np.random.default_rng(4).random((20, 4)) < 0.5)
     views, kept = layers.SplitViews()((vectors, presence, group))
-    projected = model.head_output(model.head_hidden(model.song_tower.aggregate(views, kept)))
+    projected = model.head(model.song_tower.aggregate(views, kept))
     contrast = losses.info_nce(projected[:20], projected[20:])
     path = Path(tempfile.mkdtemp()) / "model.keras"
     model.save(path)

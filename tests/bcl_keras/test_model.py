@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,23 @@ def test_contrastive_part_is_info_nce_of_the_views() -> None:
     expected = (values * outputs["usable"]).sum() / outputs["usable"].sum()
     model.compute_loss(batch, y_pred={k: ops.convert_to_tensor(v) for k, v in outputs.items()}, training=False)
     assert float(model.contrastive_loss.result()) == pytest.approx(expected, rel=1e-4)
+
+
+def test_without_a_head_the_contrast_acts_on_the_embeddings_served() -> None:
+    """Each view, embedded as a song that lacks the other group's fields is embedded when it is served."""
+    config = replace(small.SMALL, projection_dim=0, operators=(), input_dropout=0.0, normalize=False)
+    model, stream = small.model_and_stream(config)
+    assert not model.head.weights
+    rows = stream[0][0]["contrast"]
+    outputs = model({name: ops.convert_to_tensor(values) for name, values in stream[0][0].items()})
+    vectors, presence = model.song_tower.encode_fields(model.feature_table(ops.convert_to_tensor(rows)))
+    views = np.stack([ops.convert_to_numpy(outputs[name]) for name in ("view_1", "view_2")], axis=1)
+    kept = [np.array(group) for group in itertools.product((False, True), repeat=len(model.fields)) if 0 < sum(group)]
+    served = [model.song_tower.aggregate(vectors, presence & ops.convert_to_tensor(group)[None]) for group in kept]
+    distances = np.abs(np.stack([ops.convert_to_numpy(each) for each in served], axis=1)[:, None] - views[:, :, None])
+    usable = ops.convert_to_numpy(outputs["usable"]) > 0
+    assert usable.any()
+    np.testing.assert_allclose(distances.max(axis=-1).min(axis=-1)[usable], 0, atol=1e-5)
 
 
 def test_learns_which_songs_are_similar() -> None:

@@ -121,9 +121,8 @@ def test_kernel_ridge_is_scikit_learns(problem: Problem) -> None:
     from sklearn.kernel_ridge import KernelRidge
 
     test, content = problem.cold("test"), closed_form.Content(problem)
-    kernel = content.kernel(problem.warm, problem.encoding)
-    theirs = KernelRidge(alpha=2.0, kernel="precomputed").fit(kernel, problem.similarity)
-    ours = content.kernel(test, problem.encoding) @ closed_form._solve(kernel, 2.0, problem.similarity)
+    theirs = KernelRidge(alpha=2.0, kernel="precomputed").fit(content.of_warm, problem.similarity)
+    ours = content.kernel(test, problem.encoding) @ content.solve(2.0, problem.similarity)
     np.testing.assert_allclose(ours, theirs.predict(content.kernel(test, problem.encoding)), atol=2e-4)
 
 

@@ -1,0 +1,128 @@
+"""What each part of the method brings: the row with it beside the row without it, wherever it might show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.quality.judging import MAIN
+from benchmarks.quality.statistics import holm, interval, mean_of_seeds, p_over_seeds, resampled_means
+from benchmarks.quality.study import Study
+from benchmarks.quality.tasks import DAY_ZERO, LONG_TAIL, NEW_ARTIST, SIMILAR_20
+
+ALL_SONGS = "all songs"
+#: Where a part might show; the long tail is what the paper made its contrast for.
+SLICES = (ALL_SONGS, DAY_ZERO, LONG_TAIL, NEW_ARTIST)
+SIGNIFICANT = 0.05
+#: Data sets on which a part must help before it is said to.
+ENOUGH = 2
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the method.
+
+    Attributes:
+        name: As printed.
+        having: The row that has it.
+        lacking: The same row without it.
+    """
+
+    name: str
+    having: str
+    lacking: str
+
+
+PARTS = (
+    Part("contrast, as in the paper", "BCL", "BPR only"),
+    Part("learnt correlation instead of random groups", "BCL", "BPR + RFM"),
+    Part("bootstrapping instead of a static matrix", "BCL", "BCL, static matrix"),
+    Part("moving average instead of the last batch", "BCL", "BCL, last batch"),
+    Part("Gumbel-Max draws instead of the top fields", "BCL", "BCL, Gumbel off"),
+    Part("random mask", "BCL", "BCL, no operator"),
+    Part("span mask", "BCL, span mask", "BCL, no operator"),
+    Part("uniform noise", "BCL, uniform noise", "BCL, no operator"),
+    Part("all operators together", "BCL, all operators", "BCL, no operator"),
+    Part("V1 instead of V2", "BCL", "BCL, V2"),
+    Part("contrast over cold songs too", "BCL, catalogue", "BCL"),
+    Part("fields withheld at random, no contrast", "BPR, field dropout", "BPR only"),
+    Part("contrast beside withheld fields", "BCL, field dropout", "BPR, field dropout"),
+)
+
+
+def parts(study: Study) -> list[dict[str, Any]]:
+    """Returns for each part, by slice, the relative difference in recall@50 with its interval, and p over the seeds.
+
+    p is corrected by Holm over the parts, slice by slice. A part of which a row was not run is left out.
+    """
+    slices = [name for name in SLICES if name in (ALL_SONGS, DAY_ZERO) or name in study.slices()[0]]
+    found = {
+        (part.name, name): difference
+        for part in PARTS
+        for name in slices
+        if (difference := _difference(_values(study, part.having, name), _values(study, part.lacking, name)))
+    }
+    for name in slices:
+        corrected = holm({part: each["p"] for (part, place), each in found.items() if place == name})
+        for part, p in corrected.items():
+            found[part, name]["p"] = None if np.isnan(p) else p
+    return [
+        {**asdict(part), "slices": by_slice}
+        for part in PARTS
+        if (by_slice := {name: found[part.name, name] for name in slices if (part.name, name) in found})
+    ]
+
+
+def _values(study: Study, row: str, name: str) -> list[np.ndarray]:
+    """Recall of the songs of a slice, one array per seed; empty where there is none."""
+    if name in (ALL_SONGS, DAY_ZERO):
+        return study.values(SIMILAR_20 if name == ALL_SONGS else DAY_ZERO, MAIN, row)
+    values = study.values(SIMILAR_20, MAIN, row)
+    kept = [array[chosen[name]] for array, chosen in zip(values, study.slices(), strict=False)]
+    return kept if all((~np.isnan(array)).any() for array in kept) else []
+
+
+def _difference(having: Sequence[np.ndarray], lacking: Sequence[np.ndarray]) -> dict[str, Any] | None:
+    if not having or not lacking:
+        return None
+    base = mean_of_seeds(lacking)
+    draws = resampled_means([np.stack(pair, axis=1) for pair in zip(having, lacking, strict=True)])
+    found = interval(mean_of_seeds(having) / base - 1, (draws[:, 0] - draws[:, 1]) / base)
+    return {**asdict(found), "p": p_over_seeds(having, lacking)}
+
+
+def verdict(name: str, results: Sequence[dict[str, Any]]) -> str:
+    """Returns one plain sentence on what the data sets say of a part."""
+    helps, hurts, open_on = [], [], []
+    for result in results:
+        for part in result["parts"]:
+            if part["name"] != name:
+                continue
+            sure = {s: d["value"] for s, d in part["slices"].items() if d["p"] is not None and d["p"] < SIGNIFICANT}
+            up, down = ([s for s, value in sure.items() if (value > 0) == wanted] for wanted in (True, False))
+            helps += [f"{result['data']} ({', '.join(up)})"] if up else []
+            hurts += [f"{result['data']} ({', '.join(down)})"] if down else []
+            open_on += [] if sure else [result["data"]]
+    if not helps and not hurts:
+        return f"no difference shown on {', '.join(open_on)}" if open_on else "not measured"
+    said = [f"helps on {', '.join(helps)}"] if helps else []
+    said += [f"hurts on {', '.join(hurts)}"] if hurts else []
+    said += [f"no difference shown on {', '.join(open_on)}"] if open_on else []
+    if helps and len(helps) < ENOUGH:
+        said.append("one data set is too few to say that it helps")
+    return "; ".join(said)
+
+
+def names(results: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns the parts that any data set says something of, in their order."""
+    measured = {part["name"] for result in results for part in result["parts"]}
+    return [part.name for part in PARTS if part.name in measured]
+
+
+def relative(found: dict[str, Any]) -> str:
+    """Returns a relative difference in percent with its interval and p."""
+    p = "" if found["p"] is None else f", p {found['p']:.2g}"
+    return f"{100 * found['value']:+.1f} % [{100 * found['low']:.1f}, {100 * found['high']:.1f}]{p}"
