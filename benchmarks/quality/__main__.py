@@ -1,7 +1,7 @@
-"""python -m benchmarks.quality --data DIR [DIR ...] [--seeds 5] [--rows NAME ...] [--quick] [--sweeps] [--out DIR]
+"""python -m benchmarks.quality --data DIR [DIR ...] [--seeds 5] [--rows NAME ...] [--quick] [--sweeps] [--report]
 
 Runs every row on every data set and seed, and writes results.json, table.md and report.html into the folder. A study
-that was stopped goes on where it stopped: delete the folder to start anew.
+that was stopped goes on where it stopped: delete the folder to start anew. `--help` has the other options.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> int:
     """Runs the study."""
     from benchmarks.quality import report
     from benchmarks.quality.rows import ROWS, SWEEP_ROWS
-    from benchmarks.quality.study import run
+    from benchmarks.quality.study import found, run
     from benchmarks.targeting_study.datasets import read_data_set
 
     names = [row.name for row in ROWS]
@@ -31,16 +31,19 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--targeting", type=Path, help="folder of `benchmarks.targeting`'s --out, shown on the page too"
     )
+    parser.add_argument("--report", action="store_true", help="run nothing: write what lies in the folder already")
     parser.add_argument("--out", type=Path, default=Path("runs/quality"))
     options = parser.parse_args(arguments)
     chosen = [row for row in ROWS if (row.name in options.rows if options.rows else row.quick or not options.quick)]
     chosen += SWEEP_ROWS if options.sweeps else ()
     seeds = range(1 if options.quick else options.seeds)
     studies = []
-    for folder in options.data:
-        studies.append(
-            run(read_data_set(folder), chosen, seeds, options.out, _say, epochs=1 if options.quick else None)
-        )
+    if options.report:
+        studies = [found(folder.name, (*ROWS, *SWEEP_ROWS), options.out) for folder in options.data]
+        report.write(studies, options.out, options.targeting)
+    for folder in options.data if not options.report else ():
+        data, epochs = read_data_set(folder), 1 if options.quick else None
+        studies.append(run(data, chosen, seeds, options.out, _say, epochs=epochs))
         report.write(studies, options.out, options.targeting)
     for name in ("report.html", "table.md", "results.json"):
         _say(str(options.out / name))

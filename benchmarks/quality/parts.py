@@ -37,7 +37,9 @@ class Part:
 
 
 PARTS = (
-    Part("contrast, as in the paper", "BCL", "BPR only"),
+    Part("contrast as in the paper, with a head", "BCL as in the paper", "BPR only"),
+    Part("contrast on the embeddings served", "BCL", "BPR only"),
+    Part("contrast instead of withheld fields", "BCL", "BPR, field dropout"),
     Part("learnt correlation instead of random groups", "BCL", "BPR + RFM"),
     Part("bootstrapping instead of a static matrix", "BCL", "BCL, static matrix"),
     Part("moving average instead of the last batch", "BCL", "BCL, last batch"),

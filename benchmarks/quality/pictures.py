@@ -96,19 +96,19 @@ def by_popularity(found: dict[str, Any]) -> Figure:
 
 
 def sweeps(found: dict[str, Any]) -> Figure:
-    """Recall against each setting, everything else as in the row that it varies."""
-    figure = Figure(figsize=(11, 3.2 * -(-len(found) // 3)), layout="constrained")
+    """Recall against each setting, everything else as in the row that it varies; a line for each task."""
+    figure = Figure(figsize=(11, 3.4 * -(-len(found) // 3)), layout="constrained")
     figure.set_label("recall against settings")
     axes = figure.subplots(-(-len(found) // 3), 3, squeeze=False, sharey=True).ravel()
     for axis, (name, sweep) in zip(axes, found.items(), strict=False):
-        points = sweep["points"]
-        values = [point["value"] for point in points]
-        means = [point["recall"]["value"] for point in points]
-        spread = [[abs(point["recall"][end] - point["recall"]["value"]) for point in points] for end in ("low", "high")]
-        axis.errorbar(range(len(values)), means, spread, marker="o")
+        values = sweep["values"]
+        for task, points in sweep["recall"].items():
+            spread = [[abs(point[end] - point["value"]) for point in points] for end in ("low", "high")]
+            axis.errorbar(range(len(values)), [point["value"] for point in points], spread, marker="o", label=task)
         axis.set_xticks(range(len(values)), [f"{value:g}" for value in values])
-        axis.set(title=name, xlabel=sweep["what"], ylabel=MAIN)
+        axis.set(title=name, xlabel=sweep["what"], ylabel=MAIN, ylim=(0, None))
         axis.grid(alpha=0.3)
+    axes[0].legend(fontsize=8)
     for axis in axes[len(found) :]:
         axis.set_visible(False)
     return figure

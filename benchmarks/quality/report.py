@@ -128,12 +128,16 @@ def _by_popularity(study: Study) -> dict[str, Any]:
 
 
 def _sweeps(study: Study) -> dict[str, Any]:
+    """Recall by value of each setting, where all values were run; with the fields of day zero withheld, too."""
     found: dict[str, Any] = {}
     for setting, (what, _, values) in SWEEPS.items():
-        arrays = {value: study.values(SIMILAR_20, MAIN, f"{setting} {value}") for value in values}
-        points = [{"value": value, "recall": _estimate(of_value)} for value, of_value in arrays.items() if of_value]
-        if points:
-            found[setting] = {"what": what, "points": points}
+        by_task = {}
+        for task in (SIMILAR_20, DAY_ZERO):
+            arrays = [study.values(task, MAIN, f"{setting} {value}") for value in values]
+            if all(arrays):
+                by_task[task] = [_estimate(of_value) for of_value in arrays]
+        if by_task:
+            found[setting] = {"what": what, "values": list(values), "recall": by_task}
     return found
 
 
@@ -156,6 +160,8 @@ def markdown(result: dict[str, Any]) -> list[str]:
     ]
     for task, rows in result["tasks"].items():
         lines += ["", f"### {task}", "", *_table(rows)]
+    if result["sweeps"]:
+        lines += ["", "### Settings varied one by one, R@50", "", *_sweep_table(result["sweeps"])]
     if result["slices"]:
         lines += ["", f"### Slices of {SIMILAR_20}, {MAIN}", "", *_slice_table(result["slices"])]
     return [*lines, ""]
@@ -202,6 +208,16 @@ def _slice_table(slices: dict[str, dict[str, Any]]) -> list[str]:
     for row in rows:
         cells = [f"{slices[name][row]['value']:.3f}" if row in slices[name] else "" for name in names]
         lines.append(f"| {row} | {' | '.join(cells)} |")
+    return lines
+
+
+def _sweep_table(sweeps: dict[str, Any]) -> list[str]:
+    lines = ["| setting | value | task | R@50 |", "| --- | --- | --- | --- |"]
+    for setting, sweep in sweeps.items():
+        for task, recalls in sweep["recall"].items():
+            for value, found in zip(sweep["values"], recalls, strict=True):
+                shown = f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+                lines.append(f"| {setting} | {value:g} | {task} | {shown} |")
     return lines
 
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.quality.judging import MAIN
 from benchmarks.quality.problem import Problem
 from benchmarks.quality.rows import Row, show
-from benchmarks.quality.tasks import Values, ask, slices
+from benchmarks.quality.tasks import SIMILAR_20, Values, ask, slices
 from benchmarks.targeting_study.datasets import DataSet
 from tfx_pipeline.cold_split import TEST, VALIDATION
 
@@ -100,6 +101,20 @@ def run(
     return Study(folder, data.name, usable, tuple(seeds))
 
 
+def found(name: str, rows: Sequence[Row], out: Path) -> Study:
+    """Returns what lies in `out` of a data set: the seeds that have a split, and the rows that all of them have.
+
+    Raises:
+        FileNotFoundError: If nothing of the data set lies there.
+    """
+    folder = out / name
+    seeds = tuple(sorted(int(path.parent.name) for path in folder.glob("*/split.json")))
+    if not seeds:
+        raise FileNotFoundError(f"{folder}: expected folders of seeds with a split.json. Received: none")
+    whole = tuple(row for row in rows if all(_path(folder, seed, row.name).exists() for seed in seeds))
+    return Study(folder, name, whole, seeds)
+
+
 def _run_seed(problem: Problem, rows: Sequence[Row], folder: Path, say: Callable[[str], None]) -> None:
     of_seed = folder / str(problem.seed)
     of_seed.mkdir(parents=True, exist_ok=True)
@@ -109,10 +124,10 @@ def _run_seed(problem: Problem, rows: Sequence[Row], folder: Path, say: Callable
     np.savez(of_seed / "songs.npz", listeners=np.diff(problem.heard(problem.cold(TEST)).indptr))
     for row in rows:
         start = time.perf_counter()
-        found = ask(problem, row.fit(problem))
+        values = ask(problem, row.fit(problem))
         seconds = time.perf_counter() - start
-        _write(_path(folder, problem.seed, row.name), found, seconds)
-        recall = np.nanmean(found["similar songs (20)"]["recall@50"])
+        _write(_path(folder, problem.seed, row.name), values, seconds)
+        recall = np.nanmean(values[SIMILAR_20][MAIN])
         say(f"{problem.data.name}, seed {problem.seed}: {row.name:28} R@50 {recall:.3f}   {seconds:6.1f} s")
     if not (folder / GALLERY).exists() and (shown := show(problem)):
         aside = folder / f"{GALLERY}.aside"
@@ -120,11 +135,11 @@ def _run_seed(problem: Problem, rows: Sequence[Row], folder: Path, say: Callable
         os.replace(aside, folder / GALLERY)
 
 
-def _write(path: Path, found: Values, seconds: float) -> None:
+def _write(path: Path, values: Values, seconds: float) -> None:
     arrays = {
-        task + _SEPARATOR + metric: values.astype(np.float32)
-        for task, metrics in found.items()
-        for metric, values in metrics.items()
+        task + _SEPARATOR + metric: of_metric.astype(np.float32)
+        for task, metrics in values.items()
+        for metric, of_metric in metrics.items()
     }
     aside = path.with_suffix(".aside.npz")
     np.savez(aside, seconds=seconds, **arrays)
