@@ -24,7 +24,7 @@ BPR = BCLConfig(contrast_weight=0.0)
 #: The paper gives no number for lambda; at this weight the contrastive task can be seen (METHOD's probes).
 PAPER = BCLConfig(contrast_weight=0.3)
 #: Contrast on the embeddings that are served; with a head between, what it teaches stays in the head (LOG.md).
-BCL = replace(PAPER, projection_dim=0)
+BCL = replace(PAPER, projection_dim=0, contrast_temperature=0.1)
 SOFTMAX = replace(BPR, supervised_loss="sampled_softmax")
 FIELD_DROPOUT = 0.3
 BEST = "best"
@@ -42,7 +42,7 @@ FIELDS_TO_GROUP = 4
 SWEEPS: dict[str, tuple[str, BCLConfig, tuple[float, ...]]] = {
     "momentum": ("alpha, share of the old correlation kept", BCL, (0.0, 0.5, 0.9, 0.99)),
     "update_every": ("k, steps between updates", BCL, (1, 10, 100)),
-    "contrast_temperature": ("tau, of the contrastive loss", BCL, (0.1, 0.2, 0.5)),
+    "contrast_temperature": ("tau, of the contrastive loss", BCL, (0.05, 0.1, 0.2, 0.5)),
     "contrast_weight": ("lambda, weight of the contrastive loss", BCL, (0.0, 0.1, 0.3, 1.0)),
     "field_dropout": ("chance that a field is withheld", BPR, (0.0, 0.15, 0.3, 0.5)),
 }
