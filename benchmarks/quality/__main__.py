@@ -17,25 +17,31 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 def main(arguments: list[str]) -> int:
     """Runs the study."""
     from benchmarks.quality import report
-    from benchmarks.quality.rows import ROWS, SWEEP_ROWS
+    from benchmarks.quality.problem import LEAST_LISTENERS
+    from benchmarks.quality.rows import ROWS, SWEEP_POINTS, SWEEP_ROWS
     from benchmarks.quality.study import found, run
-    from benchmarks.targeting_study.datasets import read_data_set
+    from benchmarks.targeting_study.datasets import drawn, read_data_set
 
-    names = [row.name for row in ROWS]
+    known = [row.name for row in ROWS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__.split("\n\n")[1])
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders in the input contract")
     parser.add_argument("--seeds", type=int, default=5, help="number of splits and initial states")
-    parser.add_argument("--rows", nargs="+", choices=names, metavar="NAME", help=f"of: {', '.join(names)}")
+    parser.add_argument("--songs", type=int, help="most songs with at least 3 listeners, drawn by hash; default: all")
+    parser.add_argument("--rows", nargs="+", choices=known, metavar="NAME", help=f"of: {', '.join(known)}")
     parser.add_argument("--quick", action="store_true", help="one seed, the main rows, one epoch of training")
     parser.add_argument("--sweeps", action="store_true", help="also vary the paper's free settings one by one")
     parser.add_argument(
         "--targeting", type=Path, help="folder of `benchmarks.targeting`'s --out, shown on the page too"
     )
-    parser.add_argument("--report", action="store_true", help="run nothing: write what lies in the folder already")
+    parser.add_argument(
+        "--report", action="store_true", help="run nothing: report what lies in OUT/<name of each DIR> already"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/quality"))
     options = parser.parse_args(arguments)
     chosen = [row for row in ROWS if (row.name in options.rows if options.rows else row.quick or not options.quick)]
-    chosen += SWEEP_ROWS if options.sweeps else ()
+    if options.sweeps:
+        points = {name for of_setting in SWEEP_POINTS.values() for name in of_setting.values()}
+        chosen = [row for row in ROWS if row in chosen or row.name in points] + list(SWEEP_ROWS)
     seeds = range(1 if options.quick else options.seeds)
     studies = []
     if options.report:
@@ -43,6 +49,8 @@ def main(arguments: list[str]) -> int:
         report.write(studies, options.out, options.targeting)
     for folder in options.data if not options.report else ():
         data, epochs = read_data_set(folder), 1 if options.quick else None
+        if options.songs:
+            data = drawn(data, options.songs, LEAST_LISTENERS)
         studies.append(run(data, chosen, seeds, options.out, _say, epochs=epochs))
         report.write(studies, options.out, options.targeting)
     for name in ("report.html", "table.md", "results.json"):

@@ -14,6 +14,7 @@ from benchmarks.targeting_study.datasets import DataSet
 from tfx_pipeline.cold_split import WARM, ColdSplit
 
 TRUTH_SIZES = (20, 50)
+LEAST_LISTENERS = 3  # of a song that is learnt from or judged by
 _BLOCK = 1024
 
 
@@ -40,7 +41,7 @@ class Problem:
     @classmethod
     def of(cls, data: DataSet, seed: int, epochs: int | None = None) -> Problem:
         """Splits the songs: 10 % validation, 10 % test, at least 3 listeners each."""
-        rule = ColdSplit(salt=f"quality-{seed}")
+        rule = ColdSplit(salt=f"quality-{seed}", min_listeners=LEAST_LISTENERS)
         listeners = np.diff(data.plays.indptr)
         songs = zip(data.songs.tolist(), listeners.tolist(), strict=True)
         split = np.array([rule.assign(song, count) for song, count in songs])

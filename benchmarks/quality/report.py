@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.quality.judging import MAIN, METRICS
 from benchmarks.quality.page import page
 from benchmarks.quality.parts import names, parts, relative, verdict
-from benchmarks.quality.rows import SWEEP, SWEEPS, Row
+from benchmarks.quality.rows import SWEEP, SWEEP_POINTS, SWEEPS, Row
 from benchmarks.quality.statistics import holm, interval, mean_of_seeds, p_over_seeds, resampled_means
 from benchmarks.quality.study import Study
 from benchmarks.quality.tasks import DAY_ZERO, LISTENERS, SIMILAR_20, SIMILAR_50, SONGS_OF_ALL, SONGS_OF_TEST
@@ -130,14 +130,14 @@ def _by_popularity(study: Study) -> dict[str, Any]:
 def _sweeps(study: Study) -> dict[str, Any]:
     """Recall by value of each setting, where all values were run; with the fields of day zero withheld, too."""
     found: dict[str, Any] = {}
-    for setting, (what, _, values) in SWEEPS.items():
+    for setting, points in SWEEP_POINTS.items():
         by_task = {}
         for task in (SIMILAR_20, DAY_ZERO):
-            arrays = [study.values(task, MAIN, f"{setting} {value}") for value in values]
+            arrays = [study.values(task, MAIN, row) for row in points.values()]
             if all(arrays):
                 by_task[task] = [_estimate(of_value) for of_value in arrays]
         if by_task:
-            found[setting] = {"what": what, "values": list(values), "recall": by_task}
+            found[setting] = {"what": SWEEPS[setting][0], "values": list(points), "recall": by_task}
     return found
 
 

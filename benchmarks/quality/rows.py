@@ -25,6 +25,8 @@ BPR = BCLConfig(contrast_weight=0.0)
 PAPER = BCLConfig(contrast_weight=0.3)
 #: Contrast on the embeddings that are served; with a head between, what it teaches stays in the head (LOG.md).
 BCL = replace(PAPER, projection_dim=0, contrast_temperature=0.1)
+#: What rows without the contrastive task differ by.
+SUPERVISED = ("supervised_loss", "field_dropout")
 SOFTMAX = replace(BPR, supervised_loss="sampled_softmax")
 FIELD_DROPOUT = 0.3
 BEST = "best"
@@ -130,6 +132,8 @@ def show(problem: Problem) -> dict[str, Any] | None:
 
 
 def _key(config: BCLConfig, options: tuple[tuple[str, Any], ...] = ()) -> str:
+    if not config.contrast_weight:  # then no setting of the contrastive task changes anything
+        config = replace(BPR, **{name: getattr(config, name) for name in SUPERVISED})
     return f"{config} {options}"
 
 
@@ -213,11 +217,29 @@ ROWS = (
     Row(BEST, OURS, "audience ridge plus the tower of ours that validation songs choose", _best, quick=False),
 )
 
-#: One row per value of every sweep, apart from the table.
+
+def _tower_rows(rows: tuple[Row, ...]) -> dict[str, str]:
+    """The names of rows that train towers, by what they train."""
+    fits = {row.name: row.fit.keywords for row in rows if isinstance(row.fit, partial) and row.fit.func is _trained}
+    return {_key(given["config"], given["options"]): name for name, given in fits.items()}
+
+
+def _points() -> dict[str, dict[float, str]]:
+    known = _tower_rows(ROWS)
+    return {
+        setting: {value: known.get(_key(replace(base, **{setting: value})), f"{setting} {value}") for value in values}
+        for setting, (_, base, values) in SWEEPS.items()
+    }
+
+
+#: Setting -> value -> the row that has it: one of the table where there is one.
+SWEEP_POINTS = _points()
+#: The rows of the sweeps that the table has not.
 SWEEP_ROWS = tuple(
     (_grouped if setting in OF_THE_GROUPING else _tower)(
         f"{setting} {value}", what, replace(base, **{setting: value}), family=SWEEP
     )
     for setting, (what, base, values) in SWEEPS.items()
     for value in values
+    if SWEEP_POINTS[setting][value] == f"{setting} {value}"
 )

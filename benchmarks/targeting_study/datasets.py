@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from scipy import sparse
 
+from tfx_pipeline.cold_split import unit_hash
 from tfx_pipeline.contract import PLAYS, SONGS, SongField, prepare
 
 #: Of each block of content, where it is not 1; those of Last.fm-2K are METHOD's, everything else is untuned.
@@ -65,6 +66,26 @@ def read_data_set(folder: Path) -> DataSet:
     elif plays.max() > 1:
         red = _favourites(plays)
     return DataSet(Path(folder).name, songs, users, plays, red, features, catalogue.fields, folder)
+
+
+def drawn(data: DataSet, most: int, least_listeners: int) -> DataSet:
+    """Returns a data set of at most `most` of the songs that have enough listeners, drawn by hash, and their listeners.
+
+    The draw depends on the songs' ids alone. The name says how many songs were asked for.
+    """
+    heard = np.flatnonzero(np.diff(data.plays.indptr) >= least_listeners)
+    order = np.argsort([unit_hash(song, "drawn songs") for song in data.songs[heard].tolist()])
+    songs = np.sort(heard[order[:most]])
+    users = np.flatnonzero(np.diff(data.plays[songs].tocsc().indptr))
+    return replace(
+        data,
+        name=f"{data.name}-{most}",
+        songs=data.songs[songs],
+        users=data.users[users],
+        plays=data.plays[songs][:, users].tocsr(),
+        red=None if data.red is None else data.red[songs][:, users].tocsr(),
+        features=data.features.take(songs),
+    )
 
 
 def content_matrix(data: DataSet, warm: np.ndarray) -> sparse.csr_matrix:
