@@ -1,13 +1,14 @@
 """Published cold-start models that are trained, written from their papers; TFRS's two-tower with its own task.
 
 Each gets content as `bcl_keras.layers.ContentVector` joins it (latent semantic analysis of words, numbers and vectors,
-field weights chosen on validation songs), one setting, and the epoch with the best recall@50 on validation songs: the
-same budget as our towers.
+field weights chosen on validation songs), and the epoch with the best recall@50 on validation songs, as our towers do.
+Settings: the best of `tuning`'s on validation songs of Last.fm-2K, seed 0, for all data sets and seeds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -23,21 +24,42 @@ from benchmarks.quality.problem import Problem
 from benchmarks.quality.towers import POSITIVES, audience_ridge_model, similar_pairs
 from tfx_pipeline.cold_split import VALIDATION
 
-DIM = 64
 FACTORS = 100
 EPOCHS = 12
 PATIENCE = 4
 BATCH = 1024
-LEARNING_RATE = 1e-3
-HIDDEN = 256
 #: Of cmfrec: how much an element of the content counts, beside a play.
 CONTENT_WEIGHTS = (0.01, 0.1, 1.0)
 
 Embed = Callable[[np.ndarray], np.ndarray]
 
 
-def dropout_net(problem: Problem) -> Scorer:
-    """DropoutNet: content and SVD factors to latent vectors, the factors of half the songs dropped.
+@dataclass(frozen=True)
+class Settings:
+    """What is tuned of a published model.
+
+    Attributes:
+        dim: Length of an embedding.
+        hidden: Units of the hidden layer.
+        learning_rate: Of Adam.
+        temperature: That cosines are divided by, where the loss has one.
+        dropout: DropoutNet and CLCRec: share of the songs shown by content alone; TFRS: share of hidden units dropped.
+    """
+
+    dim: int = 64
+    hidden: int = 256
+    learning_rate: float = 1e-3
+    temperature: float = 0.1
+    dropout: float = 0.5
+
+
+DROPOUT_NET = Settings()
+CLCREC = Settings(temperature=0.2)
+TFRS = Settings(dropout=0.3)
+
+
+def dropout_net(problem: Problem, settings: Settings = DROPOUT_NET) -> Scorer:
+    """DropoutNet: content and SVD factors to latent vectors, the factors of a share of the songs dropped.
 
     Loss: squared difference of the latent product to that of the factors, over drawn pairs of user and song.
 
@@ -51,14 +73,14 @@ def dropout_net(problem: Problem) -> Scorer:
     songs, users = ((scale * _unit(part)).astype("float32") for part in (left * sizes, right.T * sizes))
 
     def encoder() -> keras.Sequential:
-        return keras.Sequential([keras.layers.Dense(HIDDEN, "tanh"), keras.layers.Dense(DIM)])
+        return keras.Sequential([keras.layers.Dense(settings.hidden, "tanh"), keras.layers.Dense(settings.dim)])
 
     song_net, user_net = encoder(), encoder()
     inputs = {"song": (FACTORS + content.shape[1],), "user": (FACTORS,)}
     nodes = {name: keras.Input(shape, name=name) for name, shape in inputs.items()}
     product = keras.layers.Dot(1)([song_net(nodes["song"]), user_net(nodes["user"])])
     model = keras.Model(nodes, product)
-    model.compile(keras.optimizers.Adam(LEARNING_RATE), loss="mse")
+    model.compile(keras.optimizers.Adam(settings.learning_rate), loss="mse")
     rng = np.random.default_rng(problem.seed)
     played = problem.plays.tocoo()
 
@@ -71,7 +93,7 @@ def dropout_net(problem: Problem) -> Scorer:
             pick = mixed[start : start + BATCH]
             factors = songs[song[pick]]
             target = (factors * users[user[pick]]).sum(axis=1) / scale
-            factors = factors * (rng.random(len(pick)) < 0.5)[:, None]
+            factors = factors * (rng.random(len(pick)) >= settings.dropout)[:, None]
             batch = {"song": np.concatenate([factors, spread * content[song[pick]]], axis=1), "user": users[user[pick]]}
             model.train_on_batch(batch, target)
 
@@ -89,16 +111,16 @@ def dropout_net(problem: Problem) -> Scorer:
     )
 
 
-def clcrec(problem: Problem) -> Scorer:
-    """CLCRec: users, songs and their content in one space; half of the songs of a batch are shown by their content.
+def clcrec(problem: Problem, settings: Settings = CLCREC) -> Scorer:
+    """CLCRec: users, songs and their content in one space; a share of the songs of a batch is shown by content.
 
     Loss: `.5 InfoNCE(user, song) + .5 InfoNCE(content, song)`, negatives from the batch.
 
     Source: Wei et al., ACM Multimedia 2021, equations 9 to 14.
     """
     content = content_rows(problem, problem.warm, problem.encoding)
-    model = ContrastiveCLCRec(content, problem.plays.shape[1], problem.seed)
-    model.compile(keras.optimizers.Adam(LEARNING_RATE))
+    model = ContrastiveCLCRec(content, problem.plays.shape[1], settings, problem.seed)
+    model.compile(keras.optimizers.Adam(settings.learning_rate))
     rng = np.random.default_rng(problem.seed)
     played = problem.plays.tocoo()
 
@@ -120,10 +142,13 @@ def clcrec(problem: Problem) -> Scorer:
 class ContrastiveCLCRec(keras.Model):
     """Users, songs and the encoder of content in one space."""
 
-    def __init__(self, content: np.ndarray, users: int, seed: int) -> None:
+    def __init__(self, content: np.ndarray, users: int, settings: Settings, seed: int) -> None:
         super().__init__()
-        self.encoder = keras.Sequential([keras.layers.Dense(HIDDEN, "leaky_relu"), keras.layers.Dense(DIM)])
-        self.songs, self.users = keras.layers.Embedding(len(content), DIM), keras.layers.Embedding(users, DIM)
+        self.settings = settings
+        hidden = keras.layers.Dense(settings.hidden, "leaky_relu")
+        self.encoder = keras.Sequential([hidden, keras.layers.Dense(settings.dim)])
+        self.songs = keras.layers.Embedding(len(content), settings.dim)
+        self.users = keras.layers.Embedding(users, settings.dim)
         self.table = self.add_weight(shape=content.shape, trainable=False, initializer="zeros", name="table")
         self.table.assign(content)
         self.seeds = keras.random.SeedGenerator(seed)
@@ -131,7 +156,7 @@ class ContrastiveCLCRec(keras.Model):
     def call(self, batch: dict[str, Any]) -> dict[str, Any]:
         songs = self.songs(batch["song"])
         content = self.encoder(ops.take(self.table, batch["song"], axis=0))
-        by_content = keras.random.uniform((ops.shape(songs)[0], 1), seed=self.seeds) < 0.5
+        by_content = keras.random.uniform((ops.shape(songs)[0], 1), seed=self.seeds) < self.settings.dropout
         return {
             "user": self.users(batch["user"]),
             "shown": ops.where(by_content, content, songs),
@@ -142,15 +167,19 @@ class ContrastiveCLCRec(keras.Model):
     def compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True) -> Any:
         ids = x["song"]
         collaborative = bcl_keras.losses.sampled_softmax(
-            *map(_unit_tensor, (y_pred["user"], y_pred["shown"])), temperature=0.2, positive_ids=ids
+            *map(_unit_tensor, (y_pred["user"], y_pred["shown"])),
+            temperature=self.settings.temperature,
+            positive_ids=ids,
         )
         alignment = bcl_keras.losses.sampled_softmax(
-            *map(_unit_tensor, (y_pred["content"], y_pred["song"])), temperature=0.2, positive_ids=ids
+            *map(_unit_tensor, (y_pred["content"], y_pred["song"])),
+            temperature=self.settings.temperature,
+            positive_ids=ids,
         )
         return 0.5 * ops.mean(collaborative) + 0.5 * ops.mean(alignment)
 
 
-def tfrs_two_tower(problem: Problem) -> Scorer:
+def tfrs_two_tower(problem: Problem, settings: Settings = TFRS) -> Scorer:
     """TFRS: anchor by content, candidate by content and id, `tasks.Retrieval` with in-batch sampled softmax.
 
     Source: TensorFlow Recommenders' retrieval guide; Yi et al., RecSys 2019. In Keras 2, which TFRS is written in.
@@ -167,9 +196,10 @@ def tfrs_two_tower(problem: Problem) -> Scorer:
         def __init__(self) -> None:
             super().__init__()
             layers = tf_keras.layers
-            self.tower = tf_keras.Sequential([layers.Dense(HIDDEN, "relu"), layers.Dropout(0.3), layers.Dense(DIM)])
-            self.plays = layers.Embedding(len(warm), DIM)
-            self.task = recommenders.tasks.Retrieval(temperature=0.1, remove_accidental_hits=True)
+            hidden, dropped = layers.Dense(settings.hidden, "relu"), layers.Dropout(settings.dropout)
+            self.tower = tf_keras.Sequential([hidden, dropped, layers.Dense(settings.dim)])
+            self.plays = layers.Embedding(len(warm), settings.dim)
+            self.task = recommenders.tasks.Retrieval(temperature=settings.temperature, remove_accidental_hits=True)
 
         def candidates(self, rows: Any, songs: Any, training: bool = False) -> Any:
             return tf.math.l2_normalize(self.tower(rows, training=training) + self.plays(songs), axis=1)
@@ -185,7 +215,7 @@ def tfrs_two_tower(problem: Problem) -> Scorer:
 
     table = tf.constant(content)
     model = TwoTower()
-    model.compile(tf_keras.optimizers.Adam(LEARNING_RATE))
+    model.compile(tf_keras.optimizers.Adam(settings.learning_rate))
     anchors, positives, _ = similar_pairs(problem)
     pairs = tf.data.Dataset.from_tensor_slices({"anchor": anchors, "positive": positives})
     pairs = pairs.shuffle(len(anchors), seed=problem.seed).batch(BATCH, drop_remainder=len(anchors) > BATCH)
