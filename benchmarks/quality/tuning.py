@@ -7,6 +7,7 @@ was best. The test songs are not looked at. The settings in `published` are what
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from benchmarks.quality.towers import POSITIVES
 from benchmarks.targeting_study.datasets import read_data_set
 from tfx_pipeline.cold_split import VALIDATION
 
-SPACE: dict[str, tuple[float, ...]] = {
+SPACE: dict[str, tuple[Any, ...]] = {
     "dim": (64, 128),
     "hidden": (256, 512),
     "learning_rate": (5e-4, 1e-3, 2e-3, 5e-3),
@@ -41,12 +42,11 @@ MODELS: dict[str, tuple[Callable[..., Scorer], published.Settings]] = {
 
 
 def draw(start: published.Settings, trials: int) -> list[published.Settings]:
-    """Returns what is tried: the start, then settings drawn from `SPACE`, the same for every model."""
-    rng = np.random.default_rng(0)
-    drawn: list[dict[str, Any]] = [
-        {name: rng.choice(values).item() for name, values in SPACE.items()} for _ in range(trials - 1)
-    ]
-    return [start, *(replace(start, **{k: type(getattr(start, k))(v) for k, v in each.items()}) for each in drawn)]
+    """Returns what is tried: the start, then others of `SPACE` without repeats, in the same order for every model."""
+    grid = [dict(zip(SPACE, values, strict=True)) for values in itertools.product(*SPACE.values())]
+    order = np.random.default_rng(0).permutation(len(grid))
+    others = [replace(start, **grid[place]) for place in order.tolist()]
+    return [start, *(settings for settings in others if settings != start)][:trials]
 
 
 def main(arguments: list[str]) -> int:

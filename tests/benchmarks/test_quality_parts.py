@@ -1,0 +1,162 @@
+"""What each part brings: planted differences are found, corrected and said; sweeps and reports take what is there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from benchmarks.quality import tuning
+from benchmarks.quality.__main__ import main
+from benchmarks.quality.judging import METRICS
+from benchmarks.quality.parts import ALL_SONGS, PARTS, parts, verdict
+from benchmarks.quality.problem import LEAST_LISTENERS, Problem
+from benchmarks.quality.published import Settings
+from benchmarks.quality.rows import ROWS, SWEEP_POINTS, SWEEP_ROWS
+from benchmarks.quality.statistics import holm
+from benchmarks.quality.study import Study
+from benchmarks.quality.tasks import DAY_ZERO, LONG_TAIL, SIMILAR_20
+from benchmarks.targeting_study.datasets import DataSet, drawn, read_data_set
+from tfx_pipeline.datasets.simulate import simulate
+
+SEEDS = range(5)
+#: Of each row, recall@50 above that of `BPR only`: all songs, day zero.
+PLANTED = {"BPR only": (0.0, 0.0), "BCL as in the paper": (0.0, -0.1), "BCL": (0.0, 0.2)}
+
+
+def write_row(path: Path, recalls: dict[str, np.ndarray]) -> None:
+    """One file as a study keeps it; the other metrics are not looked at."""
+    arrays = {f"{task} | {metric}": values for task, values in recalls.items() for metric in METRICS}
+    np.savez(path, seconds=1.0, **arrays)
+
+
+def write_study(out: Path, name: str, rng: np.random.Generator) -> Study:
+    for seed in SEEDS:
+        folder = out / name / str(seed)
+        folder.mkdir(parents=True)
+        base = rng.uniform(0.3, 0.5, (2, 80))
+        (folder / "split.json").write_text(json.dumps({"warm": 500, "val": 80, "test": 80}))
+        np.savez(folder / "slices.npz", **{LONG_TAIL: np.arange(80) < 30})
+        np.savez(folder / "songs.npz", listeners=np.arange(80))
+        for row, gains in PLANTED.items():
+            values = base + np.array(gains)[:, None] + rng.normal(0, 0.01, base.shape)
+            write_row(folder / f"{row}.npz", {SIMILAR_20: values[0], DAY_ZERO: values[1]})
+    return Study(out / name, name, tuple(row for row in ROWS if row.name in PLANTED), tuple(SEEDS))
+
+
+@pytest.fixture
+def studies(tmp_path: Path) -> list[Study]:
+    rng = np.random.default_rng(3)
+    return [write_study(tmp_path, name, rng) for name in ("one", "two")]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
+    folder = tmp_path_factory.mktemp("parts") / "catalogue"
+    simulate(folder, songs=300, users=150, plays=6_000, seed=4)
+    return read_data_set(folder)
+
+
+def test_a_part_is_the_paired_difference_of_its_rows(studies: list[Study]) -> None:
+    found = {part["name"]: part["slices"] for part in parts(studies[0])}
+    served, paper = (
+        found[name] for name in ("contrast on the embeddings served", "contrast as in the paper, with a head")
+    )
+    assert set(served) == {ALL_SONGS, DAY_ZERO, LONG_TAIL}
+    having, lacking = (studies[0].values(DAY_ZERO, "recall@50", row) for row in ("BCL", "BPR only"))
+    base = np.mean([values.mean() for values in lacking])
+    assert served[DAY_ZERO]["value"] == pytest.approx(np.mean([v.mean() for v in having]) / base - 1)
+    assert served[DAY_ZERO]["low"] < 0.2 / base < served[DAY_ZERO]["high"]
+    p_values = {
+        row: stats.ttest_rel(
+            [v.mean() for v in studies[0].values(DAY_ZERO, "recall@50", row)], [v.mean() for v in lacking]
+        ).pvalue
+        for row in ("BCL", "BCL as in the paper")
+    }
+    corrected = holm(p_values)
+    assert served[DAY_ZERO]["p"] == pytest.approx(corrected["BCL"])
+    assert paper[DAY_ZERO]["p"] == pytest.approx(corrected["BCL as in the paper"])
+    tail = [values[:30].mean() for values in studies[0].values(SIMILAR_20, "recall@50", "BCL")]
+    base_tail = [values[:30].mean() for values in studies[0].values(SIMILAR_20, "recall@50", "BPR only")]
+    assert served[LONG_TAIL]["value"] == pytest.approx(np.mean(tail) / np.mean(base_tail) - 1)
+
+
+def test_verdicts_say_where_a_part_helps_and_hurts(studies: list[Study]) -> None:
+    results = [{"data": study.name, "parts": parts(study)} for study in studies]
+    served, paper = "contrast on the embeddings served", "contrast as in the paper, with a head"
+    assert verdict(served, results) == f"helps on one ({DAY_ZERO}), two ({DAY_ZERO})"
+    assert verdict(paper, results) == f"hurts on one ({DAY_ZERO}), two ({DAY_ZERO})"
+    assert verdict(served, results[:1]).endswith("; one data set is too few to say that it helps")
+    assert verdict("random mask", results) == "not measured"
+    nothing = [{**results[0], "parts": [{**results[0]["parts"][0], "slices": {ALL_SONGS: {"value": 0.1, "p": 0.2}}}]}]
+    assert verdict(paper, nothing) == "no difference shown on one"
+
+
+def test_every_part_names_rows_of_the_table() -> None:
+    known = {row.name for row in ROWS}
+    assert all({part.having, part.lacking} <= known for part in PARTS)
+
+
+def test_a_report_takes_what_lies_in_the_folder(studies: list[Study], tmp_path: Path) -> None:
+    (tmp_path / "two" / "4" / "BCL.npz").unlink()  # a row that one seed lacks is left out
+    assert main(["--report", "--data", "one", "two", "--out", str(tmp_path)]) == 0
+    one, two = json.loads((tmp_path / "results.json").read_text())
+    assert set(one["tasks"][SIMILAR_20]) == set(PLANTED) and set(two["tasks"][SIMILAR_20]) == set(PLANTED) - {"BCL"}
+    shown = (tmp_path / "report.html").read_text()
+    assert 'alt="what each part adds to recall@50' in shown
+    said = (tmp_path / "table.md").read_text()
+    assert f"- contrast as in the paper, with a head: hurts on one ({DAY_ZERO}), two ({DAY_ZERO})." in said
+    with pytest.raises(FileNotFoundError, match="expected folders of seeds with a split.json. Received: none"):
+        main(["--report", "--data", "three", "--out", str(tmp_path)])
+
+
+def test_sweeps_train_nothing_that_the_table_has() -> None:
+    assert SWEEP_POINTS["momentum"][0.9] == SWEEP_POINTS["contrast_weight"][0.3] == "BCL"
+    assert SWEEP_POINTS["contrast_weight"][0.0] == SWEEP_POINTS["field_dropout"][0.0] == "BPR only"
+    names = {name for points in SWEEP_POINTS.values() for name in points.values()}
+    assert {row.name for row in SWEEP_ROWS} == names - {row.name for row in ROWS}
+
+
+def test_sweeps_are_reported_for_both_tasks(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    study = write_study(tmp_path, "one", rng)
+    for seed in SEEDS:
+        for value, name in SWEEP_POINTS["update_every"].items():
+            recalls = {task: rng.normal(value / 100, 0.001, 80) for task in (SIMILAR_20, DAY_ZERO)}
+            write_row(study.folder / str(seed) / f"{name}.npz", recalls)
+    assert main(["--report", "--data", "one", "--out", str(tmp_path)]) == 0
+    (result,) = json.loads((tmp_path / "results.json").read_text())
+    assert set(result["sweeps"]) == {"update_every"}
+    for recalls in result["sweeps"]["update_every"]["recall"].values():
+        assert [found["value"] for found in recalls] == pytest.approx([0.01, 0.1, 1.0], abs=1e-3)
+    assert f"| update_every | 100 | {DAY_ZERO} | 1.000 [1.000, 1.000] |" in (tmp_path / "table.md").read_text()
+
+
+def test_rows_of_grouping_need_fields_to_group(data: DataSet) -> None:
+    few = replace(data, fields=data.fields[:3])
+    left_out = {row.name for row in ROWS if row.usable(data) and not row.usable(few)}
+    assert left_out == {"BPR + RFM", "BPR + CFM", "BCL, static matrix", "BCL, last batch", "BCL, Gumbel off"}
+
+
+def test_drawn_songs_keep_their_plays_and_features(data: DataSet) -> None:
+    part = drawn(data, 100, LEAST_LISTENERS)
+    assert part.name.endswith("-100") and len(part.songs) == 100 == part.features.num_rows
+    assert list(part.songs) == sorted(part.songs) and np.diff(part.plays.indptr).min() >= LEAST_LISTENERS
+    place = np.searchsorted(data.songs, part.songs)
+    np.testing.assert_array_equal(part.plays.sum(axis=1), data.plays[place].sum(axis=1))
+    assert part.features["song_id"].to_pylist() == data.features["song_id"].take(place).to_pylist()
+    assert np.diff(part.plays.tocsc().indptr).min() >= 1
+    assert len(Problem.of(part, 0).warm) > 60
+    whole = drawn(data, 10_000, LEAST_LISTENERS)
+    assert len(whole.songs) == (np.diff(data.plays.indptr) >= LEAST_LISTENERS).sum()
+
+
+def test_trials_start_at_the_settings_given() -> None:
+    drawn_settings = tuning.draw(Settings(dim=7), 6)
+    assert drawn_settings[0] == Settings(dim=7) and len(set(drawn_settings)) == 6
+    assert all(isinstance(each.dim, int) and each.dim in tuning.SPACE["dim"] for each in drawn_settings[1:])
+    assert drawn_settings == tuning.draw(Settings(dim=7), 6)
