@@ -47,9 +47,9 @@ class BCLConfig:
     correct_log_q: bool = False  # undo the popularity of in-batch negatives
 
     # Contrastive task (section 3.1: L = L_BPR + lambda L_CL + weight decay).
-    contrast_weight: float = 0.1  # lambda; 0 turns the task off
-    contrast_temperature: float = 0.2
-    projection_dim: int = 64  # output of the projection head, used by this loss only; 0 contrasts the embeddings served
+    contrast_weight: float = 0.3  # lambda; 0 turns the task off
+    contrast_temperature: float = 0.1  # tau
+    projection_dim: int = 0  # output of the paper's projection head; 0 = none: contrast on the embeddings served
     views: Views = "split"  # "split": each view keeps one group of fields (V1); "corrupt": each corrupts one (V2)
     operators: tuple[Operator, ...] = ("random_mask",)  # applied in this order to the field vectors
     mask_rate: float = 0.2  # share of elements removed by the random mask, length of the run removed by the span mask

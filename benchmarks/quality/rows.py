@@ -21,10 +21,10 @@ BASELINE, METHOD, OURS = "baseline", "the paper's method and its parts", "ours b
 SWEEP = "sweep"
 
 BPR = BCLConfig(contrast_weight=0.0)
-#: The paper gives no number for lambda; at this weight the contrastive task can be seen (METHOD's probes).
-PAPER = BCLConfig(contrast_weight=0.3)
 #: Contrast on the embeddings that are served; with a head between, what it teaches stays in the head (LOG.md).
-BCL = replace(PAPER, projection_dim=0, contrast_temperature=0.1)
+BCL = BCLConfig()
+#: The paper gives neither lambda nor tau; these are where our first probes started.
+PAPER = replace(BCL, projection_dim=64, contrast_temperature=0.2)
 #: What rows without the contrastive task differ by.
 SUPERVISED = ("supervised_loss", "field_dropout")
 SOFTMAX = replace(BPR, supervised_loss="sampled_softmax")
