@@ -1,4 +1,4 @@
-"""python -m benchmarks.quality.tuning --data DIR [--trials 8] [--rows NAME ...]
+"""python -m benchmarks.quality.tuning --data DIR [--trials 6] [--rows NAME ...]
 
 Draws settings of the trained baselines, says the recall@50 of each on validation songs of the first split, and which
 was best. The test songs are not looked at. The settings in `published` are what it chose on Last.fm-2K.
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
     """Runs the search."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.tuning", description=__doc__.split("\n\n")[1])
     parser.add_argument("--data", type=Path, required=True, help="folder in the input contract")
-    parser.add_argument("--trials", type=int, default=8, help="settings tried of every model")
+    parser.add_argument("--trials", type=int, default=6, help="settings tried of every model")
     parser.add_argument("--rows", nargs="+", choices=list(MODELS), default=list(MODELS), metavar="NAME")
     options = parser.parse_args(arguments)
     problem = Problem.of(read_data_set(options.data), seed=0)
