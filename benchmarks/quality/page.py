@@ -38,6 +38,8 @@ def _data_set(result: dict[str, Any]) -> str:
     ]
     for task, rows in result["tasks"].items():
         parts.append(f"<h3>{html.escape(task)}</h3>{_picture(pictures.forest(rows, task))}{_table(rows)}")
+    if result["parts"]:
+        parts.append(f"<h3>What each part brings, recall@50</h3>{_parts_table(result['parts'])}")
     if result["slices"]:
         parts.append(f"<h3>Slices, recall@50</h3>{_slices(result['slices'])}")
     parts.append(f"<h3>Known and unknown songs</h3>{_picture(pictures.by_popularity(result['popularity']))}")
@@ -54,34 +56,27 @@ def _data_set(result: dict[str, Any]) -> str:
 
 
 def _parts(results: Sequence[dict[str, Any]]) -> str:
-    """What each part of the method brings: a sentence each, then the figures they rest on."""
+    """What each part of the method brings: a sentence each, and a picture of what it rests on."""
     if not (shown := names(results)):
         return ""
-    said = [[name, verdict(name, results)] for name in shown]
-    found = {
-        (name, result["data"]): part["slices"]
-        for result in results
-        for part in result["parts"]
-        for name in [part["name"]]
-    }
-    slices = sorted({(data, s) for (_, data), by_slice in found.items() for s in by_slice}, key=_slice_order)
-    lines = [
-        [name, *(relative(d) if (d := found.get((name, data), {}).get(s)) else "" for data, s in slices)]
-        for name in shown
-    ]
+    found = {(part["name"], result["data"]): part["slices"] for result in results for part in result["parts"]}
     return (
         "<h2>What does each part of the method bring?</h2><p>The row with a part beside the same row without it: "
         "recall@50 relative to the latter. A part helps where p is below .05: a paired t-test over seeds, corrected "
         "by Holm over the parts of a slice. With fewer than four fields a group is one field, drawn uniformly: "
         "then all groupings are one and their rows are left out.</p>"
-        + table(["part", "what the data say"], said)
+        + table(["part", "what the data say"], [[name, verdict(name, results)] for name in shown], "words")
         + _picture(pictures.parts(found))
-        + table(["part", *(f"{data}, {s}" for data, s in slices)], lines)
     )
 
 
-def _slice_order(place: tuple[str, str]) -> tuple[str, int]:
-    return place[0], SLICES.index(place[1])
+def _parts_table(parts: Sequence[dict[str, Any]]) -> str:
+    slices = [name for name in SLICES if any(name in part["slices"] for part in parts)]
+    lines = [
+        [part["name"], *(relative(part["slices"][name]) if name in part["slices"] else "" for name in slices)]
+        for part in parts
+    ]
+    return table(["part", *slices], lines)
 
 
 def _targeting(tables: Sequence[Table]) -> str:
