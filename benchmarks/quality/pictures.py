@@ -106,7 +106,7 @@ def sweeps(found: dict[str, Any]) -> Figure:
             spread = [[abs(point[end] - point["value"]) for point in points] for end in ("low", "high")]
             axis.errorbar(range(len(values)), [point["value"] for point in points], spread, marker="o", label=task)
         axis.set_xticks(range(len(values)), [f"{value:g}" for value in values])
-        axis.set(title=name, xlabel=sweep["what"], ylabel=MAIN, ylim=(0, None))
+        axis.set(title=f"{name}, {len(sweep['seeds'])} seeds", xlabel=sweep["what"], ylabel=MAIN, ylim=(0, None))
         axis.grid(alpha=0.3)
     axes[0].legend(fontsize=8)
     for axis in axes[len(found) :]:

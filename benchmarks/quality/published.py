@@ -53,9 +53,9 @@ class Settings:
     dropout: float = 0.5
 
 
-DROPOUT_NET = Settings()
-CLCREC = Settings(temperature=0.2)
-TFRS = Settings(dropout=0.3)
+DROPOUT_NET = Settings(hidden=512, dropout=0.7)
+CLCREC = Settings(dim=128, hidden=512, learning_rate=2e-3)
+TFRS = Settings(dim=128, hidden=512, learning_rate=5e-4)
 
 
 def dropout_net(problem: Problem, settings: Settings = DROPOUT_NET) -> Scorer:

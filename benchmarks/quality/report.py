@@ -128,16 +128,22 @@ def _by_popularity(study: Study) -> dict[str, Any]:
 
 
 def _sweeps(study: Study) -> dict[str, Any]:
-    """Recall by value of each setting, where all values were run; with the fields of day zero withheld, too."""
+    """Recall by value of each setting over the seeds that have all values; with day zero's fields withheld, too."""
     found: dict[str, Any] = {}
     for setting, points in SWEEP_POINTS.items():
         by_task = {}
+        swept = study.having(points.values())
         for task in (SIMILAR_20, DAY_ZERO):
-            arrays = [study.values(task, MAIN, row) for row in points.values()]
-            if all(arrays):
+            arrays = [swept.values(task, MAIN, row) for row in points.values()]
+            if swept.seeds and all(arrays):
                 by_task[task] = [_estimate(of_value) for of_value in arrays]
         if by_task:
-            found[setting] = {"what": SWEEPS[setting][0], "values": list(points), "recall": by_task}
+            found[setting] = {
+                "what": SWEEPS[setting][0],
+                "values": list(points),
+                "seeds": list(swept.seeds),
+                "recall": by_task,
+            }
     return found
 
 
@@ -212,12 +218,12 @@ def _slice_table(slices: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def _sweep_table(sweeps: dict[str, Any]) -> list[str]:
-    lines = ["| setting | value | task | R@50 |", "| --- | --- | --- | --- |"]
+    lines = ["| setting | value | task | R@50 | seeds |", "| --- | --- | --- | --- | --- |"]
     for setting, sweep in sweeps.items():
         for task, recalls in sweep["recall"].items():
             for value, found in zip(sweep["values"], recalls, strict=True):
                 shown = f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
-                lines.append(f"| {setting} | {value:g} | {task} | {shown} |")
+                lines.append(f"| {setting} | {value:g} | {task} | {shown} | {len(sweep['seeds'])} |")
     return lines
 
 

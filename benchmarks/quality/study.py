@@ -6,8 +6,8 @@ import gc
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,12 @@ class Study:
                     return []
                 found.append(kept[key])
         return found
+
+    def having(self, rows: Iterable[str]) -> Study:
+        """Returns the part with the seeds for which all of some rows were run."""
+        names = list(rows)
+        seeds = (s for s in self.seeds if all(_path(self.folder, s, name).exists() for name in names))
+        return replace(self, seeds=tuple(seeds))
 
     def slices(self) -> list[dict[str, np.ndarray]]:
         """Returns one dict per seed: name -> which songs of the similar-song tasks."""
