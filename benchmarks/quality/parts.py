@@ -52,6 +52,7 @@ PARTS = (
     Part("contrast over cold songs too", "BCL, catalogue", "BCL"),
     Part("fields withheld at random, no contrast", "BPR, field dropout", "BPR only"),
     Part("contrast beside withheld fields", "BCL, field dropout", "BPR, field dropout"),
+    Part("withheld fields beside contrast", "BCL, field dropout", "BCL"),
 )
 
 
