@@ -1,4 +1,4 @@
-"""The contrastive task: correlation, grouping, views and the head that only this task uses."""
+"""What the contrastive task compares: correlation of the fields, their grouping, two views of each song."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -45,12 +46,15 @@ def main(arguments: list[str]) -> int:
     seeds = range(1 if options.quick else options.seeds)
     studies = []
     if options.report:
-        studies = [found(folder.name, (*ROWS, *SWEEP_ROWS), options.out) for folder in options.data]
+        names = [f"{folder.name}-{options.songs}" if options.songs else folder.name for folder in options.data]
+        studies = [found(name, (*ROWS, *SWEEP_ROWS), options.out) for name in names]
         report.write(studies, options.out, options.targeting)
     for folder in options.data if not options.report else ():
         data, epochs = read_data_set(folder), 1 if options.quick else None
         if options.songs:
             data = drawn(data, options.songs, LEAST_LISTENERS)
+        if options.quick:  # rows of one epoch are not the table's
+            data = replace(data, name=f"{data.name}-quick")
         studies.append(run(data, chosen, seeds, options.out, _say, epochs=epochs))
         report.write(studies, options.out, options.targeting)
     for name in ("report.html", "table.md", "results.json"):

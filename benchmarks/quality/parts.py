@@ -17,7 +17,7 @@ ALL_SONGS = "all songs"
 #: Where a part might show; the long tail is what the paper made its contrast for.
 SLICES = (ALL_SONGS, DAY_ZERO, LONG_TAIL, NEW_ARTIST)
 SIGNIFICANT = 0.05
-#: Data sets on which a part must help before it is said to.
+#: Data sets on which a part must help, in the same slice, before it is said to.
 ENOUGH = 2
 
 
@@ -39,6 +39,7 @@ class Part:
 PARTS = (
     Part("contrast as in the paper, with a head", "BCL as in the paper", "BPR only"),
     Part("contrast on the embeddings served", "BCL", "BPR only"),
+    Part("no head instead of the head", "BCL", "BCL as in the paper"),
     Part("contrast instead of withheld fields", "BCL", "BPR, field dropout"),
     Part("learnt correlation instead of random groups", "BCL", "BPR + RFM"),
     Part("bootstrapping instead of a static matrix", "BCL", "BCL, static matrix"),
@@ -62,9 +63,11 @@ def parts(study: Study) -> list[dict[str, Any]]:
     p is corrected by Holm over the parts, slice by slice. A part of which a row was not run is left out.
     """
     slices = [name for name in SLICES if name in (ALL_SONGS, DAY_ZERO) or name in study.slices()[0]]
+    known = {row.name for row in study.rows}
+    measured = [part for part in PARTS if {part.having, part.lacking} <= known]
     found = {
         (part.name, name): difference
-        for part in PARTS
+        for part in measured
         for name in slices
         if (difference := _difference(_values(study, part.having, name), _values(study, part.lacking, name)))
     }
@@ -74,7 +77,7 @@ def parts(study: Study) -> list[dict[str, Any]]:
             found[part, name]["p"] = None if np.isnan(p) else p
     return [
         {**asdict(part), "slices": by_slice}
-        for part in PARTS
+        for part in measured
         if (by_slice := {name: found[part.name, name] for name in slices if (part.name, name) in found})
     ]
 
@@ -89,34 +92,41 @@ def _values(study: Study, row: str, name: str) -> list[np.ndarray]:
 
 
 def _difference(having: Sequence[np.ndarray], lacking: Sequence[np.ndarray]) -> dict[str, Any] | None:
-    if not having or not lacking:
+    if not having or not lacking or mean_of_seeds(lacking) == 0:
         return None
-    base = mean_of_seeds(lacking)
     draws = resampled_means([np.stack(pair, axis=1) for pair in zip(having, lacking, strict=True)])
-    found = interval(mean_of_seeds(having) / base - 1, (draws[:, 0] - draws[:, 1]) / base)
+    ratios = draws[:, 0] / np.maximum(draws[:, 1], 1e-9)
+    found = interval(mean_of_seeds(having) / mean_of_seeds(lacking) - 1, ratios - 1)
     return {**asdict(found), "p": p_over_seeds(having, lacking)}
 
 
 def verdict(name: str, results: Sequence[dict[str, Any]]) -> str:
     """Returns one plain sentence on what the data sets say of a part."""
-    helps, hurts, open_on = [], [], []
+    helps: dict[str, list[str]] = {}
+    hurts: dict[str, list[str]] = {}
+    untold, untested = [], []
     for result in results:
         for part in result["parts"]:
             if part["name"] != name:
                 continue
-            sure = {s: d["value"] for s, d in part["slices"].items() if d["p"] is not None and d["p"] < SIGNIFICANT}
-            up, down = ([s for s, value in sure.items() if (value > 0) == wanted] for wanted in (True, False))
-            helps += [f"{result['data']} ({', '.join(up)})"] if up else []
-            hurts += [f"{result['data']} ({', '.join(down)})"] if down else []
-            open_on += [] if sure else [result["data"]]
-    if not helps and not hurts:
-        return f"no difference shown on {', '.join(open_on)}" if open_on else "not measured"
-    said = [f"helps on {', '.join(helps)}"] if helps else []
-    said += [f"hurts on {', '.join(hurts)}"] if hurts else []
-    said += [f"no difference shown on {', '.join(open_on)}"] if open_on else []
-    if helps and len(helps) < ENOUGH:
+            tested = {s: d for s, d in part["slices"].items() if d["p"] is not None}
+            sure = {s: d["value"] for s, d in tested.items() if d["p"] < SIGNIFICANT}
+            for place, value in sure.items():
+                (helps if value > 0 else hurts).setdefault(place, []).append(result["data"])
+            if not tested:
+                untested.append(result["data"])
+            elif not sure:
+                untold.append(result["data"])
+    said = [f"{verb} on {_places(found)}" for verb, found in (("helps", helps), ("hurts", hurts)) if found]
+    if helps and max(map(len, helps.values())) < ENOUGH:
         said.append("one data set is too few to say that it helps")
-    return "; ".join(said)
+    said += [f"no difference shown on {', '.join(untold)}"] if untold else []
+    said += [f"not tested on {', '.join(untested)}, which takes more than one seed"] if untested else []
+    return "; ".join(said) or "not measured"
+
+
+def _places(found: dict[str, list[str]]) -> str:
+    return ", ".join(f"{place} ({', '.join(sets)})" for place, sets in found.items())
 
 
 def names(results: Sequence[dict[str, Any]]) -> list[str]:

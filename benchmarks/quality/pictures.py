@@ -9,6 +9,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from benchmarks.quality.judging import MAIN
+from benchmarks.quality.parts import SLICES
 
 
 def forest(rows: dict[str, Any], task: str) -> Figure:
@@ -57,7 +58,7 @@ def parts(found: dict[tuple[str, str], dict[str, dict[str, Any]]]) -> Figure:
     """What each part adds to recall@50, relative, by slice (a panel each) and data set (a colour each)."""
     names = list(dict.fromkeys(name for name, _ in found))[::-1]
     sets = sorted({data for _, data in found})
-    slices = list(dict.fromkeys(name for by_slice in found.values() for name in by_slice))
+    slices = [name for name in SLICES if any(name in by_slice for by_slice in found.values())]
     figure = Figure(figsize=(4 + 3.2 * len(slices), 1.4 + 0.13 * len(names) * (1 + len(sets))), layout="constrained")
     figure.set_label("what each part adds to recall@50")
     axes = figure.subplots(1, len(slices), sharey=True, squeeze=False)[0]

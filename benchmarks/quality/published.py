@@ -65,6 +65,7 @@ def dropout_net(problem: Problem, settings: Settings = DROPOUT_NET) -> Scorer:
 
     Source: Volkovs, Yu, Poutanen, NeurIPS 2017, equations 2 and 4.
     """
+    keras.utils.set_random_seed(problem.seed)
     warm = problem.warm
     content = content_rows(problem, warm, problem.encoding)
     spread = 1 / content.std()  # beside factors of deviation 1
@@ -118,6 +119,7 @@ def clcrec(problem: Problem, settings: Settings = CLCREC) -> Scorer:
 
     Source: Wei et al., ACM Multimedia 2021, equations 9 to 14.
     """
+    keras.utils.set_random_seed(problem.seed)
     content = content_rows(problem, problem.warm, problem.encoding)
     model = ContrastiveCLCRec(content, problem.plays.shape[1], settings, problem.seed)
     model.compile(keras.optimizers.Adam(settings.learning_rate))

@@ -99,7 +99,7 @@ def _slices(study: Study) -> dict[str, dict[str, Any]]:
     chosen = study.slices()
     values = {row.name: study.values(SIMILAR_20, MAIN, row.name) for row in _table_rows(study)}
     found: dict[str, dict[str, Any]] = {}
-    for name in chosen[0]:
+    for name in chosen[0] if values else ():
         tables = [
             np.stack([arrays[i] for arrays in values.values()], axis=1)[part[name]] for i, part in enumerate(chosen)
         ]

@@ -100,7 +100,7 @@ def run(
     folder = out / data.name
     usable = tuple(row for row in rows if row.usable(data))
     for seed in seeds:
-        missing = [row for row in usable if not _path(folder, seed, row.name).exists()]
+        missing = [row for row in usable if not _is_kept(_path(folder, seed, row.name), row)]
         if missing:
             _run_seed(Problem.of(data, seed, epochs), missing, folder, say)
         gc.collect()
@@ -125,14 +125,14 @@ def _run_seed(problem: Problem, rows: Sequence[Row], folder: Path, say: Callable
     of_seed = folder / str(problem.seed)
     of_seed.mkdir(parents=True, exist_ok=True)
     counts = {"warm": len(problem.warm), **{name: len(problem.cold(name)) for name in (VALIDATION, TEST)}}
-    (of_seed / "split.json").write_text(json.dumps(counts))
     np.savez(of_seed / "slices.npz", **slices(problem))
     np.savez(of_seed / "songs.npz", listeners=np.diff(problem.heard(problem.cold(TEST)).indptr))
+    (of_seed / "split.json").write_text(json.dumps(counts))
     for row in rows:
         start = time.perf_counter()
         values = ask(problem, row.fit(problem))
         seconds = time.perf_counter() - start
-        _write(_path(folder, problem.seed, row.name), values, seconds)
+        _write(_path(folder, problem.seed, row.name), values, seconds, row.settings)
         recall = np.nanmean(values[SIMILAR_20][MAIN])
         say(f"{problem.data.name}, seed {problem.seed}: {row.name:28} R@50 {recall:.3f}   {seconds:6.1f} s")
     if not (folder / GALLERY).exists() and (shown := show(problem)):
@@ -141,14 +141,22 @@ def _run_seed(problem: Problem, rows: Sequence[Row], folder: Path, say: Callable
         os.replace(aside, folder / GALLERY)
 
 
-def _write(path: Path, values: Values, seconds: float) -> None:
+def _is_kept(path: Path, row: Row) -> bool:
+    """Whether a row was run with the settings that it has now."""
+    if not path.exists():
+        return False
+    with np.load(path) as kept:
+        return "settings" not in kept or str(kept["settings"]) == row.settings
+
+
+def _write(path: Path, values: Values, seconds: float, settings: str) -> None:
     arrays = {
         task + _SEPARATOR + metric: of_metric.astype(np.float32)
         for task, metrics in values.items()
         for metric, of_metric in metrics.items()
     }
     aside = path.with_suffix(".aside.npz")
-    np.savez(aside, seconds=seconds, **arrays)
+    np.savez(aside, seconds=seconds, settings=settings, **arrays)
     os.replace(aside, path)
 
 
