@@ -88,8 +88,10 @@ def test_learns_which_songs_are_similar() -> None:
     assert recall() > max(0.35, 1.5 * before)  # chance is 10 / 96
 
 
-def test_weights_correlation_seeds_and_optimizer_survive(tmp_path: Path) -> None:
-    model, stream = small.model_and_stream()
+@pytest.mark.parametrize("projection_dim", [0, 5])
+def test_weights_correlation_seeds_and_optimizer_survive(tmp_path: Path, projection_dim: int) -> None:
+    config = replace(small.SMALL, projection_dim=projection_dim)
+    model, stream = small.model_and_stream(config)
     model.compile()
     model.fit(stream, epochs=2, verbose=0)
     model.save(tmp_path / "half.keras")
@@ -99,7 +101,7 @@ def test_weights_correlation_seeds_and_optimizer_survive(tmp_path: Path) -> None
     assert isinstance(restored, BCLModel) and restored.config == model.config
     assert int(restored.contrastive_views.correlation.steps) == 8
     restored.set_catalogue(small.features(72))
-    _, again = small.model_and_stream()
+    _, again = small.model_and_stream(config)
     restored.fit(again, initial_epoch=2, epochs=4, verbose=0)
     assert_same_weights(restored, model)
     for one, other in zip(restored.optimizer.variables, model.optimizer.variables, strict=True):
@@ -198,6 +200,7 @@ def test_without_contrast_nothing_of_it_is_built() -> None:
     [
         {"views": "corrupt", "operators": ("span_mask", "uniform_noise"), "grouping": "top"},
         {"grouping": "uniform", "correlation_mode": "static", "operators": ()},
+        {"projection_dim": 0, "hidden_dims": ()},
         {"plays_part": "none", "correlation_mode": "last_batch", "unbiased_correlation": True},
         {"plays_part": "vector", "normalize": False, "hidden_dims": (), "field_dropout": 0.4},
     ],
@@ -270,3 +273,5 @@ def test_defaults_are_the_whole_method() -> None:
     config = BCLConfig()
     assert (config.supervised_loss, config.grouping, config.correlation_mode) == ("bpr", "gumbel", "ewma")
     assert config.contrast_weight > 0 and config.operators
+    # But for the projection head: the contrast acts on the embeddings that are served.
+    assert config.projection_dim == 0
