@@ -119,7 +119,7 @@ def verdict(name: str, results: Sequence[dict[str, Any]]) -> str:
                 untold.append(result["data"])
     said = [f"{verb} on {_places(found)}" for verb, found in (("helps", helps), ("hurts", hurts)) if found]
     if helps and max(map(len, helps.values())) < ENOUGH:
-        said.append("one data set is too few to say that it helps")
+        said.append("in no slice on two data sets, too few to say that it helps")
     said += [f"no difference shown on {', '.join(untold)}"] if untold else []
     said += [f"not tested on {', '.join(untested)}, which takes more than one seed"] if untested else []
     return "; ".join(said) or "not measured"

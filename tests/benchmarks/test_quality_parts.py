@@ -91,7 +91,7 @@ def test_verdicts_say_where_a_part_helps_and_hurts(studies: list[Study]) -> None
     served, paper = "contrast on the embeddings served", "contrast as in the paper, with a head"
     assert verdict(served, results) == f"helps on {DAY_ZERO} (one, two)"
     assert verdict(paper, results) == f"hurts on {DAY_ZERO} (one, two)"
-    assert verdict(served, results[:1]).endswith("; one data set is too few to say that it helps")
+    assert verdict(served, results[:1]).endswith("; in no slice on two data sets, too few to say that it helps")
     assert verdict("random mask", results) == "not measured"
     alone = replace(studies[0], seeds=(0,))
     assert (
