@@ -146,7 +146,7 @@ def _is_kept(path: Path, row: Row) -> bool:
     if not path.exists():
         return False
     with np.load(path) as kept:
-        return "settings" not in kept or str(kept["settings"]) == row.settings
+        return "settings" in kept and str(kept["settings"]) == row.settings
 
 
 def _write(path: Path, values: Values, seconds: float, settings: str) -> None:

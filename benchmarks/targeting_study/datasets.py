@@ -15,7 +15,7 @@ from scipy import sparse
 from tfx_pipeline.cold_split import unit_hash
 from tfx_pipeline.contract import PLAYS, SONGS, SongField, prepare
 
-#: Of each block of content, where it is not 1; those of Last.fm-2K are METHOD's, everything else is untuned.
+#: Of each block of content, where it is not 1; those of Last.fm-2K are of earlier probes, everything else is untuned.
 FIELD_WEIGHTS = {"attribute_genres": 0.5, "attribute_facts": 0.3, "audio_key": 0.05}
 NUMBER_WEIGHT = 0.2
 TOP_SHARE = 0.75
