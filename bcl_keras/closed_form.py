@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,31 +22,23 @@ _OVERSAMPLING = 16
 Kernel = Callable[[Array], Array]
 
 
-class AudienceSimilarity:
-    """The symmetric matrix S of audience similarities, of which pairs are known; 0 on the diagonal and elsewhere.
+class _SparseRows:
+    """A sparse matrix in coordinate form, rows ascending, that multiplies dense ones.
 
     Args:
-        pairs: Rows of songs, rows of similar songs, similarities above 0. A pair known from one side only counts for
-            both.
-        num_songs: Number of songs.
+        rows: `(n,)` ascending.
+        columns: `(n,)`.
+        values: `(n,)` float32.
+        num_rows: Number of rows.
     """
 
-    def __init__(self, pairs: tuple[Any, Any, Any], num_songs: int) -> None:
-        anchors, positives = (np.asarray(rows, dtype="int64") for rows in pairs[:2])
-        weights = np.asarray(pairs[2], dtype="float32")
-        apart = anchors != positives
-        anchors, positives, weights = anchors[apart], positives[apart], weights[apart]
-        key = np.concatenate([anchors * num_songs + positives, positives * num_songs + anchors])
-        order = np.argsort(key, kind="stable")
-        key, first = np.unique(key[order], return_index=True)
-        self.num_songs = num_songs
-        self.rows, self.columns = np.divmod(key, num_songs)
-        self.values = np.tile(weights, 2)[order][first]
+    def __init__(self, rows: Array, columns: Array, values: Array, num_rows: int) -> None:
+        self.rows, self.columns, self.values, self.num_rows = rows, columns, values, num_rows
         self._runs = list(self._padded_runs())
 
     def _padded_runs(self) -> Iterator[tuple[Array, Array, Array]]:
-        """Yield rows of about the same number of pairs, their columns and values padded with 0 to the longest."""
-        counts = np.bincount(self.rows, minlength=self.num_songs)
+        """Yield rows of about the same number of values, their columns and values padded with 0 to the longest."""
+        counts = np.bincount(self.rows, minlength=self.num_rows)
         starts = np.cumsum(counts) - counts
         by_count = np.argsort(counts, kind="stable")
         by_count = by_count[np.searchsorted(counts[by_count], 1) :]
@@ -59,19 +52,59 @@ class AudienceSimilarity:
             yield run, self.columns[at], np.where(known, self.values[at], np.float32(0))[:, None, :]
 
     def __matmul__(self, dense: Array) -> Array:
-        """Return `S dense`, `(num_songs, d)` float32."""
-        product = np.zeros((self.num_songs, dense.shape[1]), "float32")
+        """Return the product, `(num_rows, d)` float32."""
+        product = np.zeros((self.num_rows, dense.shape[1]), "float32")
         for rows, columns, values in self._runs:
             product[rows] = np.matmul(values, dense[columns])[:, 0]
         return product
 
+
+class AudienceSimilarity:
+    """The matrix S of audience similarities of all songs learnt from with the warm songs, of which pairs are known.
+
+    Among warm songs S is symmetric, with 0 on the diagonal; a pair known from one side only counts for both.
+
+    Args:
+        pairs: Rows of songs, rows of similar warm songs, similarities above 0.
+        num_songs: Number of warm songs, the first rows.
+        num_rows: Number of songs learnt from. Defaults to `num_songs`.
+    """
+
+    def __init__(self, pairs: tuple[Any, Any, Any], num_songs: int, num_rows: int | None = None) -> None:
+        anchors, positives = (np.asarray(rows, dtype="int64") for rows in pairs[:2])
+        weights = np.asarray(pairs[2], dtype="float32")
+        apart = anchors != positives
+        anchors, positives, weights = anchors[apart], positives[apart], weights[apart]
+        mutual = anchors < num_songs
+        rows = np.concatenate([anchors, positives[mutual]])
+        columns = np.concatenate([positives, anchors[mutual]])
+        values = np.concatenate([weights, weights[mutual]])
+        key, first = np.unique(rows * num_songs + columns, return_index=True)
+        rows, columns = np.divmod(key, num_songs)
+        self.num_songs, self.num_rows = num_songs, num_songs if num_rows is None else num_rows
+        self._forth = _SparseRows(rows, columns, values[first], self.num_rows)
+        self._back = self._forth
+        if self.num_rows > num_songs:
+            by_column = np.argsort(columns, kind="stable")
+            self._back = _SparseRows(columns[by_column], rows[by_column], values[first][by_column], num_songs)
+
+    def __matmul__(self, dense: Array) -> Array:
+        """Return `S dense`, `(num_rows, d)` float32, from `(num_songs, d)`."""
+        return self._forth @ dense
+
+    def transposed(self, dense: Array) -> Array:
+        """Return `S^t dense`, `(num_songs, d)` float32, from `(num_rows, d)`."""
+        return self._back @ dense
+
     def sums(self, power: float = 1.0) -> Array:
-        """Return `(num_songs,)`, the sum of each row's values raised to `power`."""
-        return np.bincount(self.rows, weights=self.values.astype("float64") ** power, minlength=self.num_songs)
+        """Return `(num_songs,)`, the sum over warm songs of each song's values raised to `power`."""
+        warm = self._forth.rows < self.num_songs
+        values = self._forth.values[warm].astype("float64") ** power
+        return np.bincount(self._forth.rows[warm], weights=values, minlength=self.num_songs)
 
 
 class AudienceTargets:
-    """What is predicted: `T = (S + share I) D^-power` with D the lengths of the columns.
+    """What is predicted: `T = (S + share I) D^-power` with D the lengths of the columns over warm songs.
 
     Songs of many listeners have larger similarities; columns of length one (power 1) keep a prediction from favouring
     them, power 0 lets it. A share of the song itself says that a song is part of its own audience.
@@ -90,13 +123,15 @@ class AudienceTargets:
         self._scale = (scale / np.sqrt(np.mean((scale * lengths) ** 2) + 1e-12)).astype("float32")[:, None]
 
     def __matmul__(self, dense: Array) -> Array:
-        """Return `T dense`."""
+        """Return `T dense`, `(num_rows, d)`."""
         scaled = self._scale * dense
-        return self.similarity @ scaled + self.own_share * scaled
+        product = self.similarity @ scaled
+        product[: len(scaled)] += self.own_share * scaled
+        return product
 
     def transposed(self, dense: Array) -> Array:
-        """Return `T^t dense`."""
-        return self._scale * (self.similarity @ dense + self.own_share * dense)
+        """Return `T^t dense`, `(num_songs, d)`."""
+        return self._scale * (self.similarity.transposed(dense) + self.own_share * dense[: self.similarity.num_songs])
 
 
 class Nystroem:
@@ -105,24 +140,36 @@ class Nystroem:
     `K ~ F F^t` with `F = K_nm L^-t` and `L L^t = K_mm`, so that a ridge on F is one on the kernel.
 
     Args:
-        kernel: Returns the kernel of some rows of the warm songs with the landmarks, `(n, M)`.
-        landmarks: `(M,)` rows of the warm songs.
-        num_songs: Number of warm songs.
+        kernel: Returns the kernel of some of the songs learnt from with the landmarks, `(n, M)`.
+        landmarks: `(M,)` rows of songs.
+        num_rows: Number of songs learnt from.
 
     References:
         Williams and Seeger, NIPS 2000.
     """
 
-    def __init__(self, kernel: Kernel, landmarks: Array, num_songs: int) -> None:
+    def __init__(self, kernel: Kernel, landmarks: Array, num_rows: int) -> None:
         between = np.concatenate([kernel(rows) for rows in in_blocks(landmarks)]).astype("float64")
         between.flat[:: len(between) + 1] += _JITTER * max(between.trace() / len(between), 1e-12)
         self._whitening = np.linalg.inv(np.linalg.cholesky(between)).T.astype("float32")
         del between
-        self._features = np.empty((num_songs, len(landmarks)), "float32")
-        for rows in in_blocks(np.arange(num_songs)):
-            self._features[rows] = kernel(rows) @ self._whitening
-        self._gram = (self._features.T @ self._features).astype("float64")
+        features = np.empty((num_rows, len(landmarks)), "float32")
+        for rows in in_blocks(np.arange(num_rows)):
+            features[rows] = kernel(rows) @ self._whitening
+        self._learn_from(features)
+
+    def _learn_from(self, features: Array) -> None:
+        self._features = features
+        self._gram = (features.T @ features).astype("float64")
         self._ridge, self._inverse = -1.0, np.zeros((0, 0), "float32")
+
+    def of_first(self, count: int) -> Nystroem:
+        """Return the same kernel learnt from the first `count` songs alone."""
+        if count == len(self._features):
+            return self
+        part = copy(self)
+        part._learn_from(self._features[:count])
+        return part
 
     def set_ridge(self, ridge: float) -> None:
         """Set what is added to the diagonal of the kernel."""
@@ -132,7 +179,7 @@ class Nystroem:
             self._ridge, self._inverse = ridge, np.linalg.inv(regular).astype("float32")
 
     def smooth(self, targets: Array) -> Array:
-        """Return the predictions for the warm songs, `(num_songs, d)`."""
+        """Return the predictions for the songs learnt from, `(num_rows, d)`."""
         return self._features @ self._fitted(targets)
 
     def coefficients(self, targets: Array) -> Array:

@@ -23,12 +23,12 @@ class PairStream(keras.utils.PyDataset):
     uninterrupted run saw.
 
     Args:
-        pairs: `(anchors, positives, weights)`: rows `(P,)`, rows `(P,)`, similarities `(P,)` above 0.
+        pairs: `(anchors, positives, weights)`: any rows `(P,)`, rows of warm songs `(P,)`, similarities `(P,)` above 0.
         num_songs: Number of warm songs: rows 0 .. num_songs - 1.
-        num_rows: Rows of the catalogue, cold songs included. Defaults to `num_songs`.
+        num_rows: Rows of the catalogue, songs that are no candidates included. Defaults to `num_songs`.
         batch_size: Pairs per batch, and songs in the contrastive batch; at least 2. Defaults to 1024.
         steps_per_epoch: Batches in an epoch. Defaults to what covers the pairs once.
-        popularity: Plays of each warm song, `(num_songs,)`. Needed if `anchor_power` is not 0.
+        popularity: Plays of each song, `(num_rows,)`. Needed if `anchor_power` is not 0.
         anchor_power: 0 draws anchors uniformly over songs, 1 as they are played. Defaults to 0.
         negatives: `"in_batch"` (the other pairs' positives), or `"uniform"`: `batch_size` warm songs drawn uniformly
             and shared by the batch. Defaults to `"in_batch"`.
@@ -66,10 +66,10 @@ class PairStream(keras.utils.PyDataset):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        anchors, positives, weights = _check_pairs(pairs, num_songs)
         self.num_songs = num_songs
         self.num_rows = num_songs if num_rows is None else num_rows
         _check_settings(self.num_rows, num_songs, batch_size, negatives, contrast_over)
+        anchors, positives, weights = _check_pairs(pairs, self.num_rows, num_songs)
         self.batch_size, self.negatives, self.contrast_over = batch_size, negatives, contrast_over
         self.seed, self.epoch = seed, 0
         self.steps_per_epoch = steps_per_epoch or max(1, -(-len(anchors) // batch_size))
@@ -86,7 +86,7 @@ class PairStream(keras.utils.PyDataset):
         self._anchors, self._positives = anchors[order], positives[order]
         self._weights = weights[order]
         self._cumulated = np.concatenate([[0.0], np.cumsum(self._weights)])
-        counts = np.bincount(anchors, minlength=self.num_songs)
+        counts = np.bincount(anchors, minlength=self.num_rows)
         self._starts = np.concatenate([[0], np.cumsum(counts)])
 
     def _anchor_probability(self, popularity: Any, power: float) -> Array:
@@ -96,15 +96,15 @@ class PairStream(keras.utils.PyDataset):
         if popularity is None:
             raise ValueError(f"Argument `popularity` must be given for `anchor_power` other than 0. Received: {power}")
         plays = np.asarray(popularity, dtype="float64")
-        if plays.shape != (self.num_songs,) or not (plays >= 0).all():
+        if plays.shape != (self.num_rows,) or not (plays >= 0).all():
             raise ValueError(
-                f"Argument `popularity` must hold {self.num_songs} numbers of at least 0. Received: shape {plays.shape}"
+                f"Argument `popularity` must hold {self.num_rows} numbers of at least 0. Received: shape {plays.shape}"
             )
         raised = np.where(has_pairs > 0, np.maximum(plays, 1e-12) ** power, 0.0)
         return raised / raised.sum()
 
     def _strongest(self, count: int) -> Array:
-        table = np.full((self.num_songs, max(count, 0)), PADDING, dtype="int32")
+        table = np.full((self.num_rows, max(count, 0)), PADDING, dtype="int32")
         place = np.arange(len(self._anchors)) - self._starts[self._anchors]
         kept = place < count
         table[self._anchors[kept], place[kept]] = self._positives[kept]
@@ -144,7 +144,7 @@ class PairStream(keras.utils.PyDataset):
         # twice, and the rarer an accidental hit the more negatives are left.
         places = (np.arange(self.batch_size) + rng.random(self.batch_size)) / self.batch_size
         rows = np.searchsorted(self._anchor_cdf, places * self._anchor_cdf[-1], side="right")
-        return np.minimum(rows, self.num_songs - 1)
+        return np.minimum(rows, self.num_rows - 1)
 
     def _draw_positives(self, rng: np.random.Generator, anchors: Array) -> Array:
         low, high = self._cumulated[self._starts[anchors]], self._cumulated[self._starts[anchors + 1]]
@@ -176,19 +176,23 @@ def _draw_uniform(rng: np.random.Generator, rows: int, size: int) -> Array:
     return rng.permutation(drawn)[:size] if len(drawn) >= size else rng.choice(rows, size, replace=False)
 
 
-def _check_pairs(pairs: tuple[Any, Any, Any], num_songs: int) -> tuple[Array, Array, Array]:
+def _check_pairs(pairs: tuple[Any, Any, Any], num_rows: int, num_songs: int) -> tuple[Array, Array, Array]:
     anchors, positives = (np.asarray(rows, dtype="int64") for rows in pairs[:2])
     weights = np.asarray(pairs[2], dtype="float64")
     shapes = anchors.shape, positives.shape, weights.shape
     if len(set(shapes)) > 1 or anchors.ndim != 1 or not len(anchors):
         raise ValueError(f"Argument `pairs` must hold three arrays of one length above 0. Received: shapes {shapes}")
-    rows = np.concatenate([anchors, positives])
-    if rows.min() < 0 or rows.max() >= num_songs:
-        received = f"{rows.min()} to {rows.max()}"
-        raise ValueError(f"Argument `pairs` must hold rows of warm songs, 0 to {num_songs - 1}. Received: {received}")
+    _check_rows(anchors, "anchors: rows", num_rows)
+    _check_rows(positives, "positives: rows of warm songs", num_songs)
     if not (weights > 0).all() or not np.isfinite(weights).all():
         raise ValueError(f"Argument `pairs` must hold finite weights above 0. Received: {weights.min()}")
     return anchors, positives, weights
+
+
+def _check_rows(rows: Array, what: str, end: int) -> None:
+    if rows.min() < 0 or rows.max() >= end:
+        received = f"{rows.min()} to {rows.max()}"
+        raise ValueError(f"Argument `pairs` must hold {what}, 0 to {end - 1}. Received: {received}")
 
 
 def _check_settings(num_rows: int, num_songs: int, batch_size: int, negatives: str, contrast_over: str) -> None:

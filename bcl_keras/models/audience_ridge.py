@@ -142,8 +142,9 @@ class AudienceRidge(keras.layers.Layer):
         """Solve for the embeddings.
 
         Args:
-            features: Field name to array of one row per warm song.
-            similar: Rows of songs, rows of songs of similar audience, similarities above 0: see `PairStream`.
+            features: Field name to array of one row per song. Rows 0 .. num_songs - 1 are the warm songs; further rows
+                are songs that are learnt from and never retrieved, such as those of too few listeners.
+            similar: Any rows, rows of warm songs of similar audience, similarities above 0: see `PairStream`.
             validation: Features of other songs and `(n, P)` rows of the warm songs they should retrieve, padded with
                 -1. They choose among the config's values.
 
@@ -151,27 +152,30 @@ class AudienceRidge(keras.layers.Layer):
             What was chosen: `block_weights`, `ridge`, `own_share`, `power`, `spread`; and `validation_recall`.
 
         Raises:
-            ValueError: If a field keeps not its contract, or a pair names no warm song.
+            ValueError: If a field keeps not its contract, there are fewer rows than warm songs, or a pair names a row
+                that is none.
         """
-        rows = np.concatenate([np.asarray(similar[0]), np.asarray(similar[1])])
-        if len(rows) == 0 or rows.min() < 0 or rows.max() >= self.num_songs:
-            received = f"{rows.min()} to {rows.max()}" if len(rows) else "none"
+        features = {name: np.asarray(values) for name, values in features.items()}
+        num_rows = len(next(iter(features.values()))) if features else 0
+        if num_rows < self.num_songs:
             raise ValueError(
-                f"Argument `similar` must hold rows of warm songs, 0 to {self.num_songs - 1}. Received: {received}"
+                f"Argument `features` must hold at least {self.num_songs} warm songs. Received: {num_rows}"
             )
+        _check_rows(similar[0], "rows", num_rows)
+        _check_rows(similar[1], "rows of warm songs", self.num_songs)
         if not self.built:
             self.build()
-        features = {name: np.asarray(values) for name, values in features.items()}
-        self.content.adapt(features)
+        warm = _rows(features, np.arange(self.num_songs))
+        self.content.adapt(warm)
         rng = np.random.default_rng(self.config.seed)
         judged = judged_songs(validation, rng)
         if judged is not None:
-            self._weigh_blocks(features, judged, rng)
-        self._scale_content(features)
+            self._weigh_blocks(warm, judged, rng)
+        self._scale_content(warm)
         landmarks = np.sort(rng.permutation(self.num_songs)[: self.landmarks.shape[0]])
-        self.landmarks.assign(self.content(_rows(features, landmarks)))
-        similarity = AudienceSimilarity(similar, self.num_songs)
-        ridge = Nystroem(lambda part: self._numpy_kernel(_rows(features, part)), landmarks, self.num_songs)
+        self.landmarks.assign(self.content(_rows(warm, landmarks)))
+        similarity = AudienceSimilarity(similar, self.num_songs, num_rows)
+        ridge = Nystroem(lambda part: self._numpy_kernel(_rows(features, part)), landmarks, num_rows)
         return self._solve(ridge, similarity, judged)
 
     def _weigh_blocks(
@@ -234,7 +238,8 @@ class AudienceRidge(keras.layers.Layer):
                 if value != chosen[place] and (found := fit(*setting))[0] > recall:
                     (recall, query_map, songs), chosen = found, setting
         value, share, power = chosen
-        neighbours = (similarity @ songs) / np.maximum(similarity.sums(), 1e-6)[:, None].astype("float32")
+        together = (similarity @ songs)[: self.num_songs]
+        neighbours = together / np.maximum(similarity.sums(), 1e-6)[:, None].astype("float32")
         part = _middle(config.spreads)
         if judge is not None:
             queries = kernel @ query_map
@@ -242,9 +247,10 @@ class AudienceRidge(keras.layers.Layer):
             part = max(recalls, key=lambda spread: recalls[spread])
             recall = recalls[part]
         songs = (songs + part * neighbours).astype("float32")
-        ridge.set_ridge(value)
+        of_warm = ridge.of_first(self.num_songs)
+        of_warm.set_ridge(value)
         self.query_map.assign(query_map)
-        self.candidate_map.assign(ridge.coefficients(songs))
+        self.candidate_map.assign(of_warm.coefficients(songs))
         self.songs.assign(np.concatenate([np.zeros((1, self.embedding_dim), "float32"), songs]))
         weights = ops.convert_to_numpy(self.content.scales) ** 2
         return {
@@ -294,6 +300,13 @@ class AudienceRidge(keras.layers.Layer):
 
 def _rows(features: Mapping[str, Array], rows: Array) -> dict[str, Array]:
     return {name: values[rows] for name, values in features.items()}
+
+
+def _check_rows(rows: Any, what: str, end: int) -> None:
+    rows = np.asarray(rows)
+    if len(rows) == 0 or rows.min() < 0 or rows.max() >= end:
+        received = f"{rows.min()} to {rows.max()}" if len(rows) else "none"
+        raise ValueError(f"Argument `similar` must hold {what}, 0 to {end - 1}. Received: {received}")
 
 
 def _middle(values: tuple[float, ...]) -> float:

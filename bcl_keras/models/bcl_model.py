@@ -106,7 +106,7 @@ class BCLModel(keras.Model):
 
         Args:
             features: Field name to array of one row per song. Rows 0 .. num_songs - 1 are the warm songs, with
-                `song_index` row + 1; further rows are cold songs, which only the contrastive batch may draw.
+                `song_index` row + 1; further rows are no candidates: anchors or songs of the contrastive batch alone.
 
         Raises:
             ValueError: If a field is absent or keeps not its contract, or there are fewer rows than warm songs.

@@ -118,6 +118,37 @@ def test_scores_are_those_of_kernel_ridge() -> None:
     np.testing.assert_allclose(found, expected, atol=5e-3)  # what is added to the diagonal of K_mm
 
 
+def test_songs_that_are_no_candidates_are_learnt_from() -> None:
+    """Least squares in the span of the warm songs' kernels, with rows of songs that nothing retrieves."""
+    of_warm, more = symmetric_pairs(), small.features(15, seed=3)
+    anchors, positives = np.repeat(np.arange(15), 4), (np.arange(60) * 7) % SONGS
+    weights = 0.1 + np.arange(60) % 5 / 5
+    pairs = tuple(np.concatenate(both) for both in zip(of_warm, (SONGS + anchors, positives, weights), strict=True))
+    everything = {name: np.concatenate([FEATURES[name], more[name]]) for name in FEATURES}
+    model = AudienceRidge(small.FIELDS, SONGS, ONE_CHOICE)
+    model.adapt(everything, pairs)
+    songs, others = numpy_content(FEATURES, FEATURES), small.features(25, seed=9)
+    kernel, similarity = numpy_kernel(songs, songs), numpy_similarity(of_warm)
+    targets, further = similarity + 0.5 * np.eye(SONGS), np.zeros((15, SONGS))
+    further[anchors, positives] = weights
+    lengths = np.linalg.norm(targets, axis=0)
+    rows = np.concatenate([kernel, numpy_kernel(numpy_content(more, FEATURES), songs)])
+    # The minimum of |rows A - T|^2 + 1.5 tr(A' K A); K is singular where two songs have the same content.
+    system = rows.T @ rows + 1.5 * kernel + 1e-6 * np.eye(SONGS)
+    solved = np.linalg.solve(system, rows.T @ (np.concatenate([targets, further]) / lengths))
+    predicted = numpy_kernel(numpy_content(others, FEATURES), songs) @ solved
+    expected = predicted + 0.5 * predicted @ (similarity / similarity.sum(axis=1, keepdims=True)).T
+    found = embed(model, others) @ model.warm_candidates().T
+    np.testing.assert_allclose(found, expected, atol=1e-2)
+    alone = AudienceRidge(small.FIELDS, SONGS, ONE_CHOICE)
+    alone.adapt(FEATURES, of_warm)
+    assert np.abs(embed(alone, others) @ alone.warm_candidates().T - expected).max() > 0.1
+    # What content says of a candidate without plays is learnt from the candidates alone.
+    unknown = embed(model, others, song_index=np.zeros(25, "int32"))
+    ridge = KernelRidge(alpha=1.5, kernel="precomputed").fit(kernel, model.warm_candidates())
+    np.testing.assert_allclose(unknown, ridge.predict(numpy_kernel(numpy_content(others, FEATURES), songs)), atol=1e-2)
+
+
 def test_few_directions_hold_most_of_the_prediction_and_landmarks_stand_for_all() -> None:
     pairs, others = symmetric_pairs(), small.features(25, seed=9)
     full = AudienceRidge(small.FIELDS, SONGS, ONE_CHOICE)
@@ -217,6 +248,19 @@ def test_products_with_similarities_are_those_of_the_matrix() -> None:
     dense = rng.normal(size=(700, 9)).astype("float32")
     found = AudienceSimilarity((anchors, positives, matrix[anchors, positives]), 700) @ dense
     np.testing.assert_allclose(found, (matrix + matrix.T) @ dense, atol=1e-3)
+    further = rng.random((40, 700)) * (rng.random((40, 700)) < 0.1)
+    rows, columns = np.nonzero(further)
+    pairs = (
+        np.concatenate([anchors, 700 + rows]),
+        np.concatenate([positives, columns]),
+        np.concatenate([matrix[anchors, positives], further[rows, columns]]),
+    )
+    tall = np.concatenate([matrix + matrix.T, further])
+    similarity = AudienceSimilarity(pairs, 700, 740)
+    np.testing.assert_allclose(similarity @ dense, tall @ dense, atol=1e-3)
+    back = rng.normal(size=(740, 9)).astype("float32")
+    np.testing.assert_allclose(similarity.transposed(back), tall.T @ back, atol=1e-3)
+    np.testing.assert_allclose(similarity.sums(), tall[:700].sum(axis=1), rtol=1e-5)
 
 
 def test_songs_without_content_or_audience_are_no_obstacle() -> None:
@@ -240,8 +284,12 @@ def test_messages() -> None:
     with pytest.raises(ValueError, match="`rank` must be at least 1. Received: 0"):
         RidgeConfig(rank=0)
     model = AudienceRidge(small.FIELDS, SONGS)
-    with pytest.raises(ValueError, match="rows of warm songs, 0 to 59. Received: 3 to 60"):
+    with pytest.raises(ValueError, match="`similar` must hold rows of warm songs, 0 to 59. Received: 60 to 60"):
         model.adapt(FEATURES, (np.array([3]), np.array([60]), np.array([0.5])))
+    with pytest.raises(ValueError, match="`similar` must hold rows, 0 to 59. Received: 60 to 60"):
+        model.adapt(FEATURES, (np.array([60]), np.array([3]), np.array([0.5])))
+    with pytest.raises(ValueError, match="`features` must hold at least 60 warm songs. Received: 59"):
+        model.adapt({k: v[:59] for k, v in FEATURES.items()}, (np.array([60]), np.array([3]), np.array([0.5])))
     with pytest.raises(ValueError, match="every field. Received: nothing for 'audio_tempo'"):
         ContentVector(small.FIELDS).adapt({k: v for k, v in FEATURES.items() if k != "audio_tempo"})
     with pytest.raises(ValueError, match="`models` must hold at least one model"):

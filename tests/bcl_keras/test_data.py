@@ -49,6 +49,28 @@ def test_anchors_follow_the_power_of_popularity() -> None:
         np.testing.assert_allclose(counts / counts.sum(), expected / expected.sum(), atol=0.01)
 
 
+def test_songs_that_are_no_candidates_are_anchors_alone() -> None:
+    anchors, positives = np.append(ANCHORS, [5, 5]), np.append(POSITIVES, [2, 3])
+    source = PairStream(
+        (anchors, positives, np.append(WEIGHTS, [1.0, 1.0])),
+        SONGS,
+        num_rows=6,
+        batch_size=64,
+        negatives="uniform",
+        with_log_q=True,
+        popularity=[4.0, 4.0, 4.0, 4.0, 9.0, 1.0],
+        anchor_power=0.5,
+    )
+    drawn = collected(source, "anchor")
+    counts = np.bincount(drawn, minlength=6)
+    np.testing.assert_allclose(counts / counts.sum(), np.array([2, 2, 2, 0, 0, 1]) / 7, atol=0.01)
+    assert set(collected(source, "positive")[drawn == 5]) == {2, 3}
+    for name in ("positive", "negative", "contrast"):
+        assert collected(source, name).max() < SONGS
+    (batch,) = source[0]
+    assert set(batch["known_positives"][batch["anchor"] == 5][0, :2]) == {2, 3}
+
+
 def test_positives_follow_similarity() -> None:
     source = stream()
     anchors, positives = collected(source, "anchor"), collected(source, "positive")
@@ -128,8 +150,9 @@ def test_setting_messages(kwargs: dict[str, object], message: str) -> None:
     [
         (([], [], []), r"`pairs` must hold three arrays of one length above 0. Received: shapes \(\(0,\)"),
         (([0], [1, 2], [1.0]), "`pairs` must hold three arrays of one length above 0"),
-        (([0], [4], [1.0]), "`pairs` must hold rows of warm songs, 0 to 3. Received: 0 to 4"),
-        (([-1], [0], [1.0]), "Received: -1 to 0"),
+        (([0], [4], [1.0]), "`pairs` must hold positives: rows of warm songs, 0 to 3. Received: 4 to 4"),
+        (([-1, 2], [0, 0], [1.0, 1.0]), "`pairs` must hold anchors: rows, 0 to 3. Received: -1 to 2"),
+        (([4], [0], [1.0]), "`pairs` must hold anchors: rows, 0 to 3. Received: 4 to 4"),
         (([0], [1], [0.0]), "`pairs` must hold finite weights above 0. Received: 0.0"),
         (([0], [1], [np.nan]), "`pairs` must hold finite weights above 0. Received: nan"),
     ],
