@@ -54,6 +54,10 @@ PARTS = (
     Part("fields withheld at random, no contrast", "BPR, field dropout", "BPR only"),
     Part("contrast beside withheld fields", "BCL, field dropout", "BPR, field dropout"),
     Part("withheld fields beside contrast", "BCL, field dropout", "BCL"),
+    Part("sparse songs as anchors of BPR", "BPR, sparse songs", "BPR only"),
+    Part("sparse songs as anchors of BCL", "BCL, sparse songs", "BCL"),
+    Part("sparse songs in the audience ridge", "audience ridge, sparse songs", "audience ridge"),
+    Part("contrast beside sparse songs", "BCL, sparse songs", "BPR, sparse songs"),
 )
 
 

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from benchmarks.quality.encoding import Encoding, encode, unit_rows
 from benchmarks.targeting_study.datasets import DataSet
-from tfx_pipeline.cold_split import WARM, ColdSplit
+from tfx_pipeline.cold_split import SPARSE, WARM, ColdSplit
 
 TRUTH_SIZES = (20, 50)
 LEAST_LISTENERS = 3  # of a song that is learnt from or judged by
@@ -55,6 +55,15 @@ class Problem:
     def cold(self, name: str) -> np.ndarray:
         """Rows of the songs of split `val` or `test`."""
         return np.flatnonzero(self.split == name)
+
+    @cached_property
+    def sparse(self) -> np.ndarray:
+        """Rows of the songs of too few listeners to be candidates or judged, that have content and listeners in common
+        with warm songs: their plays are known, and may be learnt from."""
+        songs = np.flatnonzero(self.split == SPARSE)
+        content = sum(block.getnnz(axis=1) for block in self.encoding.blocks(songs).values())
+        shared = self.heard(songs) @ np.asarray(self.plays.sum(axis=0)).ravel()
+        return songs[(content > 0) & (shared > 0)]
 
     @cached_property
     def plays(self) -> sparse.csr_matrix:

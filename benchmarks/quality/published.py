@@ -21,7 +21,7 @@ from benchmarks.quality.closed_form import Scorer, recall
 from benchmarks.quality.encoding import Encoding
 from benchmarks.quality.judging import as_truth
 from benchmarks.quality.problem import Problem
-from benchmarks.quality.towers import POSITIVES, audience_ridge_model, similar_pairs
+from benchmarks.quality.towers import POSITIVES, audience_ridge_model, learnt_pairs, learnt_songs
 from tfx_pipeline.cold_split import VALIDATION
 
 FACTORS = 100
@@ -181,8 +181,10 @@ class ContrastiveCLCRec(keras.Model):
         return 0.5 * ops.mean(collaborative) + 0.5 * ops.mean(alignment)
 
 
-def tfrs_two_tower(problem: Problem, settings: Settings = TFRS) -> Scorer:
+def tfrs_two_tower(problem: Problem, settings: Settings = TFRS, sparse: bool = False) -> Scorer:
     """TFRS: anchor by content, candidate by content and id, `tasks.Retrieval` with in-batch sampled softmax.
+
+    With `sparse`, songs of too few listeners to be candidates are anchors too.
 
     Source: TensorFlow Recommenders' retrieval guide; Yi et al., RecSys 2019. In Keras 2, which TFRS is written in.
     """
@@ -191,7 +193,7 @@ def tfrs_two_tower(problem: Problem, settings: Settings = TFRS) -> Scorer:
     import tf_keras
 
     warm = problem.warm
-    content = content_rows(problem, warm, problem.encoding)
+    content = content_rows(problem, learnt_songs(problem, sparse), problem.encoding)
     tf_keras.utils.set_random_seed(problem.seed)
 
     class TwoTower(recommenders.Model):
@@ -218,7 +220,7 @@ def tfrs_two_tower(problem: Problem, settings: Settings = TFRS) -> Scorer:
     table = tf.constant(content)
     model = TwoTower()
     model.compile(tf_keras.optimizers.Adam(settings.learning_rate))
-    anchors, positives, _ = similar_pairs(problem)
+    anchors, positives, _ = learnt_pairs(problem, POSITIVES, sparse)
     pairs = tf.data.Dataset.from_tensor_slices({"anchor": anchors, "positive": positives})
     pairs = pairs.shuffle(len(anchors), seed=problem.seed).batch(BATCH, drop_remainder=len(anchors) > BATCH)
 
@@ -226,7 +228,7 @@ def tfrs_two_tower(problem: Problem, settings: Settings = TFRS) -> Scorer:
         problem,
         lambda: model.fit(pairs, epochs=1, verbose=0),
         query=lambda rows: model.queries(rows).numpy(),
-        candidates=lambda: model.candidates(table, tf.range(len(warm))).numpy(),
+        candidates=lambda: model.candidates(table[: len(warm)], tf.range(len(warm))).numpy(),
         weights=lambda: model.trainable_variables,
     )
 

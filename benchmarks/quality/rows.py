@@ -8,12 +8,14 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
+
 import bcl_keras
 from bcl_keras import BCLConfig
 from benchmarks.quality import closed_form, published, towers
 from benchmarks.quality.closed_form import ARTIST, Scorer
 from benchmarks.quality.gallery import gallery
-from benchmarks.quality.problem import Problem
+from benchmarks.quality.problem import LEAST_LISTENERS, Problem
 from benchmarks.targeting_study.datasets import DataSet
 from tfx_pipeline.datasets.simulate import TRUTH
 
@@ -37,6 +39,8 @@ CHOICES = (
     replace(BCL, field_dropout=FIELD_DROPOUT),
     replace(SOFTMAX, field_dropout=FIELD_DROPOUT),
 )
+#: What rows differ by that learn from songs of too few listeners to be candidates.
+SPARSE = {"sparse": True}
 #: With fewer fields a group is one field, drawn uniformly: all groupings are one.
 FIELDS_TO_GROUP = 4
 
@@ -87,12 +91,22 @@ def _grouped(name: str, what: str, config: BCLConfig, family: str = METHOD) -> R
     return replace(_tower(name, what, config, family), usable=_has_groups)
 
 
+def _sparse(row: Row) -> Row:
+    """A row that learns from songs of too few listeners to be candidates."""
+    return replace(row, usable=_has_sparse_songs)
+
+
 def _has_groups(data: DataSet) -> bool:
     return len(data.fields) >= FIELDS_TO_GROUP
 
 
 def _has_artists(data: DataSet) -> bool:
     return ARTIST in {field.name for field in data.fields}
+
+
+def _has_sparse_songs(data: DataSet) -> bool:
+    listeners = np.diff(data.plays.indptr)
+    return bool(((listeners > 0) & (listeners < LEAST_LISTENERS)).any())
 
 
 def _has_truth(data: DataSet) -> bool:
@@ -117,15 +131,16 @@ def _towers(
     return problem.shared[key]
 
 
-def _joined(problem: Problem, config: BCLConfig) -> Scorer:
-    model, _ = towers.joined(problem, _towers(problem, config))
+def _joined(problem: Problem, config: BCLConfig, options: tuple[tuple[str, Any], ...] = ()) -> Scorer:
+    model, _ = towers.joined(problem, _towers(problem, config, options), **dict(options))
     problem.shared.setdefault(BEST, model)
     return towers.scorer(model)
 
 
-def _best(problem: Problem) -> Scorer:
+def _best(problem: Problem, choices: tuple[BCLConfig, ...], options: tuple[tuple[str, Any], ...]) -> Scorer:
     """Joins each of our main configurations with the closed form and keeps the best by recall on validation songs."""
-    found = [towers.joined(problem, _towers(problem, config)) for config in CHOICES]
+    options = options if _has_sparse_songs(problem.data) else ()
+    found = [towers.joined(problem, _towers(problem, config, options), **dict(options)) for config in choices]
     problem.shared[BEST] = max(found, key=lambda pair: pair[1])[0]
     return towers.scorer(problem.shared[BEST])
 
@@ -193,6 +208,14 @@ ROWS = (
         partial(published.tfrs_two_tower, settings=published.TFRS),
         quick=False,
     ),
+    Row(
+        "TFRS two-tower, sparse songs",
+        BASELINE,
+        "the same, songs of one or two listeners as anchors too",
+        partial(published.tfrs_two_tower, settings=published.TFRS, sparse=True),
+        _has_sparse_songs,
+        quick=False,
+    ),
     _tower("BPR only", "two towers, BPR with hard negatives and a margin", BPR, quick=True),
     _tower("BCL as in the paper", "EWMA correlation, Gumbel-Max groups, V1, random mask, projection head", PAPER),
     _tower("BCL", "the same without the head: contrast on the embeddings that are served", BCL, quick=True),
@@ -232,8 +255,34 @@ ROWS = (
     ),
     Row("ridge + BPR", OURS, "audience ridge plus the tower of `BPR only`", partial(_joined, config=BPR)),
     Row("ridge + BCL", OURS, "audience ridge plus the tower of `BCL`", partial(_joined, config=BCL)),
+    _sparse(_tower("BPR, sparse songs", "songs of one or two listeners as anchors too", BPR, OURS, **SPARSE)),
+    _sparse(_tower("BCL, sparse songs", "the same", BCL, OURS, **SPARSE)),
+    _sparse(
+        Row(
+            "audience ridge, sparse songs",
+            OURS,
+            "songs of one or two listeners as rows too",
+            partial(towers.audience_ridge, sparse=True),
+            quick=False,
+        )
+    ),
+    _sparse(
+        Row(
+            "ridge + BCL, sparse songs",
+            OURS,
+            "both with songs of one or two listeners",
+            partial(_joined, config=BCL, options=tuple(SPARSE.items())),
+            quick=False,
+        )
+    ),
     Row("true taste", BASELINE, "the law of a simulated catalogue: the ceiling", closed_form.true_taste, _has_truth),
-    Row(BEST, OURS, "audience ridge plus the tower of ours that validation songs choose", _best, quick=False),
+    Row(
+        BEST,
+        OURS,
+        "audience ridge plus the tower of ours that validation songs choose, sparse songs in both where there are any",
+        partial(_best, choices=CHOICES, options=tuple(SPARSE.items())),
+        quick=False,
+    ),
 )
 
 
