@@ -26,9 +26,9 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
-from tfx_pipeline.cold_split import TEST, VALIDATION, WARM, ColdSplit, unit_hash
+from tfx_pipeline.cold_split import SPARSE, TEST, VALIDATION, WARM, ColdSplit, unit_hash
 
-_LEARNABLE = (WARM, VALIDATION, TEST)
+_LABELLED = (WARM, VALIDATION, TEST, SPARSE)
 _USER_SALT = "listener"
 _ROWS_AT_ONCE = 256  # songs ranked at once: their counts with every other song are in memory
 
@@ -42,7 +42,7 @@ class AudienceConfig:
         min_lift: A pair that trains must be played together more than this many times as often as by chance. The truth
             of held-out songs is not filtered.
         max_songs_per_user: Warm songs of a user beyond this number are sampled by hash, so that one heavy user cannot
-            square the work; held-out songs likewise, among themselves.
+            square the work; sparse and held-out songs likewise, each among themselves.
         max_listeners_per_song: Listeners of a song beyond this number are sampled by hash, the same listeners first for
             every song; what two songs share is then estimated from those whom both kept.
         shards: Parts into which songs and users are cut; more parts need less memory each.
@@ -66,6 +66,7 @@ class Songs(NamedTuple):
     ids: np.ndarray  # (m,) bytes, ascending
     listeners: np.ndarray  # (m,) int64, all of them
     warm: np.ndarray  # (m,) bool
+    sparse: np.ndarray  # (m,) bool: of too few listeners to be similar to others, but learnt from
 
 
 class Plays(NamedTuple):
@@ -173,9 +174,9 @@ class _CountListeners(beam.DoFn):
         splits = [self._split.assign(*song) for song in zip(songs.tolist(), listeners.tolist(), strict=True)]
         for song, *facts in zip(songs.tolist(), splits, listeners.tolist(), strict=True):
             yield beam.pvalue.TaggedOutput("songs", (song, tuple(facts)))
-        known = Songs(songs, listeners, np.equal(splits, WARM))
+        known = Songs(songs, listeners, np.equal(splits, WARM), np.equal(splits, SPARSE))
         warm_listener = np.bincount(user_index, weights=known.warm[song_index], minlength=len(users)) > 0
-        kept = np.isin(splits, _LEARNABLE)[song_index]
+        kept = np.isin(splits, _LABELLED)[song_index]
         kept &= _bounded(
             song_index, self._config.max_listeners_per_song, lambda _, own: _draws(users[user_index[own]], _USER_SALT)
         )
@@ -207,11 +208,12 @@ class _GatherHistories(beam.DoFn):
         yield beam.pvalue.TaggedOutput("users", int(warm_listener.sum()))
         user_index = np.concatenate([user_of[p.user_index] for p, user_of in zip(parts, to_user, strict=True)])
         song_index = np.concatenate([song_of[p.song_index] for p, song_of in zip(parts, to_song, strict=True)])
-        # Warm songs are drawn among themselves: a play of a held-out song must not push one out of a warm song's label.
+        # Songs are drawn among their like: a play of a held-out song must not push one out of what others learn from.
+        like = songs.warm[song_index] + 2 * songs.sparse[song_index]
         kept = _bounded(
-            2 * user_index + songs.warm[song_index],
+            3 * user_index + like,
             self._config.max_songs_per_user,
-            lambda owner, own: _draws(songs.ids[song_index[own]], users[owner // 2].hex()),
+            lambda owner, own: _draws(songs.ids[song_index[own]], users[owner // 3].hex()),
         )
         user_index, song_index = user_index[kept], song_index[kept]
         order = np.lexsort((song_index, user_index))
@@ -265,10 +267,10 @@ def _union(vocabularies: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]
 def _merge(parts: list[Songs]) -> tuple[Songs, list[np.ndarray]]:
     """Joins the songs of many blocks: their union, and where each block's songs went."""
     ids, places = _union([part.ids for part in parts])
-    listeners, warm = np.zeros(len(ids), np.int64), np.zeros(len(ids), bool)
+    songs = Songs(ids, np.zeros(len(ids), np.int64), np.zeros(len(ids), bool), np.zeros(len(ids), bool))
     for part, place in zip(parts, places, strict=True):
-        listeners[place], warm[place] = part.listeners, part.warm
-    return Songs(ids, listeners, warm), places
+        songs.listeners[place], songs.warm[place], songs.sparse[place] = part.listeners, part.warm, part.sparse
+    return songs, places
 
 
 def _rank_similar(
@@ -300,7 +302,7 @@ def _most_similar(
     count = together * np.maximum(crowd / config.max_listeners_per_song, 1.0)
     chance = listeners * songs.listeners[others].astype(np.float64)
     kept = others != song
-    if songs.warm[song]:
+    if songs.warm[song] or songs.sparse[song]:
         kept &= count * num_users > config.min_lift * chance
     others, cosine = others[kept], (count / np.sqrt(chance))[kept]
     if len(others) > config.top_m:

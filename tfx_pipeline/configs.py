@@ -48,14 +48,17 @@ class TrainingConfig:
     Args:
         positives: Similar songs of an anchor that may be its positive.
         anchor_popularity_power: 0 draws anchors uniformly, 1 as often as they are played.
+        sparse_per_warm: Most songs of too few listeners to be retrieved that are learnt from, for every warm song;
+            drawn where there are more, at most 20,000. 0 learns from warm songs alone.
     """
 
     positives: int = 20
-    anchor_popularity_power: float = 0.0
+    anchor_popularity_power: float = 0.5
+    sparse_per_warm: float = 3.0
 
     def __post_init__(self) -> None:
         _check_at_least(self, 1, "positives")
-        _check_at_least(self, 0, "anchor_popularity_power")
+        _check_at_least(self, 0, "anchor_popularity_power", "sparse_per_warm")
 
 
 @dataclass(frozen=True)

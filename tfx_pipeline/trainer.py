@@ -18,7 +18,7 @@ from serving.export import RawField, ServedModel, export
 from serving.raw_fields import integer_id
 from tfx_pipeline import contract, features
 from tfx_pipeline.artifacts import LEARNT
-from tfx_pipeline.cold_split import VALIDATION, WARM
+from tfx_pipeline.cold_split import SPARSE, VALIDATION, WARM
 from tfx_pipeline.song_table import SongTable, read_song_table, split_uris
 
 logger = logging.getLogger(__name__)
@@ -26,8 +26,33 @@ logger = logging.getLogger(__name__)
 _VALIDATION_K = 50
 _VALIDATION_TRUTH = 20
 _MOST_VALIDATION_SONGS = 2000
+_MOST_SPARSE_SONGS = 20_000  # a row of the closed form each: 16 KiB with all landmarks
 #: By this name the training's log has it.
 VALIDATION_RECALL = f"val_recall_at_{_VALIDATION_K}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Songs:
+    """What training works on.
+
+    Attributes:
+        warm: The songs to learn from and to retrieve.
+        sparse: Songs of too few listeners to be retrieved, to learn from: in a row's number they follow the warm ones.
+        validation: Songs held out for choices.
+    """
+
+    warm: SongTable
+    sparse: SongTable
+    validation: SongTable
+
+    @property
+    def num_learnt(self) -> int:
+        """Number of songs to learn from."""
+        return len(self.warm) + len(self.sparse)
+
+    def learnt_features(self) -> dict[str, np.ndarray]:
+        """Returns field name to array of one row per song to learn from."""
+        return {name: np.concatenate([rows, self.sparse.features[name]]) for name, rows in self.warm.features.items()}
 
 
 def run_fn(fn_args: Any) -> None:
@@ -43,17 +68,18 @@ def run_fn(fn_args: Any) -> None:
     config = model_config(fn_args)
     keras.utils.set_random_seed(config.seed)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    warm, validation = read_tables(fn_args, transform, song_fields, config)
-    towers = train(model_fields(song_fields, transform), config, warm, validation, **json.loads(settings["training"]))
+    training = json.loads(settings["training"])
+    songs = read_songs(fn_args, transform, song_fields, config, training.pop("sparse_per_warm"))
+    towers = train(model_fields(song_fields, transform), config, songs, **training)
     ridge, model, learnt = json.loads(settings["ridge"]), towers, what_was_learnt(towers)
     if ridge is not None:
-        model, chosen = join_ridge(towers, bcl_keras.models.RidgeConfig(**ridge), warm, validation)
+        model, chosen = join_ridge(towers, bcl_keras.models.RidgeConfig(**ridge), songs)
         learnt |= chosen
     os.makedirs(fn_args.model_run_dir, exist_ok=True)
     with open(os.path.join(fn_args.model_run_dir, LEARNT), "w", encoding="utf-8") as file:
         json.dump(learnt, file, indent=1)
     served = served_model(
-        model, warm, transform, song_fields, integer_ids=settings.get("song_ids", "string") == "int64"
+        model, songs.warm, transform, song_fields, integer_ids=settings.get("song_ids", "string") == "int64"
     )
     export(served, fn_args.serving_model_dir)
 
@@ -81,8 +107,7 @@ def model_fields(song_fields: Sequence[contract.SongField], transform: tft.TFTra
 def train(
     fields: Sequence[bcl_keras.Field],
     config: bcl_keras.BCLConfig,
-    warm: SongTable,
-    validation: SongTable,
+    songs: Songs,
     *,
     positives: int,
     anchor_popularity_power: float,
@@ -92,18 +117,22 @@ def train(
     Args:
         fields: The model's fields.
         config: The model's settings.
-        warm: The songs to learn from.
-        validation: Songs held out for choices.
+        songs: The songs to learn from, and those held out for choices.
         positives: Similar songs of an anchor that may be its positive.
         anchor_popularity_power: See `bcl_keras.data.PairStream`.
     """
+    warm, batch_size = songs.warm, min(config.batch_size, max(2, len(songs.warm)))
+    pairs = similar_pairs(songs, positives)
     model = bcl_keras.models.BCLModel(fields, config, num_songs=len(warm))
-    model.set_catalogue(warm.features)
+    model.set_catalogue(songs.learnt_features())
     stream = bcl_keras.data.PairStream(
-        similar_pairs(warm, positives),
+        pairs,
         len(warm),
-        batch_size=min(config.batch_size, max(2, len(warm))),
-        popularity=warm.listeners,
+        num_rows=songs.num_learnt,
+        batch_size=batch_size,
+        # Sparse songs make anchors more diverse, not an epoch longer.
+        steps_per_epoch=-(-int((pairs[0] < len(warm)).sum()) // batch_size),
+        popularity=np.concatenate([warm.listeners, songs.sparse.listeners]),
         anchor_power=anchor_popularity_power,
         known_positives=positives,
         with_log_q=config.correct_log_q,
@@ -111,7 +140,7 @@ def train(
         seed=config.seed,
     )
     model.compile(jit_compile=False)
-    judged, watch = validation_truth(warm, validation), []
+    judged, watch = validation_truth(songs), []
     if (judged[1] >= 0).any():
         watch = [bcl_keras.callbacks.ValidationRecall(*judged, _VALIDATION_K, restore_best=True)]
     model.fit(stream, epochs=config.epochs, verbose=2, callbacks=watch)
@@ -121,23 +150,22 @@ def train(
 def join_ridge(
     towers: bcl_keras.models.BCLModel,
     config: bcl_keras.models.RidgeConfig,
-    warm: SongTable,
-    validation: SongTable,
+    songs: Songs,
 ) -> tuple[bcl_keras.models.JoinedModel, dict[str, Any]]:
     """Joins the towers' scores to those of a closed form, by the weight with the best recall on validation songs.
 
     Args:
         towers: The trained model.
         config: Settings of the closed form.
-        warm: The songs to learn from.
-        validation: Songs held out for choices.
+        songs: The songs to learn from, and those held out for choices.
 
     Returns:
         The model, and what was chosen: `ridge` and `joined`.
     """
-    ridge = bcl_keras.models.AudienceRidge(towers.fields, len(warm), config)
-    judged = validation_truth(warm, validation)
-    of_ridge = ridge.adapt(warm.features, similar_pairs(warm, warm.similar_ids.shape[1]), judged)
+    ridge = bcl_keras.models.AudienceRidge(towers.fields, len(songs.warm), config)
+    judged = validation_truth(songs)
+    pairs = similar_pairs(songs, songs.warm.similar_ids.shape[1])
+    of_ridge = ridge.adapt(songs.learnt_features(), pairs, judged)
     model = bcl_keras.models.JoinedModel([ridge, towers])
     chosen = {"ridge": of_ridge, "joined": model.adapt(judged, _VALIDATION_K)}
     logger.info("Chosen on validation songs: %s", chosen)
@@ -155,31 +183,37 @@ def what_was_learnt(towers: bcl_keras.models.BCLModel) -> dict[str, Any]:
     return learnt
 
 
-def validation_truth(warm: SongTable, validation: SongTable) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def validation_truth(songs: Songs) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Returns the features of validation songs, and rows of the warm songs that they should find, -1 for none.
 
     Of more than `_MOST_VALIDATION_SONGS` a sample is taken: choices need no more, and each song is ranked against all.
     """
+    warm, validation = songs.warm, songs.validation
     count = len(validation)
     sample = np.sort(np.random.default_rng(0).permutation(count)[:_MOST_VALIDATION_SONGS])
     features = {name: values[sample] for name, values in validation.features.items()}
     return features, warm.rows_of(validation.similar_ids[sample, :_VALIDATION_TRUTH])
 
 
-def similar_pairs(warm: SongTable, positives: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns rows of anchors, rows of positives, and their audience cosines.
+def similar_pairs(songs: Songs, positives: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns rows of anchors, warm songs first and sparse ones after them, rows of positives, and audience cosines.
 
     Raises:
         ValueError: If no two warm songs share listeners beyond chance.
     """
-    rows = warm.rows_of(warm.similar_ids[:, :positives])
+    warm = songs.warm
+    ids, scores = (
+        np.concatenate([getattr(part, name)[:, :positives] for part in (warm, songs.sparse)])
+        for name in ("similar_ids", "similar_scores")
+    )
+    rows = warm.rows_of(ids)
     anchors, places = np.nonzero(rows >= 0)
-    if not len(anchors):
+    if not (anchors < len(warm)).any():
         raise ValueError(
             "plays: expected warm songs that share listeners more often than by chance, to learn from. "
             f"Received: none among {len(warm)} warm songs"
         )
-    return anchors, rows[anchors, places], warm.similar_scores[anchors, places]
+    return anchors, rows[anchors, places], scores[anchors, places]
 
 
 def served_model(
@@ -206,21 +240,26 @@ def served_model(
     )
 
 
-def read_tables(
+def read_songs(
     fn_args: Any,
     transform: tft.TFTransformOutput,
     song_fields: Sequence[contract.SongField],
     config: bcl_keras.BCLConfig,
-) -> tuple[SongTable, SongTable]:
-    """Returns the songs to learn from and those held out for choices."""
-    warm, validation = (
-        read_song_table(
-            # TFX gives <uri>/Split-<name>/*
-            split_uris(os.path.dirname(os.path.dirname(patterns[0])), [split]),
-            transform,
-            song_fields,
-            max_values=config.max_values,
-        )
-        for patterns, split in ((fn_args.train_files, WARM), (fn_args.eval_files, VALIDATION))
-    )
-    return warm, validation
+    sparse_per_warm: float,
+) -> Songs:
+    """Returns the songs to learn from and those held out for choices.
+
+    Of the sparse songs those with a similar warm song count, and a sample of them if there are more than
+    `sparse_per_warm` for every warm song, or `_MOST_SPARSE_SONGS`.
+    """
+
+    def read(patterns: Sequence[str], *splits: str) -> SongTable:
+        uris = split_uris(os.path.dirname(os.path.dirname(patterns[0])), splits)  # TFX gives <uri>/Split-<name>/*
+        return read_song_table(uris, transform, song_fields, max_values=config.max_values)
+
+    learnt = read(fn_args.train_files, WARM, SPARSE)
+    warm = learnt.take(learnt.splits == WARM)
+    sparse = np.flatnonzero((learnt.splits == SPARSE) & (learnt.similar_ids != b"").any(axis=1))
+    most = min(int(sparse_per_warm * len(warm)), _MOST_SPARSE_SONGS)
+    drawn = np.random.default_rng(0).permutation(sparse)[:most]
+    return Songs(warm, learnt.take(np.sort(drawn)), read(fn_args.eval_files, VALIDATION))

@@ -13,7 +13,7 @@ from tfx import v1 as tfx
 
 import bcl_keras
 from tfx_pipeline import contract
-from tfx_pipeline.trainer import VALIDATION_RECALL, model_fields, read_tables, train, validation_truth
+from tfx_pipeline.trainer import VALIDATION_RECALL, model_fields, read_songs, train, validation_truth
 
 
 class ValidationRecallSearch(keras_tuner.RandomSearch):
@@ -39,15 +39,15 @@ def tuner_fn(fn_args: Any) -> tfx.components.TunerFnResult:
     config = bcl_keras.BCLConfig.from_dict(json.loads(settings["model"]))
     tuning, training = json.loads(settings["tuning"]), json.loads(settings["training"])
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    warm, validation = read_tables(fn_args, transform, song_fields, config)
+    songs = read_songs(fn_args, transform, song_fields, config, training.pop("sparse_per_warm"))
     fields = model_fields(song_fields, transform)
-    if not (validation_truth(warm, validation)[1] >= 0).any():
+    if not (validation_truth(songs)[1] >= 0).any():
         raise ValueError(
-            f"tuning: expected validation songs with similar warm songs. Received: {len(validation)} without"
+            f"tuning: expected validation songs with similar warm songs. Received: {len(songs.validation)} without"
         )
 
     def judge(drawn: Mapping[str, Any]) -> float:
-        model = train(fields, replace(config, **drawn), warm, validation, **training)
+        model = train(fields, replace(config, **drawn), songs, **training)
         return max(model.history.history[VALIDATION_RECALL])
 
     search = ValidationRecallSearch(

@@ -37,6 +37,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--report", action="store_true", help="run nothing: report what lies in OUT/<name of each DIR> already"
     )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parser.add_argument("--jobs", type=int, default=cores, help="processes; default: one for each core, %(default)s")
     parser.add_argument("--out", type=Path, default=Path("runs/quality"))
     options = parser.parse_args(arguments)
     chosen = [row for row in ROWS if (row.name in options.rows if options.rows else row.quick or not options.quick)]
@@ -55,7 +57,7 @@ def main(arguments: list[str]) -> int:
             data = drawn(data, options.songs, LEAST_LISTENERS)
         if options.quick:  # rows of one epoch are not the table's
             data = replace(data, name=f"{data.name}-quick")
-        studies.append(run(data, chosen, seeds, options.out, _say, epochs=epochs))
+        studies.append(run(data, chosen, seeds, options.out, _say, epochs=epochs, jobs=options.jobs))
         report.write(studies, options.out, options.targeting)
     for name in ("report.html", "table.md", "results.json"):
         _say(str(options.out / name))

@@ -21,6 +21,9 @@ from tfx_pipeline.datasets.simulate import TRUTH
 
 BASELINE, METHOD, OURS = "baseline", "the paper's method and its parts", "ours beyond the paper"
 SWEEP = "sweep"
+#: Rows of one lane share what they fit, so they run in one process: closed forms and what joins them, the same with
+#: sparse songs, the published models. A row without a lane shares nothing.
+JOINED_LANE, SPARSE_LANE, PUBLISHED_LANE = "joined", "sparse", "published"
 
 BPR = BCLConfig(contrast_weight=0.0)
 #: Contrast on the embeddings that are served; with a head between, what it teaches stays in the head (LOG.md).
@@ -32,6 +35,7 @@ SUPERVISED = ("supervised_loss", "field_dropout")
 SOFTMAX = replace(BPR, supervised_loss="sampled_softmax")
 FIELD_DROPOUT = 0.3
 BEST = "best"
+RIDGE_AND_BCL = "ridge + BCL"
 #: Towers of which validation songs choose what `best` joins with the closed form.
 CHOICES = (
     BPR,
@@ -67,6 +71,7 @@ class Row:
         fit: Returns the scorer of a split.
         usable: Whether a data set has what the row needs.
         quick: Whether `--quick` has it.
+        lane: Which rows it shares with what it fits.
     """
 
     name: str
@@ -75,6 +80,7 @@ class Row:
     fit: Callable[[Problem], Scorer]
     usable: Callable[[DataSet], bool] = lambda _: True
     quick: bool = True
+    lane: str = JOINED_LANE
 
     @property
     def settings(self) -> str:
@@ -83,7 +89,9 @@ class Row:
 
 
 def _tower(name: str, what: str, config: BCLConfig, family: str = METHOD, quick: bool = False, **options: Any) -> Row:
-    return Row(name, family, what, partial(_trained, config=config, options=tuple(options.items())), quick=quick)
+    lane = JOINED_LANE if config in (BPR, BCL) and not options else name
+    fit = partial(_trained, config=config, options=tuple(options.items()))
+    return Row(name, family, what, fit, quick=quick, lane=lane)
 
 
 def _grouped(name: str, what: str, config: BCLConfig, family: str = METHOD) -> Row:
@@ -92,8 +100,8 @@ def _grouped(name: str, what: str, config: BCLConfig, family: str = METHOD) -> R
 
 
 def _sparse(row: Row) -> Row:
-    """A row that learns from songs of too few listeners to be candidates."""
-    return replace(row, usable=_has_sparse_songs)
+    """A row of ours that learns from songs of too few listeners to be candidates."""
+    return replace(row, usable=_has_sparse_songs, lane=SPARSE_LANE)
 
 
 def _has_groups(data: DataSet) -> bool:
@@ -133,7 +141,8 @@ def _towers(
 
 def _joined(problem: Problem, config: BCLConfig, options: tuple[tuple[str, Any], ...] = ()) -> Scorer:
     model, _ = towers.joined(problem, _towers(problem, config, options), **dict(options))
-    problem.shared.setdefault(BEST, model)
+    if config == BCL:
+        problem.shared[RIDGE_AND_BCL] = model
     return towers.scorer(model)
 
 
@@ -146,9 +155,11 @@ def _best(problem: Problem, choices: tuple[BCLConfig, ...], options: tuple[tuple
 
 
 def show(problem: Problem) -> dict[str, Any] | None:
-    """Returns the gallery of a split with a joined model and BCL at hand, else nothing."""
-    bcl = problem.shared.get(_key(BCL))
-    return gallery(problem, problem.shared[BEST], bcl) if bcl and BEST in problem.shared else None
+    """Returns the gallery of a split with a joined model and BCL at hand and whether it is the best, else nothing."""
+    shown = problem.shared.get(BEST) or problem.shared.get(RIDGE_AND_BCL)
+    trained = (problem.shared.get(_key(BCL, options)) for options in ((), tuple(SPARSE.items())))
+    bcl = next((towers for towers in trained if towers), None)
+    return {"best": BEST in problem.shared, **gallery(problem, shown, bcl)} if bcl and shown else None
 
 
 def _key(config: BCLConfig, options: tuple[tuple[str, Any], ...] = ()) -> str:
@@ -185,6 +196,7 @@ ROWS = (
         "content and SVD factors, factors dropped (Volkovs et al.)",
         partial(published.dropout_net, settings=published.DROPOUT_NET),
         quick=False,
+        lane=PUBLISHED_LANE,
     ),
     Row(
         "CLCRec",
@@ -192,6 +204,7 @@ ROWS = (
         "InfoNCE of users, songs and content (Wei et al.)",
         partial(published.clcrec, settings=published.CLCREC),
         quick=False,
+        lane=PUBLISHED_LANE,
     ),
     Row(
         "cmfrec",
@@ -200,6 +213,7 @@ ROWS = (
         published.collective_factors,
         _has_cmfrec,
         quick=False,
+        lane=PUBLISHED_LANE,
     ),
     Row(
         "TFRS two-tower",
@@ -207,6 +221,7 @@ ROWS = (
         "sampled softmax, TFRS's own task",
         partial(published.tfrs_two_tower, settings=published.TFRS),
         quick=False,
+        lane=PUBLISHED_LANE,
     ),
     Row(
         "TFRS two-tower, sparse songs",
@@ -215,6 +230,7 @@ ROWS = (
         partial(published.tfrs_two_tower, settings=published.TFRS, sparse=True),
         _has_sparse_songs,
         quick=False,
+        lane=PUBLISHED_LANE,
     ),
     _tower("BPR only", "two towers, BPR with hard negatives and a margin", BPR, quick=True),
     _tower("BCL as in the paper", "EWMA correlation, Gumbel-Max groups, V1, random mask, projection head", PAPER),
@@ -254,7 +270,7 @@ ROWS = (
         towers.audience_ridge,
     ),
     Row("ridge + BPR", OURS, "audience ridge plus the tower of `BPR only`", partial(_joined, config=BPR)),
-    Row("ridge + BCL", OURS, "audience ridge plus the tower of `BCL`", partial(_joined, config=BCL)),
+    Row(RIDGE_AND_BCL, OURS, "audience ridge plus the tower of `BCL`", partial(_joined, config=BCL)),
     _sparse(_tower("BPR, sparse songs", "songs of one or two listeners as anchors too", BPR, OURS, **SPARSE)),
     _sparse(_tower("BCL, sparse songs", "the same", BCL, OURS, **SPARSE)),
     _sparse(
@@ -282,6 +298,7 @@ ROWS = (
         "audience ridge plus the tower of ours that validation songs choose, sparse songs in both where there are any",
         partial(_best, choices=CHOICES, options=tuple(SPARSE.items())),
         quick=False,
+        lane=SPARSE_LANE,
     ),
 )
 

@@ -7,7 +7,9 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,14 @@ import numpy as np
 
 from benchmarks.quality.judging import MAIN
 from benchmarks.quality.problem import Problem
-from benchmarks.quality.rows import Row, show
+from benchmarks.quality.rows import BEST, ROWS, SWEEP_ROWS, Row, show
 from benchmarks.quality.tasks import SIMILAR_20, Values, ask, slices
 from benchmarks.targeting_study.datasets import DataSet
 from tfx_pipeline.cold_split import TEST, VALIDATION
 
 GALLERY = "gallery.json"
 _SEPARATOR = " | "
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 
 @dataclass(frozen=True)
@@ -95,16 +98,66 @@ def run(
     out: Path,
     say: Callable[[str], None] = print,
     epochs: int | None = None,
+    jobs: int = 1,
 ) -> Study:
-    """Fits and asks every row on every split; what lies in `out` already is not done again."""
+    """Fits and asks every row on every split; what lies in `out` already is not done again.
+
+    Args:
+        data: The data set.
+        rows: Those that it lacks something for are left out.
+        seeds: Of the splits.
+        out: Folder of all studies.
+        say: Takes a line for every row.
+        epochs: Most epochs of a trained row; None = as its settings say.
+        jobs: Processes; with more than one, rows must be of the table or the sweeps.
+    """
     folder = out / data.name
     usable = tuple(row for row in rows if row.usable(data))
+    work = []
     for seed in seeds:
         missing = [row for row in usable if not _is_kept(_path(folder, seed, row.name), row)]
-        if missing:
+        work += [(seed, lane) for lane in _lanes(missing)] if jobs > 1 else [(seed, missing)] if missing else []
+    if jobs > 1 and work:
+        _run_aside(data, work, epochs, folder, say, jobs)
+    else:
+        for seed, missing in work:
             _run_seed(Problem.of(data, seed, epochs), missing, folder, say)
-        gc.collect()
+            gc.collect()
     return Study(folder, data.name, usable, tuple(seeds))
+
+
+def _lanes(rows: Iterable[Row]) -> list[list[Row]]:
+    """Returns rows that share what they fit together; lanes of many rows first, as they take longest."""
+    lanes: dict[str, list[Row]] = {}
+    for row in rows:
+        lanes.setdefault(row.lane, []).append(row)
+    return sorted(lanes.values(), key=len, reverse=True)
+
+
+def _run_aside(
+    data: DataSet,
+    work: Sequence[tuple[int, Sequence[Row]]],
+    epochs: int | None,
+    folder: Path,
+    say: Callable[[str], None],
+    jobs: int,
+) -> None:
+    """Runs lanes in processes of their own, each with its share of the cores: a step is too small for several."""
+    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    # Libraries read these when they are imported, which a new process does after it has them.
+    os.environ.update(dict.fromkeys(_THREADS, threads))
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        asked = [pool.submit(_run_lane, data, seed, epochs, [r.name for r in rows], folder) for seed, rows in work]
+        for lane in as_completed(asked):
+            for line in lane.result():
+                say(line)
+
+
+def _run_lane(data: DataSet, seed: int, epochs: int | None, names: Sequence[str], folder: Path) -> list[str]:
+    lines: list[str] = []
+    rows = [row for row in (*ROWS, *SWEEP_ROWS) if row.name in names]
+    _run_seed(Problem.of(data, seed, epochs), rows, folder, lines.append)
+    return lines
 
 
 def found(name: str, rows: Sequence[Row], out: Path) -> Study:
@@ -125,9 +178,9 @@ def _run_seed(problem: Problem, rows: Sequence[Row], folder: Path, say: Callable
     of_seed = folder / str(problem.seed)
     of_seed.mkdir(parents=True, exist_ok=True)
     counts = {"warm": len(problem.warm), **{name: len(problem.cold(name)) for name in (VALIDATION, TEST)}}
-    np.savez(of_seed / "slices.npz", **slices(problem))
-    np.savez(of_seed / "songs.npz", listeners=np.diff(problem.heard(problem.cold(TEST)).indptr))
-    (of_seed / "split.json").write_text(json.dumps(counts))
+    _save(of_seed / "slices.npz", slices(problem))
+    _save(of_seed / "songs.npz", {"listeners": np.diff(problem.heard(problem.cold(TEST)).indptr)})
+    _put(of_seed / "split.json", json.dumps(counts))
     for row in rows:
         start = time.perf_counter()
         values = ask(problem, row.fit(problem))
@@ -135,10 +188,15 @@ def _run_seed(problem: Problem, rows: Sequence[Row], folder: Path, say: Callable
         _write(_path(folder, problem.seed, row.name), values, seconds, row.settings)
         recall = np.nanmean(values[SIMILAR_20][MAIN])
         say(f"{problem.data.name}, seed {problem.seed}: {row.name:28} R@50 {recall:.3f}   {seconds:6.1f} s")
-    if not (folder / GALLERY).exists() and (shown := show(problem)):
-        aside = folder / f"{GALLERY}.aside"
-        aside.write_text(json.dumps(shown))
-        os.replace(aside, folder / GALLERY)
+    _show(problem, folder / GALLERY)
+
+
+def _show(problem: Problem, path: Path) -> None:
+    """Writes the gallery if there is none yet, or the best model's if that is another's."""
+    if path.exists() and (json.loads(path.read_text())["best"] or BEST not in problem.shared):
+        return
+    if shown := show(problem):
+        _put(path, json.dumps(shown))
 
 
 def _is_kept(path: Path, row: Row) -> bool:
@@ -155,8 +213,18 @@ def _write(path: Path, values: Values, seconds: float, settings: str) -> None:
         for task, metrics in values.items()
         for metric, of_metric in metrics.items()
     }
-    aside = path.with_suffix(".aside.npz")
-    np.savez(aside, seconds=seconds, settings=settings, **arrays)
+    _save(path, {"seconds": np.array(seconds), "settings": np.array(settings), **arrays})
+
+
+def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    aside = path.with_suffix(f".{os.getpid()}.npz")
+    np.savez(aside, **arrays)
+    os.replace(aside, path)
+
+
+def _put(path: Path, text: str) -> None:
+    aside = path.with_suffix(f".{os.getpid()}")
+    aside.write_text(text)
     os.replace(aside, path)
 
 

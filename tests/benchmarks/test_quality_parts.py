@@ -25,6 +25,8 @@ from benchmarks.targeting_study.datasets import DataSet, drawn, read_data_set
 from tfx_pipeline.datasets.simulate import simulate
 
 SEEDS = range(5)
+#: What a split has beside its rows.
+FILES = {"slices", "songs", "split"}
 #: Of each row, recall@50 above that of `BPR only`: all songs, day zero.
 PLANTED = {"BPR only": (0.0, 0.0), "BCL as in the paper": (0.0, -0.1), "BCL": (0.0, 0.2)}
 
@@ -173,3 +175,22 @@ def test_trials_start_at_the_settings_given() -> None:
     assert drawn_settings[0] == Settings(dim=7) and len(set(drawn_settings)) == 6
     assert all(isinstance(each.dim, int) and each.dim in tuning.SPACE["dim"] for each in drawn_settings[1:])
     assert drawn_settings == tuning.draw(Settings(dim=7), 6)
+
+
+def test_processes_find_what_one_does(data: DataSet, tmp_path: Path) -> None:
+    names = ("kernel ridge", "ridge to own factors", "BCL, no operator")
+    rows = [row for row in ROWS if row.name in names]
+    lines: list[str] = []
+    alone = run(data, rows, [0], tmp_path / "alone", lines.append, epochs=1)
+    together = run(data, rows, [0], tmp_path / "together", lines.append, epochs=1, jobs=2)
+    assert sorted(line.split(":")[1][:28] for line in lines[:3]) == sorted(
+        line.split(":")[1][:28] for line in lines[3:]
+    )
+    assert together.split(0) == alone.split(0)
+    for name in names:
+        ((one,), (other,)) = (study.values(SIMILAR_20, "recall@50", name) for study in (alone, together))
+        np.testing.assert_allclose(one, other, atol=0.1)
+        assert abs(np.nanmean(one) - np.nanmean(other)) < 0.01
+    assert not [
+        path for path in (tmp_path / "together" / data.name / "0").iterdir() if path.stem not in FILES | {*names}
+    ]

@@ -13,6 +13,7 @@ from tfx_pipeline.cold_split import SPARSE, WARM, ColdSplit
 
 AUDIENCE = AudienceConfig()
 SPLIT = ColdSplit(validation_share=0.15, test_share=0.15)
+LEARNT = (WARM, SPARSE)
 
 
 def random_plays(seed: int) -> list[tuple[str, str]]:
@@ -67,10 +68,8 @@ def expected(plays, config, split=SPLIT):
         together = played[warm] @ played[index]
         chance = listeners[warm] * listeners[index]
         kept = (together > 0) & (np.array(warm) != index)
-        if splits[index] == WARM:
+        if splits[index] in LEARNT:
             kept &= together * warm_users > config.min_lift * chance
-        if splits[index] == SPARSE:
-            kept[:] = False
         scored = [(-together[j] / np.sqrt(chance[j]), songs[warm[j]]) for j in np.flatnonzero(kept)]
         best = sorted(scored)[: config.top_m]
         result[song] = (splits[index], int(listeners[index]), [name for _, name in best], [-score for score, _ in best])
@@ -97,15 +96,24 @@ def test_order_bundles_and_shards_change_nothing():
 
 
 @pytest.mark.parametrize("config", [AudienceConfig(), AudienceConfig(max_songs_per_user=4, max_listeners_per_song=6)])
-def test_plays_of_held_out_songs_change_no_label_of_a_warm_song(config):
+def test_plays_of_held_out_songs_change_no_label_of_others(config):
     plays = random_plays(4)
     splits = {song: found.split for song, found in similar_songs(plays).items()}
-    warm_only = [play for play in plays if splits[play[1].encode()] == WARM]
-    with_all, without = similar_songs(plays, config), similar_songs(warm_only, config)
-    warm = [song for song, split in splits.items() if split == WARM]
-    assert len(warm) > 10 and len(warm) < len(splits)
-    for song in warm:
-        assert with_all[song] == without[song]
+    with_all = similar_songs(plays, config)
+    # What warm songs learn is changed by no other song; what sparse songs teach by no held-out one.
+    for splits_kept, judged in (((WARM,), WARM), (LEARNT, SPARSE)):
+        fewer = similar_songs([play for play in plays if splits[play[1].encode()] in splits_kept], config)
+        songs = [song for song, split in splits.items() if split == judged]
+        assert 3 < len(songs) < len(splits)
+        for song in songs:
+            assert with_all[song] == fewer[song]
+
+
+def test_sparse_songs_are_similar_to_warm_ones_and_nothing_to_them():
+    found = similar_songs(random_plays(1))
+    sparse = {song for song, similar in found.items() if similar.split == SPARSE}
+    assert any(found[song].ids for song in sparse)
+    assert not sparse & {other for similar in found.values() for other in similar.ids}
 
 
 def test_a_heavy_user_is_sampled_by_hash_whatever_the_order():
