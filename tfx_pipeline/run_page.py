@@ -114,6 +114,7 @@ def _learnt(learnt: dict[str, Any]) -> str:
     lines = [[str(place + 1), *(f"{values[place]:.4f}" for values in history.values())] for place in range(epochs)]
     parts = [table(["epoch", *history], lines)]
     for name, title in (
+        ("songs", "Songs learnt from, and those that choices were made on"),
         ("ridge", "Closed form, chosen on validation songs"),
         ("joined", "Joined with the towers, chosen on validation songs"),
         ("settings", "Settings of the towers, as given or as the Tuner found them"),

@@ -72,6 +72,7 @@ def run_fn(fn_args: Any) -> None:
     songs = read_songs(fn_args, transform, song_fields, config, training.pop("sparse_per_warm"))
     towers = train(model_fields(song_fields, transform), config, songs, **training)
     ridge, model, learnt = json.loads(settings["ridge"]), towers, what_was_learnt(towers)
+    learnt["songs"] = {name: len(getattr(songs, name)) for name in ("warm", "sparse", "validation")}
     if ridge is not None:
         model, chosen = join_ridge(towers, bcl_keras.models.RidgeConfig(**ridge), songs)
         learnt |= chosen

@@ -26,10 +26,12 @@ class SmallRun:
 def small_config():
     """Settings that train in seconds; any model is good enough to be pushed."""
     import bcl_keras
+    from tfx_pipeline.cold_split import ColdSplit
     from tfx_pipeline.configs import EvaluationConfig, PipelineConfig, TransformConfig
     from tfx_pipeline.targeting import TargetingConfig
 
     return PipelineConfig(
+        split=ColdSplit(min_listeners=19),  # some songs have fewer
         transform=TransformConfig(min_frequency=1),
         model=bcl_keras.BCLConfig(epochs=2, batch_size=64, hidden_dims=(32,), field_dim=16, embedding_dim=16),
         evaluation=EvaluationConfig(min_gain=-1.0, bootstrap=50),

@@ -14,6 +14,7 @@ import textwrap
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import apache_beam as beam
 import numpy as np
@@ -21,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
+import tensorflow_transform as tft
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from tfx import v1 as tfx
 
@@ -28,13 +30,15 @@ from serving.client import Client
 from serving.server import EmbeddedServer
 from tests.tfx_pipeline.conftest import SmallRun, refused, run_small
 from tfx_pipeline import configs, contract, features, local_runner
+from tfx_pipeline.artifacts import LEARNT
 from tfx_pipeline.audience import AudienceConfig, FindSimilarSongs
-from tfx_pipeline.cold_split import COLD_SPLITS, SPLITS, TEST, VALIDATION, WARM
+from tfx_pipeline.cold_split import COLD_SPLITS, SPARSE, SPLITS, TEST, VALIDATION, WARM
+from tfx_pipeline.components.run_page import PAGE
 from tfx_pipeline.demo_report import DemoReport
 from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.run_record import RunRecord
 from tfx_pipeline.targeting import read_summary, read_targets
-from tfx_pipeline.trainer import model_config
+from tfx_pipeline.trainer import model_config, read_songs, similar_pairs
 from tfx_pipeline.tuner import tuner_fn
 
 pytestmark = pytest.mark.timeout(900)
@@ -119,7 +123,7 @@ def test_every_song_is_in_one_split_and_labels_name_warm_songs_only(small_run, r
 
 
 def test_training_is_blind_to_plays_of_held_out_songs(small_run, record):
-    """Without the plays of held-out songs, warm songs have the same labels."""
+    """Without the plays of held-out songs, the songs learnt from have the same labels."""
     by_split = labelled(record)
     table = pq.read_table(small_run.folder.input / contract.PLAYS)
     users, songs = table["user_id"].to_pylist(), table["song_id"].to_pylist()
@@ -133,12 +137,45 @@ def test_training_is_blind_to_plays_of_held_out_songs(small_run, record):
         found = pipeline | beam.Create([batch]) | FindSimilarSongs(AudienceConfig(), small_run.config.split)
         found | beam.combiners.ToList() | beam.Map(_keep)
     without = {song.decode(): similar for song, similar in _FOUND}
-    assert len(by_split[WARM]) > 100
-    for song, example in by_split[WARM].items():
+    assert len(by_split[WARM]) > 100 and len(by_split[SPARSE]) > 10
+    for song, example in (by_split[WARM] | by_split[SPARSE]).items():
         assert list(example.features.feature[features.SIMILAR_IDS].bytes_list.value) == without[song].ids
 
 
 _FOUND: list = []
+
+
+def test_sparse_songs_are_learnt_from_and_nothing_else(small_run, record):
+    transformed = record.uri("Transform", "transformed_examples")
+    arguments = SimpleNamespace(
+        train_files=[str(transformed / f"Split-{split}" / "*") for split in (WARM, SPARSE)],
+        eval_files=[str(transformed / f"Split-{VALIDATION}" / "*")],
+    )
+    transform = tft.TFTransformOutput(str(record.uri("Transform", "transform_graph")))
+    fields = contract.load_prepared(small_run.folder.input).fields
+
+    def read(sparse_per_warm: float):
+        return read_songs(arguments, transform, fields, small_run.config.model, sparse_per_warm)
+
+    songs, labels = read(3.0), labelled(record)
+    assert {song.decode() for song in songs.warm.ids} == set(labels[WARM])
+    similar = {song: e.features.feature[features.SIMILAR_IDS].bytes_list.value for song, e in labels[SPARSE].items()}
+    assert {song.decode() for song in songs.sparse.ids} == {song for song, others in similar.items() if others}
+    names = [*songs.warm.ids.tolist(), *songs.sparse.ids.tolist()]
+    anchors, positives, _ = similar_pairs(songs, 5)
+    found = {song: [] for song in similar}
+    for anchor, positive in zip(anchors, positives, strict=True):
+        if anchor >= len(songs.warm):
+            found[names[anchor].decode()].append(names[positive])
+    assert found == {song: list(others[:5]) for song, others in similar.items()}
+    assert len(read(0.05).sparse) == int(0.05 * len(songs.warm)) and not len(read(0.0).sparse)
+    learnt = json.loads((record.uri("Trainer", "model_run") / LEARNT).read_text())
+    assert learnt["songs"] == {
+        "warm": len(songs.warm),
+        "sparse": len(songs.sparse),
+        "validation": len(songs.validation),
+    }
+    assert "Songs learnt from" in (record.uri("RunPage", "page") / PAGE).read_text()
 
 
 def _keep(rows: list) -> None:
@@ -338,7 +375,7 @@ def test_the_tuner_finds_settings_that_the_trainer_takes(small_run, record, tmp_
     transformed = record.uri("Transform", "transformed_examples")
     arguments = FnArgs(
         working_dir=str(tmp_path),
-        train_files=[str(transformed / f"Split-{WARM}" / "*")],
+        train_files=[str(transformed / f"Split-{split}" / "*") for split in (WARM, SPARSE)],
         eval_files=[str(transformed / f"Split-{VALIDATION}" / "*")],
         transform_graph_path=str(record.uri("Transform", "transform_graph")),
         custom_config={
