@@ -21,7 +21,7 @@ class ColdSplit:
     """The rule that puts a song into a split.
 
     warm: known to training and in the index. val, test: as popular as warm songs, but their plays are hidden. sparse:
-    fewer than `min_listeners` listeners, too few to learn from or to judge by. new: no plays at all.
+    fewer than `min_listeners` listeners, too few to be retrieved or to judge by, but learnt from. new: no plays at all.
 
     Args:
         salt: Changes which songs are held out.
