@@ -71,11 +71,14 @@ def read_data_set(folder: Path) -> DataSet:
 def drawn(data: DataSet, most: int, least_listeners: int) -> DataSet:
     """Returns a data set of at most `most` of the songs that have enough listeners, drawn by hash, and their listeners.
 
-    The draw depends on the songs' ids alone. The name says how many songs were asked for.
+    Of the songs with fewer listeners the same share is drawn. The draw depends on the songs' ids alone. The name says
+    how many songs were asked for.
     """
-    heard = np.flatnonzero(np.diff(data.plays.indptr) >= least_listeners)
-    order = np.argsort([unit_hash(song, "drawn songs") for song in data.songs[heard].tolist()])
-    songs = np.sort(heard[order[:most]])
+    listeners = np.diff(data.plays.indptr)
+    order = np.argsort([unit_hash(song, "drawn songs") for song in data.songs.tolist()])
+    enough, fewer = listeners[order] >= least_listeners, (listeners[order] > 0) & (listeners[order] < least_listeners)
+    share = min(1.0, most / max(1, int(enough.sum())))
+    songs = np.sort(np.concatenate([order[enough][:most], order[fewer][: int(share * fewer.sum())]]))
     users = np.flatnonzero(np.diff(data.plays[songs].tocsc().indptr))
     return replace(
         data,

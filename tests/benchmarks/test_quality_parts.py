@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.quality import tuning
+from benchmarks.quality import towers, tuning
 from benchmarks.quality.__main__ import main
 from benchmarks.quality.judging import METRICS
 from benchmarks.quality.parts import ALL_SONGS, PARTS, parts, verdict
@@ -168,6 +168,62 @@ def test_drawn_songs_keep_their_plays_and_features(data: DataSet) -> None:
     assert len(Problem.of(part, 0).warm) > 60
     whole = drawn(data, 10_000, LEAST_LISTENERS)
     assert len(whole.songs) == (np.diff(data.plays.indptr) >= LEAST_LISTENERS).sum()
+
+
+@pytest.fixture(scope="module")
+def thinned(data: DataSet) -> DataSet:
+    """Every third song has one or two listeners."""
+    plays = data.plays.tolil()
+    for song in range(0, len(data.songs), 3):
+        plays.rows[song], plays.data[song] = plays.rows[song][: 1 + song % 2], plays.data[song][: 1 + song % 2]
+    return replace(data, plays=plays.tocsr())
+
+
+def test_sparse_songs_are_drawn_in_the_same_share(thinned: DataSet) -> None:
+    counts = np.diff(thinned.plays.indptr)
+    few = int(((counts > 0) & (counts < LEAST_LISTENERS)).sum())
+    most = int((counts >= LEAST_LISTENERS).sum()) // 2
+    part = drawn(thinned, most, LEAST_LISTENERS)
+    enough = np.diff(part.plays.indptr) >= LEAST_LISTENERS
+    assert enough.sum() == most and abs((~enough).sum() - few / 2) <= 1
+
+
+def test_sparse_songs_teach_what_their_listeners_play(thinned: DataSet) -> None:
+    problem = Problem.of(thinned, 0)
+    songs = towers.learnt_songs(problem, sparse=True)
+    assert len(problem.sparse) > 60 and (problem.split[problem.sparse] == "sparse").all()
+    anchors, positives, weights = towers.learnt_pairs(problem, 7, sparse=True)
+    warm = np.asarray((thinned.plays[problem.warm] > 0).todense(), float)
+    for row, song in enumerate(songs.tolist()):
+        heard = np.asarray((thinned.plays[song] > 0).todense(), float).ravel()
+        together, chance = warm @ heard, warm.sum(axis=1) * heard.sum()
+        known = (together * warm.shape[1] > chance) & (problem.warm != song)
+        cosines = np.where(known, together / np.sqrt(chance), 0.0)
+        best = np.sort(cosines)[::-1][:7]
+        of_row = anchors == row
+        np.testing.assert_allclose(np.sort(weights[of_row])[::-1], best[best > 0], rtol=1e-5)
+        np.testing.assert_allclose(cosines[positives[of_row]], weights[of_row], rtol=1e-5)
+
+
+def test_held_out_songs_teach_nothing(thinned: DataSet) -> None:
+    problem = Problem.of(thinned, 0)
+    held_out = np.concatenate([problem.cold("val"), problem.cold("test")])
+    plays = thinned.plays.tolil()
+    plays[held_out] = thinned.plays[np.roll(held_out, 1)]
+    changed = Problem(replace(thinned, plays=plays.tocsr()), 0, problem.split, problem.encoding)
+    np.testing.assert_array_equal(changed.sparse, problem.sparse)
+    for found, wanted in zip(*(towers.learnt_pairs(each, 7, sparse=True) for each in (changed, problem)), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_rows_of_sparse_songs_need_some(data: DataSet, thinned: DataSet, tmp_path: Path) -> None:
+    left_out = {row.name for row in ROWS if row.usable(thinned) and not row.usable(data)}
+    assert left_out == {row.name for row in ROWS if row.name.endswith(", sparse songs")} and len(left_out) == 5
+    names = ("audience ridge, sparse songs", "ridge + BCL, sparse songs", "best")
+    study = run(thinned, [row for row in ROWS if row.name in names], [0], tmp_path, lambda _: None, epochs=1)
+    assert all(np.isfinite(study.values(SIMILAR_20, "recall@50", name)[0]).any() for name in names)
+    shown = study.gallery()
+    assert shown is not None and shown["best"] and len(shown["correlation"]) == len(data.fields)
 
 
 def test_trials_start_at_the_settings_given() -> None:
