@@ -11,9 +11,15 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from tfx_pipeline import features
+from tfx_pipeline.cold_split import unit_hash
 from tfx_pipeline.contract import SongField
 
 _BATCH = 4096
+_SAMPLE_SALT = "sample of songs"
+
+
+class NoSongsError(ValueError):
+    """Nothing was found to make a table of."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,7 @@ def read_song_table(
     fields: Sequence[SongField],
     *,
     max_values: int = 64,
+    most_similar: int | None = None,
 ) -> SongTable:
     """Reads transformed examples.
 
@@ -72,17 +79,23 @@ def read_song_table(
         transform: The transform output that wrote them.
         fields: The song fields.
         max_values: Values of a multi-valued category kept per song; the first ones stay.
+        most_similar: None reads all songs; a number at most so many of those that have similar songs, drawn by hash of
+            their ids. More are never in memory than twice that.
 
     Returns:
-        All songs of these splits.
+        The songs of these splits.
+
+    Raises:
+        NoSongsError: If there is none.
     """
     spec = transform.transformed_feature_spec()
-    parts = [(split, batch) for split, uri in split_uris.items() for batch in _batches(uri, spec)]
+    found = ((split, batch) for split, uri in split_uris.items() for batch in _batches(uri, spec))
+    parts = list(found) if most_similar is None else _sample(found, most_similar)
     if not parts:
-        raise ValueError(f"no song in any of the splits {', '.join(split_uris)}")
+        raise NoSongsError(f"no song in any of the splits {', '.join(split_uris)}")
 
     def column(name: str, pad_to: int | None = None) -> np.ndarray:
-        return _stack((batch[name] for _, batch in parts), pad_to)
+        return stack((batch[name] for _, batch in parts), pad_to)
 
     ids = column(features.SONG_ID)
     order = np.argsort(ids, kind="stable")
@@ -113,12 +126,39 @@ def _batches(uri: str, spec: dict) -> Iterator[dict[str, np.ndarray]]:
         yield {name: _fixed_width(value.numpy()) for name, value in dense.items()}
 
 
+def _sample(parts: Iterable[tuple[str, dict[str, np.ndarray]]], most: int) -> list[tuple[str, dict[str, np.ndarray]]]:
+    """Returns the songs of the lowest draws among those with similar songs, whatever order they come in."""
+    kept: list[tuple[str, dict[str, np.ndarray]]] = []
+    draws: list[np.ndarray] = []
+
+    def cut() -> None:
+        together = np.concatenate(draws)
+        if len(together) > most:
+            limit = np.partition(together, most)[most]
+            kept[:] = [(split, _take(batch, own < limit)) for (split, batch), own in zip(kept, draws, strict=True)]
+            draws[:] = [own[own < limit] for own in draws]
+
+    for split, batch in parts:
+        batch = _take(batch, (batch[features.SIMILAR_IDS] != b"").any(axis=1))
+        kept.append((split, batch))
+        draws.append(np.array([unit_hash(song, _SAMPLE_SALT) for song in batch[features.SONG_ID].tolist()]))
+        if sum(map(len, draws)) > 2 * most:
+            cut()
+    if kept:
+        cut()
+    return [part for part, own in zip(kept, draws, strict=True) if len(own)]
+
+
+def _take(batch: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: column[rows] for name, column in batch.items()}
+
+
 def _fixed_width(values: np.ndarray) -> np.ndarray:
     return values.astype(bytes) if values.dtype == object else values
 
 
-def _stack(batches: Iterable[np.ndarray], pad_to: int | None) -> np.ndarray:
-    """Concatenates batches whose second dimension differs, padding with zeros or b""."""
+def stack(batches: Iterable[np.ndarray], pad_to: int | None = None) -> np.ndarray:
+    """Concatenates batches whose second dimension differs, padding with zeros or b"", cut to `pad_to`."""
     parts = list(batches)
     if parts[0].ndim == 1:
         return np.concatenate(parts)

@@ -19,7 +19,7 @@ from serving.raw_fields import integer_id
 from tfx_pipeline import contract, features
 from tfx_pipeline.artifacts import LEARNT
 from tfx_pipeline.cold_split import SPARSE, VALIDATION, WARM
-from tfx_pipeline.song_table import SongTable, read_song_table, split_uris
+from tfx_pipeline.song_table import NoSongsError, SongTable, read_song_table, split_uris, stack
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Songs:
 
     def learnt_features(self) -> dict[str, np.ndarray]:
         """Returns field name to array of one row per song to learn from."""
-        return {name: np.concatenate([rows, self.sparse.features[name]]) for name, rows in self.warm.features.items()}
+        return {name: stack([rows, self.sparse.features[name]]) for name, rows in self.warm.features.items()}
 
 
 def run_fn(fn_args: Any) -> None:
@@ -204,7 +204,7 @@ def similar_pairs(songs: Songs, positives: int) -> tuple[np.ndarray, np.ndarray,
     """
     warm = songs.warm
     ids, scores = (
-        np.concatenate([getattr(part, name)[:, :positives] for part in (warm, songs.sparse)])
+        stack((getattr(part, name) for part in (warm, songs.sparse)), positives)
         for name in ("similar_ids", "similar_scores")
     )
     rows = warm.rows_of(ids)
@@ -254,13 +254,13 @@ def read_songs(
     `sparse_per_warm` for every warm song, or `_MOST_SPARSE_SONGS`.
     """
 
-    def read(patterns: Sequence[str], *splits: str) -> SongTable:
-        uris = split_uris(os.path.dirname(os.path.dirname(patterns[0])), splits)  # TFX gives <uri>/Split-<name>/*
-        return read_song_table(uris, transform, song_fields, max_values=config.max_values)
+    def read(patterns: Sequence[str], split: str, most_similar: int | None = None) -> SongTable:
+        uris = split_uris(os.path.dirname(os.path.dirname(patterns[0])), [split])  # TFX gives <uri>/Split-<name>/*
+        return read_song_table(uris, transform, song_fields, max_values=config.max_values, most_similar=most_similar)
 
-    learnt = read(fn_args.train_files, WARM, SPARSE)
-    warm = learnt.take(learnt.splits == WARM)
-    sparse = np.flatnonzero((learnt.splits == SPARSE) & (learnt.similar_ids != b"").any(axis=1))
-    most = min(int(sparse_per_warm * len(warm)), _MOST_SPARSE_SONGS)
-    drawn = np.random.default_rng(0).permutation(sparse)[:most]
-    return Songs(warm, learnt.take(np.sort(drawn)), read(fn_args.eval_files, VALIDATION))
+    warm = read(fn_args.train_files, WARM)
+    try:
+        sparse = read(fn_args.train_files, SPARSE, min(int(sparse_per_warm * len(warm)), _MOST_SPARSE_SONGS))
+    except NoSongsError:
+        sparse = warm.take(np.arange(0))
+    return Songs(warm, sparse, read(fn_args.eval_files, VALIDATION))
