@@ -65,17 +65,21 @@ def run_fn(fn_args: Any) -> None:
     """
     settings = fn_args.custom_config
     song_fields = contract.fields_from_json(settings["fields"])
-    config = model_config(fn_args)
-    keras.utils.set_random_seed(config.seed)
+    config, ridge_config = model_config(fn_args), json.loads(settings["ridge"])
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     training = json.loads(settings["training"])
     songs = read_songs(fn_args, transform, song_fields, config, training.pop("sparse_per_warm"))
-    towers = train(model_fields(song_fields, transform), config, songs, **training)
-    ridge, model, learnt = json.loads(settings["ridge"]), towers, what_was_learnt(towers)
-    learnt["songs"] = {name: len(getattr(songs, name)) for name in ("warm", "sparse", "validation")}
+    fields, ridge, learnt = model_fields(song_fields, transform), None, {}
+    if ridge_config is not None:
+        ridge, learnt["ridge"], songs = solve_ridge(fields, bcl_keras.models.RidgeConfig(**ridge_config), songs)
+    keras.utils.set_random_seed(config.seed)
+    model = towers = train(fields, config, songs, **training)
     if ridge is not None:
-        model, chosen = join_ridge(towers, bcl_keras.models.RidgeConfig(**ridge), songs)
-        learnt |= chosen
+        model = bcl_keras.models.JoinedModel([ridge, towers])
+        learnt["joined"] = model.adapt(validation_truth(songs), _VALIDATION_K)
+    learnt |= what_was_learnt(towers)
+    learnt["songs"] = {name: len(getattr(songs, name)) for name in ("warm", "sparse", "validation")}
+    logger.info("Learnt and chosen: %s", learnt)
     os.makedirs(fn_args.model_run_dir, exist_ok=True)
     with open(os.path.join(fn_args.model_run_dir, LEARNT), "w", encoding="utf-8") as file:
         json.dump(learnt, file, indent=1)
@@ -148,29 +152,35 @@ def train(
     return model
 
 
-def join_ridge(
-    towers: bcl_keras.models.BCLModel,
-    config: bcl_keras.models.RidgeConfig,
-    songs: Songs,
-) -> tuple[bcl_keras.models.JoinedModel, dict[str, Any]]:
-    """Joins the towers' scores to those of a closed form, by the weight with the best recall on validation songs.
+def solve_ridge(
+    fields: Sequence[bcl_keras.Field], config: bcl_keras.models.RidgeConfig, songs: Songs
+) -> tuple[bcl_keras.models.AudienceRidge, dict[str, Any], Songs]:
+    """Solves the closed form with sparse songs and without them, and keeps what validation songs prefer.
+
+    Where an artist and an album are all that songs have, sparse songs can do harm.
 
     Args:
-        towers: The trained model.
+        fields: The model's fields.
         config: Settings of the closed form.
         songs: The songs to learn from, and those held out for choices.
 
     Returns:
-        The model, and what was chosen: `ridge` and `joined`.
+        The model, what was chosen, and the songs to learn from: with sparse songs or without any.
     """
-    ridge = bcl_keras.models.AudienceRidge(towers.fields, len(songs.warm), config)
     judged = validation_truth(songs)
-    pairs = similar_pairs(songs, songs.warm.similar_ids.shape[1])
-    of_ridge = ridge.adapt(songs.learnt_features(), pairs, judged)
-    model = bcl_keras.models.JoinedModel([ridge, towers])
-    chosen = {"ridge": of_ridge, "joined": model.adapt(judged, _VALIDATION_K)}
-    logger.info("Chosen on validation songs: %s", chosen)
-    return model, chosen
+    choices = [songs]
+    if len(songs.sparse) and (judged[1] >= 0).any():
+        choices.append(dataclasses.replace(songs, sparse=songs.sparse.take(np.arange(0))))
+    found = []
+    for choice in choices:
+        ridge = bcl_keras.models.AudienceRidge(fields, len(songs.warm), config)
+        pairs = similar_pairs(choice, songs.warm.similar_ids.shape[1])
+        found.append((ridge, ridge.adapt(choice.learnt_features(), pairs, judged), choice))
+    if len(found) == 1:
+        return found[0]
+    with_sparse, alone = (chosen["validation_recall"] for _, chosen, _ in found)
+    ridge, chosen, songs = found[0] if with_sparse >= alone else found[1]
+    return ridge, chosen | {"recall_with_sparse_songs": with_sparse, "recall_without_them": alone}, songs
 
 
 def what_was_learnt(towers: bcl_keras.models.BCLModel) -> dict[str, Any]:

@@ -71,12 +71,21 @@ def audience_ridge_model(problem: Problem, sparse: bool = False) -> bcl_keras.mo
 
     Of each song the strongest pairs count, as many as the pipeline keeps.
     """
+    return _solved_ridge(problem, sparse)[0]
+
+
+def sparse_songs_help(problem: Problem) -> bool:
+    """Whether the closed form finds as much of the validation songs' truth with sparse songs as without them."""
+    return _solved_ridge(problem, sparse=True)[1] >= _solved_ridge(problem, sparse=False)[1]
+
+
+def _solved_ridge(problem: Problem, sparse: bool) -> tuple[bcl_keras.models.AudienceRidge, float]:
     key = f"audience ridge, sparse songs {sparse}"
     if key not in problem.shared:
         model = bcl_keras.models.AudienceRidge(problem.encoding.fields, len(problem.warm))
         rows = problem.encoding.rows(learnt_songs(problem, sparse))
-        model.adapt(rows, learnt_pairs(problem, RIDGE_PAIRS, sparse), validation(problem))
-        problem.shared[key] = model
+        chosen = model.adapt(rows, learnt_pairs(problem, RIDGE_PAIRS, sparse), validation(problem))
+        problem.shared[key] = model, chosen["validation_recall"]
     return problem.shared[key]
 
 

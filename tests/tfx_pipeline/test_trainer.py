@@ -1,0 +1,79 @@
+"""What the Trainer chooses to learn from."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import bcl_keras
+from tfx_pipeline.song_table import SongTable
+from tfx_pipeline.trainer import Songs, similar_pairs, solve_ridge
+
+GENRES, WARM = 6, 60
+FIELDS = [bcl_keras.Field("attribute_genre", "category", GENRES + 1), bcl_keras.Field("audio_tempo", "number")]
+
+
+def table(prefix: str, split: str, genres: np.ndarray, likes: np.ndarray) -> SongTable:
+    """Songs of some genres whose listeners play the first five warm songs of the genre that they like."""
+    count = len(genres)
+    similar = np.array([[b"w%03d" % (GENRES * place + like) for place in range(5)] for like in likes.tolist()])
+    return SongTable(
+        ids=np.array([f"{prefix}{place:03}".encode() for place in range(count)]),
+        splits=np.full(count, split),
+        features={
+            "attribute_genre": (1 + genres).astype("int32"),
+            "audio_tempo": np.random.default_rng(count).normal(size=count).astype("float32"),
+        },
+        listeners=np.full(count, 2),
+        similar_ids=similar.reshape(count, 5),
+        similar_scores=np.full((count, 5), 0.5, "float32"),
+    )
+
+
+def songs(sparse_likes: int, sparse: int = 200) -> Songs:
+    """Sparse songs' listeners like the genre `sparse_likes` further on than the song's own."""
+    genres = np.arange(WARM) % GENRES
+    of_sparse = np.arange(sparse) % GENRES
+    return Songs(
+        warm=table("w", "warm", genres, genres),
+        sparse=table("s", "sparse", of_sparse, (of_sparse + sparse_likes) % GENRES),
+        validation=table("v", "val", np.arange(12) % GENRES, np.arange(12) % GENRES),
+    )
+
+
+CONFIG = bcl_keras.models.RidgeConfig(k=6, ridges=(1.0,), own_shares=(0.0,), powers=(0.0,), spreads=(0.0,))
+
+
+@pytest.mark.parametrize(("likes", "kept"), [(0, 200), (1, 0)])
+def test_validation_songs_say_whether_sparse_songs_help(likes: int, kept: int) -> None:
+    given = songs(likes)
+    ridge, chosen, learnt = solve_ridge(FIELDS, CONFIG, given)
+    assert len(learnt.sparse) == kept and learnt.warm is given.warm
+    with_them, without = chosen["recall_with_sparse_songs"], chosen["recall_without_them"]
+    assert without > 0.9 and chosen["validation_recall"] == max(with_them, without)
+    assert (with_them >= without) == bool(kept)
+    assert ridge.num_songs == WARM
+
+
+def test_nothing_is_chosen_where_there_is_no_choice() -> None:
+    given = songs(0, sparse=0)
+    _, chosen, learnt = solve_ridge(FIELDS, CONFIG, given)
+    assert learnt is given and "recall_with_sparse_songs" not in chosen
+    nobody = dataclasses.replace(given.validation, similar_ids=np.full((12, 5), b""))
+    _, chosen, learnt = solve_ridge(FIELDS, CONFIG, dataclasses.replace(songs(1), validation=nobody))
+    assert len(learnt.sparse) == 200 and chosen["validation_recall"] is None
+
+
+def test_pairs_of_sparse_songs_follow_those_of_warm_songs() -> None:
+    given = songs(1, sparse=4)
+    anchors, positives, weights = similar_pairs(given, 3)
+    assert (anchors[: 3 * WARM] < WARM).all() and anchors[3 * WARM :].tolist() == np.repeat(
+        WARM + np.arange(4), 3
+    ).tolist()
+    assert positives[3 * WARM :].tolist() == [GENRES * place + like for like in (1, 2, 3, 4) for place in range(3)]
+    assert (weights == 0.5).all()
+    with pytest.raises(ValueError, match="expected warm songs that share listeners more often than by chance"):
+        nothing = dataclasses.replace(given.warm, similar_ids=np.full((WARM, 5), b""))
+        similar_pairs(dataclasses.replace(given, warm=nothing), 3)
