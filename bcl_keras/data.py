@@ -70,6 +70,7 @@ class PairStream(keras.utils.PyDataset):
         self.num_rows = num_songs if num_rows is None else num_rows
         _check_settings(self.num_rows, num_songs, batch_size, negatives, contrast_over)
         anchors, positives, weights = _check_pairs(pairs, self.num_rows, num_songs)
+        self._num_anchors = int(anchors.max()) + 1  # tables end here, whatever the catalogue holds beyond
         self.batch_size, self.negatives, self.contrast_over = batch_size, negatives, contrast_over
         self.seed, self.epoch = seed, 0
         self.steps_per_epoch = steps_per_epoch or max(1, -(-len(anchors) // batch_size))
@@ -86,7 +87,7 @@ class PairStream(keras.utils.PyDataset):
         self._anchors, self._positives = anchors[order], positives[order]
         self._weights = weights[order]
         self._cumulated = np.concatenate([[0.0], np.cumsum(self._weights)])
-        counts = np.bincount(anchors, minlength=self.num_rows)
+        counts = np.bincount(anchors, minlength=self._num_anchors)
         self._starts = np.concatenate([[0], np.cumsum(counts)])
 
     def _anchor_probability(self, popularity: Any, power: float) -> Array:
@@ -100,11 +101,11 @@ class PairStream(keras.utils.PyDataset):
             raise ValueError(
                 f"Argument `popularity` must hold {self.num_rows} numbers of at least 0. Received: shape {plays.shape}"
             )
-        raised = np.where(has_pairs > 0, np.maximum(plays, 1e-12) ** power, 0.0)
+        raised = np.where(has_pairs > 0, np.maximum(plays[: self._num_anchors], 1e-12) ** power, 0.0)
         return raised / raised.sum()
 
     def _strongest(self, count: int) -> Array:
-        table = np.full((self.num_rows, max(count, 0)), PADDING, dtype="int32")
+        table = np.full((self._num_anchors, max(count, 0)), PADDING, dtype="int32")
         place = np.arange(len(self._anchors)) - self._starts[self._anchors]
         kept = place < count
         table[self._anchors[kept], place[kept]] = self._positives[kept]
@@ -144,7 +145,7 @@ class PairStream(keras.utils.PyDataset):
         # twice, and the rarer an accidental hit the more negatives are left.
         places = (np.arange(self.batch_size) + rng.random(self.batch_size)) / self.batch_size
         rows = np.searchsorted(self._anchor_cdf, places * self._anchor_cdf[-1], side="right")
-        return np.minimum(rows, self.num_rows - 1)
+        return np.minimum(rows, self._num_anchors - 1)
 
     def _draw_positives(self, rng: np.random.Generator, anchors: Array) -> Array:
         low, high = self._cumulated[self._starts[anchors]], self._cumulated[self._starts[anchors + 1]]

@@ -26,9 +26,8 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
-from tfx_pipeline.cold_split import SPARSE, TEST, VALIDATION, WARM, ColdSplit, unit_hash
+from tfx_pipeline.cold_split import SPARSE, WARM, ColdSplit, unit_hash
 
-_LABELLED = (WARM, VALIDATION, TEST, SPARSE)
 _USER_SALT = "listener"
 _ROWS_AT_ONCE = 256  # songs ranked at once: their counts with every other song are in memory
 
@@ -176,8 +175,7 @@ class _CountListeners(beam.DoFn):
             yield beam.pvalue.TaggedOutput("songs", (song, tuple(facts)))
         known = Songs(songs, listeners, np.equal(splits, WARM), np.equal(splits, SPARSE))
         warm_listener = np.bincount(user_index, weights=known.warm[song_index], minlength=len(users)) > 0
-        kept = np.isin(splits, _LABELLED)[song_index]
-        kept &= _bounded(
+        kept = _bounded(
             song_index, self._config.max_listeners_per_song, lambda _, own: _draws(users[user_index[own]], _USER_SALT)
         )
         user_index, song_index = user_index[kept], song_index[kept]

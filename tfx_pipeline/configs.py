@@ -41,6 +41,10 @@ class TransformConfig:
         _check_at_least(self, 1, "min_frequency", "max_vocabulary")
 
 
+#: That are learnt from: each is a row of the closed form, 16 KiB with all landmarks.
+MOST_SPARSE_SONGS = 20_000
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """What the Trainer draws from the similar songs; the rest of training is in `bcl_keras.BCLConfig`.

@@ -80,7 +80,7 @@ def read_song_table(
         fields: The song fields.
         max_values: Values of a multi-valued category kept per song; the first ones stay.
         most_similar: None reads all songs; a number at most so many of those that have similar songs, drawn by hash of
-            their ids. More are never in memory than twice that.
+            their ids. Twice that and a batch are the most in memory.
 
     Returns:
         The songs of these splits.
@@ -164,8 +164,14 @@ def stack(batches: Iterable[np.ndarray], pad_to: int | None = None) -> np.ndarra
         return np.concatenate(parts)
     width = max(part.shape[1] for part in parts)
     width = width if pad_to is None else min(width, pad_to)
-    cut = [part[:, :width] for part in parts]
-    return np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in cut])
+    # Not np.pad, which fills bytes with b"0": that may be the id of a song.
+    stacked = np.zeros((sum(map(len, parts)), width), np.result_type(*parts))
+    start = 0
+    for part in parts:
+        cut = part[:, :width]
+        stacked[start : start + len(part), : cut.shape[1]] = cut
+        start += len(part)
+    return stacked
 
 
 def _model_array(values: np.ndarray, field: SongField) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -19,6 +20,7 @@ from serving.raw_fields import integer_id
 from tfx_pipeline import contract, features
 from tfx_pipeline.artifacts import LEARNT
 from tfx_pipeline.cold_split import SPARSE, VALIDATION, WARM
+from tfx_pipeline.configs import MOST_SPARSE_SONGS
 from tfx_pipeline.song_table import NoSongsError, SongTable, read_song_table, split_uris, stack
 
 logger = logging.getLogger(__name__)
@@ -26,7 +28,6 @@ logger = logging.getLogger(__name__)
 _VALIDATION_K = 50
 _VALIDATION_TRUTH = 20
 _MOST_VALIDATION_SONGS = 2000
-_MOST_SPARSE_SONGS = 20_000  # a row of the closed form each: 16 KiB with all landmarks
 #: By this name the training's log has it.
 VALIDATION_RECALL = f"val_recall_at_{_VALIDATION_K}"
 
@@ -174,7 +175,7 @@ def solve_ridge(
     found = []
     for choice in choices:
         ridge = bcl_keras.models.AudienceRidge(fields, len(songs.warm), config)
-        pairs = similar_pairs(choice, songs.warm.similar_ids.shape[1])
+        pairs = similar_pairs(choice)
         found.append((ridge, ridge.adapt(choice.learnt_features(), pairs, judged), choice))
     if len(found) == 1:
         return found[0]
@@ -206,8 +207,12 @@ def validation_truth(songs: Songs) -> tuple[dict[str, np.ndarray], np.ndarray]:
     return features, warm.rows_of(validation.similar_ids[sample, :_VALIDATION_TRUTH])
 
 
-def similar_pairs(songs: Songs, positives: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def similar_pairs(songs: Songs, positives: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns rows of anchors, warm songs first and sparse ones after them, rows of positives, and audience cosines.
+
+    Args:
+        songs: The songs to learn from.
+        positives: Most pairs of an anchor, the strongest. Defaults to all.
 
     Raises:
         ValueError: If no two warm songs share listeners beyond chance.
@@ -261,7 +266,7 @@ def read_songs(
     """Returns the songs to learn from and those held out for choices.
 
     Of the sparse songs those with a similar warm song count, and a sample of them if there are more than
-    `sparse_per_warm` for every warm song, or `_MOST_SPARSE_SONGS`.
+    `sparse_per_warm` for every warm song, or `MOST_SPARSE_SONGS`.
     """
 
     def read(patterns: Sequence[str], split: str, most_similar: int | None = None) -> SongTable:
@@ -269,8 +274,8 @@ def read_songs(
         return read_song_table(uris, transform, song_fields, max_values=config.max_values, most_similar=most_similar)
 
     warm = read(fn_args.train_files, WARM)
-    try:
-        sparse = read(fn_args.train_files, SPARSE, min(int(sparse_per_warm * len(warm)), _MOST_SPARSE_SONGS))
-    except NoSongsError:
-        sparse = warm.take(np.arange(0))
+    sparse = warm.take(np.arange(0))
+    if most := min(int(sparse_per_warm * len(warm)), MOST_SPARSE_SONGS):
+        with contextlib.suppress(NoSongsError):
+            sparse = read(fn_args.train_files, SPARSE, most)
     return Songs(warm, sparse, read(fn_args.eval_files, VALIDATION))

@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> int:
     from benchmarks.quality import report
     from benchmarks.quality.problem import LEAST_LISTENERS
     from benchmarks.quality.rows import ROWS, SWEEP_POINTS, SWEEP_ROWS
-    from benchmarks.quality.study import found, run
+    from benchmarks.quality.study import cores, found, run
     from benchmarks.targeting_study.datasets import drawn, read_data_set
 
     known = [row.name for row in ROWS]
@@ -37,8 +37,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--report", action="store_true", help="run nothing: report what lies in OUT/<name of each DIR> already"
     )
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parser.add_argument("--jobs", type=int, default=cores, help="processes; default: one for each core, %(default)s")
+    parser.add_argument("--jobs", type=int, default=cores(), help="processes; default: one for each core, %(default)s")
     parser.add_argument("--out", type=Path, default=Path("runs/quality"))
     options = parser.parse_args(arguments)
     chosen = [row for row in ROWS if (row.name in options.rows if options.rows else row.quick or not options.quick)]

@@ -12,9 +12,10 @@ from scipy import sparse
 from benchmarks.quality.encoding import Encoding, encode, unit_rows
 from benchmarks.targeting_study.datasets import DataSet
 from tfx_pipeline.cold_split import SPARSE, WARM, ColdSplit
+from tfx_pipeline.configs import MOST_SPARSE_SONGS, TrainingConfig
 
 TRUTH_SIZES = (20, 50)
-LEAST_LISTENERS = 3  # of a song that is learnt from or judged by
+LEAST_LISTENERS = 3  # of a song that is a candidate or judged by
 _BLOCK = 1024
 
 
@@ -59,11 +60,13 @@ class Problem:
     @cached_property
     def sparse(self) -> np.ndarray:
         """Rows of the songs of too few listeners to be candidates or judged, that have content and listeners in common
-        with warm songs: their plays are known, and may be learnt from."""
+        with warm songs, as many as the pipeline takes: their plays are known, and may be learnt from."""
         songs = np.flatnonzero(self.split == SPARSE)
         content = sum(block.getnnz(axis=1) for block in self.encoding.blocks(songs).values())
         shared = self.heard(songs) @ np.asarray(self.plays.sum(axis=0)).ravel()
-        return songs[(content > 0) & (shared > 0)]
+        usable = songs[(content > 0) & (shared > 0)]
+        most = min(int(TrainingConfig().sparse_per_warm * len(self.warm)), MOST_SPARSE_SONGS)
+        return np.sort(np.random.default_rng(self.seed).permutation(usable)[:most])
 
     @cached_property
     def plays(self) -> sparse.csr_matrix:
@@ -71,7 +74,7 @@ class Problem:
         return _binary(self.data.plays[self.warm])
 
     def heard(self, songs: np.ndarray) -> sparse.csr_matrix:
-        """(songs, users) of held-out songs: truth, never an input."""
+        """(songs, users) of songs that are not warm. Those of held-out songs are truth, never an input."""
         return _binary(self.data.plays[songs])
 
     @cached_property

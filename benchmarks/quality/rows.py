@@ -141,8 +141,8 @@ def _towers(
 
 def _joined(problem: Problem, config: BCLConfig, options: tuple[tuple[str, Any], ...] = ()) -> Scorer:
     model, _ = towers.joined(problem, _towers(problem, config, options), **dict(options))
-    if config == BCL:
-        problem.shared[RIDGE_AND_BCL] = model
+    if config == BCL and not options:
+        problem.shared[RIDGE_AND_BCL] = model, options
     return towers.scorer(model)
 
 
@@ -154,16 +154,21 @@ def _best(problem: Problem, choices: tuple[BCLConfig, ...]) -> Scorer:
     helped = _has_sparse_songs(problem.data) and towers.sparse_songs_help(problem)
     options = tuple(SPARSE.items()) if helped else ()
     found = [towers.joined(problem, _towers(problem, config, options), **dict(options)) for config in choices]
-    problem.shared[BEST] = max(found, key=lambda pair: pair[1])[0]
-    return towers.scorer(problem.shared[BEST])
+    model = max(found, key=lambda pair: pair[1])[0]
+    problem.shared[BEST] = model, options
+    return towers.scorer(model)
 
 
-def show(problem: Problem) -> dict[str, Any] | None:
-    """Returns the gallery of a split with a joined model and BCL at hand and whether it is the best, else nothing."""
-    shown = problem.shared.get(BEST) or problem.shared.get(RIDGE_AND_BCL)
-    trained = (problem.shared.get(_key(BCL, options)) for options in ((), tuple(SPARSE.items())))
-    bcl = next((towers for towers in trained if towers), None)
-    return {"best": BEST in problem.shared, **gallery(problem, shown, bcl)} if bcl and shown else None
+def show(problem: Problem) -> tuple[str, dict[str, Any]] | None:
+    """Returns which joined model of a split is at hand, the best rather than another, and its gallery; nothing if none.
+
+    The correlation shown is that of BCL's towers, trained on the same songs.
+    """
+    for name in (BEST, RIDGE_AND_BCL):
+        if name in problem.shared:
+            model, options = problem.shared[name]
+            return name, gallery(problem, model, problem.shared[_key(BCL, options)])
+    return None
 
 
 def _key(config: BCLConfig, options: tuple[tuple[str, Any], ...] = ()) -> str:

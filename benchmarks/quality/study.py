@@ -7,9 +7,10 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ import numpy as np
 
 from benchmarks.quality.judging import MAIN
 from benchmarks.quality.problem import Problem
-from benchmarks.quality.rows import BEST, ROWS, SWEEP_ROWS, Row, show
+from benchmarks.quality.rows import BEST, RIDGE_AND_BCL, ROWS, SWEEP_ROWS, Row, show
 from benchmarks.quality.tasks import SIMILAR_20, Values, ask, slices
 from benchmarks.targeting_study.datasets import DataSet
 from tfx_pipeline.cold_split import TEST, VALIDATION
 
-GALLERY = "gallery.json"
+#: Of the first seed: of the best model, and of the one that the main rows have.
+GALLERIES = {BEST: "gallery_of_best.json", RIDGE_AND_BCL: "gallery.json"}
 _SEPARATOR = " | "
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
@@ -33,7 +35,7 @@ class Study:
 
     Attributes:
         folder: Where the values lie: `<seed>/<row>.npz` beside `split.json`, `slices.npz` and `songs.npz`, and
-            `gallery.json` of the first seed whose best model was at hand.
+            the `GALLERIES`.
         name: Of the data set.
         rows: In the order of the table.
         seeds: Of the splits.
@@ -77,9 +79,9 @@ class Study:
         return [np.load(self.folder / str(seed) / "songs.npz")["listeners"] for seed in self.seeds]
 
     def gallery(self) -> dict[str, Any] | None:
-        """Returns what is there to look at, if anything."""
-        path = self.folder / GALLERY
-        return json.loads(path.read_text()) if path.exists() else None
+        """Returns what is there to look at, of the best model rather than another, if anything."""
+        paths = (self.folder / name for name in GALLERIES.values())
+        return next((json.loads(path.read_text()) for path in paths if path.exists()), None)
 
     def split(self, seed: int) -> dict[str, int]:
         """Returns the numbers of songs of a split."""
@@ -110,18 +112,23 @@ def run(
         say: Takes a line for every row.
         epochs: Most epochs of a trained row; None = as its settings say.
         jobs: Processes; with more than one, rows must be of the table or the sweeps.
+
+    Raises:
+        ValueError: If a row is of neither and there is more than one process.
     """
     folder = out / data.name
     usable = tuple(row for row in rows if row.usable(data))
+    if jobs > 1 and (others := {row.name for row in usable if row not in (*ROWS, *SWEEP_ROWS)}):
+        raise ValueError(f"Argument `rows` must hold rows of the table for several processes. Received: {others}")
     work = []
     for seed in seeds:
         missing = [row for row in usable if not _is_kept(_path(folder, seed, row.name), row)]
         work += [(seed, lane) for lane in _lanes(missing)] if jobs > 1 else [(seed, missing)] if missing else []
     if jobs > 1 and work:
-        _run_aside(data, work, epochs, folder, say, jobs)
+        _run_aside(data, work, epochs, folder, say, min(jobs, len(work)))
     else:
         for seed, missing in work:
-            _run_seed(Problem.of(data, seed, epochs), missing, folder, say)
+            _run_seed(Problem.of(data, seed, epochs), missing, folder, say, shown=seed == seeds[0])
             gc.collect()
     return Study(folder, data.name, usable, tuple(seeds))
 
@@ -143,21 +150,55 @@ def _run_aside(
     jobs: int,
 ) -> None:
     """Runs lanes in processes of their own, each with its share of the cores: a step is too small for several."""
-    threads = str(max(1, (os.cpu_count() or 1) // jobs))
-    # Libraries read these when they are imported, which a new process does after it has them.
-    os.environ.update(dict.fromkeys(_THREADS, threads))
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        asked = [pool.submit(_run_lane, data, seed, epochs, [r.name for r in rows], folder) for seed, rows in work]
-        for lane in as_completed(asked):
-            for line in lane.result():
-                say(line)
+    threads = dict.fromkeys(_THREADS, str(max(1, cores() // jobs)))
+    # Libraries read these when they are imported, which a new process does after it has them; what is set stays.
+    added = {name: value for name, value in threads.items() if name not in os.environ}
+    os.environ.update(added)
+    context, waiting = get_context("spawn"), list(work)
+    running: dict[Connection, tuple[BaseProcess, int, list[str]]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                seed, rows = waiting.pop(0)
+                names = [row.name for row in rows]
+                lines, sender = context.Pipe(duplex=False)
+                given = (sender, data, seed, epochs, names, folder, seed == work[0][0])
+                process = context.Process(target=_run_lane, args=given)
+                process.start()
+                sender.close()  # else the end of the process is not seen
+                running[lines] = process, seed, names
+            for lines in wait(list(running)):
+                try:
+                    say(lines.recv())
+                except EOFError:
+                    process, seed, names = running.pop(lines)
+                    process.join()
+                    if process.exitcode:
+                        what = f"{data.name}, seed {seed}: expected an end of the process of {', '.join(names)}"
+                        raise RuntimeError(f"{what}. Received: exit code {process.exitcode}") from None
+    finally:
+        for process, *_ in running.values():
+            process.terminate()
+        for name in added:
+            del os.environ[name]
 
 
-def _run_lane(data: DataSet, seed: int, epochs: int | None, names: Sequence[str], folder: Path) -> list[str]:
-    lines: list[str] = []
+def cores() -> int:
+    """Returns the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _run_lane(
+    lines: Connection,
+    data: DataSet,
+    seed: int,
+    epochs: int | None,
+    names: Sequence[str],
+    folder: Path,
+    shown: bool,
+) -> None:
     rows = [row for row in (*ROWS, *SWEEP_ROWS) if row.name in names]
-    _run_seed(Problem.of(data, seed, epochs), rows, folder, lines.append)
-    return lines
+    _run_seed(Problem.of(data, seed, epochs), rows, folder, lines.send, shown=shown)
 
 
 def found(name: str, rows: Sequence[Row], out: Path) -> Study:
@@ -174,7 +215,7 @@ def found(name: str, rows: Sequence[Row], out: Path) -> Study:
     return Study(folder, name, whole, seeds)
 
 
-def _run_seed(problem: Problem, rows: Sequence[Row], folder: Path, say: Callable[[str], None]) -> None:
+def _run_seed(problem: Problem, rows: Sequence[Row], folder: Path, say: Callable[[str], None], *, shown: bool) -> None:
     of_seed = folder / str(problem.seed)
     of_seed.mkdir(parents=True, exist_ok=True)
     counts = {"warm": len(problem.warm), **{name: len(problem.cold(name)) for name in (VALIDATION, TEST)}}
@@ -188,15 +229,9 @@ def _run_seed(problem: Problem, rows: Sequence[Row], folder: Path, say: Callable
         _write(_path(folder, problem.seed, row.name), values, seconds, row.settings)
         recall = np.nanmean(values[SIMILAR_20][MAIN])
         say(f"{problem.data.name}, seed {problem.seed}: {row.name:28} R@50 {recall:.3f}   {seconds:6.1f} s")
-    _show(problem, folder / GALLERY)
-
-
-def _show(problem: Problem, path: Path) -> None:
-    """Writes the gallery if there is none yet, or the best model's if that is another's."""
-    if path.exists() and (json.loads(path.read_text())["best"] or BEST not in problem.shared):
-        return
-    if shown := show(problem):
-        _put(path, json.dumps(shown))
+    if shown and (made := show(problem)):
+        name, found = made
+        _put(folder / GALLERIES[name], json.dumps(found))
 
 
 def _is_kept(path: Path, row: Row) -> bool:

@@ -71,8 +71,8 @@ def read_data_set(folder: Path) -> DataSet:
 def drawn(data: DataSet, most: int, least_listeners: int) -> DataSet:
     """Returns a data set of at most `most` of the songs that have enough listeners, drawn by hash, and their listeners.
 
-    Of the songs with fewer listeners the same share is drawn. The draw depends on the songs' ids alone. The name says
-    how many songs were asked for.
+    Of the songs with fewer listeners the same share is drawn. The order of the draw depends on the songs' ids alone.
+    The name says how many songs were asked for.
     """
     listeners = np.diff(data.plays.indptr)
     order = np.argsort([unit_hash(song, "drawn songs") for song in data.songs.tolist()])

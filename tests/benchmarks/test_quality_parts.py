@@ -223,7 +223,8 @@ def test_rows_of_sparse_songs_need_some(data: DataSet, thinned: DataSet, tmp_pat
     study = run(thinned, [row for row in ROWS if row.name in names], [0], tmp_path, lambda _: None, epochs=1)
     assert all(np.isfinite(study.values(SIMILAR_20, "recall@50", name)[0]).any() for name in names)
     shown = study.gallery()
-    assert shown is not None and shown["best"] and len(shown["correlation"]) == len(data.fields)
+    assert shown is not None and len(shown["correlation"]) == len(data.fields)
+    assert {path.name for path in (tmp_path / thinned.name).glob("*.json")} == {"gallery_of_best.json"}
 
 
 def test_trials_start_at_the_settings_given() -> None:
@@ -231,6 +232,17 @@ def test_trials_start_at_the_settings_given() -> None:
     assert drawn_settings[0] == Settings(dim=7) and len(set(drawn_settings)) == 6
     assert all(isinstance(each.dim, int) and each.dim in tuning.SPACE["dim"] for each in drawn_settings[1:])
     assert drawn_settings == tuning.draw(Settings(dim=7), 6)
+
+
+def test_a_row_that_fails_stops_the_processes_and_is_named(data: DataSet, tmp_path: Path) -> None:
+    rows = [row for row in ROWS if row.name in ("random", "BCL, no operator", "BCL, V2", "softmax")]
+    unsplit = replace(data, songs=np.arange(len(data.songs)))  # ids that cannot be hashed
+    with pytest.raises(RuntimeError, match="seed 0: expected an end of the process of .*. Received: exit code 1"):
+        run(unsplit, rows, [0], tmp_path, lambda _: None, epochs=1, jobs=2)
+    assert not list(tmp_path.rglob("*.npz"))
+    mine = replace(rows[0], name="mine")
+    with pytest.raises(ValueError, match="must hold rows of the table for several processes. Received: {'mine'}"):
+        run(data, [mine], [0], tmp_path, jobs=2)
 
 
 def test_processes_find_what_one_does(data: DataSet, tmp_path: Path) -> None:

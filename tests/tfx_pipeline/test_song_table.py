@@ -74,5 +74,6 @@ def test_no_song_is_an_error_of_its_own(tmp_path: Path) -> None:
 
 def test_columns_of_different_width_are_padded() -> None:
     np.testing.assert_array_equal(stack([np.ones((1, 1), int), np.ones((1, 3), int)]), [[1, 0, 0], [1, 1, 1]])
-    words = stack([np.array([[b"a", b"b"]]), np.array([[b"c"]])], 1)
-    assert words.tolist() == [[b"a"], [b"c"]]
+    words = [np.array([[b"a", b"b"]]), np.array([[b"long"]])]
+    assert stack(words).tolist() == [[b"a", b"b"], [b"long", b""]]
+    assert stack(words, 1).tolist() == [[b"a"], [b"long"]]

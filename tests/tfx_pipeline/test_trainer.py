@@ -66,6 +66,20 @@ def test_nothing_is_chosen_where_there_is_no_choice() -> None:
     assert len(learnt.sparse) == 200 and chosen["validation_recall"] is None
 
 
+def test_fewer_similar_songs_than_others_have_make_no_pair() -> None:
+    """The first warm song's id is what numpy pads bytes with."""
+    given = songs(0, sparse=4)
+    names = given.warm.ids.copy()
+    names[0] = b"0"
+    few = dataclasses.replace(
+        given.sparse, similar_ids=given.sparse.similar_ids[:, :2], similar_scores=given.sparse.similar_scores[:, :2]
+    )
+    anchors, _, weights = similar_pairs(
+        dataclasses.replace(given, warm=dataclasses.replace(given.warm, ids=names), sparse=few), 5
+    )
+    assert (weights > 0).all() and np.bincount(anchors, minlength=WARM + 4)[WARM:].max() == 2
+
+
 def test_pairs_of_sparse_songs_follow_those_of_warm_songs() -> None:
     given = songs(1, sparse=4)
     anchors, positives, weights = similar_pairs(given, 3)
