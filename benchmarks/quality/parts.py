@@ -37,9 +37,9 @@ class Part:
 
 
 PARTS = (
-    Part("contrast as in the paper, with a head", "BCL as in the paper", "BPR only"),
+    Part("contrast behind a head", "BCL, head, hard negatives, margin", "BPR only"),
     Part("contrast on the embeddings served", "BCL", "BPR only"),
-    Part("no head instead of the head", "BCL", "BCL as in the paper"),
+    Part("no head instead of the head", "BCL", "BCL, head, hard negatives, margin"),
     Part("contrast instead of withheld fields", "BCL", "BPR, field dropout"),
     Part("learnt correlation instead of random groups", "BCL", "BPR + RFM"),
     Part("bootstrapping instead of a static matrix", "BCL", "BCL, static matrix"),
