@@ -176,6 +176,7 @@ def test_the_graph_holds_stock_operations_only(folder: Path) -> None:
     assert {node.op for node in nodes} - functions <= {*tf.raw_ops.__dict__, "Placeholder", "Const", "NoOp"}
 
 
+@pytest.mark.slow
 def test_saved_model_cli_shows_it(folder: Path) -> None:
     tool = shutil.which("saved_model_cli", path=str(Path(sys.executable).parent))
     assert tool is not None

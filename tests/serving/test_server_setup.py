@@ -429,6 +429,7 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_command_line_from_start_to_kill_to_start(base: Path, tmp_path: Path) -> None:
     log, sock = tmp_path / "server.log", tmp_path / "serving.sock"
     arguments = ["--model_name=bcl", f"--model_base_path={base}", f"--log_file={log}", f"--grpc_socket_path={sock}"]
@@ -462,6 +463,7 @@ def _from_start_to_kill_to_start(arguments: list[str], grpc_port: int, rest_port
     assert (second.returncode, output, errors) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_command_line_that_cannot_start(tmp_path: Path) -> None:
     (tmp_path / "bcl" / "1").mkdir(parents=True)
     done = start(f"--model_base_path={tmp_path / 'bcl'}", "--port=0", "--max_num_load_retries=0", cwd=tmp_path)
@@ -474,6 +476,7 @@ def test_command_line_that_cannot_start(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flag", "text"),
     [
@@ -488,6 +491,7 @@ def test_whatever_stops_the_start_is_said(flag: str, text: str, base: Path, tmp_
     assert done.returncode == 255
 
 
+@pytest.mark.slow
 def test_sigterm_ends_it_while_handlers_wait_and_run(base: Path, tmp_path: Path) -> None:
     """A reload that waits for a model that never comes, and requests without a deadline that would run for hours."""
     empty = tmp_path / "empty"

@@ -19,6 +19,7 @@ from serving.server import EmbeddedServer
 from tests.waiting import LAST_RESORT, eventually
 
 
+@pytest.mark.slow
 def test_malformed_requests_get_their_codes_and_the_server_lives_on(saved_model: Path, tmp_path: Path) -> None:
     small_model.publish(saved_model, tmp_path / "bcl", 1)
     with EmbeddedServer(
@@ -60,6 +61,7 @@ def states(client: Client) -> set[tuple[int, str]]:
     return {(status.version, status.state) for status in client.status()}
 
 
+@pytest.mark.slow
 def test_no_request_fails_while_versions_come_and_go(saved_model: Path, tmp_path: Path) -> None:
     base = tmp_path / "bcl"
     small_model.publish(saved_model, base, 1)

@@ -229,6 +229,7 @@ def test_a_foreign_folder_is_left_alone(tmp_path):
     assert (tmp_path / "mine.txt").read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_and_the_command_is_quiet(tmp_path):
     """In one process: three times the plays add less than the size of the added rows' columns, and less than 5 %."""
     code = """
