@@ -202,7 +202,8 @@ def test_slices_part_the_songs(problem: Problem) -> None:
 
 @pytest.mark.slow
 def test_command_writes_results_and_goes_on(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--data", str(folder), "--out", str(tmp_path), "--seeds", "1", "--rows", "random", "kernel ridge"]
+    arguments = ["--data", str(folder), "--out", str(tmp_path), "--seeds", "1", "--jobs", "1"]
+    arguments += ["--rows", "random", "kernel ridge"]
     assert main([*arguments, "BPR only"]) == 0
     assert capsys.readouterr().out.count("R@50") == 3
     (result,) = json.loads((tmp_path / "results.json").read_text())
