@@ -16,6 +16,8 @@ LONGEST_FIRST = ("test_whole_path.py", "test_backends.py", "test_model.py", "tes
 #: What a test asks for, however indirectly, says what it costs; where it asks for none of these, it says so itself.
 MARK_OF_FIXTURE = {
     "small_run": "pipeline",
+    "run_world": "pipeline",
+    "run": "pipeline",
     "notebook": "slow",
     "two_replicas": "slow",
 }
