@@ -1,6 +1,7 @@
 # make demo   sets up .venv, runs the pipeline on a simulated catalogue (or DATA=folder) and shows what it found;
 #             SETTINGS=file.json changes settings
 # make test   sets up .venv, checks style and types, runs the tests
+# make check  the same without the tests that run a pipeline or are slow
 # make test-latest   runs the same on Debian 13, which it installs in .lanes/; needs root and debootstrap
 # make serve-smoke MODEL_DIR=folder   runs the real TensorFlow Serving on pushed models; needs Docker
 # make bench  measures every baseline and every part of the method on the folders in DATA
@@ -15,15 +16,21 @@ LANE := $(shell $(PYTHON) -c "import platform, sys; \
 	print('tfx-1.21' if glibc >= (2, 39) and sys.version_info >= (3, 11) else 'tfx-1.16')")
 READY := .venv/ready-$(LANE)
 BIN := .venv/bin
+# A file's tests share what they make, and a process.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-latest bench serve-smoke lint lock clean
+.PHONY: demo test check test-latest bench serve-smoke lint lock clean
 
 demo: $(READY)
 	@$(BIN)/python -W ignore -m tfx_pipeline.demo $(if $(DATA),--data $(DATA)) $(if $(OUT),--out $(OUT)) \
 		$(if $(SETTINGS),--settings $(SETTINGS))
 
 test: lint .venvs/ready
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(PYTEST)
+
+# Needs no environments of backends: the tests that use them are slow.
+check: lint
+	@$(PYTEST) -m "not pipeline and not slow"
 
 # Lane tfx-1.21 on a machine with an older glibc. Exits with 2 and one line where something that it needs is missing.
 test-latest:

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -141,39 +141,46 @@ def _told(name: str, stage: dict[str, float]) -> dict[str, float]:
 
 
 class _Usage:
-    """What a tree of processes used since it was last asked."""
+    """What a process and its children used since it was last asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, pid: int) -> None:
+        self._root = psutil.Process(pid)
         self._lock = threading.Lock()
         self._peak, self._cpu, self._cpu_taken = 0, 0.0, 0.0
 
-    def note(self, resident: int, cpu: float) -> None:
-        """Keeps the largest process's size, and the CPU seconds of all since their start."""
-        with self._lock:
-            self._peak, self._cpu = max(self._peak, resident), max(self._cpu, cpu)
+    def look(self) -> None:
+        """Keeps the largest process's peak, and the CPU seconds of all since their start."""
+        with self._lock, suppress(psutil.NoSuchProcess, OSError):  # it ended between two looks
+            family = [self._root, *self._root.children(recursive=True)]
+            times = [process.cpu_times() for process in family]
+            cpu = sum(t.user + t.system for t in times) + times[0].children_user + times[0].children_system
+            self._cpu = max(self._cpu, cpu)
+            self._peak = max(self._peak, *(_peak(process) for process in family))
 
     def take(self) -> dict[str, float]:
         """Returns the peak in MiB and the CPU seconds, and starts anew."""
+        self.look()
         with self._lock:
             used = {"cpu seconds": self._cpu - self._cpu_taken, "peak MiB": self._peak // _MEBIBYTE}
             self._peak, self._cpu_taken = 0, self._cpu
         return used
 
 
+def _peak(process: psutil.Process) -> int:
+    """The most memory that a process held since the last look: by the kernel's count, so that no look can miss it."""
+    folder = Path(f"/proc/{process.pid}")
+    peak = re.search(r"VmHWM:\s+(\d+) kB", (folder / "status").read_text())
+    (folder / "clear_refs").write_text("5")  # the count starts anew
+    return int(peak[1]) * 1024 if peak else 0
+
+
 @contextmanager
 def _watched(pid: int) -> Iterator[_Usage]:
-    usage, over = _Usage(), threading.Event()
+    usage, over = _Usage(pid), threading.Event()
 
     def watch() -> None:
-        root = psutil.Process(pid)
         while not over.wait(_SECONDS_BETWEEN_LOOKS):
-            try:
-                family = [root, *root.children(recursive=True)]
-                times = [process.cpu_times() for process in family]
-                cpu = sum(t.user + t.system for t in times) + times[0].children_user + times[0].children_system
-                usage.note(max(process.memory_info().rss for process in family), cpu)
-            except psutil.NoSuchProcess:  # it ended between two looks
-                continue
+            usage.look()
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()

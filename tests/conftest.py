@@ -1,13 +1,63 @@
-"""The files that take longest come first, so that no worker is left alone with one of them at the end."""
+"""What holds for all tests: their order, which of them `make check` leaves out, and how long they wait."""
 
 from __future__ import annotations
 
+import inspect
+import os
+from typing import Any
+
+import hypothesis
 import pytest
 
+from serving.client import AsyncClient, Client
+from tests.waiting import LAST_RESORT
+
 LONGEST_FIRST = ("test_whole_path.py", "test_backends.py", "test_model.py", "test_notebooks.py")
+#: What a test asks for, however indirectly, says what it costs; where it asks for none of these, it says so itself.
+MARK_OF_FIXTURE = {
+    "small_run": "pipeline",
+    "run_world": "pipeline",
+    "run": "pipeline",
+    "notebook": "slow",
+    "two_replicas": "slow",
+}
+
+# Examples are the same in every run, and none is given up because the machine is busy.
+hypothesis.settings.register_profile(
+    "bcl",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("bcl")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the files; the order within a file stays."""
+    """Mark tests by what they use. The files that take longest come first; the order within a file stays.
+
+    Otherwise one worker would be left alone with such a file at the end.
+    """
+    for item in items:
+        for fixture in getattr(item, "fixturenames", ()):
+            if fixture in MARK_OF_FIXTURE:
+                item.add_marker(MARK_OF_FIXTURE[fixture])
     places = {name: place for place, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_clients() -> None:
+    """Lets the clients' default time limit be one that a busy machine does not reach."""
+    for client in (Client, AsyncClient):
+        assert inspect.signature(client).parameters["timeout"].default == 10.0
+        client.__init__.__kwdefaults__["timeout"] = LAST_RESORT  # type: ignore[misc]
+
+
+@pytest.fixture(scope="session")
+def dcor() -> Any:
+    """The dcor package, not compiled: compiling takes it longer than all that the tests ask of it."""
+    os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
+    import dcor
+
+    return dcor

@@ -8,10 +8,13 @@ import io
 import re
 from pathlib import Path
 
+import jupyter_client
 import matplotlib.image
 import nbclient
 import nbformat
 import pytest
+
+from tests.waiting import LAST_RESORT
 
 RECALL = r"recall@50 on 100 test songs: ([.\d]+); chance is ([.\d]+)"
 TOGETHER = r"genre with timbre: ([.\d]+); genre with tempo: ([.\d]+)"
@@ -38,7 +41,10 @@ def notebook(request: pytest.FixtureRequest) -> tuple[str, nbformat.NotebookNode
     """Name, the notebook as kept, and as it runs now in a fresh kernel."""
     kept = nbformat.read(NOTEBOOKS / f"{request.param}.ipynb", as_version=4)
     run = copy.deepcopy(kept)
-    nbclient.NotebookClient(run, timeout=600, kernel_name="python3").execute()
+    # Over sockets of files: the kernel's ports would be found free first and opened later, when they may be taken.
+    kernel = jupyter_client.AsyncKernelManager(kernel_name="python3", transport="ipc")
+    limits = {"timeout": LAST_RESORT, "startup_timeout": LAST_RESORT, "iopub_timeout": LAST_RESORT}
+    nbclient.NotebookClient(run, km=kernel, **limits).execute()
     return request.param, kept, run
 
 

@@ -65,7 +65,8 @@ class DemoReport:
     def songs(self, target: str, num_songs: int, num_matches: int, num_listeners: int) -> Iterator[str]:
         """Asks the server at `target` for matches and yields the lines about each cold song."""
         titles = self._titles()
-        with Client(target) as client:
+        # Without a time limit: a server on a machine that is busy is slow, not gone.
+        with Client(target, timeout=None) as client:
             for song_id in self._chosen(num_songs):
                 song = self._song(song_id)
                 (ids,), (scores,) = client.match([song], k=num_matches, ignore=self.catalogue.display)

@@ -20,7 +20,7 @@ VERSIONS = {"tensorflow": TENSORFLOW, "jax": "jax[cpu]>=0.4.34,<0.8", "torch": "
 KERAS = "keras==3.15.1"
 # Keras needs scipy for nothing we use; pandas, tfx and the like must not slip in.
 NUMPY = "numpy>=1.26"
-LONGEST_SECONDS = 900
+LONGEST_SECONDS = 3600
 COMPLAINTS: list[str] = []
 
 

@@ -12,6 +12,8 @@ import backend_probe
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 BACKENDS = ("tensorflow", "jax", "torch")
 # What Keras itself and its backends bring; tfx, beam, pandas and the like would mean that the install is not light.

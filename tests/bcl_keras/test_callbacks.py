@@ -23,6 +23,7 @@ def validation() -> ValidationRecall:
     return ValidationRecall(small.features(3, seed=5), POSITIVES, k=10)
 
 
+@pytest.mark.slow
 def test_board_holds_losses_recall_and_the_matrix(tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     model, stream = small.model_and_stream()
@@ -53,6 +54,7 @@ def test_recall_is_measured_by_hand_the_same() -> None:
     assert watch.measure() == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_recall_can_be_measured_less_often() -> None:
     model, stream = small.model_and_stream(steps=1)
     model.compile()

@@ -68,6 +68,7 @@ def test_without_a_head_the_contrast_acts_on_the_embeddings_served() -> None:
     np.testing.assert_allclose(distances.max(axis=-1).min(axis=-1)[usable], 0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_learns_which_songs_are_similar() -> None:
     config = replace(small.SMALL, learning_rate=0.01, input_dropout=0.0, hidden_dropout=0.0)
     model, stream = small.model_and_stream(config, songs=96, cold=32, steps=20)
@@ -88,6 +89,7 @@ def test_learns_which_songs_are_similar() -> None:
     assert recall() > max(0.35, 1.5 * before)  # chance is 10 / 96
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("projection_dim", [0, 5])
 def test_weights_correlation_seeds_and_optimizer_survive(tmp_path: Path, projection_dim: int) -> None:
     config = replace(small.SMALL, projection_dim=projection_dim)
@@ -108,6 +110,7 @@ def test_weights_correlation_seeds_and_optimizer_survive(tmp_path: Path, project
         np.testing.assert_allclose(ops.convert_to_numpy(one), ops.convert_to_numpy(other), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_checkpoint_callback_resumes_too(tmp_path: Path) -> None:
     model, stream = small.model_and_stream()
     model.compile()
@@ -195,6 +198,7 @@ def test_without_contrast_nothing_of_it_is_built() -> None:
     assert not [v for v in model.trainable_variables if "head" in v.path]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -212,6 +216,7 @@ def test_other_settings_train(changes: dict[str, object]) -> None:
     assert np.isfinite(history["loss"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_compiled_step_equals_the_plain_one(jit_compile: bool) -> None:
     config = replace(
@@ -226,6 +231,7 @@ def test_compiled_step_equals_the_plain_one(jit_compile: bool) -> None:
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_bcl_step_compiles_with_xla() -> None:
     model, stream = small.model_and_stream()
     model.compile(jit_compile=True)
@@ -234,6 +240,7 @@ def test_bcl_step_compiles_with_xla() -> None:
     assert float(ops.max(ops.abs(model.contrastive_views.correlation.matrix - 1.0))) > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_half_precision_trains_and_correlates_in_float32(policy: str) -> None:
     model = BCLModel(small.FIELDS, small.SMALL, num_songs=64, dtype=policy)

@@ -7,23 +7,30 @@ import pytest
 from benchmarks import pipeline_scale
 
 _MODULE = """
-import time
+import pathlib, sys, time
+
+def ends(stage, line):
+    print(line, flush=True)
+    while not (pathlib.Path(__file__).parent / stage).exists():
+        time.sleep(0.01)
+
 held = bytearray(200 * 2**20)
 end = time.process_time() + 1
 while time.process_time() < end:
     pass
-time.sleep(0.5)
 del held
-print("  Large                    2.5 s", flush=True)
-time.sleep(1)
+ends("Large", "  Large                    2.5 s")
 print("  Cached              from cache")
-print("  Small                    0.5 s", flush=True)
+ends("Small", "  Small                    0.5 s")
 """
 
 
 def test_stages_are_read_with_the_memory_held_while_they_ran(tmp_path):
     (tmp_path / "says_stages.py").write_text(_MODULE)
-    stages = dict(pipeline_scale._stages(["says_stages"], {**os.environ, "PYTHONPATH": str(tmp_path)}))
+    stages = {}
+    for name, stage in pipeline_scale._stages(["says_stages"], {**os.environ, "PYTHONPATH": str(tmp_path)}):
+        stages[name] = stage
+        (tmp_path / name).touch()  # the next stage begins
     assert {name: stage["seconds"] for name, stage in stages.items()} == {"Large": 2.5, "Small": 0.5}
     assert 200 < stages["Large"]["peak MiB"] < 300
     assert stages["Small"]["peak MiB"] < 100

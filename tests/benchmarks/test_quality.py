@@ -93,6 +93,7 @@ def test_interval_is_that_of_the_normal_law() -> None:
     np.testing.assert_allclose(draws[:, 1], 2 * draws[:, 0], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_no_play_of_a_test_song_is_an_input(problem: Problem) -> None:
     """Other plays of the test songs give the same inputs, scores and choices."""
     data = problem.data
@@ -162,6 +163,7 @@ if find_spec("cmfrec"):  # takes minutes to compile, so it is measured where som
     PUBLISHED.append(published.collective_factors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", PUBLISHED)
 def test_published_models_learn(problem: Problem, row: Callable[[Problem], closed_form.Scorer]) -> None:
     test = problem.cold("test")
@@ -172,6 +174,7 @@ def test_published_models_learn(problem: Problem, row: Callable[[Problem], close
     assert not np.allclose(scorer(test, problem.encoding), scorer(test, bare))
 
 
+@pytest.mark.slow
 def test_gallery_shows_what_the_model_says(problem: Problem) -> None:
     bcl = towers.tower(replace(problem, epochs=1), BCLConfig())
     model, recall = towers.joined(problem, bcl)
@@ -197,8 +200,10 @@ def test_slices_part_the_songs(problem: Problem) -> None:
     assert as_truth(np.array([[2, 0, -1]]), 3, 2).toarray().tolist() == [[True, False, True]]
 
 
+@pytest.mark.slow
 def test_command_writes_results_and_goes_on(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--data", str(folder), "--out", str(tmp_path), "--seeds", "1", "--rows", "random", "kernel ridge"]
+    arguments = ["--data", str(folder), "--out", str(tmp_path), "--seeds", "1", "--jobs", "1"]
+    arguments += ["--rows", "random", "kernel ridge"]
     assert main([*arguments, "BPR only"]) == 0
     assert capsys.readouterr().out.count("R@50") == 3
     (result,) = json.loads((tmp_path / "results.json").read_text())

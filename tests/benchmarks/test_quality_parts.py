@@ -214,6 +214,7 @@ def test_held_out_songs_teach_nothing(thinned: DataSet) -> None:
         np.testing.assert_array_equal(found, wanted)
 
 
+@pytest.mark.slow
 def test_rows_of_sparse_songs_need_some(data: DataSet, thinned: DataSet, tmp_path: Path) -> None:
     left_out = {row.name for row in ROWS if row.usable(thinned) and not row.usable(data)}
     assert left_out == {row.name for row in ROWS if row.name.endswith(", sparse songs")} and len(left_out) == 5
@@ -232,6 +233,7 @@ def test_trials_start_at_the_settings_given() -> None:
     assert drawn_settings == tuning.draw(Settings(dim=7), 6)
 
 
+@pytest.mark.slow
 def test_a_row_that_fails_stops_the_processes_and_is_named(data: DataSet, tmp_path: Path) -> None:
     rows = [row for row in ROWS if row.name in ("random", "BCL, no operator", "BCL, V2", "softmax")]
     unsplit = replace(data, songs=np.arange(len(data.songs)))  # ids that cannot be hashed
@@ -243,6 +245,7 @@ def test_a_row_that_fails_stops_the_processes_and_is_named(data: DataSet, tmp_pa
         run(data, [mine], [0], tmp_path, jobs=2)
 
 
+@pytest.mark.slow
 def test_processes_find_what_one_does(data: DataSet, tmp_path: Path) -> None:
     names = ("kernel ridge", "ridge to own factors", "BCL, no operator")
     rows = [row for row in ROWS if row.name in names]

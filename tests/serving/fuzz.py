@@ -22,6 +22,8 @@ METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
 STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 CLASSIFY = "/tensorflow.serving.PredictionService/Classify"
 Code = grpc.StatusCode
+# Seconds; a busy machine does not reach it.
+_LAST_RESORT = 1800.0
 INVALID, INTERNAL, MISSING = Code.INVALID_ARGUMENT, Code.INTERNAL, Code.NOT_FOUND
 
 
@@ -271,14 +273,14 @@ def fuzz(target: str, rest_port: int, count: int, seed: int) -> Counter[str]:
     with grpc.insecure_channel(target, [("grpc.max_send_message_length", -1)]) as channel:
         for number in range(count):
             if number % 5 == 4:
-                connection = http.client.HTTPConnection(host, rest_port, timeout=30)
+                connection = http.client.HTTPConnection(host, rest_port, timeout=_LAST_RESORT)
                 seen[f"HTTP {_send_rest(connection, rng)}"] += 1
                 connection.close()
             else:
                 kind = rng.choice(KINDS)
                 request = kind(rng)
                 try:
-                    channel.unary_unary(request.method)(request.data, timeout=30)
+                    channel.unary_unary(request.method)(request.data, timeout=_LAST_RESORT)
                     code, details = Code.OK, ""
                 except grpc.RpcError as error:
                     code, details = error.code(), error.details()
@@ -286,6 +288,6 @@ def fuzz(target: str, rest_port: int, count: int, seed: int) -> Counter[str]:
                 assert re.search(request.text, details, re.DOTALL), f"{kind.__name__} got {details}: {request.data!r}"
                 seen[code.name] += 1
             if number % 100 == 99:
-                reply = channel.unary_unary(PREDICT)(_good(rng).SerializeToString(), timeout=30)
+                reply = channel.unary_unary(PREDICT)(_good(rng).SerializeToString(), timeout=_LAST_RESORT)
                 assert protos.PredictResponse.FromString(reply).model_spec.name == "bcl"
     return seen

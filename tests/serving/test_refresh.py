@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from serving.raw_fields import encode_song
 from serving.refresh import refreshed_index
 from serving.saved_version import EMBEDDINGS_KEY, IDS_KEY, RefreshError, SavedVersion, write_version
 from serving.server import EmbeddedServer, RequestError
+from tests.waiting import eventually
 
 SONGS = small_export.catalogue(30)
 NEW = [{**song, "song_id": f"new-{number}"} for number, song in enumerate(small_export.catalogue(5, seed=1))]
@@ -105,10 +105,7 @@ def test_a_server_that_runs_takes_the_refreshed_version_over(
         before = client.embed(SONGS)
         assert "new-0" not in client.match(NEW[0], k=29, exclude=[None])[0]
         small_model.publish(second, base, 2)
-        deadline = time.monotonic() + 120
-        while {s.version: s.state for s in client.status()}.get(1) != "END":
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        assert eventually(lambda: (1, "END") in {(status.version, status.state) for status in client.status()})
         ids, scores = client.match(NEW, k=32, exclude=[None] * len(NEW))
         for row, song in enumerate(NEW):
             assert ids[row, 0] == song["song_id"] and not {"song-3", "song-4"} & set(ids[row])

@@ -19,6 +19,7 @@ from serving.server.batch_parameters import BatchParameters, read_batch_paramete
 from serving.server.batch_scheduler import BatchScheduler, Task
 from serving.server.batching_session import BatchingSession
 from serving.server.metrics import Metrics
+from tests.waiting import LAST_RESORT, eventually
 
 
 class RecordingSession:
@@ -27,12 +28,14 @@ class RecordingSession:
     def __init__(self) -> None:
         self.runs: list[np.ndarray] = []
         self.timeouts: list[int | None] = []
+        self.asked = 0
         self.gate = threading.Event()
         self.gate.set()
         self.rows_lost = 0
         self.signatures = {"s": _Signature({"x": "x:0"}, {"y": "y:0"}), "init": _Signature({}, {"op": "op:0"})}
 
     def run(self, feeds: Sequence[tuple[str, np.ndarray]], fetches: Sequence[str], timeout_ms: Any = None) -> list[Any]:
+        self.asked += 1
         self.gate.wait()
         value = dict(feeds)["x:0"]
         self.runs.append(value)
@@ -71,9 +74,22 @@ def run(session: BatchingSession, value: Any, timeout_ms: int | None = None) -> 
     return session.run([("x:0", np.asarray(value))], ["y:0"], timeout_ms)[0]
 
 
+def queued(session: BatchingSession) -> int:
+    """Requests that wait for a batch thread."""
+    return sum(len(batch.tasks) for queue in session._queues.values() for batch in queue.batches)
+
+
+def hold_the_only_thread(pool: ThreadPoolExecutor, session: BatchingSession, recording: RecordingSession) -> Any:
+    """Clear the gate and send a request that waits there."""
+    recording.gate.clear()
+    before = recording.asked
+    first = pool.submit(run, session, np.zeros((1, 1)))
+    assert eventually(lambda: recording.asked > before)
+    return first
+
+
 def together(session: BatchingSession, recording: RecordingSession, values: Sequence[Any]) -> list[Any]:
     """Ask while the only batch thread is held, so that the requests, in order, meet in the queue."""
-    recording.gate.clear()
     results: list[Any] = [None] * len(values)
 
     def ask(index: int) -> None:
@@ -83,11 +99,11 @@ def together(session: BatchingSession, recording: RecordingSession, values: Sequ
             results[index] = error
 
     with ThreadPoolExecutor(len(values) + 1) as pool:
-        pool.submit(run, session, np.zeros((1, 1)))
-        time.sleep(0.05)
+        hold_the_only_thread(pool, session, recording)
         for index in range(len(values)):
-            pool.submit(ask, index)
-            time.sleep(0.02)
+            before = queued(session)
+            asking = pool.submit(ask, index)
+            assert eventually(lambda before=before, asking=asking: queued(session) > before or asking.done())
         recording.gate.set()
     return results
 
@@ -187,7 +203,7 @@ def test_large_requests_are_split(batching: Any) -> None:
 def test_what_one_thread_leaves_another_takes() -> None:
     parameters = {"max_batch_size": 4, "max_execution_batch_size": 2, "enable_large_batch_splitting": True}
     scheduler = BatchScheduler(BatchParameters(num_batch_threads=2, **parameters))
-    both_run = threading.Barrier(2, timeout=60)
+    both_run = threading.Barrier(2, timeout=LAST_RESORT)
     queue = scheduler.add_queue(lambda tasks: [both_run.wait() for _ in tasks] and None)
     tasks = queue.submit(3, lambda sizes: [Task(None, size) for size in sizes])
     assert [(task.size, task.result()) for task in tasks] == [(2, None), (1, None)]
@@ -196,20 +212,18 @@ def test_what_one_thread_leaves_another_takes() -> None:
 
 def test_the_longest_deadline_of_a_batch_counts(batching: Any) -> None:
     recording, session = batching(max_batch_size=8)
-    recording.gate.clear()
+    hour = 3_600_000
     with ThreadPoolExecutor(3) as pool:
-        first = pool.submit(run, session, np.zeros((1, 1)))
-        time.sleep(0.05)
-        late = [pool.submit(run, session, np.zeros((1, 1)), timeout) for timeout in (1, 60_000)]
-        time.sleep(0.1)
+        first = hold_the_only_thread(pool, session, recording)
+        late = [pool.submit(run, session, np.zeros((1, 1)), timeout) for timeout in (1, 2 * hour)]
+        assert eventually(lambda: queued(session) == 2)
         recording.gate.set()
         assert all(len(done.result()) == 1 for done in [first, *late])
-        assert 50_000 < (recording.timeouts[1] or 0) <= 60_000
-        recording.gate.clear()
-        pool.submit(run, session, np.zeros((1, 1)))
-        time.sleep(0.05)
+        assert hour < (recording.timeouts[1] or 0) <= 2 * hour
+        hold_the_only_thread(pool, session, recording)
         expired = pool.submit(run, session, np.zeros((1, 1)), 1)
-        time.sleep(0.1)
+        assert eventually(lambda: queued(session) == 1)
+        time.sleep(0.01)  # longer than its time limit
         recording.gate.set()
         with pytest.raises(RequestError, match="RESOURCE_EXHAUSTED: Run.. timeout exceeded while waiting in batching"):
             expired.result()
@@ -260,7 +274,7 @@ def test_parameters_that_do_not_fit(settings: dict[str, Any], text: str) -> None
 
 PARAMETERS = """
 max_batch_size { value: 8 }
-batch_timeout_micros { value: 2000 }
+batch_timeout_micros { value: 200000 }
 max_enqueued_batches { value: 50 }
 num_batch_threads { value: 2 }
 allowed_batch_sizes: 4
@@ -274,7 +288,7 @@ def test_parameters_file(tmp_path: Path) -> None:
     file.write_text(PARAMETERS)
     assert read_batch_parameters(str(file)) == BatchParameters(
         max_batch_size=8,
-        batch_timeout_micros=2000,
+        batch_timeout_micros=200_000,
         max_enqueued_batches=50,
         num_batch_threads=2,
         allowed_batch_sizes=(4, 8),

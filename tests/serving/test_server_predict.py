@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +19,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.server.errors import RequestError
+from tests.waiting import eventually
 
 INVALID, MISSING = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
 FAILED = grpc.StatusCode.FAILED_PRECONDITION
@@ -230,10 +230,7 @@ def test_deadline_reaches_the_session(stub: Any, server: Any) -> None:
 
 def test_a_run_cut_short_leaves_no_work_behind(stub: Any, server: Any) -> None:
     refusal(stub.Predict, request("slow", rounds=np.array([10**8], np.int32)), timeout=0.2)
-    deadline = time.monotonic() + 20
-    while server.core.versions.states("bcl")[3].users and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert server.core.versions.states("bcl")[3].users == 0
+    assert eventually(lambda: server.core.versions.states("bcl")[3].users == 0)
 
 
 def test_truncated_and_unknown_calls(channel: grpc.Channel) -> None:

@@ -22,12 +22,13 @@ from serving.server import EmbeddedServer
 from serving.server.errors import RequestError
 from serving.server.rest_json import convert, parse_object, read_tensor, text_of
 from serving.server.rest_replies import decimal, tensors_to_json
+from tests.waiting import LAST_RESORT
 
 Reply = tuple[int, str, str]
 
 
 def send(server: Any, method: str, path: str, body: Any = None, **headers: str) -> Reply:
-    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=LAST_RESORT)
     data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
     connection.request(method, path, data, headers)
     reply = connection.getresponse()
@@ -300,7 +301,7 @@ def test_long_messages_are_cut_by_bytes(server: Any, character: str) -> None:
 
 
 def _begin(server: Any) -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", server.rest_port), timeout=60)
+    connection = socket.create_connection(("127.0.0.1", server.rest_port), timeout=LAST_RESORT)
     connection.sendall(b"POST /v1/models/bcl:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
     return connection
 

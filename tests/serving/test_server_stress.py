@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,8 +16,10 @@ from fuzz import PREDICT, fuzz, predict_request
 from serving import protos
 from serving.client import Client
 from serving.server import EmbeddedServer
+from tests.waiting import LAST_RESORT, eventually
 
 
+@pytest.mark.slow
 def test_malformed_requests_get_their_codes_and_the_server_lives_on(saved_model: Path, tmp_path: Path) -> None:
     small_model.publish(saved_model, tmp_path / "bcl", 1)
     with EmbeddedServer(
@@ -56,6 +57,11 @@ def test_requests_that_cannot_be_read_cost_the_connection_nothing(saved_model: P
         assert protos.PredictResponse.FromString(predict(data)).model_spec.name == "bcl"
 
 
+def states(client: Client) -> set[tuple[int, str]]:
+    return {(status.version, status.state) for status in client.status()}
+
+
+@pytest.mark.slow
 def test_no_request_fails_while_versions_come_and_go(saved_model: Path, tmp_path: Path) -> None:
     base = tmp_path / "bcl"
     small_model.publish(saved_model, base, 1)
@@ -75,7 +81,7 @@ def test_no_request_fails_while_versions_come_and_go(saved_model: Path, tmp_path
             answered = 0
             while not stop.is_set():
                 oldest = retired + 1
-                version = call(data, timeout=30).model_spec.version.value
+                version = call(data, timeout=LAST_RESORT).model_spec.version.value
                 # A version that was gone before the request was sent cannot be what answers it.
                 assert version >= oldest, (version, oldest)
                 answered += 1
@@ -85,11 +91,9 @@ def test_no_request_fails_while_versions_come_and_go(saved_model: Path, tmp_path
             asking = [pool.submit(ask) for _ in range(8)]
             for version in range(2, 8):
                 small_model.publish(saved_model, base, version)
-                deadline = time.monotonic() + 60
-                while {s.version: s.state for s in client.status()}.get(version - 1) != "END":
-                    assert time.monotonic() < deadline
-                    time.sleep(0.02)
-                retired = version - 1
-                shutil.rmtree(base / str(version - 1))
+                before = version - 1
+                assert eventually(lambda before=before: (before, "END") in states(client))
+                retired = before
+                shutil.rmtree(base / str(before))
             stop.set()
             assert all(future.result() > 0 for future in asking)

@@ -24,6 +24,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.server import EmbeddedServer
+from tests.waiting import LAST_RESORT
 
 v1 = tf.compat.v1
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
@@ -205,7 +206,7 @@ def test_the_default_signature_is_named_in_replies(stub: Any) -> None:
 def call(server: EmbeddedServer, path: str, body: Any = None) -> str:
     data = None if body is None else json.dumps(body).encode()
     # As urllib sends it: the body's type is that of a form.
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.rest_port}{path}", data, timeout=30) as reply:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.rest_port}{path}", data, timeout=LAST_RESORT) as reply:
         return str(reply.read().decode())
 
 

@@ -208,6 +208,7 @@ def test_a_missing_value_stays_missing(base: Path, tmp_path: Path, capsys: Any) 
                 np.testing.assert_allclose(version.index.embeddings[-1:], client.embed({}), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_command_prints_one_line(base: Path, tmp_path: Path) -> None:
     songs = write(tmp_path / "new.parquet", NEW)
     command = [sys.executable, "-m", "tfx_pipeline.refresh", str(base), "--songs", str(songs)]

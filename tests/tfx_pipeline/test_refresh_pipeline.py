@@ -28,6 +28,8 @@ from tfx_pipeline.progress import component_lines
 from tfx_pipeline.run_folder import RunFolder
 from tfx_pipeline.run_record import RunRecord
 
+pytestmark = pytest.mark.pipeline
+
 SONGS = small_export.catalogue(30)
 NEW = [{**song, "song_id": f"new-{number}"} for number, song in enumerate(small_export.catalogue(5, seed=1))]
 

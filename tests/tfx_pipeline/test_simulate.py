@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 
-import dcor
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -83,7 +82,7 @@ def test_taste_explains_the_stated_share_of_numbers_and_vectors(folder, truth, s
 
 
 @pytest.mark.parametrize("kind", ["category", "multi_category"])
-def test_categories_depend_on_taste_in_the_stated_order(folder, truth, songs, kind):
+def test_categories_depend_on_taste_in_the_stated_order(folder, truth, songs, kind, dcor):
     """By the dcor package, on what songs.parquet shows."""
     strength = dict(zip(truth["fields"].tolist(), truth["strength"], strict=True))
     fields = sorted((field.name for field in check(folder).fields if field.kind == kind), key=strength.__getitem__)
@@ -95,7 +94,7 @@ def test_categories_depend_on_taste_in_the_stated_order(folder, truth, songs, ki
     assert abs(measured[0]) < 0.01 < 0.05 < measured[1]  # The first is a field of noise.
 
 
-def test_the_stated_correlation_is_that_of_the_data(truth, songs):
+def test_the_stated_correlation_is_that_of_the_data(truth, songs, dcor):
     """The first release period's matrix against the dcor package on the songs that have both fields."""
     names = truth["fields"].tolist()
     in_period = truth["song_released"] < truth["period_edges"][1]
@@ -230,6 +229,7 @@ def test_a_foreign_folder_is_left_alone(tmp_path):
     assert (tmp_path / "mine.txt").read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_and_the_command_is_quiet(tmp_path):
     """In one process: three times the plays add less than the size of the added rows' columns, and less than 5 %."""
     code = """

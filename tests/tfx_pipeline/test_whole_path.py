@@ -41,8 +41,6 @@ from tfx_pipeline.targeting import read_summary, read_targets
 from tfx_pipeline.trainer import model_config, read_songs, similar_pairs
 from tfx_pipeline.tuner import tuner_fn
 
-pytestmark = pytest.mark.timeout(900)
-
 
 @pytest.fixture(scope="module")
 def record(small_run: SmallRun) -> RunRecord:

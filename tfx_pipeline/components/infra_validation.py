@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 REASON = "INFRA_NOT_BLESSED"
 _SONGS = 16
 _NAME = "bcl"
+# Seconds. Only a model that hangs takes so long, however busy the machine is.
+_LAST_RESORT = 1800.0
 
 
 @tfx.dsl.components.component
@@ -67,7 +69,7 @@ def problem_of(saved_model: str, songs: list[bytes]) -> str | None:
             with (
                 # One attempt: the wait before the next is for models that are still being copied.
                 EmbeddedServer(port=0, model_name=_NAME, model_base_path=base, max_num_load_retries=0) as server,
-                Client(server.target, model_name=_NAME, timeout=120.0) as client,
+                Client(server.target, model_name=_NAME, timeout=_LAST_RESORT) as client,
             ):
                 unasked = set(client.metadata()) - warmed_signatures(saved_model)
                 embedding = client.predict({"examples": np.array(songs, dtype=object)})["embedding"]

@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import apache_beam as beam
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from tests.waiting import LAST_RESORT, eventually, reserved_port
 from tfx_pipeline.audience import AudienceConfig, FindSimilarSongs
 from tfx_pipeline.beam_options import IN_MEMORY
 from tfx_pipeline.cold_split import ColdSplit
@@ -28,7 +28,11 @@ CONFIG = TargetingConfig(
 @contextlib.contextmanager
 def portable_runner():
     """A job service and a worker pool of their own; yields the pipeline options that use them."""
-    jobs, workers = (_free_port() for _ in range(2))
+    with reserved_port() as jobs, reserved_port() as workers:
+        yield from _serving(jobs, workers)
+
+
+def _serving(jobs: int, workers: int):
     modules = (
         ["apache_beam.runners.portability.local_job_service_main", "-p", str(jobs)],
         ["apache_beam.runners.worker.worker_pool_main", "--service_port", str(workers)],
@@ -38,10 +42,12 @@ def portable_runner():
     settings = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": {**os.environ, "PATH": path}}
     processes = [subprocess.Popen([sys.executable, "-m", *module], **settings) for module in modules]
     try:
-        for port in (jobs, workers):
-            _wait_for(port)
-        endpoint = ("--runner=PortableRunner", f"--job_endpoint=localhost:{jobs}")
-        yield (*endpoint, "--environment_type=EXTERNAL", f"--environment_config=localhost:{workers}")
+        for port, process in zip((jobs, workers), processes, strict=True):
+            assert eventually(lambda port=port, process=process: _listens(port) or process.poll() is not None)
+            assert process.poll() is None, f"{process.args} ended with {process.returncode}"
+        service = (f"--job_endpoint=localhost:{jobs}", f"--job_server_timeout={LAST_RESORT}")
+        pool = ("--environment_type=EXTERNAL", f"--environment_config=localhost:{workers}")
+        yield ("--runner=PortableRunner", *service, *pool)
     finally:
         for process in processes:
             process.terminate()
@@ -50,21 +56,13 @@ def portable_runner():
                 process.wait(timeout=15)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return probe.getsockname()[1]
-
-
-def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("localhost", port), timeout=1):
-            return
-        time.sleep(0.2)
-    raise TimeoutError(f"nothing listens on port {port}")
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("localhost", port)):
+        return True
+    return False
 
 
 def similar_songs(options: tuple[str, ...], out: Path) -> list[str]:
@@ -82,7 +80,7 @@ def similar_songs(options: tuple[str, ...], out: Path) -> list[str]:
     return sorted(line for file in out.parent.glob(f"{out.name}-*") for line in file.read_text().splitlines())
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.slow
 @pytest.mark.parametrize("runner", ["processes", "portable"])
 def test_every_runner_finds_the_same(run_world, runner, tmp_path):
     expected = run_world(CONFIG)
