@@ -144,7 +144,7 @@ def test_the_turn_depends_on_the_subspace_alone() -> None:
     rng = np.random.default_rng(1)
     basis = np.linalg.qr(rng.normal(size=(5000, 12)))[0] * np.linspace(1.0, 0.0, 12)
     turned = basis @ turn_to_draws(basis)
-    np.testing.assert_allclose(turned @ turned.T, basis @ basis.T, atol=1e-12)
+    np.testing.assert_allclose(turned @ turned[:40].T, basis @ basis[:40].T, atol=1e-12)
     signs, rotation = np.diag(np.sign(rng.normal(size=12))), np.linalg.qr(rng.normal(size=(12, 12)))[0]
     for other in (basis @ signs, basis @ rotation, basis[:, ::-1]):
         np.testing.assert_allclose(other @ turn_to_draws(other), turned, atol=1e-12)

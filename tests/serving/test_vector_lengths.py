@@ -90,7 +90,7 @@ def test_client_rest_and_refresh_take_every_number(served: tuple[Path, Tower], t
     pq.write_table(pa.Table.from_pylist(NEW, schema), tmp_path / "new.parquet")
     assert refresh.main([str(base), "--songs", str(tmp_path / "new.parquet")]) == 0
     assert "added 4, dropped 0, kept 12" in capsys.readouterr().out
-    with EmbeddedServer(port=0, rest_api_port=0, model_name="bcl", model_base_path=str(base)) as server:
+    with EmbeddedServer(port=0, rest_api_port=-1, model_name="bcl", model_base_path=str(base)) as server:
         with Client(server.target) as client:
             np.testing.assert_allclose(client.embed(NEW), expected(tower, NEW), rtol=1e-4, atol=1e-4)
             assert client.match(NEW, k=16, exclude=[None] * 4)[0].shape == (4, 15)  # new songs are found as well
