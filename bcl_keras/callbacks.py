@@ -15,6 +15,7 @@ import numpy as np
 from keras import ops
 
 from bcl_keras.fields import Array
+from bcl_keras.judging import is_better
 from bcl_keras.metrics import embedding_ranks, recall_at_k
 
 CELL_PIXELS = 16
@@ -32,7 +33,8 @@ class ValidationRecall(keras.callbacks.Callback):
         positives: `(n, P)` rows of the warm songs they should retrieve, padded with -1; songs without any are left out.
         k: Length of the list. Defaults to 50.
         every: Epochs between measurements. Defaults to 1.
-        restore_best: Whether training ends with the trainable weights of the best measurement. Defaults to `False`.
+        restore_best: Whether training ends with the trainable weights of the best measurement, the first of equal ones.
+            Defaults to `False`.
 
     Raises:
         ValueError: If `every` is below 1 or no validation song has a positive.
@@ -60,9 +62,10 @@ class ValidationRecall(keras.callbacks.Callback):
         recall = self.measure()
         if logs is not None:
             logs[f"val_recall_at_{self.k}"] = recall
-        if self.restore_best and recall > self.best:
-            self._weights = [np.array(ops.convert_to_numpy(weight)) for weight in self.model.trainable_variables]
-        self.best = max(self.best, recall)
+        if is_better(recall, self.best):
+            self.best = recall
+            if self.restore_best:
+                self._weights = [np.array(ops.convert_to_numpy(weight)) for weight in self.model.trainable_variables]
 
     def on_train_end(self, logs: Any = None) -> None:
         """Restore the best weights."""

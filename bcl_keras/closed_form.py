@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from copy import copy
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from bcl_keras.blocks import in_blocks
+from bcl_keras.directions import fading
 from bcl_keras.fields import Array
 
-#: Songs of a block in products of many songs with the landmarks.
-ROWS = 2048
-#: Validation songs by which choices are made.
-MOST_JUDGED = 1000
 _GATHERED = 16_384  # pairs gathered at once
 _JITTER = 1e-4
 _OVERSAMPLING = 16
@@ -62,7 +59,8 @@ class _SparseRows:
 class AudienceSimilarity:
     """The matrix S of audience similarities of all songs learnt from with the warm songs, of which pairs are known.
 
-    Among warm songs S is symmetric, with 0 on the diagonal; a pair known from one side only counts for both.
+    Among warm songs S is symmetric, with 0 on the diagonal: a pair known from one side only counts for both, and one
+    known from both by the mean.
 
     Args:
         pairs: Rows of songs, rows of similar warm songs, similarities above 0.
@@ -79,14 +77,15 @@ class AudienceSimilarity:
         rows = np.concatenate([anchors, positives[mutual]])
         columns = np.concatenate([positives, anchors[mutual]])
         values = np.concatenate([weights, weights[mutual]])
-        key, first = np.unique(rows * num_songs + columns, return_index=True)
+        key, place = np.unique(rows * num_songs + columns, return_inverse=True)
         rows, columns = np.divmod(key, num_songs)
+        known = (np.bincount(place, weights=values) / np.bincount(place)).astype("float32")
         self.num_songs, self.num_rows = num_songs, num_songs if num_rows is None else num_rows
-        self._forth = _SparseRows(rows, columns, values[first], self.num_rows)
+        self._forth = _SparseRows(rows, columns, known, self.num_rows)
         self._back = self._forth
         if self.num_rows > num_songs:
             by_column = np.argsort(columns, kind="stable")
-            self._back = _SparseRows(columns[by_column], rows[by_column], values[first][by_column], num_songs)
+            self._back = _SparseRows(columns[by_column], rows[by_column], known[by_column], num_songs)
 
     def __matmul__(self, dense: Array) -> Array:
         """Return `S dense`, `(num_rows, d)` float32, from `(num_songs, d)`."""
@@ -202,102 +201,22 @@ def prediction_basis(ridge: Nystroem, targets: AudienceTargets, start: Array, ra
         rank: Directions wanted, at most the width.
 
     Returns:
-        `(num_songs, rank)` with orthonormal columns, and `(num_songs, width)`, where the next setting may start.
+        `(num_songs, rank)`, orthogonal columns of length 1, or less where a direction weighs no more than the first one
+        left out (`fading`); and `(num_songs, width)`, where the next setting may start.
 
     References:
         Halko, Martinsson and Tropp, SIAM Review 2011.
     """
     # H is symmetric: H (T x) forth, T^t (H x) back.
     directions = np.linalg.qr(targets.transposed(ridge.smooth(ridge.smooth(targets @ start))))[0]
-    spread = ridge.smooth(targets @ directions)
-    values, turn = np.linalg.eigh((spread.T @ spread).astype("float64"))
-    main = turn[:, np.argsort(-values)].astype("float32")
-    directions = directions @ main
-    return np.ascontiguousarray(directions[:, :rank]), directions
+    # Of the triangle and not of its square, whose small values rounding in float32 would hide.
+    triangle = np.asarray(np.linalg.qr(ridge.smooth(targets @ directions), mode="r"), dtype="float64")
+    _, weights, turn = np.linalg.svd(triangle)
+    directions = directions @ turn.T.astype("float32")
+    return directions[:, :rank] * fading(weights, rank).astype("float32"), directions
 
 
 def drawn_directions(num_songs: int, rank: int) -> Array:
     """Return `(num_songs, width)` normal draws to start `prediction_basis` with, a few more than `rank`."""
     width = min(num_songs, rank + _OVERSAMPLING)
     return np.random.default_rng(0).normal(size=(num_songs, width)).astype("float32")
-
-
-@dataclass(frozen=True)
-class Judge:
-    """Validation songs and what they should retrieve.
-
-    Attributes:
-        positives: `(n, P)` rows of candidates, padded with -1.
-        k: Length of the list.
-    """
-
-    positives: Array
-    k: int = 50
-
-    def recall(self, queries: Array, candidates: Array) -> float:
-        """Return the mean recall of the songs that have positives, by inner products."""
-        return self.recall_of((queries[rows] @ candidates.T, rows) for rows in in_blocks(np.arange(len(queries))))
-
-    def recall_of(self, scores: Any) -> float:
-        """Return the same from blocks of scores `(b, candidates)` with their songs `(b,)`."""
-        found = [self._recalls(block, self.positives[rows]) for block, rows in scores]
-        return float(np.nanmean(np.concatenate(found)))
-
-    def _recalls(self, scores: Array, positives: Array) -> Array:
-        k = min(self.k, scores.shape[1] - 1)
-        top = np.zeros(scores.shape, bool)
-        np.put_along_axis(top, np.argpartition(-scores, k, axis=1)[:, :k], True, axis=1)
-        known = positives >= 0
-        hits = (np.take_along_axis(top, np.maximum(positives, 0), axis=1) & known).sum(axis=1)
-        counts = known.sum(axis=1)
-        return np.where(counts > 0, hits / np.maximum(counts, 1), np.nan)
-
-
-def judged_songs(
-    validation: tuple[Mapping[str, Any], Any] | None, rng: np.random.Generator
-) -> tuple[dict[str, Array], Array] | None:
-    """Return the validation songs that have positives, at most `MOST_JUDGED`; nothing if none has.
-
-    Args:
-        validation: Features of the songs, and `(n, P)` rows of the candidates they should retrieve, padded with -1.
-        rng: Draws the songs if there are more.
-    """
-    if validation is None:
-        return None
-    positives = np.asarray(validation[1])
-    usable = np.flatnonzero((positives >= 0).any(axis=1))
-    if not len(usable):
-        return None
-    usable = np.sort(rng.permutation(usable)[:MOST_JUDGED])
-    return {name: np.asarray(values)[usable] for name, values in validation[0].items()}, positives[usable]
-
-
-def choose_block_weights(
-    queries: Mapping[str, Array], songs: Mapping[str, Array], judge: Judge, grid: tuple[float, ...]
-) -> dict[str, float]:
-    """Return the weight of every block by which content alone retrieves best: coordinate ascent, two passes from 1.
-
-    Args:
-        queries: Vectors of the validation songs by block.
-        songs: Vectors of the candidates by block.
-        judge: What is right.
-        grid: Weights to try.
-    """
-    products = {name: queries[name] @ songs[name].T for name in queries}
-    everyone = np.arange(len(judge.positives))
-    weights = dict.fromkeys(products, 1.0)
-    total = np.sum(list(products.values()), axis=0)
-    best = judge.recall_of([(total, everyone)])
-    for name in [*products, *products]:
-        others = total - weights[name] * products[name]
-        for weight in grid:
-            found = judge.recall_of([(others + weight * products[name], everyone)])
-            if found > best:
-                best, weights[name] = found, weight
-        total = others + weights[name] * products[name]
-    return weights
-
-
-def in_blocks(rows: Array) -> Iterator[Array]:
-    """Yield `rows` in runs of bounded length."""
-    return (rows[start : start + ROWS] for start in range(0, len(rows), ROWS))

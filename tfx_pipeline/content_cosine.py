@@ -10,6 +10,7 @@ from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
 from sklearn.preprocessing import normalize
 
+from bcl_keras.judging import is_better
 from tfx_pipeline.contract import SongField
 from tfx_pipeline.features import is_categorical
 from tfx_pipeline.song_table import SongTable
@@ -69,7 +70,7 @@ class ContentCosine:
         Args:
             queries: Rows of the songs to choose on.
             candidates: Rows of the songs to score for them.
-            quality: Of `(len(queries), len(candidates))` scores; more is better.
+            quality: Of `(len(queries), len(candidates))` scores; more is better, such as recall.
         """
         cosines = {name: self._cosine(name, queries, candidates) for name in self.blocks}
         best, total = dict(self.weights), self.scores(queries, candidates)
@@ -80,7 +81,7 @@ class ContentCosine:
                 for weight in WEIGHTS:
                     tried = {**best, name: weight}
                     scores = others + weight * cosine
-                    if any(tried.values()) and (tried_quality := quality(scores)) > best_quality:
+                    if any(tried.values()) and is_better(tried_quality := quality(scores), best_quality):
                         best, best_quality, total = tried, tried_quality, scores
         return ContentCosine(self.blocks, best)
 

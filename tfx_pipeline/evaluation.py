@@ -20,6 +20,8 @@ MODEL, LAST, CONTENT_COSINE, RANDOM = "model", "last pushed model", "content cos
 _MAX_CHOICE_SONGS = 500
 _MAX_CHOICE_CANDIDATES = 8192
 _BLOCK = 512
+#: Means of recalls in float32 that differ by no more are equal.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def refusals(reports: Mapping[str, SplitReport], config: EvaluationConfig) -> li
     def check(model: float, other: float, name: str, gain: float, difference: float | None, where: str = "") -> None:
         needed = max(other * (1 + gain), other + (-np.inf if difference is None else difference))
         # Not worse by the margin is enough beside the last model; nothing may be gained by a tie with content cosine.
-        if model < needed or (model == needed and name == CONTENT_COSINE):
+        if model < needed - _ROUNDING or (model <= needed + _ROUNDING and name == CONTENT_COSINE):
             found.append(
                 f"recall@{config.k}{where}: expected over {needed:.4f} ({name} {other:.4f}). Received: {model:.4f}"
             )

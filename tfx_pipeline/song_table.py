@@ -94,15 +94,19 @@ def read_song_table(
     if not parts:
         raise NoSongsError(f"no song in any of the splits {', '.join(split_uris)}")
 
-    def column(name: str, pad_to: int | None = None) -> np.ndarray:
-        return stack((batch[name] for _, batch in parts), pad_to)
+    def column(name: str, most: int | None = None) -> np.ndarray:
+        return stack((batch[name] for _, batch in parts), most)
+
+    def values(field: SongField) -> np.ndarray:
+        # Only a list of categories may be cut: every number of a vector is part of it.
+        return _model_array(column(field.name, max_values if field.kind == "multi_category" else None), field)
 
     ids = column(features.SONG_ID)
     order = np.argsort(ids, kind="stable")
     table = SongTable(
         ids=ids,
         splits=np.concatenate([np.full(len(batch[features.SONG_ID]), split) for split, batch in parts]),
-        features={field.name: _model_array(column(field.name, max_values), field) for field in fields},
+        features={field.name: values(field) for field in fields},
         listeners=column(features.LISTENERS)[:, 0],
         similar_ids=column(features.SIMILAR_IDS),
         similar_scores=column(features.SIMILAR_SCORES).astype(np.float32),
@@ -157,13 +161,13 @@ def _fixed_width(values: np.ndarray) -> np.ndarray:
     return values.astype(bytes) if values.dtype == object else values
 
 
-def stack(batches: Iterable[np.ndarray], pad_to: int | None = None) -> np.ndarray:
-    """Concatenates batches whose second dimension differs, padding with zeros or b"", cut to `pad_to`."""
+def stack(batches: Iterable[np.ndarray], most: int | None = None) -> np.ndarray:
+    """Concatenates batches of lists, padded with zeros or b"" to the longest; of each list at most `most` values."""
     parts = list(batches)
     if parts[0].ndim == 1:
         return np.concatenate(parts)
     width = max(part.shape[1] for part in parts)
-    width = width if pad_to is None else min(width, pad_to)
+    width = width if most is None else min(width, most)
     # Not np.pad, which fills bytes with b"0": that may be the id of a song.
     stacked = np.zeros((sum(map(len, parts)), width), np.result_type(*parts))
     start = 0

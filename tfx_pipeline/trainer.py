@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow_transform as tft
 
 import bcl_keras
+from bcl_keras.judging import is_better
 from serving.export import RawField, ServedModel, export
 from serving.raw_fields import integer_id
 from tfx_pipeline import contract, features
@@ -180,7 +181,7 @@ def solve_ridge(
     if len(found) == 1:
         return found[0]
     with_sparse, alone = (chosen["validation_recall"] for _, chosen, _ in found)
-    ridge, chosen, songs = found[0] if with_sparse >= alone else found[1]
+    ridge, chosen, songs = found[1] if is_better(alone, with_sparse) else found[0]
     return ridge, chosen | {"recall_with_sparse_songs": with_sparse, "recall_without_them": alone}, songs
 
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from bcl_keras.directions import orthonormal
 from bcl_keras.fields import Array, Field, as_fields, check_values
 from bcl_keras.ops.numerics import l2_normalize
 
@@ -177,8 +178,8 @@ class _Words:
             return np.eye(size, dtype="float32")
         basis = np.random.default_rng(0).normal(size=(size, rank))
         for _ in range(_SUBSPACE_ITERATIONS):
-            songs = np.linalg.qr(_product(self.songs, self.ids, self.weights, basis, self.shape[0]))[0]
-            basis = np.linalg.qr(_product(self.ids, self.songs, self.weights, songs, size))[0]
+            songs = orthonormal(_product(self.songs, self.ids, self.weights, basis, self.shape[0]))
+            basis = orthonormal(_product(self.ids, self.songs, self.weights, songs, size))
         # Fewer songs than directions leave columns that no song has.
         padded = np.zeros((size, rank), "float32")
         padded[:, : basis.shape[1]] = basis

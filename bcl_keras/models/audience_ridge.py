@@ -10,18 +10,17 @@ import keras
 import numpy as np
 from keras import ops
 
+from bcl_keras.blocks import in_blocks
 from bcl_keras.closed_form import (
     AudienceSimilarity,
     AudienceTargets,
-    Judge,
     Nystroem,
-    choose_block_weights,
     drawn_directions,
-    in_blocks,
-    judged_songs,
     prediction_basis,
 )
+from bcl_keras.directions import turn_to_draws
 from bcl_keras.fields import Array, Field, as_fields
+from bcl_keras.judging import Judge, choose_block_weights, first_best, is_better, judged_songs
 from bcl_keras.layers.content_vector import ContentVector
 
 Tensor = Any
@@ -235,16 +234,19 @@ class AudienceRidge(keras.layers.Layer):
         for place in (2, 0, 1) if judge is not None else ():
             for value in grids[place]:
                 setting = (*chosen[:place], value, *chosen[place + 1 :])
-                if value != chosen[place] and (found := fit(*setting))[0] > recall:
+                if value != chosen[place] and is_better((found := fit(*setting))[0], recall):
                     (recall, query_map, songs), chosen = found, setting
         value, share, power = chosen
+        # Scores are the same in any rotation; this one depends on nothing but the subspace.
+        turn = turn_to_draws(songs).astype("float32")
+        query_map, songs = query_map @ turn, songs @ turn
         together = (similarity @ songs)[: self.num_songs]
         neighbours = together / np.maximum(similarity.sums(), 1e-6)[:, None].astype("float32")
         part = _middle(config.spreads)
         if judge is not None:
             queries = kernel @ query_map
             recalls = {spread: judge.recall(queries, songs + spread * neighbours) for spread in config.spreads}
-            part = max(recalls, key=lambda spread: recalls[spread])
+            part = first_best(recalls)
             recall = recalls[part]
         songs = (songs + part * neighbours).astype("float32")
         of_warm = ridge.of_first(self.num_songs)

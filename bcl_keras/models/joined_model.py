@@ -10,8 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from bcl_keras.closed_form import Judge, judged_songs
 from bcl_keras.fields import Array
+from bcl_keras.judging import Judge, first_best, judged_songs
 from bcl_keras.ops.numerics import l2_normalize
 
 Tensor = Any
@@ -76,7 +76,8 @@ class JoinedModel(keras.Model):
             k: Length of the list judged. Defaults to 50.
 
         Returns:
-            What was chosen: `weights`, and `validation_recall` of these and of every model `alone`.
+            What was chosen: `weights`, the smallest of equal ones, and `validation_recall` of these and of every model
+            `alone`.
         """
         if not self.built:
             self.build()
@@ -90,11 +91,12 @@ class JoinedModel(keras.Model):
             scores = [self._scores(place, songs, judged[0]) for place, songs in enumerate(candidates)]
             judge = Judge(judged[1], k)
             recalls = {w: _recall(judge, scores, w) for w in _choices(len(self.models))}
-            weights = max(recalls, key=lambda w: recalls[w])
+            weights = first_best(recalls)
             report["validation_recall"] = recalls[weights]
             report["alone"] = [_recall(judge, [part], (1.0,)) for part in scores]
         self.weights_of_models.assign(np.array(weights, "float32"))
-        self.longest.assign(np.linalg.norm(np.concatenate(candidates, axis=1), axis=1).max())
+        longest = np.linalg.norm(np.concatenate(candidates, axis=1), axis=1).max()
+        self.longest.assign(longest if longest > 0 else 1.0)  # songs without any content have embeddings of zeros
         return {"weights": list(weights), **report}
 
     def _scores(self, place: int, songs: Array, features: Mapping[str, Any]) -> Array:

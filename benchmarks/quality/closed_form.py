@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from scipy import linalg, sparse, special
 from sklearn.utils.extmath import randomized_svd
 
+from bcl_keras.judging import best_rows, first_best, is_better
 from benchmarks.quality.encoding import Encoding, unit_rows
 from benchmarks.quality.judging import as_truth
 from benchmarks.quality.problem import Problem
@@ -25,6 +26,7 @@ WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 RIDGES = (0.5, 1.0, 2.0, 4.0, 8.0)
 FACTORS = 100
 NEIGHBOURS = 50
+CUT = 50
 ARTIST = "attribute_artist"
 
 
@@ -73,16 +75,14 @@ class Content:
         for name in [*products, *products]:
             others = total - self.weights[name] * products[name]
             for weight in WEIGHTS:
-                if (found := recall(others + weight * products[name], truth)) > best:
+                if is_better(found := recall(others + weight * products[name], truth), best):
                     best, self.weights = found, {**self.weights, name: weight}
             total = others + self.weights[name] * products[name]
 
 
 def recall(scores: np.ndarray, truth: sparse.csr_matrix) -> float:
     """Returns the mean recall@50, what every choice is made by."""
-    top = np.argpartition(-scores, 50, axis=1)[:, :50]
-    row = np.repeat(np.arange(len(scores)), 50)
-    hits = np.asarray(truth[row, top.ravel()]).reshape(len(scores), 50).sum(axis=1)
+    hits = np.asarray(truth.multiply(best_rows(scores, CUT)).sum(axis=1)).ravel()
     count = np.asarray(truth.sum(axis=1)).ravel()
     return float((hits[count > 0] / count[count > 0]).mean())
 
@@ -92,7 +92,7 @@ def choose(problem: Problem, settings: Iterable[float], fit: Callable[[float], S
     songs = problem.cold(VALIDATION)
     truth = as_truth(problem.similar_truth(songs), len(problem.warm), 20)
     scorers = [fit(setting) for setting in settings]
-    return max(scorers, key=lambda scorer: recall(scorer(songs, problem.encoding), truth))
+    return first_best({scorer: recall(scorer(songs, problem.encoding), truth) for scorer in scorers})
 
 
 def random_order(problem: Problem) -> Scorer:
@@ -117,8 +117,7 @@ def weighted_count(problem: Problem) -> Scorer:
 
     def score(songs: np.ndarray, encoding: Encoding) -> np.ndarray:
         kernel = content.kernel(songs, encoding)
-        least = -np.partition(-kernel, NEIGHBOURS, axis=1)[:, NEIGHBOURS][:, None]
-        return np.where(kernel > least, kernel, 0) @ problem.similarity
+        return np.where(best_rows(kernel, NEIGHBOURS), kernel, 0) @ problem.similarity
 
     return score
 

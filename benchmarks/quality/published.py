@@ -17,6 +17,7 @@ from keras import ops
 from sklearn.utils.extmath import randomized_svd
 
 import bcl_keras
+from bcl_keras.judging import is_better
 from benchmarks.quality.closed_form import Scorer, recall
 from benchmarks.quality.encoding import Encoding
 from benchmarks.quality.judging import as_truth
@@ -255,7 +256,7 @@ def collective_factors(problem: Problem) -> Scorer:
         model.fit(problem.plays.tocoo(), U=content / content.std())
         found, warm = _of_content(model, content.std()), _unit(model.A_)
         reached = recall(found(rows) @ warm.T, truth)
-        if reached > best:
+        if is_better(reached, best):
             best, scorer = reached, (found, warm)
     assert scorer is not None
     found, warm = scorer
@@ -283,7 +284,7 @@ def _trained(
     for _ in range(min(EPOCHS, problem.epochs or EPOCHS)):
         epoch()
         found, since = recall(query(rows) @ candidates().T, truth), since + 1
-        if found > best:
+        if is_better(found, best):
             best, since, kept = found, 0, [np.array(weight) for weight in weights()]
         if since >= PATIENCE:
             break

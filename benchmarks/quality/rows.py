@@ -12,6 +12,7 @@ import numpy as np
 
 import bcl_keras
 from bcl_keras import BCLConfig
+from bcl_keras.judging import first_best
 from benchmarks.quality import closed_form, published, towers
 from benchmarks.quality.closed_form import ARTIST, Scorer
 from benchmarks.quality.gallery import gallery
@@ -155,7 +156,7 @@ def _best(problem: Problem, choices: tuple[BCLConfig, ...]) -> Scorer:
     helped = _has_sparse_songs(problem.data) and towers.sparse_songs_help(problem)
     options = tuple(SPARSE.items()) if helped else ()
     found = [towers.joined(problem, _towers(problem, config, options), **dict(options)) for config in choices]
-    model = max(found, key=lambda pair: pair[1])[0]
+    model = first_best(dict(found))
     problem.shared[BEST] = model, options
     return towers.scorer(model)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
+from bcl_keras.judging import best_rows
 from benchmarks.quality.closed_form import ARTIST, Scorer
 from benchmarks.quality.judging import as_truth, judge
 from benchmarks.quality.problem import Problem
@@ -55,13 +56,9 @@ def listener_scores(problem: Problem, scores: np.ndarray) -> np.ndarray:
 
     Weights are a softmax of the standardised scores, so that rows of any scale are weighed alike.
     """
-    best = np.argpartition(-scores, MATCHES, axis=1)[:, :MATCHES]
-    kept = np.take_along_axis(scores, best, axis=1)
     spread = np.maximum(scores.std(axis=1, keepdims=True), 1e-9)
-    powers = np.exp((kept - kept.max(axis=1, keepdims=True)) / spread)
-    weights = np.zeros(scores.shape, np.float32)
-    np.put_along_axis(weights, best, powers / powers.sum(axis=1, keepdims=True), axis=1)
-    return weights @ problem.plays
+    powers = np.exp((scores - scores.max(axis=1, keepdims=True)) / spread) * best_rows(scores, MATCHES)
+    return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32) @ problem.plays
 
 
 def slices(problem: Problem) -> dict[str, np.ndarray]:

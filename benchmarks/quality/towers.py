@@ -10,6 +10,7 @@ from keras import ops
 
 import bcl_keras
 from bcl_keras import BCLConfig
+from bcl_keras.judging import is_better
 from benchmarks.quality.closed_form import Scorer
 from benchmarks.quality.encoding import Encoding, unit_rows
 from benchmarks.quality.problem import Problem
@@ -76,7 +77,7 @@ def audience_ridge_model(problem: Problem, sparse: bool = False) -> bcl_keras.mo
 
 def sparse_songs_help(problem: Problem) -> bool:
     """Whether the closed form finds as much of the validation songs' truth with sparse songs as without them."""
-    return _solved_ridge(problem, sparse=True)[1] >= _solved_ridge(problem, sparse=False)[1]
+    return not is_better(_solved_ridge(problem, sparse=False)[1], _solved_ridge(problem, sparse=True)[1])
 
 
 def _solved_ridge(problem: Problem, sparse: bool) -> tuple[bcl_keras.models.AudienceRidge, float]:

@@ -19,6 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
+from bcl_keras.judging import first_best
 from benchmarks.quality import published
 from benchmarks.quality.closed_form import Scorer, recall
 from benchmarks.quality.judging import as_truth
@@ -65,7 +66,7 @@ def main(arguments: list[str]) -> int:
         for settings in draw(start, options.trials):
             reached[settings] = recall(fit(problem, settings)(songs, problem.encoding), truth)
             _say(f"{name}: {reached[settings]:.4f} {settings}")
-        _say(f"{name}: best {max(reached, key=lambda settings: reached[settings])}")
+        _say(f"{name}: best {first_best(reached)}")
     return 0
 
 

@@ -110,7 +110,7 @@ def towers_and_views() -> Results:
 
 
 def closed_form() -> Results:
-    """Scores, since directions are known up to their sign."""
+    """What is stored, and the scores that follow from it."""
     features, others = small.features(60), small.features(20, seed=5)
     settings = {"ridges": (2.0,), "own_shares": (0.5,), "powers": (1.0,), "spreads": (0.5,), "rank": 60}
     ridge = models.AudienceRidge(small.FIELDS, 60, settings)
@@ -122,7 +122,8 @@ def closed_form() -> Results:
     queries = {name: tensor(values) for name, values in others.items()}
     parts = {"ridge_scores": ridge, "joined_scores": joined}
     scores = {name: ops.convert_to_numpy(model(queries)) @ model.warm_candidates().T for name, model in parts.items()}
-    return {**scores, "content": ridge.content(queries)}
+    stored = {"ridge_candidates": ridge.warm_candidates(), "joined_candidates": joined.warm_candidates()}
+    return {**scores, **stored, "content": ridge.content(queries)}
 
 
 def training() -> Results:

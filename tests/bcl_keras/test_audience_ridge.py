@@ -13,7 +13,8 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.kernel_ridge import KernelRidge
 
 from bcl_keras import Field
-from bcl_keras.closed_form import AudienceSimilarity, AudienceTargets, Judge
+from bcl_keras.closed_form import AudienceSimilarity, AudienceTargets
+from bcl_keras.judging import Judge
 from bcl_keras.layers import ContentVector
 from bcl_keras.models import AudienceRidge, JoinedModel, RidgeConfig
 

@@ -57,7 +57,7 @@ def results(request: pytest.FixtureRequest) -> dict[str, np.ndarray]:
 def test_results_are_those_of_tensorflow(backend: str) -> None:
     reference, results = results_of("tensorflow"), results_of(backend)
     compared = [name for name in reference if not name.startswith("whole_") and name not in ("backend", "loaded")]
-    assert len(compared) == 21
+    assert len(compared) == 23
     for name in compared:
         # The root of a rounded zero is not a small number.
         power = 2 if name.startswith("correlation") else 1

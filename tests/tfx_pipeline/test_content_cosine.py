@@ -1,9 +1,12 @@
 """Content cosine against scikit-learn's own tf-idf, and its choice of weights."""
 
+from dataclasses import replace
+
 import numpy as np
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.preprocessing import normalize
 
+from tests.vector_lengths import LENGTHS
 from tfx_pipeline.content_cosine import ContentCosine, _tf_idf
 from tfx_pipeline.contract import SongField
 from tfx_pipeline.song_table import SongTable
@@ -62,3 +65,23 @@ def test_weights_go_to_the_block_that_helps():
     chosen = cosine.choose_weights(rows, rows, lambda scores: -np.abs(scores - numbers @ numbers.T).sum())
     assert chosen.weights == {"attribute_artist": 0.0, "audio numbers": 1.0}
     np.testing.assert_allclose(chosen.scores(rows, rows), numbers @ numbers.T, atol=1e-5)
+
+
+def test_every_number_of_a_vector_counts():
+    songs = table()
+    rng = np.random.default_rng(2)
+    vectors = {f"lyric_v{length}": rng.normal(size=(len(songs), length)).astype(np.float32) for length in LENGTHS}
+    songs = replace(songs, features={**songs.features, **vectors})
+    fields = [*FIELDS, *(SongField(f"lyric_v{length}", "vector", length) for length in LENGTHS)]
+    cosine = ContentCosine.fit(songs, fields, np.ones(len(songs), bool))
+    expected = normalize(np.concatenate(list(vectors.values()), axis=1))
+    np.testing.assert_allclose(cosine.blocks["lyric numbers"], expected, atol=1e-6)
+
+
+def test_of_nearly_equal_weights_the_first_stay():
+    songs = table()
+    cosine = ContentCosine.fit(songs, FIELDS, np.ones(len(songs), bool))
+    rows = np.arange(len(songs))
+    rounding = np.random.default_rng(0)
+    chosen = cosine.choose_weights(rows, rows, lambda scores: 0.4 + 1e-6 * rounding.normal())
+    assert chosen.weights == dict.fromkeys(cosine.blocks, 1.0)

@@ -86,6 +86,10 @@ def test_the_margin_is_relative():
     assert reason == "recall@10: expected over 0.2200 (content cosine 0.2000). Received: 0.2100"
     assert refusals(report(0.23), replace(config, min_difference=0.05))
     assert refusals(report(0.2), replace(config, min_gain=0.0))  # a tie is no gain
+    assert refusals(report(0.2 + 1e-8), replace(config, min_gain=0.0))  # nor is what rounding adds
+    against_last = {MODEL: 0.22, CONTENT_COSINE: 0.1, LAST: 0.2}  # 0.2 * 1.1 is a little above 0.22 in binary
+    rows = {name: {"recall@10": Estimate(value, 0, 1)} for name, value in against_last.items()}
+    assert 0.2 * 1.1 > 0.22 and not refusals({"val": SplitReport(1, 0, 1, rows)}, replace(config, min_gain_last=0.1))
     assert "nothing to judge by" in refusals({}, config)[0]
 
 

@@ -7,6 +7,7 @@ import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from tensorflow_transform.tf_metadata import dataset_metadata
 
+from tests.vector_lengths import LENGTHS
 from tfx_pipeline import contract, features, preprocessing
 from tfx_pipeline.contract import SongField
 from tfx_pipeline.song_table import read_song_table
@@ -16,6 +17,7 @@ FIELDS = [
     SongField("attribute_tags", "multi_category"),
     SongField("audio_tempo", "number"),
     SongField("lyric_vector", "vector", 2),
+    *(SongField(f"audio_v{length}", "vector", length) for length in LENGTHS),
 ]
 SONGS = [
     {"song_id": "c", "artist": ["x"], "tags": ["rock", "indie", "once"], "tempo": [0.0], "vector": [1.0, 10.0]},
@@ -23,6 +25,11 @@ SONGS = [
     {"song_id": "b", "artist": ["rare"], "tags": [], "tempo": [4.0], "vector": [3.0, 30.0]},
     {"song_id": "d", "artist": [], "tags": ["indie", "rock"], "tempo": [2.0], "vector": [2.0, 20.0]},
 ]
+
+
+def long_vector(song: dict, length: int) -> np.ndarray:
+    """A vector of its own for every song and length; song "a" has none."""
+    return np.arange(length) * (1.0 + ord(song["song_id"]) - ord("a")) + (song["song_id"] == "d")
 
 
 def serialized(song: dict) -> bytes:
@@ -33,6 +40,8 @@ def serialized(song: dict) -> bytes:
     feature["attribute_tags"].bytes_list.value.extend(v.encode() for v in song["tags"])
     feature["audio_tempo"].float_list.value.extend(song["tempo"])
     feature["lyric_vector"].float_list.value.extend(song["vector"])
+    for length in LENGTHS if song["song_id"] != "a" else ():
+        feature[f"audio_v{length}"].float_list.value.extend(long_vector(song, length))
     feature[features.LISTENERS].int64_list.value.append(len(song["tags"]))
     feature[features.SIMILAR_IDS].bytes_list.value.extend([b"a", b"d"] if song["song_id"] == "c" else [])
     feature[features.SIMILAR_SCORES].float_list.value.extend([0.5, 0.25] if song["song_id"] == "c" else [])
@@ -98,6 +107,17 @@ def test_numbers_and_vectors_are_z_scores_of_what_is_present(transformed):
     np.testing.assert_allclose(
         table.features["lyric_vector"], [[np.nan, np.nan], scaled[1], scaled[0], scaled[2]], rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_every_number_of_a_long_vector_is_scaled(transformed, length):
+    table, _ = transformed
+    found = table.features[f"audio_v{length}"]
+    assert found.shape == (4, length) and np.isnan(found[0]).all()
+    rows = np.array([long_vector({"song_id": song}, length) for song in "bcd"])
+    deviation = rows.std(axis=0)
+    expected = (rows - rows.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
+    np.testing.assert_allclose(found[1:], expected, atol=1e-4)
 
 
 def test_the_schema_is_checked_against_what_the_data_showed():

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.vector_lengths import LENGTHS
 from tfx_pipeline import features
 from tfx_pipeline.cold_split import unit_hash
+from tfx_pipeline.contract import SongField
 from tfx_pipeline.song_table import NoSongsError, read_song_table, stack
 
 TRANSFORM = SimpleNamespace(
@@ -70,6 +72,37 @@ def test_no_song_is_an_error_of_its_own(tmp_path: Path) -> None:
     for given, most in ((uris, 9), (alone, 9), (write(tmp_path / "all", list(SONGS), 1), 0)):
         with pytest.raises(NoSongsError):
             read_song_table(given, TRANSFORM, [], most_similar=most)
+
+
+@pytest.mark.parametrize("max_values", [1, 32, 64])
+def test_lists_of_categories_are_cut_and_vectors_never(tmp_path: Path, max_values: int) -> None:
+    count = 40
+    rng = np.random.default_rng(0)
+    vectors = {f"audio_v{length}": rng.normal(size=(count, length)).astype("float32") for length in LENGTHS}
+    vectors["audio_v384"][7] = np.nan  # missing
+    tags = [list(range(1, 2 + 3 * (row % 30))) for row in range(count)]
+    spec = {
+        **TRANSFORM.transformed_feature_spec(),
+        "attribute_tags": tf.io.VarLenFeature(tf.int64),
+        **{name: tf.io.FixedLenFeature([values.shape[1]], tf.float32) for name, values in vectors.items()},
+    }
+    with tf.io.TFRecordWriter(str(tmp_path / "songs.gz"), "GZIP") as writer:
+        for row in range(count):
+            example = tf.train.Example()
+            feature = example.features.feature
+            feature[features.SONG_ID].bytes_list.value.append(b"s%03d" % row)
+            feature[features.LISTENERS].int64_list.value.append(1)
+            feature["attribute_tags"].int64_list.value.extend(tags[row])
+            for name, values in vectors.items():
+                feature[name].float_list.value.extend(values[row])
+            writer.write(example.SerializeToString())
+    fields = [SongField("attribute_tags", "multi_category")]
+    fields += [SongField(name, "vector", values.shape[1]) for name, values in vectors.items()]
+    transform = SimpleNamespace(transformed_feature_spec=lambda: spec)
+    table = read_song_table({"warm": str(tmp_path)}, transform, fields, max_values=max_values)
+    for name, values in vectors.items():
+        np.testing.assert_array_equal(table.features[name], values)
+    assert [row[row > 0].tolist() for row in table.features["attribute_tags"]] == [row[:max_values] for row in tags]
 
 
 def test_columns_of_different_width_are_padded() -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import bcl_keras
+from tests.vector_lengths import LENGTHS
 from tfx_pipeline.song_table import SongTable
-from tfx_pipeline.trainer import Songs, similar_pairs, solve_ridge
+from tfx_pipeline.trainer import Songs, similar_pairs, solve_ridge, train
 
 GENRES, WARM = 6, 60
 FIELDS = [bcl_keras.Field("attribute_genre", "category", GENRES + 1), bcl_keras.Field("audio_tempo", "number")]
@@ -91,3 +92,32 @@ def test_pairs_of_sparse_songs_follow_those_of_warm_songs() -> None:
     with pytest.raises(ValueError, match="expected warm songs that share listeners more often than by chance"):
         nothing = dataclasses.replace(given.warm, similar_ids=np.full((WARM, 5), b""))
         similar_pairs(dataclasses.replace(given, warm=nothing), 3)
+
+
+def with_vectors(given: SongTable) -> SongTable:
+    """The same songs with a vector of each length, of which the first and the last number alone tell the genre."""
+    rng, genres = np.random.default_rng(len(given)), given.features["attribute_genre"]
+    vectors = {}
+    for length in LENGTHS:
+        values = 0.01 * rng.normal(size=(len(given), length))
+        values[:, -1] += genres
+        values[:, 0] += genres
+        vectors[f"audio_v{length}"] = values.astype("float32")
+    return dataclasses.replace(given, features={"audio_tempo": given.features["audio_tempo"], **vectors})
+
+
+@pytest.mark.parametrize("sparse", [0, 40])
+def test_vectors_of_any_length_are_learnt_from(sparse: int) -> None:
+    plain = songs(0, sparse)
+    given = Songs(*(with_vectors(part) for part in (plain.warm, plain.sparse, plain.validation)))
+    assert {name: values.shape[1:] for name, values in given.learnt_features().items()} == {
+        "audio_tempo": (),
+        **{f"audio_v{length}": (length,) for length in LENGTHS},
+    }
+    fields = [bcl_keras.Field("audio_tempo", "number")]
+    fields += [bcl_keras.Field(f"audio_v{length}", "vector", length) for length in LENGTHS]
+    ridge, chosen, learnt = solve_ridge(fields, CONFIG, given)
+    assert ridge.content.dim == 1 + sum(LENGTHS) and chosen["validation_recall"] > 0.3
+    config = bcl_keras.BCLConfig(epochs=1, batch_size=16, embedding_dim=8, field_dim=8, hidden_dims=(8,))
+    towers = train(fields, config, learnt, positives=5, anchor_popularity_power=0.0)
+    assert np.isfinite(towers.warm_candidates()).all()

@@ -71,7 +71,9 @@ def cluster(
         return _fit(points, weight, min(int(clusters), len(points)), algorithm, iterations, seed)
     sizes = [k for k in _doubling(max_clusters) if k <= len(points)]
     fits = [_fit(points, weight, k, algorithm, iterations, seed) for k in sizes]
-    return min(fits, key=lambda fit: bic(points, fit, weight))
+    criteria = np.array([bic(points, fit, weight) for fit in fits])
+    # Members of few distinct directions give the same clusters for several K, up to rounding: the smallest K wins.
+    return fits[int(np.argmax(np.isclose(criteria, criteria.min(), rtol=1e-9, atol=1e-9)))]
 
 
 def bic(vectors: Array, fit: Clusters, weights: Array | None = None) -> float:

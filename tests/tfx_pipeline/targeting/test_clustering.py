@@ -87,6 +87,17 @@ def test_auto_finds_the_number_of_groups(groups):
     assert len(cluster(points, clusters="auto", max_clusters=32).centroids) == groups
 
 
+def test_of_equally_good_numbers_of_clusters_the_smallest_is_taken():
+    """Three distinct directions: 4, 8 and 16 clusters give the same three, up to rounding."""
+    rng = np.random.default_rng(0)
+    corners = normalize(rng.normal(size=(3, 5)))
+    for seed in range(10):
+        points = corners[rng.integers(0, 3, 90)]
+        found = cluster(points, clusters="auto", max_clusters=16, seed=seed)
+        expected = cluster(points, clusters=4, seed=seed)
+        assert np.array_equal(found.centroids, expected.centroids) and len(found.centroids) == 3
+
+
 def test_bic_is_that_of_gaussians():
     points, _, _ = planted(groups=2, each=30, dim=3, noise=0.2)
     fit = cluster(points, clusters=2)

@@ -1,0 +1,123 @@
+"""Choose settings by what validation songs retrieve, so that rounding decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from bcl_keras.blocks import in_blocks
+from bcl_keras.fields import Array
+
+#: Validation songs by which choices are made.
+MOST_JUDGED = 1000
+#: Recalls that differ by no more are equal: two of 20,000 hits say nothing, and rounding may decide them.
+EQUAL_RECALL = 1e-4
+#: Scores of a song that differ by no more than this part of its largest are equal: float32 holds no more.
+EQUAL_SCORE = 1e-5
+
+Setting = TypeVar("Setting")
+
+
+def is_better(recall: float, than: float) -> bool:
+    """Return whether a recall is larger by more than `EQUAL_RECALL`."""
+    return recall > than + EQUAL_RECALL
+
+
+def first_best(recalls: Mapping[Setting, float]) -> Setting:
+    """Return the first setting than which none is better (`is_better`)."""
+    best = max(recalls.values())
+    return next(setting for setting, recall in recalls.items() if not is_better(best, recall))
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Validation songs and what they should retrieve.
+
+    Attributes:
+        positives: `(n, P)` rows of candidates, padded with -1.
+        k: Length of the list.
+    """
+
+    positives: Array
+    k: int = 50
+
+    def recall(self, queries: Array, candidates: Array) -> float:
+        """Return the mean recall of the songs that have positives, by inner products."""
+        return self.recall_of((queries[rows] @ candidates.T, rows) for rows in in_blocks(np.arange(len(queries))))
+
+    def recall_of(self, scores: Any) -> float:
+        """Return the same from blocks of scores `(b, candidates)` with their songs `(b,)`."""
+        found = [self._recalls(block, self.positives[rows]) for block, rows in scores]
+        return float(np.nanmean(np.concatenate(found)))
+
+    def _recalls(self, scores: Array, positives: Array) -> Array:
+        top, known = best_rows(scores, max(1, min(self.k, scores.shape[1] - 1))), positives >= 0
+        hits = (np.take_along_axis(top, np.maximum(positives, 0), axis=1) & known).sum(axis=1)
+        counts = known.sum(axis=1)
+        return np.where(counts > 0, hits / np.maximum(counts, 1), np.nan)
+
+
+def best_rows(scores: Array, k: int) -> Array:
+    """Return which of the candidates are each song's k best; of nearly equal ones (`EQUAL_SCORE`) the first.
+
+    Args:
+        scores: `(n, candidates)`.
+        k: From 1 to the number of candidates.
+
+    Returns:
+        `(n, candidates)` bool.
+    """
+    last = np.partition(scores, -k, axis=1)[:, -k, None]
+    near = EQUAL_SCORE * np.abs(scores).max(axis=1, keepdims=True)
+    above = scores > last + near
+    equal = (scores >= last - near) & ~above
+    left = k - above.sum(axis=1, keepdims=True)
+    return np.asarray(above | (equal & (np.cumsum(equal, axis=1, dtype="int32") <= left)))
+
+
+def judged_songs(
+    validation: tuple[Mapping[str, Any], Any] | None, rng: np.random.Generator
+) -> tuple[dict[str, Array], Array] | None:
+    """Return the validation songs that have positives, at most `MOST_JUDGED`; nothing if none has.
+
+    Args:
+        validation: Features of the songs, and `(n, P)` rows of the candidates they should retrieve, padded with -1.
+        rng: Draws the songs if there are more.
+    """
+    if validation is None:
+        return None
+    positives = np.asarray(validation[1])
+    usable = np.flatnonzero((positives >= 0).any(axis=1))
+    if not len(usable):
+        return None
+    usable = np.sort(rng.permutation(usable)[:MOST_JUDGED])
+    return {name: np.asarray(values)[usable] for name, values in validation[0].items()}, positives[usable]
+
+
+def choose_block_weights(
+    queries: Mapping[str, Array], songs: Mapping[str, Array], judge: Judge, grid: tuple[float, ...]
+) -> dict[str, float]:
+    """Return the weight of every block by which content alone retrieves best: coordinate ascent, two passes from 1.
+
+    Args:
+        queries: Vectors of the validation songs by block.
+        songs: Vectors of the candidates by block.
+        judge: What is right.
+        grid: Weights to try.
+    """
+    products = {name: queries[name] @ songs[name].T for name in queries}
+    everyone = np.arange(len(judge.positives))
+    weights = dict.fromkeys(products, 1.0)
+    total = np.sum(list(products.values()), axis=0)
+    best = judge.recall_of([(total, everyone)])
+    for name in [*products, *products]:
+        others = total - weights[name] * products[name]
+        for weight in grid:
+            found = judge.recall_of([(others + weight * products[name], everyone)])
+            if is_better(found, best):
+                best, weights[name] = found, weight
+        total = others + weights[name] * products[name]
+    return weights
