@@ -43,6 +43,8 @@ _ISO = (
     r"(?:[Tt ](?P<time>[0-9]{2}:[0-9]{2}(?::[0-9]{2})?)(?:[.,](?P<fraction>[0-9]+))?"
     r" ?(?P<zone>[Zz]|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?)?)?$"
 )
+_ZONE = r"(?:[Zz]|UTC|GMT|:[0-9]{2}(?:[.,][0-9]+)? ?[+-][0-9]{2}(?::?[0-9]{2})?)$"
+_COUNT = r"^[+-]?(?:[0-9]{1,19}(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 _EXPECTED = "a time as 2024-05-31T12:00:00Z, or a number of seconds since 1970"
 
 
@@ -170,3 +172,52 @@ def _offset(zone: str) -> int:
     if hours > 18 or minutes > 59:
         raise ValueError(zone)
     return (-1 if zone[0] == "-" else 1) * (hours * 60 + minutes) * 60 * 10**6
+
+
+class TimeReader:
+    """Reads a column of text that holds ISO 8601 or numbers, batch by batch, and remembers what it understood."""
+
+    def __init__(self) -> None:
+        self._unit = EpochUnit()
+        self._texts = self._zoneless = self._numbers = 0
+        self._first, self._last = np.iinfo(np.int64).max, np.iinfo(np.int64).min
+
+    def read(self, cells: pa.Array, place: Place) -> pa.Array:
+        """Return the times of trimmed cells, null where the cell is null.
+
+        Raises:
+            ContractError: a cell is no time, or the numbers are of several units.
+        """
+        numeric = np.asarray(pc.fill_null(pc.match_substring_regex(cells, _COUNT), False))
+        times = parse_times(pc.if_else(pa.array(numeric), pa.scalar(None, pa.string()), cells), place)
+        micros = np.array(pc.fill_null(times.cast(pa.int64()), 0))
+        if numeric.any():
+            counts = _counts(cells.filter(pa.array(numeric)))
+            self._unit.add(counts, np.flatnonzero(numeric), place)
+            micros[numeric] = epoch_times(counts, self._unit.unit or "s")
+        present = np.asarray(cells.is_valid())
+        self._remember(cells.filter(pa.array(present & ~numeric)), int(numeric.sum()), micros[present])
+        return pa.array(micros, pa.int64(), mask=~present).cast(TIME)
+
+    def _remember(self, texts: pa.Array, numbers: int, micros: Numbers) -> None:
+        self._texts += len(texts)
+        self._numbers += numbers
+        self._zoneless += len(texts) - int(pc.sum(pc.match_substring_regex(texts, _ZONE)).as_py() or 0)
+        if len(micros):
+            self._first, self._last = min(self._first, int(micros.min())), max(self._last, int(micros.max()))
+
+    def notes(self) -> tuple[str, ...]:
+        """Return how the column was understood, and the days it spans, by which a wrong reading shows."""
+        found = [f"{UNITS[self._unit.unit or 's'][0]} since 1970 (by the size of the numbers)"] * (self._numbers > 0)
+        found += ["ISO 8601"] * (self._texts > 0)
+        if not found:
+            return ()
+        zone = f"; {self._zoneless:,} without a zone are read as UTC" if self._zoneless else ""
+        days = [str(np.datetime64(micros, "us").astype("datetime64[D]")) for micros in (self._first, self._last)]
+        return (f"timestamp: read as {' and '.join(found)}, from {days[0]} to {days[1]}{zone}",)
+
+
+def _counts(cells: pa.Array) -> Numbers:
+    """Return integers where all cells are written as such, so that no digit is lost, else floats."""
+    whole = pc.all(pc.match_substring_regex(cells, "^-?[0-9]{1,18}$")).as_py()
+    return np.asarray(cells.cast(pa.int64())) if whole else np.array([float(cell) for cell in cells.to_pylist()])
