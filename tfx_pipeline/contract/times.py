@@ -117,7 +117,7 @@ def parse_times(text: pa.Array, place: Place) -> pa.Array:
         index = int(unread.argmax())
         raise place.broken(_EXPECTED, repr(text[index].as_py()), index)
     date, time, fraction, zone = (parts.field(name) for name in range(4))
-    micros = (
+    micros: Numbers = (
         _each(date, _midnight, text, place)
         + _each(time, _since_midnight, text, place)
         + _fractions(fraction)
