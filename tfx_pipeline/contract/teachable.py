@@ -195,8 +195,8 @@ def _said(counts: Counts, needs: TrainingNeeds, missing: str) -> tuple[str, ...]
         )
     if songs[WARM] <= needs.evaluation.k:
         notes.append(
-            f"Recall at {needs.evaluation.k} among {songs[WARM]} warm songs is 1 for every model, so none can beat content cosine. "
-            f"Set `evaluation.k` below the number of warm songs, for instance to {max(1, songs[WARM] // 4)}."
+            f"Recall at {needs.evaluation.k} among {songs[WARM]} warm songs is 1 for every model, so none can beat "
+            f"content cosine. Set `evaluation.k` far below their number, for instance to {max(1, songs[WARM] // 4)}."
         )
     if not pairs.judged[TEST]:
         notes.append(
