@@ -94,6 +94,15 @@ def test_among_words_they_are_words_and_a_note_says_so(tmp_path, marker):
     assert "2 of 14 missing" in notes[0] and f"{marker!r} in 2 cells is kept as a word" in notes[0]
 
 
+def test_a_column_without_any_other_word_is_empty(tmp_path):
+    folder = write(tmp_path / "in", ["NA", "None", "", "-"])
+    text = (folder / "songs.csv").read_text().replace("title", "audio_y").replace(",T", ",")
+    (folder / "songs.csv").write_text(text)
+    catalogue = check(folder)
+    assert [field.name for field in catalogue.fields] == ["attribute_g", "audio_y"]
+    assert "audio_x is left out: it has no value in any row." in catalogue.notes
+
+
 @pytest.mark.parametrize("what", ["plain", "decimal comma", "vector", "python", "pipe vector"])
 def test_a_few_other_words_are_refused_by_row_and_word(tmp_path, what):
     cells = [KINDS[what][0](i) for i in range(ROWS)]
@@ -116,6 +125,9 @@ def test_many_other_words_make_a_category_that_says_what_it_could_have_been(tmp_
         (["1,5", "2.5"], ["row 0", "decimal points", "'1,5'"]),
         (["1,234", "5"], ["row 0", "one way", "thousands or a decimal comma"]),
         (["5", "1,234,567"], ["row 1", "without separators of thousands"]),
+        (["5", "1 234"], ["row 1", "without separators of thousands"]),
+        (["5", "1\u202f234\u202f567,5"], ["row 1", "without separators of thousands"]),
+        (["5", "1'234.50"], ["row 1", "without separators of thousands"]),
         (["5,5", "1.234,5"], ["row 1", "without separators of thousands"]),
         (["0,5|1,5", "1|2"], ["row 0", "Write 0.5|1.5"]),
         (["[0.1 0.2 ... 0.9]", "[0.1 0.2 0.3]"], ["row 0", "all their elements", "numpy prints ..."]),
@@ -146,10 +158,11 @@ def test_encodings_line_ends_and_separators(tmp_path, encoding, newline, separat
     assert ("between cells" in notes) == (separator != ",")
 
 
-def test_semicolons_with_decimal_commas(tmp_path):
+@pytest.mark.parametrize("first", ["", "sep=;\n", '"sep=;"\n\n'])
+def test_semicolons_with_decimal_commas(tmp_path, first):
     folder = tmp_path / "in"
     folder.mkdir()
-    (folder / "songs.csv").write_text("song_id;audio_x;audio_y\na;1,5;2\nb;2,25;NA\n")
+    (folder / "songs.csv").write_text(first + "song_id;audio_x;audio_y\na;1,5;2\nb;2,25;NA\n")
     (folder / "plays.csv").write_text("user_id;song_id;plays\nu;a;1\n")
     prepare(folder, tmp_path / "out")
     songs = pq.read_table(tmp_path / "out" / SONGS).to_pydict()

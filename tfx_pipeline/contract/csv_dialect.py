@@ -91,7 +91,8 @@ def _header(path: Path, encoding: str, separator: str) -> tuple[tuple[str, ...],
         # Python decodes more than the header at once. What is wrong in a row, `read_rows` says of that row.
         with path.open(encoding=encoding, errors="replace", newline="") as file:
             reader = csv.reader(file, delimiter=separator)
-            names = next((cells for cells in reader if cells), None)
+            # Excel may write `sep=;` before the header.
+            names = next((cells for cells in reader if cells and not cells[0].lower().startswith("sep=")), None)
     except (UnicodeError, csv.Error) as error:
         raise broken(path, "a CSV file in UTF-8 with a header", error, remedy="Save the file as UTF-8.") from error
     if names is None:

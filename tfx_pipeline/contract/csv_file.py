@@ -88,6 +88,8 @@ def convert_plays(path: Path, parquet: Path) -> tuple[str, ...]:
 
 def _typed(cells: pa.Array, column: Column, place: Place) -> pa.Array:
     """Return the cells in the type of the column's kind."""
+    if column.style == "empty":
+        return pa.nulls(len(cells), _ARROW[column.kind])
     if column.kind == "category":
         return pc.if_else(pc.equal(cells, NEVER_A_WORD), pa.scalar(None, pa.string()), cells)
     if column.style == "pipe" and column.kind == "multi_category":

@@ -26,7 +26,7 @@ from tfx_pipeline.contract.csv_lists import without_numpy_names
 from tfx_pipeline.contract.errors import ContractError, broken
 from tfx_pipeline.contract.fields import Kind
 
-Style = Literal["plain", "decimal_comma", "bracket", "ids", "pipe"]
+Style = Literal["plain", "decimal_comma", "bracket", "ids", "pipe", "empty"]
 
 #: Words that mean a missing value where the column's other cells are numbers or lists.
 MISSING = r"(?i)^(?:#?N/A|NA|null|none|nan|\\N|-)$"
@@ -38,6 +38,8 @@ _PART = f"(?:{NUMBER}|{_NOT_FINITE})"
 _HOLED_PART = f"(?:{_PART}|(?i:null|none|nan|na))"
 _DECIMAL = r"[+-]?(?:0|[1-9][0-9]*)?,[0-9]+(?:[eE][+-]?[0-9]+)?"
 _COMMA_PART = f"(?:{_PART}|{_DECIMAL})"
+#: Stands between thousands: a point, an apostrophe, a blank of some width.
+_GAP = r"[.'\x{2019} \x{a0}\x{202f}]"
 _RARE = 0.01
 #: Each cell is of the first form that it matches; what matches none is a word.
 _FORMS = {
@@ -48,7 +50,7 @@ _FORMS = {
     "pipe": r"\|",
     "group": r"^[+-]?[1-9][0-9]{0,2},[0-9]{3}$",
     "decimal": f"^{_DECIMAL}$",
-    "thousands": r"^[+-]?[1-9][0-9]{0,2}(?:(?:,[0-9]{3})+(?:\.[0-9]*)?|(?:\.[0-9]{3})+(?:,[0-9]*)?)$",
+    "thousands": f"^[+-]?[1-9][0-9]{{0,2}}(?:(?:,[0-9]{{3}})+(?:\\.[0-9]*)?|(?:{_GAP}[0-9]{{3}})+(?:[.,][0-9]*)?)$",
     "id": "^[+-]?0[0-9]+$",
 }
 _NUMBER_LIST = rf"^\[[\s,]*(?:{_HOLED_PART}(?:[\s,]+{_HOLED_PART})*)?[\s,]*\]$"
@@ -187,7 +189,7 @@ class Guess:
         """Return a column of words; what looks like missing is one of them, unless there are no others."""
         missing = self._form("missing")
         if not present:
-            return self._guessed(kind, style, missing.count)
+            return self._guessed(kind, "empty", missing.count)
         more = ""
         numbers, other = self._count("number", "decimal", "group"), self._first_other("number", "decimal", "group")
         if numbers > present / 2:

@@ -37,6 +37,7 @@ UNITS = {
     "ns": ("nanoseconds", 10**9),
 }
 _BOUNDS = (10**11, 10**14, 10**17)
+_FAR = 2.0**63
 _DAY = 86_400_000_000
 _ISO = (
     r"^(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})"
@@ -193,6 +194,10 @@ class TimeReader:
         micros = np.array(pc.fill_null(times.cast(pa.int64()), 0))
         if numeric.any():
             counts = _counts(cells.filter(pa.array(numeric)))
+            far = np.flatnonzero(np.abs(counts.astype(np.float64)) >= _FAR)
+            if len(far):
+                index = int(np.flatnonzero(numeric)[far[0]])
+                raise place.broken("a time that nanoseconds can count", repr(cells[index].as_py()), index)
             self._unit.add(counts, np.flatnonzero(numeric), place)
             micros[numeric] = epoch_times(counts, self._unit.unit or "s")
         present = np.asarray(cells.is_valid())
