@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -26,37 +25,11 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
+from tfx_pipeline.audience_config import AudienceConfig
 from tfx_pipeline.cold_split import SPARSE, WARM, ColdSplit, unit_hash
 
 _USER_SALT = "listener"
 _ROWS_AT_ONCE = 256  # songs ranked at once: their counts with every other song are in memory
-
-
-@dataclass(frozen=True)
-class AudienceConfig:
-    """Settings of the similar-song step.
-
-    Args:
-        top_m: Similar songs kept per song.
-        min_lift: A pair that trains must be played together more than this many times as often as by chance. The truth
-            of held-out songs is not filtered.
-        max_songs_per_user: Warm songs of a user beyond this number are sampled by hash, so that one heavy user cannot
-            square the work; sparse and held-out songs likewise, each among themselves.
-        max_listeners_per_song: Listeners of a song beyond this number are sampled by hash, the same listeners first for
-            every song; what two songs share is then estimated from those whom both kept.
-        shards: Parts into which songs and users are cut; more parts need less memory each.
-    """
-
-    top_m: int = 100
-    min_lift: float = 1.0
-    max_songs_per_user: int = 1000
-    max_listeners_per_song: int = 100_000
-    shards: int = 16
-
-    def __post_init__(self) -> None:
-        for name in ("top_m", "max_songs_per_user", "max_listeners_per_song", "shards"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"Argument `{name}` must be at least 1. Received: {getattr(self, name)!r}")
 
 
 class Songs(NamedTuple):

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import bcl_keras
-from tfx_pipeline.audience import AudienceConfig
+from tfx_pipeline.audience_config import AudienceConfig
 from tfx_pipeline.beam_options import has_workers
 from tfx_pipeline.cold_split import ColdSplit
+from tfx_pipeline.config_checks import check_at_least
 from tfx_pipeline.data_gate import DataGateConfig
+from tfx_pipeline.evaluation_config import EvaluationConfig
 from tfx_pipeline.targeting.config import TargetingConfig
-
-
-def _check_at_least(config: Any, least: int, *names: str) -> None:
-    """Refuses numbers below `least`, infinite ones and NaN, for which no comparison holds; None passes."""
-    for name in names:
-        value = getattr(config, name)
-        if value is not None and not (isinstance(value, (int, float)) and math.isfinite(value) and value >= least):
-            raise ValueError(f"Argument `{name}` must be at least {least}. Received: {value!r}")
 
 
 @dataclass(frozen=True)
@@ -38,7 +31,7 @@ class TransformConfig:
     max_vocabulary: int = 200_000
 
     def __post_init__(self) -> None:
-        _check_at_least(self, 1, "min_frequency", "max_vocabulary")
+        check_at_least(self, 1, "min_frequency", "max_vocabulary")
 
 
 #: That are learnt from: each is a row of the closed form, 16 KiB with all landmarks.
@@ -62,8 +55,8 @@ class TrainingConfig:
     sparse_per_warm: float = 3.0
 
     def __post_init__(self) -> None:
-        _check_at_least(self, 1, "positives")
-        _check_at_least(self, 0, "anchor_popularity_power", "sparse_per_warm")
+        check_at_least(self, 1, "positives")
+        check_at_least(self, 0, "anchor_popularity_power", "sparse_per_warm")
 
 
 @dataclass(frozen=True)
@@ -107,47 +100,7 @@ class TuningConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_at_least(self, 1, "trials")
-
-
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """Settings of the evaluation on cold songs.
-
-    Args:
-        truth: Warm songs of most similar audience that count as relevant.
-        k: Length of the ranking judged.
-        max_songs: Cold songs judged in each split, drawn where there are more: each is ranked against every warm song.
-        min_gain: Share by which the model's recall@k on validation songs must exceed that of content cosine, to be
-            blessed.
-        min_difference: The same as a difference of recalls; both must hold.
-        min_gain_slice: The share within each slice of the songs (`evaluation.slices`); None asks nothing of a slice.
-        min_gain_last: Share by which it must exceed that of the model pushed last, if there is one. Below 0: a model of
-            today's data may be worse by chance, and is still the one to serve. Every push is measured against the one
-            before, so small losses can add up from day to day: content cosine's margin is the floor.
-        min_difference_last: The same as a difference of recalls; None asks for none.
-        min_gain_last_slice: `min_gain_last` within each slice.
-        bootstrap: Resamples of the confidence intervals.
-        seed: Of the random row and of the resamples.
-    """
-
-    truth: int = 20
-    k: int = 50
-    max_songs: int = 2000
-    min_gain: float = 0.0
-    min_difference: float = 0.0
-    min_gain_slice: float | None = None
-    min_gain_last: float = -0.05
-    min_difference_last: float | None = None
-    min_gain_last_slice: float = -0.2
-    bootstrap: int = 1000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        _check_at_least(self, 1, "truth", "k", "max_songs", "bootstrap")
-        _check_at_least(self, 0, "seed")
-        _check_at_least(self, -1, "min_gain", "min_gain_slice", "min_gain_last", "min_gain_last_slice")
-        _check_at_least(self, -1, "min_difference", "min_difference_last")
+        check_at_least(self, 1, "trials")
 
 
 def targeting_of_engine() -> TargetingConfig:

@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.data is None:
             _simulate(console, folder)
         source = with_spans_joined(arguments.data or folder.simulated, folder.joined, arguments.window)
-        catalogue = contract.prepare(source, folder.input)
+        training = contract.TrainingNeeds.read(arguments.settings) if arguments.settings else contract.TrainingNeeds()
+        catalogue = contract.prepare(source, folder.input, training=training)
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -60,7 +61,7 @@ def _describe(catalogue: contract.Catalogue) -> str:
     kinds = ", ".join(field.name for field in catalogue.fields)
     return (
         f"Catalogue: {catalogue.num_songs:,} songs, {catalogue.num_users:,} users, {catalogue.num_plays:,} plays\n"
-        f"Fields: {kinds}"
+        f"Fields: {kinds}" + "".join(f"\n  note: {note}" for note in catalogue.notes)
     )
 
 

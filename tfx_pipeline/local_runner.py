@@ -66,7 +66,10 @@ def main() -> None:
         config = read_settings(Path(settings)) if settings else None
         window = _whole_number("BCL_WINDOW")
         _ = _file("BCL_LISTENERS"), _file("BCL_EXCLUSIONS")
-        catalogue = contract.prepare(with_spans_joined(Path(data), folder.joined, window), folder.input)
+        settled = config or PipelineConfig()
+        training = contract.TrainingNeeds(settled.split, settled.audience, settled.evaluation)
+        source = with_spans_joined(Path(data), folder.joined, window)
+        catalogue = contract.prepare(source, folder.input, training=training)
     except ValueError as error:  # of the contract, the settings or the window
         sys.stderr.write(f"{error}\n")
         sys.exit(2)

@@ -9,7 +9,9 @@ import pytest
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from tfx_pipeline.audience import AudienceConfig, FindSimilarSongs
-from tfx_pipeline.cold_split import SPARSE, WARM, ColdSplit
+from tfx_pipeline.cold_split import SPARSE, TEST, VALIDATION, WARM, ColdSplit
+from tfx_pipeline.contract.listening import Listening
+from tfx_pipeline.contract.pairs import count_pairs
 
 AUDIENCE = AudienceConfig()
 SPLIT = ColdSplit(validation_share=0.15, test_share=0.15)
@@ -86,6 +88,24 @@ def test_equals_the_dense_derivation(seed):
         assert found[song].listeners == listeners
         np.testing.assert_allclose(found[song].scores, scores, rtol=1e-12)
         assert found[song].ids == ids
+
+
+@pytest.mark.parametrize("min_lift", [1.0, 1.4])
+def test_the_input_contract_counts_the_same(min_lift):
+    """What it says of songs to learn from and to judge by is what this step will find."""
+    plays, config = random_plays(5), AudienceConfig(min_lift=min_lift)
+    found = similar_songs(plays, config)
+    ids = sorted({song for _, song in plays})
+    listening = Listening(pa.array(ids), SPLIT.min_listeners)
+    users, songs = zip(*plays, strict=True)
+    listening.add(pa.RecordBatch.from_pydict({"user_id": list(users), "song_id": list(songs)}))
+    splits = np.array([found[song.encode()].split for song in ids], object)
+    least = np.minimum([found[song.encode()].listeners for song in ids], SPLIT.min_listeners)
+    assert listening.listeners.tolist() == least.tolist()
+    counted = count_pairs(*listening.plays(), splits, config)
+    assert counted.linked == sum(song.split == WARM and bool(song.ids) for song in found.values()) > 0
+    for split in (VALIDATION, TEST):
+        assert counted.judged[split] == sum(song.split == split and bool(song.ids) for song in found.values())
 
 
 def test_order_bundles_and_shards_change_nothing():

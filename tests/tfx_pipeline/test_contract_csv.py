@@ -64,9 +64,9 @@ def test_cells_become_fields(folder, tmp_path):
 
 
 def test_types_come_from_the_whole_file(folder):
-    """The cell that makes a column a category lies beyond the first block that is read."""
+    """The cells that make a column a category lie beyond the first block that is read."""
     rows = [f"s{index},{index},{index}.5,{'x' * 100}" for index in range(60_000)]
-    rows[-1] = "last,not a number,1.5,x"
+    rows[-600:] = [f"last{index},not a number,1.5,x" for index in range(600)]
     (folder / "songs.csv").write_text("song_id,audio_a,audio_b,title\n" + "\n".join(rows))
     (folder / "plays.csv").write_text("user_id,song_id\nu,s1\n")
     assert [field.kind for field in check(folder).fields] == ["category", "number"]
@@ -75,12 +75,13 @@ def test_types_come_from_the_whole_file(folder):
 @pytest.mark.parametrize(
     ("file", "old", "new", "words"),
     [
-        ("songs", "-1e1", "NaN", ["songs.csv", "column `audio_tempo`, row 1", "finite", "nan"]),
+        ("songs", "-1e1", "-inf", ["songs.csv", "column `audio_tempo`, row 1", "finite", "-inf"]),
         ("songs", "1e-1|2", "1e-1|2|3", ["column `audio_vector`, row 2", "one length, 2", "length 3"]),
         ("songs", "\nb,", "\n007,", ["column `song_id`, row 2", "'007', which row 0"]),
         ("songs", "song_id", "id", ["column `song_id`", "id, attribute_genre"]),
         ("songs", "title", "audio_tempo", ["column `audio_tempo`: expected one column of each name. Received: 2"]),
-        ("songs", "b,pop,,", "b,pop,", ["songs.csv", "a CSV file in UTF-8", "columns"]),
+        ("songs", "b,pop,,", "b,pop,", ["songs.csv: row 2", "9 columns, found 8", "a cell for each column"]),
+        ("songs", "b,pop,,", "b,p,op,,", ["row 2", "9 columns, found 10", "A comma inside a value needs quotes"]),
         ("plays", "007,2", "007,two", ["plays.csv", "column `plays`, row 0", "whole number", "'two'"]),
         ("plays", "007,2", "007,-2", ["column `plays`, row 0", "0 or more", "-2"]),
         ("plays", "true", "maybe", ["column `liked`, row 0", "true or false", "'maybe'"]),
@@ -98,8 +99,12 @@ def test_refuses_cells(folder, file, old, new, words):
 
 
 def test_refuses_files_that_are_no_csv(folder):
-    (folder / "songs.csv").write_bytes(SONGS_CSV.encode().replace(b"rock", b"r\xf6ck"))
+    (folder / "songs.csv").write_bytes(SONGS_CSV.encode().replace(b"rock|", b"r\xf6ck|"))
+    assert "column `attribute_tags`, row 1 (counted from 0): expected text in UTF-8" in refusal(folder)
+    (folder / "songs.csv").write_bytes(SONGS_CSV.encode().replace(b"title", b"t\xeftle"))
     assert "a CSV file in UTF-8" in refusal(folder)
+    (folder / "songs.csv").write_bytes(SONGS_CSV.encode("utf-16-le"))
+    assert "Save the file as UTF-8." in refusal(folder)
     (folder / "songs.csv").write_bytes(b"")
     assert "a CSV file in UTF-8 with a header" in refusal(folder)
     (folder / "songs.csv").write_text(SONGS_CSV.splitlines()[0] + "\n")

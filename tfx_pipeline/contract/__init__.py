@@ -11,12 +11,15 @@ plays.parquet: `user_id`, `song_id`, strings; optional `plays` int (1 where abse
 unknown songs are left out up to a stated share. Dictionary-encoded and large Arrow types are taken as the plain ones.
 
 CSV is accepted in place of Parquet; `csv_file` states how its cells are read.
+
+`teachable` states what training needs beside a folder that keeps the contract: enough listeners, and songs they share.
 """
 
 from tfx_pipeline.contract.catalogue import Catalogue, check
 from tfx_pipeline.contract.errors import ContractError
 from tfx_pipeline.contract.fields import SongField, fields_from_json, fields_of, fields_to_json
 from tfx_pipeline.contract.prepare import PLAYS, SONGS, load_prepared, prepare
+from tfx_pipeline.contract.teachable import TrainingNeeds
 
 __all__ = [
     "PLAYS",
@@ -24,6 +27,7 @@ __all__ = [
     "Catalogue",
     "ContractError",
     "SongField",
+    "TrainingNeeds",
     "check",
     "fields_from_json",
     "fields_of",

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from tfx_pipeline.contract.catalogue import Catalogue, check
 from tfx_pipeline.contract.errors import ContractError
 from tfx_pipeline.contract.prepare import prepare
+from tfx_pipeline.contract.teachable import TrainingNeeds
 
 
 def describe(catalogue: Catalogue) -> str:
@@ -29,14 +31,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tfx_pipeline.contract", description="Check an input folder.")
     parser.add_argument("folder", help="holds songs.parquet and plays.parquet, or the same as CSV")
     parser.add_argument("--max-unknown-plays", type=float, default=0.01, help="share of plays of unknown songs (0.01)")
+    parser.add_argument("--settings", type=Path, help="JSON file of the pipeline's settings, for what training needs")
+    parser.add_argument("--for-refresh", action="store_true", help="do not count what training needs")
     parser.add_argument("--out", help="folder for the checked input, as the pipeline reads it; default: not written")
     options = parser.parse_args(arguments)
     share = options.max_unknown_plays
     try:
+        needs = TrainingNeeds.read(options.settings) if options.settings else TrainingNeeds()
+        training = None if options.for_refresh else needs
         if options.out:
-            catalogue = prepare(options.folder, options.out, max_unknown_plays=share)
+            catalogue = prepare(options.folder, options.out, max_unknown_plays=share, training=training)
         else:
-            catalogue = check(options.folder, max_unknown_plays=share)
+            catalogue = check(options.folder, max_unknown_plays=share, training=training)
     except (ContractError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

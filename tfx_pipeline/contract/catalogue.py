@@ -8,9 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from tfx_pipeline.contract.fields import SongField
-from tfx_pipeline.contract.plays import Plays, scan_plays
+from tfx_pipeline.contract.plays import Plays, clean_plays, scan_plays
 from tfx_pipeline.contract.songs import Songs, scan_songs
 from tfx_pipeline.contract.source import open_sources
+from tfx_pipeline.contract.teachable import TeachingCheck, TrainingNeeds
 
 
 @dataclass(frozen=True)
@@ -42,22 +43,30 @@ class Catalogue:
     notes: tuple[str, ...] = ()
 
 
-def check(folder: Path | str, *, max_unknown_plays: float = 0.01) -> Catalogue:
-    """Read the folder once, in bounded memory, and return what it holds. Writes nothing.
+def check(folder: Path | str, *, max_unknown_plays: float = 0.01, training: TrainingNeeds | None = None) -> Catalogue:
+    """Read the folder in bounded memory and return what it holds. Writes nothing.
 
     Args:
         folder: holds songs.parquet and plays.parquet, or the same as CSV.
         max_unknown_plays: the largest share of plays whose song songs.parquet may lack; 0.01 by default.
+        training: settings by which to count what training needs; None = not counted, as for a refresh.
 
     Raises:
-        ContractError: the input breaks the contract; the message names file, column and row.
+        ContractError: the input breaks the contract; the message names file, column and row. Or training would stop
+            for want of songs to learn from; the message names the setting that could help.
         ValueError: `max_unknown_plays` is no share.
     """
     check_share(max_unknown_plays)
     folder = Path(folder)
     with open_sources(folder) as (songs_file, plays_file, notes):
         songs = scan_songs(songs_file)
-        plays = scan_plays(plays_file, combined(songs.ids), max_unknown_plays=max_unknown_plays)
+        ids = combined(songs.ids)
+        plays = scan_plays(plays_file, ids, max_unknown_plays=max_unknown_plays)
+        if training is not None:
+            teaching = TeachingCheck(training, ids, plays_file.shown)
+            for _ in teaching.watch(clean_plays(plays_file, plays, ids)):
+                pass
+            notes += teaching.notes()
     return summarise(folder, songs, plays, notes)
 
 

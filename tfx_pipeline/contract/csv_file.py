@@ -1,165 +1,125 @@
-"""A CSV file as Parquet: types are inferred over the whole file, by rules that depend on nothing else.
+"""A CSV file as Parquet. Types are found over the whole file, in batches, so that memory stays bounded.
 
-The file is UTF-8 with a header; cells are separated by commas and quoted with " where they hold one. Blanks around a
-cell are dropped and an empty cell is missing. A feature column is, over all its cells,
-- a number if every cell is one (`007` is not: a leading zero makes an id, so the column is a category),
-- a dense vector if some cell holds `|`, every part is a number and some part has a decimal point or exponent: `0.1|2`,
-- a multi-valued category if some cell holds `|`: `rock|indie`; a single value may be written `rock|`,
-- a category otherwise.
+The file has a header. Cells are separated by commas, semicolons or tabs (`csv_dialect`) and quoted with " where they
+hold one. Blanks around a cell are dropped and an empty cell is missing. `csv_kinds` states how the cells of a feature
+column make it a number, a category, a multi-valued category or a dense vector, and what is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from tfx_pipeline.contract.columns import Place
-from tfx_pipeline.contract.errors import broken
-from tfx_pipeline.contract.fields import Kind, is_feature
+from tfx_pipeline.contract.csv_dialect import read_dialect
+from tfx_pipeline.contract.csv_kinds import MISSING, NEVER_A_WORD, NUMBER, Column, Guess
+from tfx_pipeline.contract.csv_lists import read_ids, read_numbers, read_words, without_numpy_names
+from tfx_pipeline.contract.csv_rows import read_rows
+from tfx_pipeline.contract.fields import is_feature
+from tfx_pipeline.contract.times import TIME, TimeReader
 
-_NUMBER = r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
-_NOT_FINITE = r"[+-]?(?:nan|inf|infinity)"
-_PART = f"(?:{_NUMBER}|{_NOT_FINITE})"
-_BLOCK_BYTES = 1 << 22
 _ARROW = {
     "category": pa.string(),
     "multi_category": pa.list_(pa.string()),
     "number": pa.float64(),
     "vector": pa.list_(pa.float64()),
 }
+_YES, _NO = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0")
 
 
-def convert_songs(path: Path, parquet: Path) -> None:
-    """Write songs.csv as Parquet.
+def convert_songs(path: Path, parquet: Path) -> tuple[str, ...]:
+    """Write songs.csv as Parquet, and return what was guessed: a note for each feature column.
 
     Raises:
-        ContractError: the file is no CSV in UTF-8 with a header of distinct names.
+        ContractError: the file is no CSV with a header of distinct names, or a column is of no one kind.
     """
-    names = _header(path)
-    guesses = {name: _Guess() for name in names if is_feature(name)}
-    for _, batch in _batches(path, names):
+    dialect = read_dialect(path)
+    guesses = {name: Guess(path, name) for name in dialect.named if is_feature(name)}
+    for first_row, batch in read_rows(path, dialect):
         for name, guess in guesses.items():
-            guess.add(batch.column(name))
-    kinds = {name: guess.kind() for name, guess in guesses.items()}
-    schema = pa.schema([(name, _ARROW[kinds[name]] if name in kinds else pa.string()) for name in names])
+            guess.add(batch.column(name), first_row)
+    columns = {name: guess.column() for name, guess in guesses.items()}
+    types = {name: _ARROW[column.kind] for name, column in columns.items()}
+    schema = pa.schema([(name, types.get(name, pa.string())) for name in dialect.named])
     with pq.ParquetWriter(parquet, schema) as writer:
-        for _, batch in _batches(path, names):
-            columns = [_typed(batch.column(name), kinds.get(name, "category")) for name in names]
-            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+        for first_row, batch in read_rows(path, dialect):
+            arrays = [
+                _typed(batch.column(name), columns[name], Place(path, name, first_row))
+                if name in columns
+                else batch.column(name)
+                for name in dialect.named
+            ]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+    return (*dialect.notes(path.name), *(column.note for column in columns.values()))
 
 
-def convert_plays(path: Path, parquet: Path) -> None:
-    """Write plays.csv as Parquet: plays as int, liked as bool (true, false, 1, 0), timestamp as seconds or ISO 8601.
+def convert_plays(path: Path, parquet: Path) -> tuple[str, ...]:
+    """Write plays.csv as Parquet: plays as int, liked as bool, timestamp as a time. Return how times were understood.
+
+    `plays` may be written 1 or 1.0, `liked` true or false, yes or no, 1 or 0; `times` states how times may be.
 
     Raises:
-        ContractError: the file is no such CSV, or a cell does not read as its column asks.
+        ContractError: the file is no CSV with a header of distinct names, or a cell does not read as its column asks.
     """
-    names = _header(path)
-    readers = {"plays": _whole, "liked": _flag, "timestamp": _time}
-    types = {"plays": pa.int64(), "liked": pa.bool_(), "timestamp": pa.int64()}
-    schema = pa.schema([(name, types.get(name, pa.string())) for name in names])
+    dialect, times = read_dialect(path), TimeReader()
+    readers: dict[str, Callable[[pa.Array, Place], pa.Array]] = {
+        "plays": _whole,
+        "liked": _flag,
+        "timestamp": times.read,
+    }
+    types = {"plays": pa.int64(), "liked": pa.bool_(), "timestamp": TIME}
+    schema = pa.schema([(name, types.get(name, pa.string())) for name in dialect.named])
     with pq.ParquetWriter(parquet, schema) as writer:
-        for first_row, batch in _batches(path, names):
-            columns = [
-                readers[name](batch.column(name), Place(path, name, first_row))
+        for first_row, batch in read_rows(path, dialect):
+            arrays = [
+                readers[name](_without_markers(batch.column(name)), Place(path, name, first_row))
                 if name in readers
                 else batch.column(name)
-                for name in names
+                for name in dialect.named
             ]
-            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+    return (*dialect.notes(path.name), *times.notes())
 
 
-class _Guess:
-    """What the cells of one column have in common."""
-
-    def __init__(self) -> None:
-        self.piped = self.finite = self.fraction = False
-        self.numbers = True
-
-    def add(self, cells: pa.Array) -> None:
-        cells = cells.drop_null()
-        self.piped |= _any(cells, r"\|")
-        self.finite |= _any(cells, rf"(?:^|\|){_NUMBER}(?:\||$)")
-        self.fraction |= _any(cells, r"[0-9.][.eE]|\.[0-9]")
-        self.numbers &= _all(cells, rf"(?i)^{_PART}(?:\|{_PART})*\|?$")
-
-    def kind(self) -> Kind:
-        numbers = self.numbers and self.finite
-        if self.piped:
-            return "vector" if numbers and self.fraction else "multi_category"
-        return "number" if numbers else "category"
-
-
-def _any(cells: pa.Array, pattern: str) -> bool:
-    return bool(pc.any(pc.match_substring_regex(cells, pattern)).as_py())
-
-
-def _all(cells: pa.Array, pattern: str) -> bool:
-    return bool(pc.all(pc.match_substring_regex(cells, pattern)).as_py() in (True, None))
-
-
-def _typed(cells: pa.Array, kind: Kind) -> pa.Array:
-    if kind == "category":
-        return cells
-    if kind == "number":
-        return pa.array([None if cell is None else float(cell) for cell in cells.to_pylist()], pa.float64())
-    read = float if kind == "vector" else str.strip
-    lists = [
-        None if cell is None else [read(part) for part in cell.split("|") if part.strip()] for cell in cells.to_pylist()
-    ]
-    return pa.array(lists, _ARROW[kind])
-
-
-def _header(path: Path) -> list[str]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = pa.csv.open_csv(_first_record(file.readline()), parse_options=_PARSE)
-            names = [name.strip() for name in reader.schema.names]
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise broken(path, "a CSV file in UTF-8 with a header", str(error).splitlines()[0].rstrip(".")) from error
-    for name in names:
-        if names.count(name) > 1:
-            raise broken(path, "one column of each name", f"{names.count(name)} of them", column=name)
-    return names
-
-
-_PARSE = pa.csv.ParseOptions(newlines_in_values=True)
-
-
-def _first_record(line: str) -> pa.BufferReader:
-    return pa.BufferReader(line.encode())
-
-
-def _batches(path: Path, names: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield (row number of the first row, batch of trimmed string columns, null where empty)."""
-    options = pa.csv.ConvertOptions(
-        column_types={name: pa.string() for name in names},
-        null_values=[""],
-        strings_can_be_null=True,
-        quoted_strings_can_be_null=True,
+def _typed(cells: pa.Array, column: Column, place: Place) -> pa.Array:
+    """Return the cells in the type of the column's kind."""
+    if column.style == "empty":
+        return pa.nulls(len(cells), _ARROW[column.kind])
+    if column.kind == "category":
+        return pc.if_else(pc.equal(cells, NEVER_A_WORD), pa.scalar(None, pa.string()), cells)
+    if column.style == "pipe" and column.kind == "multi_category":
+        return _each(cells, lambda cell: [part for part in map(str.strip, cell.split("|")) if part], column, place)
+    cells = _without_markers(cells)
+    if column.kind == "number":
+        if column.style == "decimal_comma":
+            cells = pc.replace_substring(cells, ",", ".")
+        return _each(cells, float, column, place)
+    if column.style == "pipe":
+        return _each(cells, lambda cell: read_numbers(f"[{cell.replace('|', ' ')}]"), column, place)
+    read = (
+        {"vector": read_numbers, "multi_category": read_words}[column.kind] if column.style == "bracket" else read_ids
     )
-    reading = pa.csv.ReadOptions(column_names=names, skip_rows=1, block_size=_BLOCK_BYTES)
-    first_row = 0
-    try:
-        for batch in pa.csv.open_csv(path, reading, _PARSE, options):
-            columns = [_trimmed(column) for column in batch.columns]
-            yield first_row, pa.RecordBatch.from_arrays(columns, names)
-            first_row += batch.num_rows
-    except pa.ArrowException as error:
-        if "Empty CSV" in str(error):  # A header and no rows: the checks that follow say so.
-            return
-        raise broken(path, "a CSV file in UTF-8", str(error).splitlines()[0].rstrip("."), row=first_row) from error
+    return _each(without_numpy_names(cells), read, column, place)
 
 
-def _trimmed(cells: pa.Array) -> pa.Array:
-    text = pc.utf8_trim_whitespace(cells)
-    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+def _each(cells: pa.Array, read: Callable[[str], object], column: Column, place: Place) -> pa.Array:
+    found = []
+    for index, cell in enumerate(cells.to_pylist()):
+        try:
+            found.append(None if cell is None or cell == NEVER_A_WORD else read(cell))
+        except ValueError as error:
+            raise place.broken("a list of words, as ['rock', 'indie']", repr(cell), index) from error
+    return pa.array(found, _ARROW[column.kind])
+
+
+def _without_markers(cells: pa.Array) -> pa.Array:
+    """Return the cells with null for words that mean a missing value."""
+    return pc.if_else(pc.match_substring_regex(cells, MISSING), pa.scalar(None, pa.string()), cells)
 
 
 def _read(cells: pa.Array, place: Place, pattern: str, expected: str) -> None:
@@ -170,28 +130,19 @@ def _read(cells: pa.Array, place: Place, pattern: str, expected: str) -> None:
 
 
 def _whole(cells: pa.Array, place: Place) -> pa.Array:
-    _read(cells, place, r"^-?[0-9]{1,18}$", "a whole number")
-    return cells.cast(pa.int64())
+    _read(cells, place, f"^{NUMBER}$", "a whole number")
+    if pc.all(pc.match_substring_regex(cells, "^-?[0-9]{1,18}$")).as_py() in (True, None):
+        return cells.cast(pa.int64())
+    numbers = np.array([float(cell or 0) for cell in cells.to_pylist()])
+    broken = (numbers != np.floor(numbers)) | (np.abs(numbers) > 2**53)
+    if broken.any():
+        index = int(broken.argmax())
+        raise place.broken("a whole number", repr(cells[index].as_py()), index)
+    return pa.array(numbers.astype(np.int64), mask=np.asarray(cells.is_null()))
 
 
 def _flag(cells: pa.Array, place: Place) -> pa.Array:
-    _read(cells, place, r"(?i)^(?:true|false|1|0)$", "true or false")
-    flags = [None if cell is None else cell.lower() in ("true", "1") for cell in cells.to_pylist()]
-    return pa.array(flags, pa.bool_())
-
-
-def _time(cells: pa.Array, place: Place) -> pa.Array:
-    day = "[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2})?Z?)?"
-    _read(cells, place, f"^(?:-?[0-9]{{1,18}}|{day})$", "seconds since 1970, or a time as 2024-05-31T12:00:00")
-    texts = enumerate(cells.to_pylist())
-    seconds = [None if cell is None else _second(cell, place, index) for index, cell in texts]
-    return pa.array(seconds, pa.int64())
-
-
-def _second(cell: str, place: Place, index: int) -> int:
-    if "-" not in cell[1:]:
-        return int(cell)
-    try:
-        return int(np.datetime64(cell.rstrip("Z").replace(" ", "T"), "s").astype(np.int64))
-    except ValueError as error:
-        raise place.broken("a time that exists", repr(cell), index) from error
+    lower = pc.utf8_lower(cells)
+    _read(lower, place, f"^(?:{'|'.join((*_YES, *_NO))})$", "true or false, yes or no, 1 or 0")
+    # Arrow's `is_in` says False of null.
+    return pc.if_else(lower.is_valid(), pc.is_in(lower, value_set=pa.array(_YES)), pa.scalar(None, pa.bool_()))

@@ -20,6 +20,7 @@ from tfx_pipeline.contract.folder import check_replaceable, new_folder
 from tfx_pipeline.contract.plays import clean_plays, plays_schema, scan_plays
 from tfx_pipeline.contract.songs import clean_songs, scan_songs, songs_schema
 from tfx_pipeline.contract.source import find_file, open_sources
+from tfx_pipeline.contract.teachable import TeachingCheck, TrainingNeeds
 from tfx_pipeline.fingerprint import file_digest
 
 MANIFEST = "catalogue.json"
@@ -29,7 +30,9 @@ PLAYS = Path("plays") / "plays.parquet"
 _SONG_ROWS, _PLAY_ROWS = 4_096, 65_536
 
 
-def prepare(folder: Path | str, out: Path | str, *, max_unknown_plays: float = 0.01) -> Catalogue:
+def prepare(
+    folder: Path | str, out: Path | str, *, max_unknown_plays: float = 0.01, training: TrainingNeeds | None = None
+) -> Catalogue:
     """Check the input folder and write `out`, whole or not at all.
 
     `out` holds songs/songs.parquet (song_id, the fields, display columns as strings; categories as string or
@@ -41,9 +44,11 @@ def prepare(folder: Path | str, out: Path | str, *, max_unknown_plays: float = 0
         folder: holds songs.parquet and plays.parquet, or the same as CSV.
         out: the folder to write: new, empty, or written by an earlier call.
         max_unknown_plays: the largest share of plays whose song songs.parquet may lack; 0.01 by default.
+        training: settings by which to count what training needs; None = not counted, as for a refresh.
 
     Raises:
-        ContractError: the input breaks the contract, or `out` holds something else. Nothing is written then.
+        ContractError: the input breaks the contract, training would stop for want of songs to learn from, or `out`
+            holds something else. Nothing is written then.
     """
     check_share(max_unknown_plays)
     folder, out = Path(folder), Path(out)
@@ -51,11 +56,11 @@ def prepare(folder: Path | str, out: Path | str, *, max_unknown_plays: float = 0
     if not folder.is_dir():
         with open_sources(folder):
             pass
-    state = _state(folder, max_unknown_plays)
+    state = _state(folder, max_unknown_plays, training)
     if _is_current(out, state):
         return replace(load_prepared(out), folder=folder)
     with new_folder(out, MANIFEST) as aside:
-        catalogue = _write(folder, aside, max_unknown_plays)
+        catalogue = _write(folder, aside, max_unknown_plays, training)
         _write_manifest(aside, catalogue, state)
     return catalogue
 
@@ -75,13 +80,18 @@ def load_prepared(out: Path | str) -> Catalogue:
     return Catalogue(folder=Path(out), fields=fields, **values)
 
 
-def _write(folder: Path, aside: Path, max_unknown_plays: float) -> Catalogue:
+def _write(folder: Path, aside: Path, max_unknown_plays: float, training: TrainingNeeds | None) -> Catalogue:
     with open_sources(folder) as (songs_file, plays_file, notes):
         songs = scan_songs(songs_file)
         ids = combined(songs.ids)
         plays = scan_plays(plays_file, ids, max_unknown_plays=max_unknown_plays)
         _write_parquet(aside / SONGS, songs_schema(songs), clean_songs(songs_file, songs), _SONG_ROWS)
-        _write_parquet(aside / PLAYS, plays_schema(plays), clean_plays(plays_file, plays, ids), _PLAY_ROWS)
+        batches = clean_plays(plays_file, plays, ids)
+        teaching = None if training is None else TeachingCheck(training, ids, plays_file.shown)
+        if teaching is not None:
+            batches = teaching.watch(batches)
+        _write_parquet(aside / PLAYS, plays_schema(plays), batches, _PLAY_ROWS)
+        notes += () if teaching is None else teaching.notes()
         return summarise(folder, songs, plays, notes)
 
 
@@ -105,12 +115,16 @@ def _write_manifest(aside: Path, catalogue: Catalogue, state: str) -> None:
     (aside / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _state(folder: Path, max_unknown_plays: float) -> str:
-    """Return what the output depends on: the input's bytes, this package's code, the setting."""
+def _state(folder: Path, max_unknown_plays: float, training: TrainingNeeds | None) -> str:
+    """Return what the output depends on: the input's bytes, this package's code, the settings."""
     code = sorted(Path(__file__).parent.glob("*.py"))
     inputs = [find_file(folder, name) for name in ("songs", "plays")]
     parts = [file_digest(path) for path in (*inputs, *code)]
-    parts += [path.name for path in inputs] + [repr(max_unknown_plays), pa.__version__]
+    parts += [path.name for path in inputs] + [
+        repr(max_unknown_plays),
+        training.key() if training else "",
+        pa.__version__,
+    ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from tfx_pipeline.contract.columns import Place, clean, clean_id, display_text
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.fields import SongField, fields_of, is_feature, is_text
+from tfx_pipeline.contract.free_text import FreeText
 from tfx_pipeline.contract.source import Source
 
 MIN_FIELDS = 2
@@ -76,6 +77,7 @@ def _summary(source: Source, schema: pa.Schema, tallies: list[_Tally], ids: pa.C
         )
     notes = [f"{name} is left out: it has no value in any row." for name in empty]
     notes += [f"{t.field.name}: {t.holed} vectors with a null element count as missing." for t in used if t.holed]
+    notes += [note for t in used if (note := t.text.note(t.field.name))]
     return Songs(
         fields=tuple(SongField(t.field.name, t.field.kind, t.length or 1) for t in used),
         missing=tuple(1 - t.present / len(ids) for t in used),
@@ -91,11 +93,14 @@ class _Tally:
     def __init__(self, field: SongField):
         self.field = field
         self.present = self.holed = self.length = 0
+        self.text = FreeText()
 
     def add(self, array: pa.Array, place: Place) -> None:
         cleaned = clean(self.field.kind, array, place)
         present = np.asarray(cleaned.is_valid())
         self.present += int(present.sum())
+        if pa.types.is_string(cleaned.type):
+            self.text.add(cleaned)
         if self.field.kind == "vector":
             given = np.asarray(pc.fill_null(pc.greater(pc.list_value_length(array), 0), False))
             self.holed += int((given & ~present).sum())

@@ -90,7 +90,7 @@ def open_sources(folder: Path) -> Iterator[tuple[Source, Source, tuple[str, ...]
             parquet = path
             if path.suffix == ".csv":
                 parquet = Path(aside) / f"{path.stem}.parquet"
-                convert(path, parquet)
+                notes += convert(path, parquet)
             sources.append(Source(parquet, path))
         yield sources[0], sources[1], notes
 

@@ -1,0 +1,206 @@
+"""Whether a catalogue can teach: what training and evaluation need is counted before they start.
+
+Training stops without
+- a warm song: one with `split.min_listeners` distinct listeners that is held out for nothing,
+- a validation song: as many listeners, held out for choices,
+- two warm songs that share listeners more often than `audience.min_lift` times what chance would give.
+Without the rest it runs, but what it says means little: a note says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from tfx_pipeline.audience_config import AudienceConfig
+from tfx_pipeline.cold_split import NEW, SPARSE, TEST, VALIDATION, WARM, ColdSplit, unit_hash
+from tfx_pipeline.contract.errors import ContractError, broken
+from tfx_pipeline.contract.listening import Listening
+from tfx_pipeline.contract.pairs import Pairs, count_pairs
+from tfx_pipeline.evaluation_config import EvaluationConfig
+
+_FEW_JUDGED = 20
+
+
+@dataclass(frozen=True)
+class TrainingNeeds:
+    """The settings of the pipeline that say which songs it can learn from and judge by; the defaults are its own."""
+
+    split: ColdSplit = field(default_factory=ColdSplit)
+    audience: AudienceConfig = field(default_factory=AudienceConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    @classmethod
+    def read(cls, settings: Path) -> TrainingNeeds:
+        """Return what a JSON file of the pipeline's settings says of them. `configs.read_settings` checks the whole.
+
+        Raises:
+            ValueError: the file is no JSON object, or a section has a setting or a value that it cannot have.
+        """
+        try:
+            given = json.loads(settings.read_text(encoding="utf-8-sig"))
+            sections = {name: replace(value, **given.get(name, {})) for name, value in vars(cls()).items()}
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"{settings}: expected a JSON object of settings. Received: {error}") from error
+        return cls(**sections)
+
+    def key(self) -> str:
+        """Return the settings as text, the same for the same settings."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What plays give to learn from.
+
+    Attributes:
+        songs: number of songs by split.
+        pairs: what the songs of those splits share.
+        is_whole: whether pairs were counted over all users.
+        most_listeners: of one song, as far as they were counted.
+    """
+
+    songs: dict[str, int]
+    pairs: Pairs
+    is_whole: bool
+    most_listeners: int
+
+
+class TeachingCheck:
+    """Counts what training needs while plays pass by, and says what is missing.
+
+    Args:
+        needs: the settings.
+        song_ids: every song.
+        file: the file of plays to name.
+    """
+
+    def __init__(self, needs: TrainingNeeds, song_ids: pa.Array, file: Path):
+        self._needs = needs
+        self._file = file
+        self._listening = Listening(song_ids, needs.split.min_listeners)
+
+    def watch(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Yield the batches of plays of known songs as they are, counting."""
+        for batch in batches:
+            self._listening.add(batch)
+            yield batch
+
+    def notes(self) -> tuple[str, ...]:
+        """Return the counts, and what evaluation will lack, in words.
+
+        Raises:
+            ContractError: training would stop.
+        """
+        counts = self._count(self._needs)
+        missing = _missing(counts, self._needs)
+        if missing and (counts.is_whole or missing != "pairs"):
+            raise self._refusal(missing, counts)
+        return _said(counts, self._needs, missing)
+
+    def _count(self, needs: TrainingNeeds) -> Counts:
+        listeners, ids = self._listening.listeners, self._listening.song_ids
+        splits = np.full(len(ids), NEW, object)
+        splits[listeners > 0] = SPARSE
+        enough = np.flatnonzero(listeners >= needs.split.min_listeners)
+        splits[enough] = [
+            needs.split.assign(song.encode(), needs.split.min_listeners)
+            for song in ids.take(pa.array(enough)).to_pylist()
+        ]
+        songs = {split: int((splits == split).sum()) for split in (WARM, VALIDATION, TEST, SPARSE, NEW)}
+        pairs = count_pairs(*self._listening.plays(), splits, needs.audience)
+        is_whole = self._listening.is_whole and pairs.is_whole
+        return Counts(songs, pairs, is_whole, int(listeners.max(initial=0)))
+
+    def _refusal(self, missing: str, counts: Counts) -> ContractError:
+        split, warm = self._needs.split, counts.songs[WARM]
+        least = f"{split.min_listeners} listeners (`split.min_listeners`)"
+        if missing == "warm":
+            expected = f"songs with at least {least}, to learn from"
+            received = f"none; the most heard song has {counts.most_listeners}"
+            if enough := counts.songs[VALIDATION] + counts.songs[TEST]:
+                received = f"{enough}, all of them held out as validation or test songs"
+        elif missing == "validation":
+            expected = f"validation songs (`split.validation_share` {split.validation_share}) with at least {least}"
+            received = f"none beside {warm} warm songs and {counts.songs[TEST]} test songs"
+        else:
+            expected = "warm songs that share listeners more often than by chance, to learn from"
+            received = f"none among {warm} warm songs, of which no two share a listener"
+            if counts.pairs.strongest:
+                least_lift = f"over {self._needs.audience.min_lift:g} (`audience.min_lift`)"
+                expected = f"warm songs that are heard together {least_lift} times as often as by chance"
+                received = f"at most {counts.pairs.strongest:.3g} times, among {warm} warm songs"
+        return broken(self._file, expected, received, remedy=self._remedy())
+
+    def _remedy(self) -> str:
+        """Return the smallest change of one setting with which training would run."""
+        for name, value, needs in _changes(self._needs, self._draws()):
+            counts = self._count(needs)
+            if not _missing(counts, needs):
+                return f"With `{name}` of {value:g} there are {counts.songs[WARM]} warm songs to learn from."
+        return "No one setting helps: similar songs are found from several listeners who each play several songs."
+
+    def _draws(self) -> list[float]:
+        """Return the draws by which songs with enough listeners are split."""
+        enough = pa.array(np.flatnonzero(self._listening.listeners >= self._needs.split.min_listeners))
+        songs = self._listening.song_ids.take(enough).to_pylist()
+        return [unit_hash(song.encode(), self._needs.split.salt) for song in songs]
+
+
+def _changes(needs: TrainingNeeds, draws: list[float]) -> Iterator[tuple[str, float, TrainingNeeds]]:
+    """Yield changes of one setting: its name, its value, all settings."""
+    split, audience = needs.split, needs.audience
+    if audience.min_lift > 1:
+        yield "audience.min_lift", 1.0, replace(needs, audience=replace(audience, min_lift=1.0))
+    if draws:
+        share = np.ceil(min(draws) * 100 + 1) / 100
+        if split.validation_share < share < 0.5 and share + split.test_share < 1:
+            changed = replace(split, validation_share=float(share))
+            yield "split.validation_share", float(share), replace(needs, split=changed)
+    for least in range(split.min_listeners - 1, 0, -1):
+        yield "split.min_listeners", least, replace(needs, split=replace(split, min_listeners=least))
+
+
+def _missing(counts: Counts, needs: TrainingNeeds) -> str:
+    """Return the first thing without which training stops; nothing if there is none."""
+    if not counts.songs[WARM]:
+        return "warm"
+    if not counts.songs[VALIDATION]:
+        return "validation"
+    return "" if counts.pairs.linked else "pairs"
+
+
+def _said(counts: Counts, needs: TrainingNeeds, missing: str) -> tuple[str, ...]:
+    songs, pairs = counts.songs, counts.pairs
+    sample = "" if counts.is_whole else f" in a sample of {pairs.users:,} listeners"
+    notes = [
+        f"To learn from: {songs[WARM]:,} warm songs, {pairs.linked:,} of them with similar songs{sample}. "
+        f"To judge by: {songs[VALIDATION]:,} validation songs and {songs[TEST]:,} test songs. "
+        f"Others: {songs[SPARSE]:,} of fewer than {needs.split.min_listeners} listeners, {songs[NEW]:,} without plays."
+    ]
+    if missing:
+        notes.append(f"No two warm songs share listeners more often than by chance{sample}: training may stop.")
+    if not pairs.judged[VALIDATION]:
+        notes.append(f"No validation song shares a listener with a warm song{sample}: without one, no model is pushed.")
+    elif songs[VALIDATION] < _FEW_JUDGED:
+        share = needs.split.validation_share
+        notes.append(
+            f"Only {songs[VALIDATION]} validation songs decide whether a model is pushed, so chance has a large part. "
+            f"More plays, or a larger `split.validation_share` (now {share:g}), give more."
+        )
+    if songs[WARM] <= needs.evaluation.k:
+        notes.append(
+            f"Recall at {needs.evaluation.k} among {songs[WARM]} warm songs is 1 for every model, so none can beat "
+            f"content cosine. Set `evaluation.k` far below their number, for instance to {max(1, songs[WARM] // 4)}."
+        )
+    if not pairs.judged[TEST]:
+        notes.append(
+            f"No test song shares a listener with a warm song{sample}: the report has no test results "
+            f"(`split.test_share` is {needs.split.test_share:g})."
+        )
+    return tuple(notes)
