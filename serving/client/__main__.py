@@ -25,7 +25,7 @@ def _read_songs(argument: str) -> list[Any]:
     if argument == "-":
         text = sys.stdin.read()
     elif argument.startswith("@"):
-        text = Path(argument[1:]).read_text(encoding="utf-8")
+        text = Path(argument[1:]).read_text(encoding="utf-8-sig")
     else:
         text = argument
     if not text.strip():
@@ -34,7 +34,8 @@ def _read_songs(argument: str) -> list[Any]:
         songs = json.loads(text)
     except json.JSONDecodeError:
         try:
-            songs = [json.loads(line) for line in text.splitlines() if line.strip()]
+            # Not splitlines: JSON may hold U+0085 and U+2028, at which it cuts, as they are.
+            songs = [json.loads(line) for line in text.split("\n") if line.strip()]
         except json.JSONDecodeError as error:
             raise ValueError(
                 f"`--song-json` must be a JSON object, a list or one object per line. Received: {error}"
@@ -55,6 +56,16 @@ def _embed(client: Client, arguments: argparse.Namespace) -> Iterator[dict[str, 
     songs = _read_songs(arguments.song_json)
     for song, row in zip(songs, client.embed(songs, ignore=arguments.ignore).tolist(), strict=True):
         yield {SONG_ID: song.get(SONG_ID), "embedding": row}
+
+
+def _as_json(line: dict[str, Any]) -> str:
+    """JSON with text as it is, or escaped where the terminal's encoding lacks a character."""
+    text = json.dumps(line, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(line)
+    return text
 
 
 def _status(client: Client, _: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -111,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             tls=tls,
         ) as client:
             for line in arguments.run(client, arguments):
-                sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+                sys.stdout.write(_as_json(line) + "\n")
     except ServingError as error:
         sys.stderr.write(f"{error}\n")
         return 1
