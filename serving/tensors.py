@@ -89,8 +89,11 @@ def _as_bytes(value: Any) -> bytes:
 
 def as_array(value: Any) -> np.ndarray[Any, Any]:
     """`value` as an array, strings as objects: a fixed width would drop the NUL bytes at the end of a tf.Example."""
-    array = np.asarray(value)
-    return np.asarray(value, object) if array.dtype.kind in "SU" else array
+    first = value
+    while isinstance(first, (list, tuple)) and first:
+        first = first[0]
+    array = np.asarray(value, object if isinstance(first, (str, bytes)) else None)
+    return array.astype(object) if array.dtype.kind in "SU" else array
 
 
 def to_proto(array: Any, out: Any, *, as_content: bool = True) -> Any:

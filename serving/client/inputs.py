@@ -23,9 +23,9 @@ def as_input(name: str, value: Any, spec: TensorSpec | None) -> Array:
         TypeError: values of another kind, as strings for numbers.
     """
     dtype = None if spec is None else numpy_dtype(spec.dtype)
-    array = np.asarray(value)
-    if dtype == OBJECT and array.dtype.kind in "SUO":
-        return _strings(name, as_array(value))
+    array = as_array(value) if dtype == OBJECT else np.asarray(value)
+    if dtype == OBJECT == array.dtype:
+        return _strings(name, array)
     if spec is None or dtype is None or array.dtype == dtype:
         return array
     # Python's own numbers come as float64 and int64, which are meant for whatever the model takes.

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from tfx_pipeline.console import write_text
 from tfx_pipeline.contract.catalogue import Catalogue, check
 from tfx_pipeline.contract.errors import ContractError
 from tfx_pipeline.contract.prepare import prepare
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ContractError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    sys.stdout.write(describe(catalogue) + "\n")
+    write_text(describe(catalogue) + "\n")
     return 0
 
 
