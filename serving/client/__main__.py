@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,9 @@ from typing import Any
 
 from serving.client import TLS, Client, ServingError
 from serving.client.songs import SONG_ID, as_songs
+
+# JSON escapes the controls below U+0020 and leaves these.
+_CONTROLS = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 
 def _read_songs(argument: str) -> list[Any]:
@@ -59,8 +63,8 @@ def _embed(client: Client, arguments: argparse.Namespace) -> Iterator[dict[str, 
 
 
 def _as_json(line: dict[str, Any]) -> str:
-    """JSON with text as it is, or escaped where the terminal's encoding lacks a character."""
-    text = json.dumps(line, ensure_ascii=False)
+    """JSON on one line: text as it is, but for what ends a line or what the terminal's encoding lacks."""
+    text = _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(line, ensure_ascii=False))
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:

@@ -59,3 +59,6 @@ def test_the_client_writes_json_for_any_terminal(monkeypatch, capsys) -> None:
     assert _as_json(line).isascii() and json.loads(_as_json(line)) == line
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
     assert _as_json(line) == json.dumps(line, ensure_ascii=False)
+    for text in AWKWARD:
+        assert len(_as_json({"song_id": text}).splitlines()) == 1
+        assert json.loads(_as_json({"song_id": text})) == {"song_id": text}

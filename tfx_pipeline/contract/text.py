@@ -9,9 +9,9 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _MOST = 100
 
 
-def on_one_line(text: str, most: int = _MOST) -> str:
-    """Return the text with control characters escaped, and cut after `most` characters."""
-    cut = text if len(text) <= most else f"{text[: most - 3]}..."
+def on_one_line(text: str, most: int | None = _MOST) -> str:
+    """Return the text with control characters escaped, and cut to `most` characters; None cuts nothing."""
+    cut = text if most is None or len(text) <= most else f"{text[: most - 3]}..."
     return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), cut)
 
 

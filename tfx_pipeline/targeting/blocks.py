@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tfx_pipeline.contract.ids import Ids, id_array, no_ids
+from tfx_pipeline.contract.text import quoted
 
 Array = np.ndarray
 Block = dict[str, np.ndarray]
@@ -45,9 +46,8 @@ def encode_ids(ids: Sequence[str] | pa.Array | pa.ChunkedArray, column: str) -> 
     texts = array.cast(pa.string())
     bad = pc.or_(pc.equal(texts, ""), pc.match_substring(texts, "\0"))
     if (row := pc.index(bad, True).as_py()) >= 0:
-        raise ValueError(
-            f"`{column}` must hold ids that are not empty and have no NUL. Received: {texts[row].as_py()!r}"
-        )
+        shown = quoted(texts[row].as_py())
+        raise ValueError(f"`{column}` must hold ids that are not empty and have no NUL. Received: {shown}")
     return id_array(texts)
 
 
