@@ -63,7 +63,8 @@ def integer_id(song_id: str) -> int:
     Raises:
         ValueError: If it is not the one way to write an integer of 0 or more: "007" and "7" must not become one song.
     """
-    if not (song_id.isascii() and song_id.isdigit() and str(int(song_id)) == song_id and int(song_id) < 2**63):
+    is_number = song_id.isascii() and song_id.isdigit() and len(song_id) <= len(str(2**63))
+    if not (is_number and str(int(song_id)) == song_id and int(song_id) < 2**63):
         raise ValueError(
             f"song_id: expected an integer of 0 or more without leading zeros, as the index has. Received: {song_id!r}"
         )

@@ -87,6 +87,15 @@ def _as_bytes(value: Any) -> bytes:
     raise TypeError(f"`array` of objects must hold str or bytes. Received: {value!r} of type {type(value).__name__}")
 
 
+def as_array(value: Any) -> np.ndarray[Any, Any]:
+    """`value` as an array, strings as objects: a fixed width would drop the NUL bytes at the end of a tf.Example."""
+    first = value
+    while isinstance(first, (list, tuple)) and first:
+        first = first[0]
+    array = np.asarray(value, object if isinstance(first, (str, bytes)) else None)
+    return array.astype(object) if array.dtype.kind in "SU" else array
+
+
 def to_proto(array: Any, out: Any, *, as_content: bool = True) -> Any:
     """Write an array into the TensorProto `out` and return it.
 
@@ -99,9 +108,7 @@ def to_proto(array: Any, out: Any, *, as_content: bool = True) -> Any:
     Raises:
         TypeError: the array's type has no DataType, or an object is neither str nor bytes.
     """
-    array = np.asarray(array)
-    if array.dtype.kind in "SU":
-        array = array.astype(object)
+    array = as_array(array)
     kind = _BY_DTYPE.get(array.dtype.newbyteorder("="))
     if kind is None:
         raise TypeError(f"`array` must hold numbers, booleans or strings. Received: dtype {array.dtype}")

@@ -17,7 +17,7 @@ over users of (songs played)^2, bounded by `max_songs_per_user` and `max_listene
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -27,15 +27,28 @@ from scipy import sparse
 
 from tfx_pipeline.audience_config import AudienceConfig
 from tfx_pipeline.cold_split import SPARSE, WARM, ColdSplit, unit_hash
+from tfx_pipeline.contract.ids import Ids, id_array
 
 _USER_SALT = "listener"
 _ROWS_AT_ONCE = 256  # songs ranked at once: their counts with every other song are in memory
 
 
+class Coded(NamedTuple):
+    """A column of ids in which every id stands once: one long id does not widen a row of every play."""
+
+    ids: Ids  # (m,) bytes, distinct
+    codes: np.ndarray  # (n,) int32, the place of each row's id
+
+    def take(self, rows: np.ndarray) -> Coded:
+        """Returns some rows, with the ids that they need."""
+        used, codes = np.unique(self.codes[rows], return_inverse=True)
+        return Coded(self.ids[used], codes.astype(np.int32))
+
+
 class Songs(NamedTuple):
     """The songs that a block of plays numbers, and what is known of each."""
 
-    ids: np.ndarray  # (m,) bytes, ascending
+    ids: Ids  # (m,) bytes, ascending
     listeners: np.ndarray  # (m,) int64, all of them
     warm: np.ndarray  # (m,) bool
     sparse: np.ndarray  # (m,) bool: of too few listeners to be similar to others, but learnt from
@@ -44,7 +57,7 @@ class Songs(NamedTuple):
 class Plays(NamedTuple):
     """Distinct plays of the songs of one shard by the users of another."""
 
-    users: np.ndarray  # (k,) bytes, ascending
+    users: Ids  # (k,) bytes, ascending
     warm_listener: np.ndarray  # (k,) bool: plays a warm song of this block, kept or not
     user_index: np.ndarray  # (n,) int32
     song_index: np.ndarray  # (n,) int32
@@ -106,26 +119,26 @@ class FindSimilarSongs(beam.PTransform):
         )
 
 
-def _single_values(column: pa.Array) -> np.ndarray:
+def _single_values(column: pa.Array) -> Coded:
     flat = column.flatten()
     if len(flat) != len(column):
         raise ValueError(f"each play must have one user_id and one song_id. Received: {len(flat)} in {len(column)}")
-    return np.asarray(flat.to_numpy(zero_copy_only=False), dtype=bytes)
+    coded = flat.dictionary_encode()
+    return Coded(id_array(coded.dictionary), coded.indices.to_numpy())
 
 
-def _shards(ids: np.ndarray, shards: int) -> np.ndarray:
+def _shards(ids: Ids, shards: int) -> np.ndarray:
     """Returns the shard of each of `(n,)` distinct ids."""
     return np.array([zlib.crc32(id_) % shards for id_ in ids.tolist()], dtype=np.int64)
 
 
-def _shard_by_song(batch: pa.RecordBatch, shards: int) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray]]]:
+def _shard_by_song(batch: pa.RecordBatch, shards: int) -> Iterator[tuple[int, tuple[Coded, Coded]]]:
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     users, songs = _single_values(columns["user_id"]), _single_values(columns["song_id"])
-    vocabulary, index = np.unique(songs, return_inverse=True)
-    shard_of = _shards(vocabulary, shards)[index]
+    shard_of = _shards(songs.ids, shards)[songs.codes]
     for shard in np.unique(shard_of):
         chosen = shard_of == shard
-        yield int(shard), (users[chosen], songs[chosen])
+        yield int(shard), (users.take(chosen), songs.take(chosen))
 
 
 class _CountListeners(beam.DoFn):
@@ -136,11 +149,9 @@ class _CountListeners(beam.DoFn):
         self._config = config
 
     def process(
-        self, element: tuple[int, Iterable[tuple[np.ndarray, np.ndarray]]]
+        self, element: tuple[int, Iterable[tuple[Coded, Coded]]]
     ) -> Iterator[tuple[int, Plays] | beam.pvalue.TaggedOutput]:
-        users, songs = (np.concatenate(parts) for parts in zip(*element[1], strict=True))
-        users, user_index = np.unique(users, return_inverse=True)
-        songs, song_index = np.unique(songs, return_inverse=True)
+        (users, user_index), (songs, song_index) = (_join(parts) for parts in zip(*element[1], strict=True))
         song_index, user_index = np.divmod(np.unique(song_index.astype(np.int64) * len(users) + user_index), len(users))
         listeners = np.bincount(song_index, minlength=len(songs))
         splits = [self._split.assign(*song) for song in zip(songs.tolist(), listeners.tolist(), strict=True)]
@@ -225,11 +236,17 @@ def _bounded(owner: np.ndarray, most: int, draws_of: Callable[[int, np.ndarray],
     return kept
 
 
-def _draws(ids: np.ndarray, salt: str) -> np.ndarray:
+def _draws(ids: Ids, salt: str) -> np.ndarray:
     return np.array([unit_hash(id_, salt) for id_ in ids.tolist()])
 
 
-def _union(vocabularies: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+def _join(parts: Sequence[Coded]) -> Coded:
+    """Returns the rows of all parts, ids ascending."""
+    ids, places = _union([part.ids for part in parts])
+    return Coded(ids, np.concatenate([place[part.codes] for place, part in zip(places, parts, strict=True)]))
+
+
+def _union(vocabularies: list[Ids]) -> tuple[Ids, list[np.ndarray]]:
     """Returns the union, ascending, and where each vocabulary's entries went."""
     union, index = np.unique(np.concatenate(vocabularies), return_inverse=True)
     return union, np.split(index.astype(np.int32), np.cumsum([len(ids) for ids in vocabularies])[:-1])
@@ -280,7 +297,7 @@ def _most_similar(
         strong = cosine >= -np.partition(-cosine, config.top_m - 1)[config.top_m - 1]
         others, cosine = others[strong], cosine[strong]
     best = np.lexsort((others, -cosine))[: config.top_m]  # songs are numbered by id
-    return songs.ids[song].item(), (songs.ids[others[best]].tolist(), cosine[best].tolist())
+    return bytes(songs.ids[song]), (songs.ids[others[best]].tolist(), cosine[best].tolist())
 
 
 def _to_similar_songs(song: bytes, joined: dict[str, list]) -> tuple[bytes, SimilarSongs]:

@@ -19,7 +19,7 @@ class Console:
 
     def say(self, line: str = "") -> None:
         """Prints one line at once."""
-        self._stream.write(line + "\n")
+        write_text(line + "\n", self._stream)
         self._stream.flush()
 
     @contextmanager
@@ -46,6 +46,13 @@ class Console:
                     os.close(original)
                 self._stream.close()
                 self._stream = previous
+
+
+def write_text(text: str, stream: TextIO | None = None) -> None:
+    """Writes text, by default to stdout; a character that the stream's encoding lacks is escaped, not an error."""
+    stream = stream or sys.stdout
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def import_quietly(package: str) -> None:

@@ -17,6 +17,7 @@ from tfx_pipeline.cold_split import TEST
 from tfx_pipeline.components.infra_validation import REASON
 from tfx_pipeline.components.retrieval_evaluation import REPORT
 from tfx_pipeline.components.run_page import PAGE
+from tfx_pipeline.contract.text import on_one_line
 from tfx_pipeline.run_folder import RunFolder
 from tfx_pipeline.run_record import RunRecord
 from tfx_pipeline.targeting import read_summary, read_targets
@@ -70,14 +71,15 @@ class DemoReport:
             for song_id in self._chosen(num_songs):
                 song = self._song(song_id)
                 (ids,), (scores,) = client.match([song], k=num_matches, ignore=self.catalogue.display)
-                yield f"\nCold song: {titles.get(song_id, song_id)} ({self._in_words(song)})"
+                yield f"\nCold song: {on_one_line(titles.get(song_id, song_id))} ({self._in_words(song)})"
                 yield f"  {'similar songs':<44}score"
                 for place, (match, score) in enumerate(zip(ids, scores, strict=True), 1):
-                    yield f"  {place:>3}. {titles.get(match, match)[:36]:<38}{score:6.3f}"
+                    yield f"  {place:>3}. {on_one_line(titles.get(match, match), 36):<38}{score:6.3f}"
                 yield f"  {'target listeners':<44}score  because they play"
                 for row in read_targets(str(self.targets), [song_id]).slice(0, num_listeners).to_pylist():
-                    reasons = ", ".join(titles.get(reason, reason) for reason in row["reason_song_ids"][:_REASONS])
-                    yield f"  {row['rank']:>3}. {'user ' + row['user_id']:<38}{row['score']:6.3f}  {reasons}"
+                    reasons = (titles.get(reason, reason) for reason in row["reason_song_ids"][:_REASONS])
+                    user = f"user {on_one_line(row['user_id'])}"
+                    yield f"  {row['rank']:>3}. {user:<38}{row['score']:6.3f}  {', '.join(map(on_one_line, reasons))}"
 
     def table(self) -> str:
         """Returns how good the matches are, beside the rows that need no training."""
@@ -136,5 +138,5 @@ class DemoReport:
             value = song[field.name]
             if value and field.kind in ("category", "multi_category"):
                 shown = value if isinstance(value, str) else ", ".join(value[:3])
-                words.append(f"{field.name.split('_', 1)[1]}: {shown}")
+                words.append(f"{field.name.split('_', 1)[1]}: {on_one_line(shown)}")
         return "; ".join(words[:3]) or "no tags"

@@ -12,8 +12,9 @@ table { border-collapse: collapse; font-size: .85rem; margin: 1rem 0 }
 th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap }
 th:first-child, td:first-child { text-align: left }
 .words td:last-child, .words th:last-child { text-align: left; white-space: normal; min-width: 16rem }
+.words td:last-child { overflow-wrap: anywhere }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem }
-section { border: 1px solid #ddd; border-radius: .5rem; padding: 0 1rem }
+section { border: 1px solid #ddd; border-radius: .5rem; padding: 0 1rem; overflow-wrap: anywhere }
 ol { padding-left: 1.3rem }
 img { max-width: 100%; height: auto }
 h2 { margin-top: 3rem }

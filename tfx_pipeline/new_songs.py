@@ -14,6 +14,7 @@ from tfx_pipeline.contract.columns import Place, clean, clean_id
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.fields import is_feature, is_text, kind_of, plain_type
 from tfx_pipeline.contract.source import Source
+from tfx_pipeline.contract.text import quoted
 
 _SONG_ID = "song_id"
 
@@ -99,12 +100,12 @@ class NewSongs:
 
     def _note(self, rows: dict[str, int], song_id: str, row: int) -> None:
         if song_id in rows:
-            received = f"{song_id!r}, which row {rows[song_id]} has already"
+            received = f"{quoted(song_id)}, which row {rows[song_id]} has already"
             raise broken(self._source.shown, "each song once", received, column=_SONG_ID, row=row)
         if self._integer_ids:
             try:
                 integer_id(song_id)
             except ValueError as error:
                 expected = "an integer of 0 or more without leading zeros, as the index has"
-                raise broken(self._source.shown, expected, repr(song_id), column=_SONG_ID, row=row) from error
+                raise broken(self._source.shown, expected, quoted(song_id), column=_SONG_ID, row=row) from error
         rows[song_id] = row

@@ -32,7 +32,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     fields = contract.fields_from_json(custom_config["fields"])
     for field in filter(features.is_categorical, fields):
         ids = tft.compute_and_apply_vocabulary(
-            inputs[field.name],
+            _on_one_line(inputs[field.name]),
             top_k=custom_config["max_vocabulary"],
             frequency_threshold=custom_config["min_frequency"],
             vocab_filename=features.vocabulary_name(field),
@@ -50,6 +50,14 @@ def _scaled(columns: dict[str, tf.Tensor], fields: Sequence[contract.SongField])
     clipped = tf.clip_by_value(joined, -MAX_DEVIATIONS, MAX_DEVIATIONS)
     parts = tf.split(clipped, [field.length for field in fields], axis=1)
     return {f.name: part if f.kind == "vector" else part[:, 0] for f, part in zip(fields, parts, strict=True)}
+
+
+def _on_one_line(words: tf.SparseTensor) -> tf.SparseTensor:
+    """Escapes line breaks within words. A vocabulary is a file of lines: TFT drops words with a break in silence."""
+    values = words.values
+    for character, written in ((r"\\", r"\\\\"), ("\n", r"\\n"), ("\r", r"\\r")):
+        values = tf.strings.regex_replace(values, character, written)
+    return tf.SparseTensor(words.indices, values, words.dense_shape)
 
 
 def _known(ids: tf.SparseTensor) -> tf.SparseTensor:

@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tfx_pipeline.console import import_quietly
+from tfx_pipeline.console import import_quietly, write_text
 from tfx_pipeline.contract.errors import broken
 
 
@@ -94,12 +94,12 @@ def _refresh(arguments: argparse.Namespace) -> None:
         if changes:
             write_version(publication.latest, publication.staging, index)
     counts = f"added {len(changes.added):,}, dropped {len(changes.dropped):,}, kept {changes.kept:,}"
-    sys.stdout.write(f"{counts}: {publication.published or 'nothing to publish'}\n")
+    write_text(f"{counts}: {publication.published or 'nothing to publish'}\n")
 
 
 def _say_passed_over(columns: Sequence[str]) -> None:
     if columns:
-        sys.stdout.write(f"not read, because the model was trained without them: {', '.join(columns)}\n")
+        write_text(f"not read, because the model was trained without them: {', '.join(columns)}\n")
 
 
 def _read_ids(path: Path) -> frozenset[str]:

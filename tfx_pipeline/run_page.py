@@ -9,6 +9,7 @@ from typing import Any
 
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
+from tfx_pipeline.contract.text import on_one_line
 from tfx_pipeline.html_page import document, table
 
 _KINDS = statistics_pb2.FeatureNameStatistics
@@ -56,7 +57,8 @@ def _says(feature: statistics_pb2.FeatureNameStatistics) -> str:
         numbers = feature.num_stats
         return f"{numbers.min:.3g} to {numbers.max:.3g}, mean {numbers.mean:.3g}, deviation {numbers.std_dev:.3g}"
     words = feature.string_stats
-    top = ", ".join(f"{value.value} ({value.frequency:.0f})" for value in list(words.top_values)[:_TOP_VALUES])
+    shown = list(words.top_values)[:_TOP_VALUES]
+    top = ", ".join(f"{on_one_line(value.value)} ({value.frequency:.0f})" for value in shown)
     return f"{words.unique:,} different; most often {top}"
 
 
@@ -168,13 +170,18 @@ def _estimate(found: dict[str, float]) -> str:
     return f"{found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
 
 
+def _name(text: str) -> str:
+    """Isolated, so that a name from right to left leaves what follows it in place."""
+    return f"<bdi>{html.escape(on_one_line(text))}</bdi>"
+
+
 def _card(example: Example) -> str:
-    matches = "".join(f"<li>{html.escape(song)} <small>{score:.3f}</small></li>" for song, score in example.matches)
+    matches = "".join(f"<li>{_name(song)} <small>{score:.3f}</small></li>" for song, score in example.matches)
     listeners = "".join(
-        f"<li>user {html.escape(user)} <small>{score:.3f}, plays {html.escape(', '.join(reasons))}</small></li>"
+        f"<li>user {_name(user)} <small>{score:.3f}, plays {', '.join(map(_name, reasons))}</small></li>"
         for user, score, reasons in example.listeners
     )
     return (
-        f"<section><h3>{html.escape(example.song)}</h3><p>Similar songs</p><ol>{matches}</ol>"
+        f"<section><h3>{_name(example.song)}</h3><p>Similar songs</p><ol>{matches}</ol>"
         f"<p>Target listeners</p><ol>{listeners}</ol></section>"
     )

@@ -13,6 +13,7 @@ import tensorflow_transform as tft
 from tfx_pipeline import features
 from tfx_pipeline.cold_split import unit_hash
 from tfx_pipeline.contract import SongField
+from tfx_pipeline.contract.ids import Ids, compact, lookup
 
 _BATCH = 4096
 _SAMPLE_SALT = "sample of songs"
@@ -27,7 +28,7 @@ class SongTable:
     """Songs sorted by id.
 
     Attributes:
-        ids: `(n,)` bytes.
+        ids: `(n,)` bytes, as `tfx_pipeline.contract.ids` has them.
         splits: `(n,)` str, the split of each song.
         features: Arrays by field name, in the form that bcl_keras takes.
         listeners: `(n,)` int64, number of distinct listeners.
@@ -35,11 +36,11 @@ class SongTable:
         similar_scores: `(n, m)` float32, their audience cosines, padded with 0.
     """
 
-    ids: np.ndarray
+    ids: Ids
     splits: np.ndarray
     features: dict[str, np.ndarray]
     listeners: np.ndarray
-    similar_ids: np.ndarray
+    similar_ids: Ids
     similar_scores: np.ndarray
 
     def __len__(self) -> int:
@@ -56,12 +57,9 @@ class SongTable:
             self.similar_scores[rows],
         )
 
-    def rows_of(self, ids: np.ndarray) -> np.ndarray:
+    def rows_of(self, ids: Ids) -> np.ndarray:
         """Returns the row of each id, -1 for ids that are not here. Any shape."""
-        if not len(self):
-            return np.full(np.shape(ids), -1)
-        position = np.minimum(np.searchsorted(self.ids, ids), len(self) - 1)
-        return np.where(self.ids[position] == ids, position, -1)
+        return lookup(ids, self.ids)
 
 
 def read_song_table(
@@ -101,14 +99,14 @@ def read_song_table(
         # Only a list of categories may be cut: every number of a vector is part of it.
         return _model_array(column(field.name, max_values if field.kind == "multi_category" else None), field)
 
-    ids = column(features.SONG_ID)
+    ids = compact(column(features.SONG_ID))
     order = np.argsort(ids, kind="stable")
     table = SongTable(
         ids=ids,
         splits=np.concatenate([np.full(len(batch[features.SONG_ID]), split) for split, batch in parts]),
         features={field.name: values(field) for field in fields},
         listeners=column(features.LISTENERS)[:, 0],
-        similar_ids=column(features.SIMILAR_IDS),
+        similar_ids=compact(column(features.SIMILAR_IDS)),
         similar_scores=column(features.SIMILAR_SCORES).astype(np.float32),
     )
     return table.take(order)
@@ -121,13 +119,14 @@ def split_uris(examples_uri: str, splits: Iterable[str]) -> dict[str, str]:
 
 def _batches(uri: str, spec: dict) -> Iterator[dict[str, np.ndarray]]:
     files = sorted(tf.io.gfile.glob(os.path.join(uri, "*.gz")))
+    known: dict[bytes, bytes] = {}
     for records in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_BATCH):
         parsed = tf.io.parse_example(records, spec)
         dense = {
             name: tf.sparse.to_dense(value) if isinstance(value, tf.SparseTensor) else value
             for name, value in parsed.items()
         }
-        yield {name: _fixed_width(value.numpy()) for name, value in dense.items()}
+        yield {name: _shared(value.numpy(), known) for name, value in dense.items()}
 
 
 def _sample(parts: Iterable[tuple[str, dict[str, np.ndarray]]], most: int) -> list[tuple[str, dict[str, np.ndarray]]]:
@@ -157,8 +156,13 @@ def _take(batch: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarra
     return {name: column[rows] for name, column in batch.items()}
 
 
-def _fixed_width(values: np.ndarray) -> np.ndarray:
-    return values.astype(bytes) if values.dtype == object else values
+def _shared(values: np.ndarray, known: dict[bytes, bytes]) -> np.ndarray:
+    """Makes equal ids one object: a song is in the lists of many others."""
+    if values.dtype != object:
+        return values
+    shared = np.empty(values.size, object)
+    shared[:] = [known.setdefault(value, value) for value in values.ravel().tolist()]
+    return shared.reshape(values.shape)
 
 
 def stack(batches: Iterable[np.ndarray], most: int | None = None) -> np.ndarray:
@@ -169,7 +173,8 @@ def stack(batches: Iterable[np.ndarray], most: int | None = None) -> np.ndarray:
     width = max(part.shape[1] for part in parts)
     width = width if most is None else min(width, most)
     # Not np.pad, which fills bytes with b"0": that may be the id of a song.
-    stacked = np.zeros((sum(map(len, parts)), width), np.result_type(*parts))
+    dtype = np.result_type(*parts)
+    stacked = np.full((sum(map(len, parts)), width), b"" if dtype.kind in "SO" else 0, dtype)
     start = 0
     for part in parts:
         cut = part[:, :width]

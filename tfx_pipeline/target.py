@@ -17,7 +17,7 @@ import typing
 from collections.abc import Sequence
 from typing import Any
 
-from tfx_pipeline.console import import_quietly
+from tfx_pipeline.console import import_quietly, write_text
 
 import_quietly("apache_beam")
 
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - a runner wraps the message of a worker in exceptions of its own kind
         sys.stderr.write(f"{_first_message(error)}\n")
         return 2
-    sys.stdout.write(_report(known.output))
+    write_text(_report(known.output))
     return 0
 
 

@@ -22,6 +22,7 @@ from tfx_pipeline import contract, features
 from tfx_pipeline.artifacts import LEARNT
 from tfx_pipeline.cold_split import SPARSE, VALIDATION, WARM
 from tfx_pipeline.configs import MOST_SPARSE_SONGS
+from tfx_pipeline.contract.ids import texts
 from tfx_pipeline.song_table import NoSongsError, SongTable, read_song_table, split_uris, stack
 
 logger = logging.getLogger(__name__)
@@ -246,7 +247,7 @@ def served_model(
     Raises:
         ValueError: If `integer_ids` and an id is none.
     """
-    ids = [song_id.decode() for song_id in warm.ids.tolist()]
+    ids = texts(warm.ids)
     return ServedModel(
         fields=[RawField(field.name, field.kind, field.length) for field in song_fields],
         transform=transform.transform_features_layer(),

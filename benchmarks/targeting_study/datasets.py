@@ -14,6 +14,7 @@ from scipy import sparse
 
 from tfx_pipeline.cold_split import unit_hash
 from tfx_pipeline.contract import PLAYS, SONGS, SongField, prepare
+from tfx_pipeline.contract.ids import id_array
 
 #: Of each block of content, where it is not 1; those of Last.fm-2K are of earlier probes, everything else is untuned.
 FIELD_WEIGHTS = {"attribute_genres": 0.5, "attribute_facts": 0.3, "audio_key": 0.05}
@@ -54,9 +55,9 @@ def read_data_set(folder: Path) -> DataSet:
         features = pq.read_table(Path(aside) / "input" / SONGS)
         table = pq.read_table(Path(aside) / "input" / PLAYS)
     features = features.take(pc.sort_indices(features["song_id"].cast(pa.binary())))
-    songs = np.array(features["song_id"].cast(pa.binary()).to_pylist())
-    users, user = np.unique(np.array(table["user_id"].cast(pa.binary()).to_pylist()), return_inverse=True)
-    song = np.searchsorted(songs, np.array(table["song_id"].cast(pa.binary()).to_pylist()))
+    songs = id_array(features["song_id"])
+    users, user = np.unique(id_array(table["user_id"]), return_inverse=True)
+    song = np.searchsorted(songs, id_array(table["song_id"]))
     shape = (len(songs), len(users))
     plays = sparse.csr_matrix((table["plays"].to_numpy(), (song, user)), shape=shape)
     red = None

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
@@ -15,6 +14,7 @@ from benchmarks.targeting_study.counts import CUTOFFS, KINDS, TRUE_TASTE, UNTARG
 from benchmarks.targeting_study.datasets import DataSet
 from benchmarks.targeting_study.matching import Embeddings
 from tfx_pipeline.cold_split import WARM
+from tfx_pipeline.contract.ids import arrow_texts, id_array
 from tfx_pipeline.targeting import TargetingConfig, listeners, packing, weights
 from tfx_pipeline.targeting.clustering import one_thread
 from tfx_pipeline.targeting.rules import score_listeners
@@ -144,11 +144,11 @@ class Judge:
 
     def _parts(self, config: TargetingConfig) -> dict[str, list[dict[str, Any]]]:
         songs, users = self._data.songs[self.rows], self._data.users
-        wanted = pa.array(songs.astype(str).tolist())
+        wanted = arrow_texts(songs)
         matches = self._found.matches.filter(pc.is_in(self._found.matches["song_id"], value_set=wanted))
         block = packing.pack_matches(matches, config.matches_per_song)
         audiences = listeners.audiences(self._plays, config.max_audience, config.seed)
-        query, split = self._found.query[self.rows], self._found.split[self.rows].astype(bytes)
+        query, split = self._found.query[self.rows], id_array(self._found.split[self.rows])
         vectors, nobody = self._listener_vectors(config.interests), np.zeros(len(users), bool)
         return {
             "catalogue": [{"ids": songs, "split": split, "embedding": query, "candidate": query}],

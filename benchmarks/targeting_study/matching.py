@@ -18,6 +18,7 @@ from sklearn.utils.extmath import randomized_svd
 
 from benchmarks.targeting_study.datasets import DataSet, content_matrix
 from tfx_pipeline.cold_split import WARM, ColdSplit
+from tfx_pipeline.contract.ids import id_array, texts
 
 RANK, RIDGE, MATCHES = 128, 2.0, 200
 _TOLERANCE, _STEPS = 1e-4, 100
@@ -61,7 +62,7 @@ def closed_form(data: DataSet, seed: int) -> Embeddings:
 def exported(data: DataSet, folder: Path) -> Embeddings:
     """Reads what `CatalogueEmbedder` wrote: embeddings-*.parquet and matches-*.parquet."""
     table = pa.concat_tables([pq.read_table(path) for path in sorted(folder.glob("embeddings-*.parquet"))])
-    place = np.searchsorted(data.songs, np.array(table["song_id"].cast(pa.binary()).to_pylist()))
+    place = np.searchsorted(data.songs, id_array(table["song_id"]))
     split = np.full(len(data.songs), "new", dtype="<U8")
     split[place] = table["split"].to_pylist()
     vectors = {}
@@ -77,14 +78,14 @@ def best_matches(songs: np.ndarray, split: np.ndarray, query: np.ndarray, candid
     """The `MATCHES` warm songs of largest inner product for each song of split `val`, `test` and `new`."""
     warm = np.flatnonzero(split == WARM)
     cold = np.flatnonzero(np.isin(split, ("val", "test", "new")))
-    names = songs[warm].astype(str)
+    names = np.array(texts(songs[warm]), object)
     ids, scores = [], []
     for rows in np.array_split(cold, max(1, len(cold) // 500)):
         score = query[rows] @ candidate[warm].T
         best = np.argpartition(-score, min(MATCHES, len(warm) - 1), axis=1)[:, :MATCHES]
         ids += [names[row].tolist() for row in best]
         scores += np.take_along_axis(score, best, axis=1).tolist()
-    columns = {"song_id": songs[cold].astype(str).tolist(), "match_ids": ids, "match_scores": scores}
+    columns = {"song_id": texts(songs[cold]), "match_ids": ids, "match_scores": scores}
     kinds = [("song_id", pa.string()), ("match_ids", pa.list_(pa.string())), ("match_scores", pa.list_(pa.float32()))]
     return pa.table(columns, schema=pa.schema(kinds))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,13 +20,16 @@ from typing import Any
 from serving.client import TLS, Client, ServingError
 from serving.client.songs import SONG_ID, as_songs
 
+# JSON escapes the controls below U+0020 and leaves these.
+_CONTROLS = re.compile("[\x7f-\x9f\u2028\u2029]")
+
 
 def _read_songs(argument: str) -> list[Any]:
     """Songs from JSON text, `@file`, or `-` for standard input: one object, a list of them, or one per line."""
     if argument == "-":
         text = sys.stdin.read()
     elif argument.startswith("@"):
-        text = Path(argument[1:]).read_text(encoding="utf-8")
+        text = Path(argument[1:]).read_text(encoding="utf-8-sig")
     else:
         text = argument
     if not text.strip():
@@ -34,7 +38,8 @@ def _read_songs(argument: str) -> list[Any]:
         songs = json.loads(text)
     except json.JSONDecodeError:
         try:
-            songs = [json.loads(line) for line in text.splitlines() if line.strip()]
+            # Not splitlines: JSON may hold U+0085 and U+2028, at which it cuts, as they are.
+            songs = [json.loads(line) for line in text.split("\n") if line.strip()]
         except json.JSONDecodeError as error:
             raise ValueError(
                 f"`--song-json` must be a JSON object, a list or one object per line. Received: {error}"
@@ -55,6 +60,16 @@ def _embed(client: Client, arguments: argparse.Namespace) -> Iterator[dict[str, 
     songs = _read_songs(arguments.song_json)
     for song, row in zip(songs, client.embed(songs, ignore=arguments.ignore).tolist(), strict=True):
         yield {SONG_ID: song.get(SONG_ID), "embedding": row}
+
+
+def _as_json(line: dict[str, Any]) -> str:
+    """JSON on one line: text as it is, but for what ends a line or what the terminal's encoding lacks."""
+    text = _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(line, ensure_ascii=False))
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(line)
+    return text
 
 
 def _status(client: Client, _: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -111,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             tls=tls,
         ) as client:
             for line in arguments.run(client, arguments):
-                sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+                sys.stdout.write(_as_json(line) + "\n")
     except ServingError as error:
         sys.stderr.write(f"{error}\n")
         return 1

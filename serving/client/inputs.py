@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from serving.client.signatures import TensorSpec
-from serving.client.songs import Song, checked_integer, own_ids
-from serving.tensors import dtype_name, numpy_dtype
+from serving.client.songs import Song, checked_integer, own_ids, utf8
+from serving.tensors import as_array, dtype_name, numpy_dtype
 
 Array = np.ndarray[Any, Any]
 OBJECT = np.dtype(object)
@@ -22,17 +22,25 @@ def as_input(name: str, value: Any, spec: TensorSpec | None) -> Array:
     Raises:
         TypeError: values of another kind, as strings for numbers.
     """
-    array = np.asarray(value)
     dtype = None if spec is None else numpy_dtype(spec.dtype)
+    array = as_array(value) if dtype == OBJECT else np.asarray(value)
+    if dtype == OBJECT == array.dtype:
+        return _strings(name, array)
     if spec is None or dtype is None or array.dtype == dtype:
         return array
-    if dtype == OBJECT and array.dtype.kind in "SU":
-        encoded = np.char.encode(array) if array.dtype.kind == "U" else array
-        return encoded.astype(object)
     # Python's own numbers come as float64 and int64, which are meant for whatever the model takes.
     if array.dtype == OBJECT or dtype == OBJECT or not (np.can_cast(array.dtype, dtype, "same_kind") or not array.size):
         raise TypeError(f"`inputs[{name!r}]` must be {dtype_name(spec.dtype)}. Received: dtype {array.dtype}")
     return array.astype(dtype)
+
+
+def _strings(name: str, array: Array) -> Array:
+    encoded = np.empty(array.size, object)
+    for place, value in enumerate(array.ravel().tolist()):
+        if not isinstance(value, (str, bytes)):
+            raise TypeError(f"`inputs[{name!r}]` must hold strings. Received: {value!r}")
+        encoded[place] = utf8(value, f"`inputs[{name!r}]`") if isinstance(value, str) else value
+    return encoded.reshape(array.shape)
 
 
 def k_input(k: int, rows: int, spec: TensorSpec) -> Array:
@@ -60,7 +68,7 @@ def exclude_input(songs: Sequence[Song], exclude: Sequence[Any] | None, spec: Te
     for row, song_id in enumerate(ids):
         if song_id is not None and not isinstance(song_id, str):
             raise TypeError(f"`exclude[{row}]` must be a string or None. Received: {song_id!r}")
-        array[row] = b"" if song_id is None else song_id.encode()
+        array[row] = b"" if song_id is None else utf8(song_id, f"`exclude[{row}]`")
     return array
 
 

@@ -110,7 +110,25 @@ def _string(value: Any, row: int, name: str) -> bytes:
         return value
     if not isinstance(value, str):
         raise _refuse(row, name, "a string", value)
-    return value.encode()
+    return utf8(value, f"`songs[{row}][{name!r}]`")
+
+
+def utf8(text: str, name: str) -> bytes:
+    """`text` as a request carries it.
+
+    Args:
+        text: what was given.
+        name: what it was given for.
+
+    Raises:
+        ValueError: it holds half of a surrogate pair, as JSON with a lone "\\ud800" or an argument in another encoding.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{name} must be text that UTF-8 can hold, without lone surrogates. Received: {text!r}"
+        ) from error
 
 
 def _largest(dtype: np.dtype[Any]) -> float:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from serving.client import TLS, AsyncClient, Backoff, Client, Signature, TensorSpec
+from serving.client.__main__ import _read_songs
 from serving.client.batches import join_outputs, split_rows
 from serving.client.channel import check_target
 from serving.client.inputs import as_input, exclude_input, k_input
 from serving.client.operations import Operations
 from serving.client.retry import Deadline
 from serving.client.songs import as_songs, check_fields, song_arrays
-from serving.protos import DATA_TYPES, PredictResponse
+from serving.protos import DATA_TYPES, PredictResponse, TensorProto
 from serving.tensors import to_proto
 
 STRING, FLOAT, INT = DATA_TYPES["DT_STRING"], DATA_TYPES["DT_FLOAT"], DATA_TYPES["DT_INT64"]
@@ -170,6 +173,35 @@ def test_raw_inputs_take_the_type_of_the_signature() -> None:
         as_input("x", [1.5], TensorSpec(INT, (-1,)))
     with pytest.raises(TypeError, match=r"`inputs\['x'\]` must be DT_STRING. Received: dtype int64"):
         as_input("x", [1], TensorSpec(STRING, (-1,)))
+
+
+def test_serialized_messages_keep_the_nul_bytes_at_their_end() -> None:
+    example = b"\n\x0f\x12\x06\n\x04\xff\0\0\0"  # as a tf.Example whose last number is 0
+    for given in ([example, b""], [[example], [b"x"]], (example, "x"), np.array([example, b""], object)):
+        flat = as_input("examples", given, TensorSpec(STRING, (-1,))).ravel().tolist()
+        assert flat[0] == example
+        assert to_proto(given, TensorProto()).string_val[0] == example
+
+
+def test_text_that_is_no_unicode_is_named() -> None:
+    half = "\ud83d"
+    with pytest.raises(ValueError, match=r"`songs\[1\]\['attribute_genre'\]` must be text that UTF-8 can hold.*ud83d"):
+        arrays({}, {"attribute_genre": half})
+    with pytest.raises(ValueError, match=r"`songs\[0\]\['attribute_tags'\]` must be text that UTF-8 can hold.*ud83d"):
+        arrays({"attribute_tags": ["a", half]})
+    with pytest.raises(ValueError, match=r"`exclude\[0\]` must be text that UTF-8 can hold"):
+        exclude_input([{}], [half], TensorSpec(STRING, (-1,)))
+    with pytest.raises(ValueError, match=r"`inputs\['x'\]` must be text that UTF-8 can hold"):
+        as_input("x", [half], TensorSpec(STRING, (-1,)))
+    with pytest.raises(TypeError, match=r"`inputs\['x'\]` must hold strings. Received: 7"):
+        as_input("x", ["a", 7], TensorSpec(STRING, (-1,)))
+
+
+def test_songs_as_lines_are_cut_at_line_feeds_alone(tmp_path: Path) -> None:
+    songs = [{"attribute_genre": "a\u2028b\x85c"}, {"attribute_genre": "\u00e9"}]
+    lines = "\r\n".join(json.dumps(song, ensure_ascii=False) for song in songs)
+    (tmp_path / "songs.json").write_bytes(b"\xef\xbb\xbf" + lines.encode())
+    assert _read_songs(lines) == _read_songs(f"@{tmp_path / 'songs.json'}") == songs
 
 
 def split(rows: int, limit: int, reply: int = 0) -> list[int]:

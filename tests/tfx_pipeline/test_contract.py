@@ -115,8 +115,13 @@ BROKEN_SONGS = {
     "no id column": ({"song_id": None}, ["songs.parquet", "column `song_id`", "title"]),
     "ids of numbers": ({"song_id": [1, 2, 3]}, ["column `song_id`", "expected strings", "int64"]),
     "double id": ({"song_id": ["a", "b", "a"]}, ["column `song_id`, row 2", "each song once", "'a'", "row 0"]),
+    "name on two lines": ({"audio_a\nb": [1.0, 2.0, 3.0]}, ["letters, digits and underscores", r"'audio_a\nb'"]),
+    "id on two lines twice": ({"song_id": ["a\r\n", "b", "a\r\n"]}, ["row 2", "each song once", r"'a\r\n'"]),
+    "columns on two lines": ({"song_id": None, "a\nb": [1, 2, 3]}, ["column `song_id`", r"a\nb"]),
     "null id": ({"song_id": ["a", None, "c"]}, ["column `song_id`, row 1", "an id", "null"]),
     "empty id": ({"song_id": ["a", "b", ""]}, ["column `song_id`, row 2", "an empty string"]),
+    "id with NUL": ({"song_id": ["a", "b\0", "b"]}, ["column `song_id`, row 1", "without a NUL", r"'b\x00'"]),
+    "long id with NUL": ({"song_id": ["a", "b", "\u00e9" * 2999 + "\0"]}, ["row 2", "(3,000 characters)"]),
     "unequal vectors": (
         {"lyric_vector": [[1.0, 2.0], None, [1.0, 2.0, 3.0]]},
         ["column `lyric_vector`, row 2", "one length, 2", "length 3"],
@@ -161,6 +166,7 @@ def test_refuses_songs(tmp_path, case):
 BROKEN_PLAYS = {
     "no users": ({"user_id": None}, ["column `user_id`"]),
     "null user": ({"user_id": ["u", None, "v"]}, ["column `user_id`, row 1", "null"]),
+    "user with NUL": ({"user_id": ["u", "\0v", "v"]}, ["column `user_id`, row 1", "without a NUL", r"'\x00v'"]),
     "null song": ({"song_id": ["a", "b", None]}, ["column `song_id`, row 2", "null"]),
     "numeric users": ({"user_id": [1, 2, 3]}, ["column `user_id`", "expected strings", "int64"]),
     "negative": ({"plays": [1, -2, 3]}, ["column `plays`, row 1", "0 or more", "-2"]),

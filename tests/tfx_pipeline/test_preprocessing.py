@@ -7,6 +7,8 @@ import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from tensorflow_transform.tf_metadata import dataset_metadata
 
+from serving.raw_fields import RawField
+from tests.any_text import AWKWARD, LONG
 from tests.vector_lengths import LENGTHS
 from tfx_pipeline import contract, features, preprocessing
 from tfx_pipeline.contract import SongField
@@ -50,12 +52,15 @@ def serialized(song: dict) -> bytes:
 
 @pytest.fixture(scope="module")
 def transformed(tmp_path_factory):
+    return transform_songs(SONGS, tmp_path_factory.mktemp("transform"))
+
+
+def transform_songs(songs, folder):
     """The songs after Transform, read back as training reads them, and the transform."""
-    folder = tmp_path_factory.mktemp("transform")
     spec = tft.tf_metadata.schema_utils.schema_as_feature_spec(features.song_schema(FIELDS)).feature_spec
     metadata = dataset_metadata.DatasetMetadata(features.song_schema(FIELDS))
     rows = []
-    for song in SONGS:
+    for song in songs:
         parsed = tf.io.parse_single_example(serialized(song), spec)
         rows.append(
             {
@@ -118,6 +123,42 @@ def test_every_number_of_a_long_vector_is_scaled(transformed, length):
     deviation = rows.std(axis=0)
     expected = (rows - rows.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
     np.testing.assert_allclose(found[1:], expected, atol=1e-4)
+
+
+def test_a_word_may_be_any_text(tmp_path):
+    # Every word twice, in two fields, with one that is absent from the other songs' vocabulary.
+    words = [*AWKWARD, LONG, "nul\0inside"]
+    numbers = {"tempo": [1.0], "vector": [1.0, 2.0]}
+    songs = [
+        {
+            "song_id": f"{place:03}{copy}",
+            "artist": [word],
+            "tags": [word, words[place - 1], f"once{place}{copy}"],
+            **numbers,
+        }
+        for place, word in enumerate(words)
+        for copy in "ab"
+        if copy == "a" or word != "7"
+    ]
+    table, transform = transform_songs(songs, tmp_path)
+    artist = dict(zip((song["artist"][0] for song in songs), table.features["attribute_artist"].tolist(), strict=True))
+    assert artist.pop("7") == 0  # too rare
+    assert sorted(artist.values()) == list(range(1, len(words)))
+    tags = table.features["attribute_tags"]
+    first = {song["tags"][0]: row[0] for song, row in zip(songs, tags.tolist(), strict=True)}
+    assert len(set(first.values())) == len(words)
+    for song, row in zip(songs, tags.tolist(), strict=True):
+        assert [first[word] for word in song["tags"] if not word.startswith("once")] == [i for i in row if i]
+    # The served graph gives the same numbers.
+    fields = [RawField(field.name, field.kind, field.length) for field in FIELDS]
+    asked = [{"attribute_artist": word, "attribute_tags": ["unheard\n", word]} for word in words]
+    sparse = {
+        field.name: field.to_sparse(tf.constant(field.to_array([song.get(field.name) for song in asked])))
+        for field in fields
+    }
+    served = transform.transform_features_layer()(sparse)
+    assert served["attribute_artist"].numpy().tolist() == [artist.get(word, 0) for word in words]
+    assert tf.sparse.to_dense(served["attribute_tags"]).numpy().max(axis=1).tolist() == [first[word] for word in words]
 
 
 def test_the_schema_is_checked_against_what_the_data_showed():

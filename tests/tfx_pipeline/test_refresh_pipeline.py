@@ -16,17 +16,20 @@ from tfx import v1 as tfx
 from serving.raw_fields import RawField, encode_song
 from serving.saved_version import RefreshError, SavedVersion
 from serving.warmup_requests import REQUESTS_FILE
+from tests.any_text import AWKWARD, LONG
 from tests.serving import small_export
 from tfx_pipeline import refresh_runner
 from tfx_pipeline.artifacts import TargetListeners
 from tfx_pipeline.components.index_refresh import check_fields
 from tfx_pipeline.components.infra_validation import REASON, ServingValidator, problem_of
-from tfx_pipeline.components.retrieval_evaluation import last_embeddings
+from tfx_pipeline.components.retrieval_evaluation import last_embeddings, read_embeddings
 from tfx_pipeline.components.targeting import AudienceTargeter
 from tfx_pipeline.contract import SongField
+from tfx_pipeline.contract.ids import id_array, no_ids
 from tfx_pipeline.progress import component_lines
 from tfx_pipeline.run_folder import RunFolder
 from tfx_pipeline.run_record import RunRecord
+from tfx_pipeline.song_table import SongTable
 
 pytestmark = pytest.mark.pipeline
 
@@ -183,3 +186,14 @@ def test_a_last_model_of_other_fields_is_no_row(saved_model: Path, tmp_path: Pat
     assert last_embeddings(str(tmp_path / "serving"), None, None, fields) is None
     with pytest.raises(AttributeError):  # fields that fit are read on, here from no songs at all
         last_embeddings(str(tmp_path / "serving"), None, None, fields[1:])
+
+
+def test_embeddings_are_found_by_any_id(tmp_path: Path) -> None:
+    ids = [*AWKWARD, LONG]
+    rows = {"song_id": ids, "embedding": [[float(row)] for row in range(len(ids))]}
+    pq.write_table(pa.table({**rows, "candidate_embedding": rows["embedding"]}), tmp_path / "embeddings-0.parquet")
+    some = sorted(ids[::2])
+    none = np.zeros(len(some))
+    table = SongTable(id_array(some), none, {}, none, no_ids(len(some), 0), none)
+    queries, candidates = read_embeddings(str(tmp_path), table)
+    assert queries[:, 0].tolist() == candidates[:, 0].tolist() == [ids.index(song) for song in some]

@@ -21,6 +21,7 @@ from tfx_pipeline.components.catalogue_embedding import EMBEDDINGS
 from tfx_pipeline.components.index_refresh import check_fields
 from tfx_pipeline.components.similar_songs import split_pattern
 from tfx_pipeline.configs import EvaluationConfig
+from tfx_pipeline.contract.ids import id_array
 from tfx_pipeline.evaluation import evaluate, refusals
 from tfx_pipeline.features import SONG_ID
 from tfx_pipeline.song_table import SongTable, read_song_table, split_uris
@@ -109,7 +110,7 @@ def last_embeddings(
             ids = [
                 tf.train.Example.FromString(e).features.feature[SONG_ID].bytes_list.value[0] for e in examples.numpy()
             ]
-            rows.append(table.rows_of(np.array(ids, dtype=bytes)))
+            rows.append(table.rows_of(id_array(ids)))
             for name, found in parts.items():
                 found.append(signatures[name](examples=examples)["embedding"].numpy())
     order = np.argsort(np.concatenate(rows))
@@ -125,7 +126,7 @@ def read_embeddings(uri: str, table: SongTable) -> tuple[np.ndarray, np.ndarray]
     """
     files = [os.path.join(uri, name) for name in sorted(os.listdir(uri)) if name.startswith(EMBEDDINGS)]
     stored = ds.dataset(files, format="parquet").to_table()
-    rows = table.rows_of(np.asarray(stored["song_id"].to_pylist(), dtype=bytes))
+    rows = table.rows_of(id_array(stored["song_id"]))
     if len(np.unique(rows[rows >= 0])) != len(table):
         raise ValueError(f"embeddings: expected one for each of {len(table)} songs. Received: {(rows >= 0).sum()}")
     kept = np.flatnonzero(rows >= 0)

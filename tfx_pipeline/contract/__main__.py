@@ -7,10 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tfx_pipeline.console import write_text
 from tfx_pipeline.contract.catalogue import Catalogue, check
 from tfx_pipeline.contract.errors import ContractError
 from tfx_pipeline.contract.prepare import prepare
 from tfx_pipeline.contract.teachable import TrainingNeeds
+from tfx_pipeline.contract.text import on_one_line
 
 
 def describe(catalogue: Catalogue) -> str:
@@ -21,7 +23,7 @@ def describe(catalogue: Catalogue) -> str:
     lines = [f"{catalogue.folder}: {counts}"]
     for field, kind, missing in zip(catalogue.fields, kinds, catalogue.missing, strict=True):
         lines.append(f"  {field.name:<{width}}  {kind:<14}  {missing:6.1%} missing")
-    lines.append(f"  for display: {', '.join(catalogue.display) or 'none'}")
+    lines.append(f"  for display: {', '.join(map(on_one_line, catalogue.display)) or 'none'}")
     lines.append(f"  plays: {', '.join(catalogue.plays_columns)}; {catalogue.unknown_plays:.2%} of unknown songs")
     return "\n".join([*lines, *(f"  note: {note}" for note in catalogue.notes)])
 
@@ -46,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ContractError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    sys.stdout.write(describe(catalogue) + "\n")
+    write_text(describe(catalogue) + "\n")
     return 0
 
 

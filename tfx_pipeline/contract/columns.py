@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from tfx_pipeline.contract.errors import ContractError, broken
 from tfx_pipeline.contract.fields import Kind, is_text
+from tfx_pipeline.contract.text import quoted
 
 Numbers = npt.NDArray[Any]
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -100,13 +101,18 @@ def clean_id(array: pa.Array, place: Place) -> pa.Array:
     """Return strings without a missing one.
 
     Raises:
-        ContractError: an id is null or empty.
+        ContractError: an id is null or empty, or holds a NUL character.
     """
     text = to_text(array, place)
     missing = np.asarray(pc.fill_null(pc.equal(text, ""), True))
     if missing.any():
         index = int(missing.argmax())
         raise place.broken("an id", "null" if text[index].as_py() is None else "an empty string", index)
+    # Arrays of a fixed width drop trailing NULs, so such an id would become another one.
+    with_nul = np.asarray(pc.match_substring(text, "\0"))
+    if with_nul.any():
+        index = int(with_nul.argmax())
+        raise place.broken("an id without a NUL character", quoted(text[index].as_py()), index)
     return text
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tfx_pipeline.contract.text import on_one_line
+
 
 class ContractError(ValueError):
     """The input breaks the contract. The message names file, column, row, what was expected and what was received."""
@@ -32,4 +34,4 @@ def broken(
     places += [f"row {row} (counted from 0)"] if row is not None else []
     place = f"{', '.join(places)}: " if places else ""
     tail = f" {remedy}" if remedy else ""
-    return ContractError(f"{file}: {place}expected {expected}. Received: {received}.{tail}")
+    return ContractError(on_one_line(f"{file}: {place}expected {expected}. Received: {received}.{tail}", most=None))

@@ -13,6 +13,7 @@ from tfx_pipeline.contract.columns import Numbers, Place, clean_id
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.fields import is_text
 from tfx_pipeline.contract.source import Source
+from tfx_pipeline.contract.text import quoted
 
 _OPTIONAL = ("plays", "liked", "timestamp")
 # 10^11 seconds is the year 5138: such a number counts milliseconds or less.
@@ -58,7 +59,7 @@ def scan_plays(source: Source, song_ids: pa.Array, *, max_unknown_plays: float) 
         cleaned, known, counted = _clean(batch, first_row, source, song_ids)
         if not known.all():
             index = int((~known).argmax())
-            example = example or f"{cleaned.column('song_id')[index].as_py()!r} in row {first_row + index}"
+            example = example or f"{quoted(cleaned.column('song_id')[index].as_py())} in row {first_row + index}"
         users.add(cleaned.column("user_id").filter(pa.array(known & counted)))
         kept += int((known & counted).sum())
         unknown += int((~known).sum())

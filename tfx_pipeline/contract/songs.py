@@ -14,6 +14,7 @@ from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.fields import SongField, fields_of, is_feature, is_text
 from tfx_pipeline.contract.free_text import FreeText
 from tfx_pipeline.contract.source import Source
+from tfx_pipeline.contract.text import quoted
 
 MIN_FIELDS = 2
 
@@ -126,7 +127,7 @@ def _check_unique(ids: pa.ChunkedArray, source: Source) -> None:
             raise broken(
                 source.shown,
                 "each song once",
-                f"{song_id!r}, which row {seen[song_id]} has already",
+                f"{quoted(song_id)}, which row {seen[song_id]} has already",
                 column="song_id",
                 row=row,
             )

@@ -1,6 +1,6 @@
 """Columnar blocks: what travels between Beam steps instead of single rows.
 
-A block is a dict of numpy arrays. Ids are UTF-8 bytes in fixed-width arrays, whose order is that of the strings.
+A block is a dict of numpy arrays. Ids are UTF-8 bytes, as `tfx_pipeline.contract.ids` has them.
 Plays are dictionary-coded: `users` and `songs` hold the distinct ids, `user` and `song` the index of each row,
 `plays` the counts.
 """
@@ -10,19 +10,23 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from tfx_pipeline.contract.ids import Ids, id_array, no_ids
+from tfx_pipeline.contract.text import quoted
 
 Array = np.ndarray
 Block = dict[str, np.ndarray]
 
 
-def hash_ids(ids: Array, salt: str) -> Array:
+def hash_ids(ids: Ids, salt: str) -> Array:
     """64-bit hashes of ids, the same on every machine: (n,) bytes -> (n,) uint64."""
     key = salt.encode()
     digests = b"".join(hashlib.blake2b(item, digest_size=8, key=key).digest() for item in ids.tolist())
     return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
 
 
-def shard_of(ids: Array, shards: int) -> Array:
+def shard_of(ids: Ids, shards: int) -> Array:
     """The shard of each id: (n,) bytes -> (n,) int64 in [0, shards)."""
     if shards == 1:
         return np.zeros(len(ids), dtype=np.int64)
@@ -34,36 +38,17 @@ def shards_for(rows: int, rows_per_shard: int) -> int:
     return max(1, -(-rows // rows_per_shard))
 
 
-def encode_ids(ids: Sequence[str] | pa.Array | pa.ChunkedArray, column: str) -> Array:
+def encode_ids(ids: Sequence[str] | pa.Array | pa.ChunkedArray, column: str) -> Ids:
     """Strings to UTF-8 bytes; null, empty ids and ids with a NUL character are errors."""
     array = ids if isinstance(ids, pa.Array | pa.ChunkedArray) else pa.array(ids, pa.string())
     if array.null_count:
         raise ValueError(f"`{column}` must hold an id in every row. Received: {array.null_count} null ids")
-    coded = array.cast(pa.string()).cast(pa.binary()).to_pylist()
-    result = np.array(coded, dtype=np.bytes_) if coded else np.zeros(0, dtype="S1")
-    # A fixed-width array drops trailing NULs, so such ids would be confused with others.
-    bad = [item for item in coded if not item or b"\0" in item]
-    if bad:
-        raise ValueError(f"`{column}` must hold ids that are not empty and have no NUL. Received: {bad[0]!r}")
-    return result
-
-
-def decode_ids(ids: Array) -> pa.Array:
-    """UTF-8 bytes to an Arrow string array."""
-    return pa.array(ids.tolist(), pa.binary()).cast(pa.string())
-
-
-def decode_id(item: bytes) -> str:
-    """One id as text."""
-    return item.decode()
-
-
-def lookup(ids: Array, table: Array) -> Array:
-    """Index of each id in the sorted `table`, -1 where it is not there."""
-    if len(table) == 0:
-        return np.full(len(ids), -1, dtype=np.int64)
-    position = np.minimum(np.searchsorted(table, ids), len(table) - 1)
-    return np.where(table[position] == ids, position, -1)
+    texts = array.cast(pa.string())
+    bad = pc.or_(pc.equal(texts, ""), pc.match_substring(texts, "\0"))
+    if (row := pc.index(bad, True).as_py()) >= 0:
+        shown = quoted(texts[row].as_py())
+        raise ValueError(f"`{column}` must hold ids that are not empty and have no NUL. Received: {shown}")
+    return id_array(texts)
 
 
 def group_rows(keys: Array) -> Iterator[tuple[int, Array]]:
@@ -119,10 +104,10 @@ def merge_plays(blocks: Iterable[Block]) -> Block:
     }
 
 
-def _merge_codes(dictionaries: list[Array], codes: list[Array]) -> tuple[Array, Array]:
+def _merge_codes(dictionaries: list[Ids], codes: list[Array]) -> tuple[Ids, Array]:
     """Unites dictionary-coded columns: (sorted distinct ids, codes of all rows)."""
     if not dictionaries:
-        return np.zeros(0, dtype="S1"), np.zeros(0, np.int64)
+        return no_ids(), np.zeros(0, np.int64)
     ids, position = np.unique(np.concatenate(dictionaries), return_inverse=True)
     starts = np.cumsum([0] + [len(part) for part in dictionaries])
     return ids, np.concatenate([position[starts[i] + part] for i, part in enumerate(codes)]).astype(np.int64)

@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 from apache_beam import pvalue
 
+from tfx_pipeline.contract.ids import among, arrow_texts
 from tfx_pipeline.targeting import tables
-from tfx_pipeline.targeting.blocks import Array, Block, decode_ids
+from tfx_pipeline.targeting.blocks import Array, Block
 from tfx_pipeline.targeting.clustering import one_thread
 from tfx_pipeline.targeting.config import TargetingConfig
 from tfx_pipeline.targeting.rules import clusters_of, score_vectors
@@ -76,7 +77,7 @@ def best_listeners(query: SongQuery, listeners: Block, config: TargetingConfig) 
         chosen = _top(score, config.depth + len(query.excluded))
         parts.append((chosen + start, score[chosen], center[chosen]))
     place, score, center = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    allowed = ~np.isin(listeners["users"][place], query.excluded)
+    allowed = ~among(listeners["users"][place], query.excluded)
     if config.threshold is not None:
         allowed &= score >= config.threshold
     kept = np.flatnonzero(allowed)
@@ -106,7 +107,7 @@ def _table(query: SongQuery, listeners: Block, config: TargetingConfig) -> pa.Ta
     empty = pa.array(np.zeros(rows + 1, dtype=np.int32))
     columns = {
         "rank": np.arange(1, rows + 1, dtype=np.int32),
-        "user_id": decode_ids(listeners["users"][place]),
+        "user_id": arrow_texts(listeners["users"][place]),
         "score": score,
         "reason_song_ids": pa.ListArray.from_arrays(empty, pa.array([], pa.string())),
         "reason_scores": pa.ListArray.from_arrays(empty, pa.array([], pa.float32())),

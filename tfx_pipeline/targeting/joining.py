@@ -7,6 +7,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam import pvalue
 
+from tfx_pipeline.contract.ids import among, no_ids
 from tfx_pipeline.targeting import listeners, routing, weights
 from tfx_pipeline.targeting.blocks import Block, group_rows, merge_plays, shard_of
 from tfx_pipeline.targeting.clustering import one_thread
@@ -118,15 +119,13 @@ class _FormVectors(beam.DoFn):
         with one_thread():
             table = self._table(parts)
         excluded = [part["users"] for part in parts.get("excluded", [])]
-        table["excluded"] = (
-            np.isin(table["users"], np.concatenate(excluded)) if excluded else np.zeros(len(table["users"]), bool)
-        )
+        everywhere = np.unique(np.concatenate(excluded)) if excluded else no_ids()
+        table["excluded"] = among(table["users"], everywhere)
         for cold, wanted in routing.unite_requests(parts["wanted"], "users"):
-            yield pvalue.TaggedOutput("answers", (cold, listeners.pick(table, wanted, excluded)))
+            yield pvalue.TaggedOutput("answers", (cold, listeners.pick(table, wanted, everywhere)))
         yield pvalue.TaggedOutput("listeners", (key, table))
         without = int((~table["vectors"].any(axis=(1, 2))).sum())
         counts = {"listeners": len(table["users"]), "listeners_without_vector": without}
-        everywhere = np.unique(np.concatenate(excluded)) if excluded else np.zeros(0, "S1")
         counts["listeners_excluded"] = int(table["excluded"].sum())
         counts["exclusions_of_unknown_listeners"] = len(everywhere) - counts["listeners_excluded"]
         yield pvalue.TaggedOutput("counts", counts)

@@ -7,12 +7,12 @@ what they play. Both are bounded by the number of plays in the shard, whatever t
 import numpy as np
 from scipy import sparse
 
+from tfx_pipeline.contract.ids import Ids, among, id_array, lookup, no_ids
 from tfx_pipeline.targeting.blocks import (
     Array,
     Block,
     group_rows,
     hash_ids,
-    lookup,
     merge_plays,
     shard_of,
     take_plays,
@@ -24,7 +24,7 @@ def merge_catalogue(blocks: list[Block]) -> Block:
     """Joins catalogue blocks, sorted by id; a song that is there twice is an error."""
     if not blocks:
         empty = np.zeros((0, 1), dtype=np.float32)
-        return {"ids": np.zeros(0, "S1"), "split": np.zeros(0, "S1"), "embedding": empty, "candidate": empty}
+        return {"ids": no_ids(), "split": no_ids(), "embedding": empty, "candidate": empty}
     widths = {block["embedding"].shape[1] for block in blocks}
     if len(widths) > 1:
         raise ValueError(f"`embedding` must have one length over the whole catalogue. Received: {sorted(widths)}")
@@ -35,7 +35,7 @@ def merge_catalogue(blocks: list[Block]) -> Block:
     return joined
 
 
-def check_unique(ids: Array, source: str) -> None:
+def check_unique(ids: Ids, source: str) -> None:
     """Refuses sorted ids that hold one twice."""
     same = ids[1:] == ids[:-1]
     if same.any():
@@ -51,7 +51,7 @@ def usable_plays(merged: Block, catalogue: Block, splits: tuple[str, ...]) -> tu
     position = lookup(merged["songs"], catalogue["ids"])
     known = position >= 0
     usable = known.copy()
-    usable[known] = np.isin(catalogue["split"][position[known]], np.array(splits, dtype=np.bytes_))
+    usable[known] = among(catalogue["split"][position[known]], id_array(splits))
     played = merged["plays"] > 0
     rows = np.flatnonzero(usable[merged["song"]] & played)
     counts = {
@@ -88,7 +88,7 @@ def listener_vectors(parts: list[Block], interests: int, seed: int) -> Block:
         {users (n,) sorted, vectors (n, j, d) float32}.
     """
     if not parts:
-        return {"users": np.zeros(0, "S1"), "vectors": np.zeros((0, interests, 1), np.float32)}
+        return {"users": no_ids(), "vectors": np.zeros((0, interests, 1), np.float32)}
     plays = merge_plays(parts)
     songs = np.concatenate([part["songs"] for part in parts])
     order = np.argsort(songs, kind="stable")
@@ -106,7 +106,7 @@ def listener_vectors(parts: list[Block], interests: int, seed: int) -> Block:
 def merge_listeners(blocks: list[Block]) -> Block:
     """Joins parts of a given listener table, sorted, vectors of length one; a listener given twice is an error."""
     if not blocks:
-        return {"users": np.zeros(0, "S1"), "vectors": np.zeros((0, 1, 1), np.float32)}
+        return {"users": no_ids(), "vectors": np.zeros((0, 1, 1), np.float32)}
     users = np.concatenate([block["users"] for block in blocks])
     order = np.argsort(users, kind="stable")
     same = users[order][1:] == users[order][:-1]
@@ -117,13 +117,12 @@ def merge_listeners(blocks: list[Block]) -> Block:
     return {"users": users[order], "vectors": vectors.astype(np.float32)}
 
 
-def pick(table: Block, wanted: Array, excluded: list[Array]) -> Block:
+def pick(table: Block, wanted: Ids, excluded: Ids) -> Block:
     """Rows of the wanted listeners; one that the table lacks has a zero vector."""
     position = lookup(wanted, table["users"])
     vectors = np.zeros((len(wanted), *table["vectors"].shape[1:]), dtype=np.float32)
     vectors[position >= 0] = table["vectors"][position[position >= 0]]
-    barred = np.isin(wanted, np.concatenate(excluded)) if excluded else np.zeros(len(wanted), dtype=bool)
-    return {"users": wanted, "vectors": vectors, "excluded": barred}
+    return {"users": wanted, "vectors": vectors, "excluded": among(wanted, excluded)}
 
 
 def audiences(plays: Block, max_audience: int, seed: int) -> Block:
@@ -159,7 +158,7 @@ def smallest(hashes: Array, most: int) -> Array:
     return mask
 
 
-def requested_audiences(table: Block, wanted: Array) -> Block:
+def requested_audiences(table: Block, wanted: Ids) -> Block:
     """The audiences of the songs in `wanted` that have one, with the ids of just their listeners."""
     position = lookup(np.unique(wanted), table["songs"])
     position = position[position >= 0]

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.transforms.window import GlobalWindows
 
+from tfx_pipeline.contract.ids import Ids, among, id_array, no_ids
 from tfx_pipeline.targeting.blocks import Array, Block, encode_ids
 
 _VECTOR = pa.list_(pa.float32())
@@ -85,7 +86,7 @@ def pack_catalogue(table: pa.Table) -> Block:
     """Catalogue table -> {ids (n,), split (n,), embedding (n, d), candidate (n, d)}."""
     ids = _ids(table, "catalogue", "song_id")
     split = _ids(table, "catalogue", "split")
-    unknown = ~np.isin(split, np.array(SPLITS, dtype=np.bytes_))
+    unknown = ~among(split, id_array(SPLITS))
     if unknown.any():
         row = int(np.argmax(unknown))
         received = f"{split[row].decode()!r} for song {ids[row].decode()!r}"
@@ -111,12 +112,12 @@ def pack_exclusions(table: pa.Table) -> Block:
     """Exclusion table -> {users (n,), songs (n,)}; a null song_id, coded as b"", means every song."""
     users = _ids(table, "exclusions", "user_id")
     if "song_id" not in table.column_names:
-        return {"users": users, "songs": np.zeros(len(users), dtype="S1")}
+        return {"users": users, "songs": no_ids(len(users))}
     column = _column(table, "exclusions", "song_id").cast(pa.string())
     everywhere = column.is_null().to_numpy(zero_copy_only=False)
     # The empty string is refused: it may be meant for one song, and would close all of them to the listener.
     named = encode_ids(column.drop_null(), "song_id` of `exclusions")
-    songs = np.zeros(len(users), dtype=named.dtype)
+    songs = np.full(len(users), b"", named.dtype)
     songs[~everywhere] = named
     return {"users": users, "songs": songs}
 
@@ -147,7 +148,7 @@ def pack_matches(table: pa.Table, most: int) -> Block:
     return {"songs": songs, **counted, "size": size, "match": match[kept], "score": score[kept]}
 
 
-def _best(songs: Array, row: Array, match: Array, score: Array, most: int) -> tuple[Array, Array]:
+def _best(songs: Ids, row: Array, match: Ids, score: Array, most: int) -> tuple[Array, Array]:
     """(usable matches, the `most` best of each row), both as indices ordered by row, score, id."""
     _, code = np.unique(match, return_inverse=True)
     order = np.lexsort((code, -score, row))
@@ -180,11 +181,11 @@ def _fits(kind: pa.DataType, expected: str) -> bool:
     return expected == "strings" and bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _ids(table: pa.Table, source: str, name: str) -> Array:
+def _ids(table: pa.Table, source: str, name: str) -> Ids:
     return encode_ids(_column(table, source, name), f"{name}` of `{source}")
 
 
-def _dictionary(table: pa.Table, source: str, name: str) -> tuple[Array, Array]:
+def _dictionary(table: pa.Table, source: str, name: str) -> tuple[Ids, Array]:
     column = _column(table, source, name)
     if column.null_count:
         raise ValueError(f"`{name}` of `{source}` must hold an id in every row. Received: {column.null_count} null ids")
@@ -200,7 +201,7 @@ def _flat(lists: pa.Array, kind: pa.DataType) -> pa.Array:
     return lists.flatten().cast(kind)
 
 
-def _vectors(lists: pa.Array, ids: Array, name: str) -> Array:
+def _vectors(lists: pa.Array, ids: Ids, name: str) -> Array:
     """List column -> (n, d) float32; unequal lengths and non-finite values are errors."""
     lengths = _lengths(lists)
     if (lengths != lengths[0]).any() or lengths[0] == 0:

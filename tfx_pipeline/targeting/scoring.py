@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 from apache_beam import pvalue
 
+from tfx_pipeline.contract.ids import among
 from tfx_pipeline.targeting import routing, shards, songs, tables, weights
 from tfx_pipeline.targeting.clustering import one_thread
 from tfx_pipeline.targeting.config import TargetingConfig
@@ -94,7 +94,7 @@ class _ScoreSongs(beam.DoFn):
         yield pvalue.TaggedOutput("summary", (cold, summary))
         if queries:
             yield pvalue.TaggedOutput("queries", (cold, queries))
-        unknown = ~np.isin(shard.pairs["songs"], shard.catalogue["ids"])
+        unknown = ~among(shard.pairs["songs"], shard.catalogue["ids"])
         counts = {
             "cold_songs": summary.num_rows,
             "songs_with_matches": len(shard.matches["songs"]),

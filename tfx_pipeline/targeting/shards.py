@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from tfx_pipeline.targeting.blocks import Array, Block, hash_ids, lookup
+from tfx_pipeline.contract.ids import Ids, lookup, no_ids
+from tfx_pipeline.targeting.blocks import Array, Block, hash_ids
 from tfx_pipeline.targeting.config import TargetingConfig
 from tfx_pipeline.targeting.listeners import check_unique, merge_catalogue
 
@@ -27,7 +28,7 @@ class Shard:
     catalogue: Block
     matches: Block
     audiences: Block
-    users: Array
+    users: Ids
     vectors: Array
     excluded: Array
     hashes: Array
@@ -46,11 +47,11 @@ def make_shard(parts: dict[str, list[Block]], config: TargetingConfig) -> Shard:
     audiences = _audiences(parts["audiences"], users)
     matches = _matches(parts["matches"], audiences["songs"])
     hashes = hash_ids(users, f"sample {config.seed}")
-    pairs = _join(parts["pairs"], {"songs": np.zeros(0, "S1"), "users": np.zeros(0, "S1")})
+    pairs = _join(parts["pairs"], {"songs": no_ids(), "users": no_ids()})
     return Shard(catalogue, matches, audiences, users, vectors, excluded, hashes, pairs)
 
 
-def _listeners(blocks: list[Block], length: int) -> tuple[Array, Array, Array]:
+def _listeners(blocks: list[Block], length: int) -> tuple[Ids, Array, Array]:
     shapes = [block["vectors"].shape[1:] for block in blocks if block["vectors"].any()]
     if len(set(shapes)) > 1:
         raise ValueError(f"`listeners` must have vectors of one length. Received: {sorted(set(shapes))}")
@@ -58,16 +59,16 @@ def _listeners(blocks: list[Block], length: int) -> tuple[Array, Array, Array]:
         if not block["vectors"].any():  # none of them is in the table, which leaves the length open
             shape = shapes[0] if shapes else (1, length)
             block["vectors"] = np.zeros((len(block["users"]), *shape), dtype=np.float32)
-    empty = {"users": np.zeros(0, "S1"), "vectors": np.zeros((0, 1, 1), np.float32), "excluded": np.zeros(0, bool)}
+    empty = {"users": no_ids(), "vectors": np.zeros((0, 1, 1), np.float32), "excluded": np.zeros(0, bool)}
     joined = _join(blocks, empty)
     order = np.argsort(joined["users"], kind="stable")
     return joined["users"][order], joined["vectors"][order], joined["excluded"][order]
 
 
-def _audiences(blocks: list[Block], users: Array) -> Block:
+def _audiences(blocks: list[Block], users: Ids) -> Block:
     """Joins audiences from several song shards and points them at the shard's listeners."""
     names = ("songs", "size", "kept")
-    empty = {"songs": np.zeros(0, "S1"), **{name: np.zeros(0, np.int64) for name in ("size", "kept", "start", "user")}}
+    empty = {"songs": no_ids(), **{name: np.zeros(0, np.int64) for name in ("size", "kept", "start", "user")}}
     if not blocks:
         return empty
     joined = {name: np.concatenate([block[name] for block in blocks]) for name in names}
@@ -77,16 +78,16 @@ def _audiences(blocks: list[Block], users: Array) -> Block:
     return {**{name: values[order] for name, values in joined.items()}, "start": start[order], "user": user}
 
 
-def _matches(blocks: list[Block], songs: Array) -> Block:
+def _matches(blocks: list[Block], songs: Ids) -> Block:
     """Joins matches, sorted by song, and finds each match among the songs that have an audience."""
     zero = np.zeros(0, np.int64)
     heads = _join(
         [{name: block[name] for name in ("songs", "given", "bad", "size")} for block in blocks],
-        {"songs": np.zeros(0, "S1"), "given": zero, "bad": zero, "size": zero},
+        {"songs": no_ids(), "given": zero, "bad": zero, "size": zero},
     )
     bodies = _join(
         [{name: block[name] for name in ("match", "score")} for block in blocks],
-        {"match": np.zeros(0, "S1"), "score": np.zeros(0)},
+        {"match": no_ids(), "score": np.zeros(0)},
     )
     start = np.cumsum(heads["size"]) - heads["size"]
     order = np.argsort(heads["songs"], kind="stable")

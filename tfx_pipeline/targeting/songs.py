@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tfx_pipeline.targeting.blocks import Array, Block, lookup
+from tfx_pipeline.contract.ids import Ids, among, lookup, no_ids
+from tfx_pipeline.targeting.blocks import Array, Block
 from tfx_pipeline.targeting.config import TargetingConfig
 from tfx_pipeline.targeting.listeners import ranges, smallest
 from tfx_pipeline.targeting.rules import Query, Scores, make_query, score_listeners, weighted_counts
@@ -39,7 +40,7 @@ class Candidates:
     query: Query | None
     pair_listener: Array
     pair_match: Array
-    excluded: Array
+    excluded: Ids
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,10 +49,10 @@ class SongQuery:
 
     song: bytes
     query: Query
-    excluded: Array
+    excluded: Ids
 
 
-def score_songs(shard: Shard, config: TargetingConfig, only: Array | None = None) -> Iterator[Candidates]:
+def score_songs(shard: Shard, config: TargetingConfig, only: Ids | None = None) -> Iterator[Candidates]:
     """Scores the audience of each cold song of a shard: those in the catalogue and those that only have matches.
 
     Args:
@@ -80,7 +81,7 @@ def _score_song(song: bytes, row: int, listed: int, shard: Shard, config: Target
         return _unscored(song, split, counts)
     audience, pair_listener, pair_match, pair_score = _audience(shard, match_rows, similarity, counts, config)
     pairs = shard.pairs["users"][shard.pairs["songs"] == song]
-    eligible = ~(shard.excluded[audience] | np.isin(shard.users[audience], pairs))
+    eligible = ~(shard.excluded[audience] | among(shard.users[audience], pairs))
     if not eligible.any():  # `expand` may find others all the same, and then says so
         counts["status"] = "all excluded"
     weight = weighted_counts(pair_listener, pair_score, len(audience))
@@ -105,7 +106,7 @@ def _members(hashes: Array, config: TargetingConfig) -> Array:
 def _unscored(song: bytes, split: bytes, counts: Counts) -> Candidates:
     none = np.zeros(0, dtype=np.int64)
     zeros = {"audience": 0, "sampled": False, "scored": 0, "excluded": 0, "without_vector": 0, "clusters": 0}
-    return Candidates(song, split, {**counts, **zeros}, none, None, None, none, none, np.zeros(0, "S1"))
+    return Candidates(song, split, {**counts, **zeros}, none, None, None, none, none, no_ids())
 
 
 def _status(row: int, listed: int, split: bytes, vector: Array, counts: Counts, config: TargetingConfig) -> str:

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tfx_pipeline.targeting.blocks import Array, Block, decode_ids
+from tfx_pipeline.contract.ids import arrow_texts
+from tfx_pipeline.targeting.blocks import Array, Block
 from tfx_pipeline.targeting.config import TargetingConfig
 from tfx_pipeline.targeting.listeners import ranges
 from tfx_pipeline.targeting.shards import Shard
@@ -62,7 +63,7 @@ def candidates_table(shard: Shard, candidates: Candidates, config: TargetingConf
     reason_ids, reason_scores = _reasons(shard.matches, candidates, chosen, config.max_reasons)
     columns = {
         "rank": np.arange(1, len(chosen) + 1, dtype=np.int32),
-        "user_id": decode_ids(shard.users[candidates.audience[chosen]]),
+        "user_id": arrow_texts(shard.users[candidates.audience[chosen]]),
         "score": rounded[chosen],
         "reason_song_ids": reason_ids,
         "reason_scores": reason_scores,
@@ -152,7 +153,7 @@ def _reasons(matches: Block, candidates: Candidates, chosen: Array, most: int) -
     count = np.minimum(np.searchsorted(listener, chosen, side="right") - first, most)
     rows = candidates.pair_match[order][ranges(first, count)]
     offsets = pa.array(np.concatenate([[0], np.cumsum(count)]).astype(np.int32))
-    ids = pa.ListArray.from_arrays(offsets, decode_ids(matches["match"][rows]))
+    ids = pa.ListArray.from_arrays(offsets, arrow_texts(matches["match"][rows]))
     return ids, pa.ListArray.from_arrays(offsets, pa.array(matches["score"][rows].astype(np.float32)))
 
 

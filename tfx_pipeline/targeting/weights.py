@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tfx_pipeline.targeting.blocks import Block, group_rows, lookup, shard_of, take_plays
+from tfx_pipeline.contract.ids import among, id_array, lookup
+from tfx_pipeline.targeting.blocks import Block, group_rows, shard_of, take_plays
 from tfx_pipeline.targeting.config import TargetingConfig
 from tfx_pipeline.targeting.listeners import audiences, requested_audiences
 from tfx_pipeline.targeting.shards import Shard
@@ -38,10 +39,10 @@ def count_hits(shard: Shard, truth: list[Block], config: TargetingConfig) -> dic
     listeners = {song: users for block in truth for song, users in _by_song(block)}
     counts = {_SONGS: 0, **{_HITS.format(weight): 0 for weight in WEIGHTS}}
     plain = dataclasses.replace(config, count_weight=0.0, quota=False)
-    for candidates in score_songs(shard, plain, np.array(sorted(listeners), dtype=np.bytes_)):
+    for candidates in score_songs(shard, plain, id_array(sorted(listeners))):
         if candidates.scores is None or candidates.query is None:
             continue
-        plays_it = np.isin(shard.users[candidates.audience], listeners[candidates.song])
+        plays_it = among(shard.users[candidates.audience], listeners[candidates.song])
         log_count = np.log1p(candidates.scores.count / candidates.query.count_unit)
         counts[_SONGS] += 1
         for weight in WEIGHTS:

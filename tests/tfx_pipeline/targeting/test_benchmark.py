@@ -12,6 +12,7 @@ from benchmarks.targeting_study.datasets import read_data_set
 from benchmarks.targeting_study.judging import Judge
 from benchmarks.targeting_study.matching import closed_form
 from benchmarks.targeting_study.simulated import chance_to_play
+from tfx_pipeline.contract.ids import texts
 from tfx_pipeline.targeting import TargetingConfig
 
 
@@ -59,11 +60,11 @@ def test_the_closed_form_finds_the_genre(data, found):
 def test_the_judge_ranks_as_the_step_does(data, found, run):
     config = TargetingConfig(count_weight=0.1, reach="expand", listeners_per_song=30, matches_per_song=20)
     judge = Judge(data, found, "test")
-    cold = data.songs[judge.rows].astype(str).tolist()
+    cold = texts(data.songs[judge.rows])
     catalogue = [
         {"song_id": song, "split": split, "embedding": query, "candidate_embedding": candidate}
         for song, split, query, candidate in zip(
-            data.songs.astype(str).tolist(), found.split, found.query, found.candidate, strict=True
+            texts(data.songs), found.split, found.query, found.candidate, strict=True
         )
     ]
     matches = [row for row in found.matches.to_pylist() if row["song_id"] in cold]
@@ -74,7 +75,7 @@ def test_the_judge_ranks_as_the_step_does(data, found, run):
     ]
     result = run(config, catalogue=catalogue, matches=matches, plays=plays)
     for song, candidates in zip(cold, judge.candidates(config), strict=True):
-        ranking = data.users[judge.ranking(candidates, config)[:30]].astype(str).tolist()
+        ranking = texts(data.users[judge.ranking(candidates, config)[:30]])
         assert len(set(ranking) ^ set(result.of(song))) <= 2  # scores that differ in the last digit
 
 

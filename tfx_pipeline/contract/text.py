@@ -1,0 +1,20 @@
+"""Text of users on one line of ours: in messages, reports and pages."""
+
+from __future__ import annotations
+
+import re
+
+# Control characters and the separators of lines and paragraphs: they end a line or command a terminal.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_MOST = 100
+
+
+def on_one_line(text: str, most: int | None = _MOST) -> str:
+    """Return the text with control characters escaped, and cut to `most` characters; None cuts nothing."""
+    cut = text if most is None or len(text) <= most else f"{text[: most - 3]}..."
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), cut)
+
+
+def quoted(text: str) -> str:
+    """Return the text as a message shows a value: in quotes, escaped, cut where it is long."""
+    return repr(text) if len(text) <= _MOST else f"{text[:_MOST]!r}... ({len(text):,} characters)"
