@@ -26,7 +26,7 @@ import pyarrow as pa
 from scipy import sparse
 
 from tfx_pipeline.audience_config import AudienceConfig
-from tfx_pipeline.cold_split import SPARSE, WARM, ColdSplit, unit_hash
+from tfx_pipeline.cold_split import NEW, WARM, ColdSplit, unit_hash
 from tfx_pipeline.contract.ids import Ids, id_array
 
 _USER_SALT = "listener"
@@ -51,7 +51,7 @@ class Songs(NamedTuple):
     ids: Ids  # (m,) bytes, ascending
     listeners: np.ndarray  # (m,) int64, all of them
     warm: np.ndarray  # (m,) bool
-    sparse: np.ndarray  # (m,) bool: of too few listeners to be similar to others, but learnt from
+    new: np.ndarray  # (m,) bool: of too few listeners to be similar to others, but learnt from
 
 
 class Plays(NamedTuple):
@@ -157,7 +157,7 @@ class _CountListeners(beam.DoFn):
         splits = [self._split.assign(*song) for song in zip(songs.tolist(), listeners.tolist(), strict=True)]
         for song, *facts in zip(songs.tolist(), splits, listeners.tolist(), strict=True):
             yield beam.pvalue.TaggedOutput("songs", (song, tuple(facts)))
-        known = Songs(songs, listeners, np.equal(splits, WARM), np.equal(splits, SPARSE))
+        known = Songs(songs, listeners, np.equal(splits, WARM), np.equal(splits, NEW))
         warm_listener = np.bincount(user_index, weights=known.warm[song_index], minlength=len(users)) > 0
         kept = _bounded(
             song_index, self._config.max_listeners_per_song, lambda _, own: _draws(users[user_index[own]], _USER_SALT)
@@ -191,7 +191,7 @@ class _GatherHistories(beam.DoFn):
         user_index = np.concatenate([user_of[p.user_index] for p, user_of in zip(parts, to_user, strict=True)])
         song_index = np.concatenate([song_of[p.song_index] for p, song_of in zip(parts, to_song, strict=True)])
         # Songs are drawn among their like: a play of a held-out song must not push one out of what others learn from.
-        like = songs.warm[song_index] + 2 * songs.sparse[song_index]
+        like = songs.warm[song_index] + 2 * songs.new[song_index]
         kept = _bounded(
             3 * user_index + like,
             self._config.max_songs_per_user,
@@ -257,7 +257,7 @@ def _merge(parts: list[Songs]) -> tuple[Songs, list[np.ndarray]]:
     ids, places = _union([part.ids for part in parts])
     songs = Songs(ids, np.zeros(len(ids), np.int64), np.zeros(len(ids), bool), np.zeros(len(ids), bool))
     for part, place in zip(parts, places, strict=True):
-        songs.listeners[place], songs.warm[place], songs.sparse[place] = part.listeners, part.warm, part.sparse
+        songs.listeners[place], songs.warm[place], songs.new[place] = part.listeners, part.warm, part.new
     return songs, places
 
 
@@ -290,7 +290,7 @@ def _most_similar(
     count = together * np.maximum(crowd / config.max_listeners_per_song, 1.0)
     chance = listeners * songs.listeners[others].astype(np.float64)
     kept = others != song
-    if songs.warm[song] or songs.sparse[song]:
+    if songs.warm[song] or songs.new[song]:
         kept &= count * num_users > config.min_lift * chance
     others, cosine = others[kept], (count / np.sqrt(chance))[kept]
     if len(others) > config.top_m:

@@ -1,4 +1,4 @@
-"""Which songs are held out as cold: a salted hash of the song id, so that neither order nor machine changes it."""
+"""Which songs are new and which are held out: a salted hash of their ids, so that neither order nor machine matters."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from dataclasses import dataclass
 WARM = "warm"
 VALIDATION = "val"
 TEST = "test"
-SPARSE = "sparse"
 NEW = "new"
 #: Every song is in exactly one of these.
-SPLITS = (WARM, VALIDATION, TEST, SPARSE, NEW)
-#: Songs whose plays are hidden from training, or that have none: those that get target listeners.
+SPLITS = (WARM, VALIDATION, TEST, NEW)
+#: Songs that are matched: new ones, and those whose plays are hidden to judge the model by.
 COLD_SPLITS = (VALIDATION, TEST, NEW)
 
 
@@ -20,14 +19,15 @@ COLD_SPLITS = (VALIDATION, TEST, NEW)
 class ColdSplit:
     """The rule that puts a song into a split.
 
-    warm: known to training and in the index. val, test: as popular as warm songs, but their plays are hidden. sparse:
-    fewer than `min_listeners` listeners, too few to be retrieved or to judge by, but learnt from. new: no plays at all.
+    new: fewer than `min_listeners` listeners, often none. It is matched and gets target listeners. It is in no index,
+    and its plays, if it has some, are learnt from. warm: has enough listeners to be retrieved, so it is in the index.
+    val, test: as popular as warm songs, but their plays are hidden, to choose settings and to judge the model by.
 
     Args:
         salt: Changes which songs are held out.
         validation_share: Share of the songs held out for choices.
         test_share: Share of the songs held out for the report.
-        min_listeners: Least number of distinct listeners of a warm, val or test song.
+        min_listeners: Distinct listeners from which on a song is warm, val or test, and no longer new.
     """
 
     salt: str = "bcl"
@@ -47,10 +47,8 @@ class ColdSplit:
 
     def assign(self, song_id: bytes, listeners: int) -> str:
         """Returns the split of the song with utf-8 id `song_id` and `listeners` distinct listeners."""
-        if listeners == 0:
-            return NEW
         if listeners < self.min_listeners:
-            return SPARSE
+            return NEW
         draw = unit_hash(song_id, self.salt)
         if draw < self.validation_share:
             return VALIDATION

@@ -9,7 +9,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
 
 from tfx_pipeline import contract
-from tfx_pipeline.cold_split import SPARSE, TEST, VALIDATION, WARM
+from tfx_pipeline.cold_split import NEW, TEST, VALIDATION, WARM
 from tfx_pipeline.components import standard
 from tfx_pipeline.components.catalogue_embedding import CatalogueEmbedder
 from tfx_pipeline.components.data_gate import DataGate, StatisticsKeeper
@@ -102,7 +102,7 @@ def create_pipeline(
         examples=labeller.outputs["labelled_songs"],
         schema=song_schema.outputs["schema"],
         preprocessing_fn="tfx_pipeline.preprocessing.preprocessing_fn",
-        splits_config=tfx.proto.SplitsConfig(analyze=[WARM], transform=[WARM, SPARSE, VALIDATION, TEST]),
+        splits_config=tfx.proto.SplitsConfig(analyze=[WARM], transform=[WARM, NEW, VALIDATION, TEST]),
         custom_config={
             "fields": fields_json,
             "min_frequency": config.transform.min_frequency,
@@ -117,7 +117,7 @@ def create_pipeline(
     learning = {
         "examples": transform.outputs["transformed_examples"],
         "transform_graph": transform.outputs["transform_graph"],
-        "train_args": tfx.proto.TrainArgs(splits=[WARM, SPARSE]),
+        "train_args": tfx.proto.TrainArgs(splits=[WARM, NEW]),
         "eval_args": tfx.proto.EvalArgs(splits=[VALIDATION]),
     }
     settings = {"fields": fields_json, "model": to_json(config.model), "training": to_json(config.training)}
@@ -180,7 +180,7 @@ def create_pipeline(
         code=code_fingerprint("tfx_pipeline.components.data_gate"),
     )
 
-    # Cold songs get their target listeners.
+    # New songs get their target listeners.
     targeter = AudienceTargeter(
         plays=play_gen.outputs["examples"],
         embeddings=embedder.outputs["embeddings"],

@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
 def _flag(field: dataclasses.Field) -> dict[str, Any]:
     """How argparse reads a setting; a flag that is not given stays None, so that the config's default holds."""
     shown = {"help": f"default {field.default}", "default": None}
-    if field.name == "listener_splits":
+    if typing.get_origin(field.type) is tuple:
         return {**shown, "nargs": "+"}
     kinds = _kinds(field.type)
     number = float if float in kinds else int

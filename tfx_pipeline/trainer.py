@@ -20,7 +20,7 @@ from serving.export import RawField, ServedModel, export
 from serving.raw_fields import integer_id
 from tfx_pipeline import contract, features
 from tfx_pipeline.artifacts import LEARNT
-from tfx_pipeline.cold_split import SPARSE, VALIDATION, WARM
+from tfx_pipeline.cold_split import NEW, VALIDATION, WARM
 from tfx_pipeline.configs import MOST_SPARSE_SONGS
 from tfx_pipeline.contract.ids import texts
 from tfx_pipeline.song_table import NoSongsError, SongTable, read_song_table, split_uris, stack
@@ -279,5 +279,5 @@ def read_songs(
     sparse = warm.take(np.arange(0))
     if most := min(int(sparse_per_warm * len(warm)), MOST_SPARSE_SONGS):
         with contextlib.suppress(NoSongsError):
-            sparse = read(fn_args.train_files, SPARSE, most)
+            sparse = read(fn_args.train_files, NEW, most)
     return Songs(warm, sparse, read(fn_args.eval_files, VALIDATION))

@@ -133,7 +133,8 @@ class Judge:
 
     def candidates(self, config: TargetingConfig) -> Iterator[Candidates]:
         """The judged songs by id, each with its audience scored."""
-        return score_songs(self._shard(config), config)
+        shard = self._shard(config)
+        return score_songs(shard, config, shard.catalogue["ids"])
 
     def _shard(self, config: TargetingConfig) -> Shard:
         """All judged songs as one shard; the last one is kept, since most rules have the same."""

@@ -9,13 +9,13 @@ import pytest
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
 from tfx_pipeline.audience import AudienceConfig, FindSimilarSongs
-from tfx_pipeline.cold_split import SPARSE, TEST, VALIDATION, WARM, ColdSplit
+from tfx_pipeline.cold_split import NEW, TEST, VALIDATION, WARM, ColdSplit
 from tfx_pipeline.contract.listening import Listening
 from tfx_pipeline.contract.pairs import count_pairs
 
 AUDIENCE = AudienceConfig()
 SPLIT = ColdSplit(validation_share=0.15, test_share=0.15)
-LEARNT = (WARM, SPARSE)
+LEARNT = (WARM, NEW)
 
 
 def random_plays(seed: int) -> list[tuple[str, str]]:
@@ -120,8 +120,8 @@ def test_plays_of_held_out_songs_change_no_label_of_others(config):
     plays = random_plays(4)
     splits = {song: found.split for song, found in similar_songs(plays).items()}
     with_all = similar_songs(plays, config)
-    # What warm songs learn is changed by no other song; what sparse songs teach by no held-out one.
-    for splits_kept, judged in (((WARM,), WARM), (LEARNT, SPARSE)):
+    # What warm songs learn is changed by no other song; what new songs teach by no held-out one.
+    for splits_kept, judged in (((WARM,), WARM), (LEARNT, NEW)):
         fewer = similar_songs([play for play in plays if splits[play[1].encode()] in splits_kept], config)
         songs = [song for song, split in splits.items() if split == judged]
         assert 3 < len(songs) < len(splits)
@@ -129,11 +129,11 @@ def test_plays_of_held_out_songs_change_no_label_of_others(config):
             assert with_all[song] == fewer[song]
 
 
-def test_sparse_songs_are_similar_to_warm_ones_and_nothing_to_them():
+def test_new_songs_with_plays_are_similar_to_warm_ones_and_nothing_to_them():
     found = similar_songs(random_plays(1))
-    sparse = {song for song, similar in found.items() if similar.split == SPARSE}
-    assert any(found[song].ids for song in sparse)
-    assert not sparse & {other for similar in found.values() for other in similar.ids}
+    new = {song for song, similar in found.items() if similar.split == NEW}
+    assert any(found[song].ids for song in new)
+    assert not new & {other for similar in found.values() for other in similar.ids}
 
 
 def test_a_heavy_user_is_sampled_by_hash_whatever_the_order():

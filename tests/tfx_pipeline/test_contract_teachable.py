@@ -109,7 +109,7 @@ def test_counts_are_said_and_kept(tmp_path):
     warm, validation, test = (splits.count(split) for split in (WARM, VALIDATION, TEST))
     expected = (
         f"To learn from: {warm} warm songs, {warm} of them with similar songs. To judge by: {validation} validation "
-        f"songs and {test} test songs. Others: 0 of fewer than 3 listeners, 0 without plays."
+        f"songs and {test} test songs. New: 0 songs of fewer than 3 listeners."
     )
     assert expected in catalogue.notes and load_prepared(tmp_path / "out").notes == catalogue.notes
     assert not any("To learn from" in note for note in prepare(folder, tmp_path / "out").notes)

@@ -33,7 +33,7 @@ from tests.vector_lengths import LENGTHS
 from tfx_pipeline import configs, contract, features, local_runner
 from tfx_pipeline.artifacts import LEARNT
 from tfx_pipeline.audience import AudienceConfig, FindSimilarSongs
-from tfx_pipeline.cold_split import COLD_SPLITS, SPARSE, SPLITS, TEST, VALIDATION, WARM
+from tfx_pipeline.cold_split import NEW, SPLITS, TEST, VALIDATION, WARM
 from tfx_pipeline.components.run_page import PAGE
 from tfx_pipeline.demo_report import DemoReport
 from tfx_pipeline.pipeline import create_pipeline
@@ -136,8 +136,8 @@ def test_training_is_blind_to_plays_of_held_out_songs(small_run, record):
         found = pipeline | beam.Create([batch]) | FindSimilarSongs(AudienceConfig(), small_run.config.split)
         found | beam.combiners.ToList() | beam.Map(_keep)
     without = {song.decode(): similar for song, similar in _FOUND}
-    assert len(by_split[WARM]) > 100 and len(by_split[SPARSE]) > 10
-    for song, example in (by_split[WARM] | by_split[SPARSE]).items():
+    assert len(by_split[WARM]) > 100 and len(by_split[NEW]) > 10
+    for song, example in (by_split[WARM] | by_split[NEW]).items():
         assert list(example.features.feature[features.SIMILAR_IDS].bytes_list.value) == without[song].ids
 
 
@@ -147,7 +147,7 @@ _FOUND: list = []
 def test_sparse_songs_are_learnt_from_and_nothing_else(small_run, record):
     transformed = record.uri("Transform", "transformed_examples")
     arguments = SimpleNamespace(
-        train_files=[str(transformed / f"Split-{split}" / "*") for split in (WARM, SPARSE)],
+        train_files=[str(transformed / f"Split-{split}" / "*") for split in (WARM, NEW)],
         eval_files=[str(transformed / f"Split-{VALIDATION}" / "*")],
     )
     transform = tft.TFTransformOutput(str(record.uri("Transform", "transform_graph")))
@@ -158,7 +158,7 @@ def test_sparse_songs_are_learnt_from_and_nothing_else(small_run, record):
 
     songs, labels = read(3.0), labelled(record)
     assert {song.decode() for song in songs.warm.ids} == set(labels[WARM])
-    similar = {song: e.features.feature[features.SIMILAR_IDS].bytes_list.value for song, e in labels[SPARSE].items()}
+    similar = {song: e.features.feature[features.SIMILAR_IDS].bytes_list.value for song, e in labels[NEW].items()}
     assert {song.decode() for song in songs.sparse.ids} == {song for song, others in similar.items() if others}
     names = [*songs.warm.ids.tolist(), *songs.sparse.ids.tolist()]
     anchors, positives, _ = similar_pairs(songs, 5)
@@ -259,17 +259,16 @@ def test_the_server_answers_what_the_embedding_artifact_says(small_run, record):
     np.testing.assert_allclose(embedding[0], embedded["embedding"], atol=1e-5)
 
 
-def test_every_cold_song_is_targeted_at_listeners_of_its_matches(small_run, record):
+def test_every_new_song_is_targeted_at_listeners_of_its_matches(small_run, record):
     uri = str(record.uri("AudienceTargeter", "targets"))
-    by_split = labelled(record)
-    cold = {song for split in COLD_SPLITS for song in by_split[split]}
-    assert set(read_summary(uri)["song_id"].to_pylist()) == cold
+    new = set(labelled(record)[NEW])
+    assert set(read_summary(uri)["song_id"].to_pylist()) == new
     plays = pq.read_table(small_run.folder.input / contract.PLAYS)
     played = set(zip(plays["user_id"].to_pylist(), plays["song_id"].to_pylist(), strict=True))
     targets = read_targets(uri).to_pylist()
-    assert len(targets) > len(cold)
+    assert {row["song_id"] for row in targets} == new
     for row in targets:
-        assert row["reason_song_ids"]
+        assert row["reason_song_ids"] and (row["user_id"], row["song_id"]) not in played
         assert all((row["user_id"], reason) in played for reason in row["reason_song_ids"])
 
 
@@ -388,7 +387,7 @@ def test_the_tuner_finds_settings_that_the_trainer_takes(small_run, record, tmp_
     transformed = record.uri("Transform", "transformed_examples")
     arguments = FnArgs(
         working_dir=str(tmp_path),
-        train_files=[str(transformed / f"Split-{split}" / "*") for split in (WARM, SPARSE)],
+        train_files=[str(transformed / f"Split-{split}" / "*") for split in (WARM, NEW)],
         eval_files=[str(transformed / f"Split-{VALIDATION}" / "*")],
         transform_graph_path=str(record.uri("Transform", "transform_graph")),
         custom_config={

@@ -28,7 +28,12 @@ _EMBEDDINGS_SCHEMA = pa.schema(
     ]
 )
 _MATCHES_SCHEMA = pa.schema(
-    [("song_id", pa.string()), ("match_ids", pa.list_(pa.string())), ("match_scores", pa.list_(pa.float32()))]
+    [
+        ("song_id", pa.string()),
+        ("split", pa.string()),
+        ("match_ids", pa.list_(pa.string())),
+        ("match_scores", pa.list_(pa.float32())),
+    ]
 )
 _Song = tuple[str, str]  # id, split
 _KeyedSong = tuple[_Song, bytes]
@@ -47,7 +52,7 @@ def CatalogueEmbedder(  # noqa: N802
     Args:
         labelled_songs: Songs by split.
         model: The exported model.
-        embeddings: Embeddings of every song, matches of every song that is not warm.
+        embeddings: Embeddings of every song, matches of every song that is not warm, with the split of each.
         code: Fingerprint of the code, so that the cache follows it.
         beam_pipeline: Given by TFX.
     """
@@ -102,4 +107,5 @@ def _to_embeddings(song: _Song, logs: tuple[prediction_log_pb2.PredictionLog, ..
 
 def _to_matches(song: _Song, log: prediction_log_pb2.PredictionLog) -> dict:
     ids, scores = _output(log, "song_ids"), _output(log, "scores")
-    return {"song_id": song[0], "match_ids": [match.decode() for match in ids], "match_scores": scores}
+    song_id, split = song
+    return {"song_id": song_id, "split": split, "match_ids": [match.decode() for match in ids], "match_scores": scores}

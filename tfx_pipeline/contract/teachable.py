@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from tfx_pipeline.audience_config import AudienceConfig
-from tfx_pipeline.cold_split import NEW, SPARSE, TEST, VALIDATION, WARM, ColdSplit, unit_hash
+from tfx_pipeline.cold_split import NEW, TEST, VALIDATION, WARM, ColdSplit, unit_hash
 from tfx_pipeline.contract.errors import ContractError, broken
 from tfx_pipeline.contract.listening import Listening
 from tfx_pipeline.contract.pairs import Pairs, count_pairs
@@ -106,13 +106,12 @@ class TeachingCheck:
     def _count(self, needs: TrainingNeeds) -> Counts:
         listeners, ids = self._listening.listeners, self._listening.song_ids
         splits = np.full(len(ids), NEW, object)
-        splits[listeners > 0] = SPARSE
         enough = np.flatnonzero(listeners >= needs.split.min_listeners)
         splits[enough] = [
             needs.split.assign(song.encode(), needs.split.min_listeners)
             for song in ids.take(pa.array(enough)).to_pylist()
         ]
-        songs = {split: int((splits == split).sum()) for split in (WARM, VALIDATION, TEST, SPARSE, NEW)}
+        songs = {split: int((splits == split).sum()) for split in (WARM, VALIDATION, TEST, NEW)}
         pairs = count_pairs(*self._listening.plays(), splits, needs.audience)
         is_whole = self._listening.is_whole and pairs.is_whole
         return Counts(songs, pairs, is_whole, int(listeners.max(initial=0)))
@@ -181,7 +180,7 @@ def _said(counts: Counts, needs: TrainingNeeds, missing: str) -> tuple[str, ...]
     notes = [
         f"To learn from: {songs[WARM]:,} warm songs, {pairs.linked:,} of them with similar songs{sample}. "
         f"To judge by: {songs[VALIDATION]:,} validation songs and {songs[TEST]:,} test songs. "
-        f"Others: {songs[SPARSE]:,} of fewer than {needs.split.min_listeners} listeners, {songs[NEW]:,} without plays."
+        f"New: {songs[NEW]:,} songs of fewer than {needs.split.min_listeners} listeners."
     ]
     if missing:
         notes.append(f"No two warm songs share listeners more often than by chance{sample}: training may stop.")

@@ -25,7 +25,10 @@ class TargetingConfig:
         count_weight: Weight of the log count in `hybrid`, or "auto": the one of `weights.WEIGHTS` with which the
             targets of the songs of split `val` hold most of those who did play them.
         reach: `filter` (R1) ranks the audience of the matched songs; `expand` (R2) ranks all listeners.
-        listeners_per_song: Targets per cold song.
+        target_splits: Splits of the catalogue whose songs get targets. Songs of `val` and `test` have been played for
+            long and are held out to judge the model: name them to see what targeting makes of songs whose listeners are
+            known.
+        listeners_per_song: Targets per song.
         matches_per_song: Similar songs used per cold song: the best n of the matches given.
         algorithm: Clustering of the audience, see `clustering.cluster`.
         clusters: Number of clusters K, or "auto": the K of least BIC among 1, 2, 4, ... `max_clusters`.
@@ -59,6 +62,7 @@ class TargetingConfig:
     hybrid_with: VectorRule = "song"
     count_weight: float | Literal["auto"] = "auto"
     reach: Reach = "filter"
+    target_splits: tuple[str, ...] = ("new",)
     listeners_per_song: int = 100
     matches_per_song: int = 50
     algorithm: Algorithm = "spherical"
@@ -91,7 +95,13 @@ class TargetingConfig:
                 f"`listener_splits` must be a list of some of {list(_LISTENER_SPLITS)}: plays of held-out songs "
                 f"describe nobody. Received: {self.listener_splits!r}"
             )
+        if isinstance(self.target_splits, str) or not set(self.target_splits) <= set(_TARGET_SPLITS):
+            raise ValueError(
+                f"`target_splits` must be a list of some of {list(_TARGET_SPLITS)}: warm songs need no targets. "
+                f"Received: {self.target_splits!r}"
+            )
         object.__setattr__(self, "listener_splits", tuple(self.listener_splits))
+        object.__setattr__(self, "target_splits", tuple(self.target_splits))
         _check_choices(self)
         _check_ranges(self)
 
@@ -125,10 +135,12 @@ class TargetingConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values that JSON can hold."""
-        return {**dataclasses.asdict(self), "listener_splits": list(self.listener_splits)}
+        splits = {name: list(getattr(self, name)) for name in ("listener_splits", "target_splits")}
+        return {**dataclasses.asdict(self), **splits}
 
 
-_LISTENER_SPLITS = ("warm", "sparse")
+_LISTENER_SPLITS = ("warm", "new")
+_TARGET_SPLITS = ("new", "val", "test")
 _CHOICES = {
     "rule": get_args(Rule),
     "hybrid_with": get_args(VectorRule),

@@ -115,7 +115,7 @@ def _table(query: SongQuery, listeners: Block, config: TargetingConfig) -> pa.Ta
         "part_vector": score,
         "part_count": np.zeros(rows, dtype=np.float32),
     }
-    return tables.targets_table(query.song.decode(), config.rule, columns)
+    return tables.targets_table(query.song.decode(), query.split.decode(), config.rule, columns)
 
 
 def _top(scores: Array, most: int) -> Array:

@@ -25,6 +25,7 @@ class Joined(NamedTuple):
     audiences: beam.PCollection  # (cold shard, audiences block)
     wanted: beam.PCollection  # (listener shard, {cold, users})
     truth: beam.PCollection  # (cold shard, audiences block of validation songs)
+    heard: beam.PCollection  # (cold shard, {songs, users}: new songs and who plays them already)
     counts: beam.PCollection
 
 
@@ -96,6 +97,8 @@ class _JoinSongs(beam.DoFn):
         if self._config.chooses_weight:
             for cold, truth in weights.validation_listeners(merged, catalogue, cold_shards, self._config):
                 yield pvalue.TaggedOutput("truth", (cold, truth))
+        for cold, pairs in listeners.own_listeners(merged, catalogue, cold_shards):
+            yield pvalue.TaggedOutput("heard", (cold, pairs))
         for shard, part in listeners.plays_by_listener(plays, catalogue, shards):
             yield pvalue.TaggedOutput("plays", (shard, part))
         table = listeners.audiences(plays, self._config.max_audience, self._config.seed)

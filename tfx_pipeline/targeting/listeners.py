@@ -63,6 +63,19 @@ def usable_plays(merged: Block, catalogue: Block, splits: tuple[str, ...]) -> tu
     return take_plays(merged, rows), counts
 
 
+def own_listeners(merged: Block, catalogue: Block, cold_shards: int) -> list[tuple[int, Block]]:
+    """Returns who plays the new songs of a song shard, for each shard of cold songs: they need not be told again."""
+    position = lookup(merged["songs"], catalogue["ids"])
+    new = position >= 0
+    new[new] = catalogue["split"][position[new]] == b"new"
+    rows = np.flatnonzero(new[merged["song"]] & (merged["plays"] > 0))
+    songs, users = merged["songs"][merged["song"][rows]], merged["users"][merged["user"][rows]]
+    return [
+        (key, {"songs": songs[chosen], "users": users[chosen]})
+        for key, chosen in group_rows(shard_of(songs, cold_shards))
+    ]
+
+
 def plays_by_listener(plays: Block, catalogue: Block, shards: int) -> list[tuple[int, Block]]:
     """Sends plays to listener shards, with the candidate vectors of the songs in them."""
     shard = shard_of(plays["users"], shards)

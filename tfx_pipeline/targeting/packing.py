@@ -23,7 +23,7 @@ PLAYS = pa.schema([("user_id", pa.string()), ("song_id", pa.string()), ("plays",
 LISTENERS = pa.schema([("user_id", pa.string()), ("embedding", _VECTOR)])
 EXCLUSIONS = pa.schema([("user_id", pa.string()), ("song_id", pa.string())])
 
-SPLITS = ("warm", "sparse", "val", "test", "new")
+SPLITS = ("warm", "val", "test", "new")
 _ROWS_PER_TABLE = 20_000
 _VECTORS = "lists of numbers"
 

@@ -28,7 +28,7 @@ class Scored(NamedTuple):
 
 def score_songs(blocks: Blocks, joined: Joined, vectors: Vectors, sizes: Sizes, config: TargetingConfig) -> Scored:
     """Scores the audience of each cold song."""
-    parts = {"audiences": joined.audiences, "listeners": vectors.answers}
+    parts = {"audiences": joined.audiences, "listeners": vectors.answers, "heard": joined.heard}
     keyed = {"catalogue": (blocks["cold"], "ids"), "matches": (blocks["matches"], "songs")}
     if "exclusions" in blocks:
         pairs = blocks["exclusions"] | "ExcludedFromSongs" >> beam.Map(
@@ -77,7 +77,9 @@ def _count_hits(element: tuple[int, Parts], config: TargetingConfig) -> dict[str
 
 
 def _shard(parts: Parts, config: TargetingConfig) -> shards.Shard:
-    return shards.make_shard({name: list(parts.get(name, [])) for name in _SHARD_PARTS}, config)
+    of_shard = {name: list(parts.get(name, [])) for name in _SHARD_PARTS}
+    of_shard["pairs"] += parts["heard"]
+    return shards.make_shard(of_shard, config)
 
 
 class _ScoreSongs(beam.DoFn):
@@ -110,7 +112,9 @@ class _ScoreSongs(beam.DoFn):
                 found.append(tables.candidates_table(shard, candidates, config))
             # A query without a direction is as near to anybody as to the next.
             if candidates.query is not None and candidates.query.centers.any() and config.reach == "expand":
-                queries.append(songs.SongQuery(candidates.song, candidates.query, candidates.excluded))
+                queries.append(
+                    songs.SongQuery(candidates.song, candidates.split, candidates.query, candidates.excluded)
+                )
         # One chunk per column: a table of hundreds of chunks takes longer to pickle than to make.
         return pa.concat_tables(found).combine_chunks(), pa.Table.from_pylist(rows, schema=tables.SUMMARY), queries
 

@@ -22,7 +22,7 @@ class Shard:
         vectors: (n, j, d) float32.
         excluded: (n,) bool, listeners excluded from every song.
         hashes: (n,) uint64 by which audiences are sampled.
-        pairs: {songs, users}: listeners excluded from one song.
+        pairs: {songs, users}: listeners excluded from one song, because somebody says so or because they play it.
     """
 
     catalogue: Block

@@ -14,7 +14,6 @@ from tfx_pipeline.targeting.rules import Query, Scores, make_query, score_listen
 from tfx_pipeline.targeting.shards import Shard
 
 Counts = dict[str, int | bool | str]
-SPARSE = b"sparse"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,20 +47,26 @@ class SongQuery:
     """What the listeners outside a song's audience are compared with, and who must not come."""
 
     song: bytes
+    split: bytes
     query: Query
     excluded: Ids
 
 
 def score_songs(shard: Shard, config: TargetingConfig, only: Ids | None = None) -> Iterator[Candidates]:
-    """Scores the audience of each cold song of a shard: those in the catalogue and those that only have matches.
+    """Scores the audience of songs of a shard.
 
     Args:
         shard: The shard.
         config: Settings, with a number as `count_weight`.
-        only: Ids of the songs to score; None = all.
+        only: Ids of the songs to score; None = those that get targets: of `config.target_splits`, and those that have
+            matches and are not in the catalogue, of which the summary then says so.
     """
-    cold = np.union1d(shard.catalogue["ids"][shard.catalogue["split"] != SPARSE], shard.matches["songs"])
-    cold = cold if only is None else np.intersect1d(cold, only)
+    cold = np.union1d(shard.catalogue["ids"], shard.matches["songs"])
+    if only is None:
+        wanted = np.isin(shard.catalogue["split"], np.array(config.target_splits, dtype=np.bytes_))
+        cold = np.setdiff1d(cold, shard.catalogue["ids"][~wanted])
+    else:
+        cold = np.intersect1d(cold, only)
     rows, listed = lookup(cold, shard.catalogue["ids"]).tolist(), lookup(cold, shard.matches["songs"]).tolist()
     for song, row, place in zip(cold.tolist(), rows, listed, strict=True):
         yield _score_song(song, row, place, shard, config)
@@ -114,8 +119,6 @@ def _status(row: int, listed: int, split: bytes, vector: Array, counts: Counts, 
     needs_song = config.vector_rule == "song" or config.song_role != "none"
     if row < 0:
         return "not a cold song of the catalogue"
-    if split == SPARSE:
-        return "sparse: has listeners, too few to be matched to"
     if listed < 0 or not counts["matches_given"]:
         return "no matches"
     if needs_song and not vector.any():

@@ -18,6 +18,7 @@ from tfx_pipeline.targeting.songs import Candidates
 TARGETS = pa.schema(
     [
         ("song_id", pa.string()),
+        ("split", pa.string()),
         ("rank", pa.int32()),
         ("user_id", pa.string()),
         ("score", pa.float32()),
@@ -71,13 +72,14 @@ def candidates_table(shard: Shard, candidates: Candidates, config: TargetingConf
         "part_vector": scores.vector[chosen].astype(np.float32),
         "part_count": scores.count[chosen].astype(np.float32),
     }
-    return targets_table(candidates.song.decode(), config.rule, columns)
+    return targets_table(candidates.song.decode(), candidates.split.decode(), config.rule, columns)
 
 
-def targets_table(song: str, rule: str, columns: dict[str, Array | pa.Array]) -> pa.Table:
+def targets_table(song: str, split: str, rule: str, columns: dict[str, Array | pa.Array]) -> pa.Table:
     """Completes one song's columns to the schema of targets."""
     rows = len(columns["rank"])
-    everything = {"song_id": [song] * rows, "rule": [rule] * rows, "group": ["target"] * rows, **columns}
+    same = {"song_id": song, "split": split, "rule": rule, "group": "target"}
+    everything = {**{name: [value] * rows for name, value in same.items()}, **columns}
     arrays = [_array(everything[field.name], field.type) for field in TARGETS]
     return pa.Table.from_arrays(arrays, schema=TARGETS)
 

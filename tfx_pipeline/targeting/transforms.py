@@ -17,7 +17,8 @@ class Targeting(NamedTuple):
 
     Attributes:
         targets: PCollection of (shard, Arrow table with the columns of `tables.TARGETS`), every song in one table.
-        summary: PCollection of (shard, Arrow table with the columns of `tables.SUMMARY`), one row per cold song.
+        summary: PCollection of (shard, Arrow table with the columns of `tables.SUMMARY`), one row per song of
+            `config.target_splits`.
         totals: PCollection of one dict of the run's counts: what came in, what was left out and why.
     """
 
@@ -30,10 +31,11 @@ class TargetListeners(beam.PTransform):
     """Finds target listeners for every cold song.
 
     Input, a dict of PCollections whose elements are rows (dicts) or Arrow tables:
-        catalogue: song_id, split, embedding, candidate_embedding. Songs of split `warm` are matched; those of split
-            `sparse` have listeners, too few to be matched to, and are no targets' songs; all others are cold.
+        catalogue: song_id, split, embedding, candidate_embedding. Songs of split `warm` are matched to. Songs of
+            `config.target_splits`, by default the new ones, get targets.
         matches: song_id, match_ids, match_scores; at most one row per cold song.
-        plays: user_id, song_id, plays (optional, 1). Plays of held-out songs may be among them and are not used.
+        plays: user_id, song_id, plays (optional, 1). Plays of held-out songs may be among them and are not used. Who
+            plays a new song is no target of it.
         listeners (optional): user_id, embedding; replaces the vectors formed from plays.
         exclusions (optional): user_id, song_id; a null song_id excludes the listener from every song.
 

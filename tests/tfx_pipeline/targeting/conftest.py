@@ -54,7 +54,7 @@ def make_world(
     catalogue = [
         {
             "song_id": song,
-            "split": "warm" if i < warm else "test",
+            "split": "warm" if i < warm else "new",
             "embedding": vectors[song],
             "candidate_embedding": vectors[song],
         }

@@ -1,5 +1,7 @@
 """Bad input ends in a stated result or a clear error, never in a silent drop."""
 
+import dataclasses
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -14,7 +16,7 @@ def match(song, **scores):
     return {"song_id": song, "match_ids": list(scores), "match_scores": list(scores.values())}
 
 
-def vector(song, split="test", embedding=(1.0, 0.0)):
+def vector(song, split="new", embedding=(1.0, 0.0)):
     return {"song_id": song, "split": split, "embedding": list(embedding), "candidate_embedding": list(embedding)}
 
 
@@ -92,14 +94,28 @@ def test_an_audience_of_one_listeners_without_vector_and_ids_beyond_ascii(run):
     assert result.marker["counts"]["listeners_without_vector"] == 1
 
 
-def test_sparse_songs_are_neither_cold_nor_matched(run):
-    """Songs of few listeners: no row of their own, and matches of one are answered with the reason."""
-    catalogue = [*WARM, vector("c0"), vector("s0", "sparse"), vector("s1", "sparse")]
-    result = run(FAST, catalogue=catalogue, matches=[match("c0", w1=0.9), match("s0", w1=0.9)], plays=PLAYS)
-    assert {song: row["status"] for song, row in result.summary.items()} == {
-        "c0": "targeted", "s0": "sparse: has listeners, too few to be matched to"
-    }  # fmt: skip
-    assert {row["song_id"] for row in result.targets} == {"c0"}
+@pytest.mark.parametrize("reach", ["filter", "expand"])
+def test_who_plays_a_new_song_is_no_target_of_it(run, reach):
+    """A new song keeps its targets when it gets its first plays; those who gave them are left out, of it alone."""
+    audience = {play["user_id"] for play in PLAYS if play["song_id"] == "w1"}
+    fan = min(audience)
+    catalogue = [*WARM, vector("c0"), vector("c1"), vector("held", "test")]
+    plays = [*PLAYS, {"user_id": fan, "song_id": "c0", "plays": 3}, {"user_id": fan, "song_id": "held", "plays": 3}]
+    matches = [match(song, w1=0.9) for song in ("c0", "c1", "held")]
+    config = TargetingConfig(rule="cat", reach=reach, target_splits=("new", "test"))
+    result = run(config, catalogue=catalogue, matches=matches, plays=plays)
+    reached = audience if reach == "filter" else {play["user_id"] for play in PLAYS}
+    assert set(result.of("c1")) == reached == set(result.of("held"))
+    assert set(result.of("c0")) == reached - {fan} and result.summary["c0"]["excluded"] == 1
+    assert {row["song_id"]: row["split"] for row in result.targets} == {"c0": "new", "c1": "new", "held": "test"}
+
+
+def test_held_out_songs_get_targets_only_where_they_are_asked_for(run):
+    catalogue = [*WARM, vector("c0"), vector("v0", "val"), vector("t0", "test")]
+    inputs = {"catalogue": catalogue, "matches": [match(song, w1=0.9) for song in ("c0", "v0", "t0")], "plays": PLAYS}
+    assert set(run(FAST, **inputs).summary) == {"c0"}
+    asked = run(dataclasses.replace(FAST, target_splits=("val", "test")), **inputs)
+    assert {song: row["split"] for song, row in asked.summary.items()} == {"v0": "val", "t0": "test"}
 
 
 def test_exclusions_that_meet_nobody_are_counted(run):

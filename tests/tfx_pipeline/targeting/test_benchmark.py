@@ -58,7 +58,9 @@ def test_the_closed_form_finds_the_genre(data, found):
 
 
 def test_the_judge_ranks_as_the_step_does(data, found, run):
-    config = TargetingConfig(count_weight=0.1, reach="expand", listeners_per_song=30, matches_per_song=20)
+    config = TargetingConfig(
+        count_weight=0.1, reach="expand", target_splits=("test",), listeners_per_song=30, matches_per_song=20
+    )
     judge = Judge(data, found, "test")
     cold = texts(data.songs[judge.rows])
     catalogue = [

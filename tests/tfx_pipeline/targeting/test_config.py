@@ -35,6 +35,8 @@ from tfx_pipeline.targeting import TargetingConfig
         ),
         ({"listener_splits": "warm"}, "`listener_splits` must be a list of some of .* Received: 'warm'"),
         ({"listener_splits": ["warm", "test"]}, "plays of held-out songs describe nobody. Received: .*'test'"),
+        ({"target_splits": "new"}, "`target_splits` must be a list of some of .* Received: 'new'"),
+        ({"target_splits": ["warm"]}, "warm songs need no targets. Received: .*'warm'"),
         ({"threshold": "x"}, "`threshold` must be a number or None. Received: 'x'"),
         ({"held_aside": "0.1"}, "`held_aside` must be at least 0 and below 1. Received: '0.1'"),
         ({"temperature": "x"}, "`temperature` must be above 0. Received: 'x'"),
@@ -48,5 +50,5 @@ def test_bad_settings(settings, message):
 
 
 def test_settings_survive_json():
-    config = TargetingConfig(rule="hybrid", clusters="auto", cap=3, listener_splits=("warm", "sparse"))
+    config = TargetingConfig(rule="hybrid", clusters="auto", cap=3, listener_splits=("warm", "new"))
     assert TargetingConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config

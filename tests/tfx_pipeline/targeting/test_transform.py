@@ -169,7 +169,9 @@ def test_held_out_plays_describe_nobody(world, run, run_world):
     expected = rows_of(run_world(config))
     leaked = [{"user_id": user, "song_id": cold_songs(world)[0], "plays": 1000} for user in world.user_group]
     unknown = [{"user_id": "user000", "song_id": "nowhere", "plays": 5}]
-    result = run(config, catalogue=world.catalogue, matches=world.matches, plays=world.plays + leaked + unknown)
+    catalogue = [{**row, "split": row["split"].replace("new", "test")} for row in world.catalogue]
+    config = dataclasses.replace(config, target_splits=("test",))
+    result = run(config, catalogue=catalogue, matches=world.matches, plays=world.plays + leaked + unknown)
     assert rows_of(result) == expected
     counts = result.marker["counts"]
     assert counts["pairs_of_other_splits"] == 90 and counts["pairs_of_unknown_songs"] == 1

@@ -27,7 +27,9 @@ def test_validation_songs_choose_the_weight(world, run, run_world):
             expected[weight] += len({user for _, user in first} & listeners[song])
     catalogue = [{**row, "split": "val"} if row["song_id"] in validation else row for row in world.catalogue]
     held_out = [{"user_id": user, "song_id": song, "plays": 3} for song in validation for user in listeners[song]]
-    config = TargetingConfig(rule="hybrid", listeners_per_song=15, songs_per_shard=5, plays_per_shard=200)
+    config = TargetingConfig(
+        rule="hybrid", target_splits=("new", "val"), listeners_per_song=15, songs_per_shard=5, plays_per_shard=200
+    )
     result = run(config, catalogue=catalogue, matches=world.matches, plays=world.plays + held_out)
 
     counts = result.marker["counts"]
