@@ -93,7 +93,7 @@ def _run(console: Console, folder: RunFolder, catalogue: contract.Catalogue, set
                 console.say(f"  {reason}")
         else:
             with _server(folder) as target:
-                console.say(f"\nAsking the model server at {target} about songs that nobody has played")
+                console.say(f"\nAsking the model server at {target} about new songs")
                 for lines in report.songs(target, _SHOWN_SONGS, _SHOWN_MATCHES, _SHOWN_LISTENERS):
                     console.say(lines)
         console.say(report.table())

@@ -1,7 +1,8 @@
-"""The demo's answers in plain words: matches and listeners of cold songs, and how good they are."""
+"""The demo's answers in plain words: matches and listeners of new songs, and how good they are."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 
 from serving.client import Client
 from tfx_pipeline import contract
-from tfx_pipeline.cold_split import TEST
+from tfx_pipeline.cold_split import NEW, TEST, VALIDATION
 from tfx_pipeline.components.infra_validation import REASON
 from tfx_pipeline.components.retrieval_evaluation import REPORT
 from tfx_pipeline.components.run_page import PAGE
@@ -23,6 +24,12 @@ from tfx_pipeline.run_record import RunRecord
 from tfx_pipeline.targeting import read_summary, read_targets
 
 _REASONS = 3
+_CONSIDERED = 50
+#: What a song of each split is called.
+_TITLES = {
+    NEW: "New song",
+    **dict.fromkeys((VALIDATION, TEST), "Song held out for this demonstration, as the data has no new ones"),
+}
 
 
 @dataclass(frozen=True)
@@ -64,14 +71,15 @@ class DemoReport:
         )
 
     def songs(self, target: str, num_songs: int, num_matches: int, num_listeners: int) -> Iterator[str]:
-        """Asks the server at `target` for matches and yields the lines about each cold song."""
+        """Asks the server at `target` for matches and yields the lines about some new songs."""
         titles = self._titles()
         # Without a time limit: a server on a machine that is busy is slow, not gone.
         with Client(target, timeout=None) as client:
-            for song_id in self._chosen(num_songs):
+            for song_id, split in self._chosen(num_songs):
                 song = self._song(song_id)
                 (ids,), (scores,) = client.match([song], k=num_matches, ignore=self.catalogue.display)
-                yield f"\nCold song: {on_one_line(titles.get(song_id, song_id))} ({self._in_words(song)})"
+                name = f"{on_one_line(titles.get(song_id, song_id))} ({self._in_words(song)})"
+                yield f"\n{_TITLES[split]}: {name}"
                 yield f"  {'similar songs':<44}score"
                 for place, (match, score) in enumerate(zip(ids, scores, strict=True), 1):
                     yield f"  {place:>3}. {on_one_line(titles.get(match, match), 36):<38}{score:6.3f}"
@@ -121,11 +129,21 @@ class DemoReport:
         table = pq.read_table(self.folder.input / contract.SONGS, columns=["song_id", "title"])
         return {row["song_id"]: row["title"] for row in table.to_pylist() if row["title"]}
 
-    def _chosen(self, count: int) -> list[str]:
-        """The cold test songs with the largest audiences to choose from: the easiest to recognise by name."""
-        summary = read_summary(str(self.targets)).to_pylist()
-        tested = [row for row in summary if row["split"] == TEST and row["targets"]]
-        return [row["song_id"] for row in sorted(tested, key=lambda row: (-row["audience"], row["song_id"]))[:count]]
+    def _chosen(self, count: int) -> list[tuple[str, str]]:
+        """Returns id and split of songs with targets: new ones, held-out ones only where there is no new one.
+
+        Those with the largest audiences to choose from, the easiest to recognise, and of different kinds: of songs that
+        begin alike in words the first is taken.
+        """
+        rows = [row for row in read_summary(str(self.targets)).to_pylist() if row["targets"]]
+        new = [row for row in rows if row["split"] == NEW] or rows
+        ranked = sorted(new, key=lambda row: (-row["audience"], row["song_id"]))[:_CONSIDERED]
+        kinds: dict[str, list[tuple[str, str]]] = {}
+        for row in ranked:
+            kind = self._in_words(self._song(row["song_id"])).split("; ")[0].split(", ")[0]
+            kinds.setdefault(kind, []).append((row["song_id"], row["split"]))
+        in_turn = itertools.chain.from_iterable(itertools.zip_longest(*kinds.values()))
+        return [song for song in in_turn if song is not None][:count]
 
     def _song(self, song_id: str) -> dict[str, Any]:
         filters = [("song_id", "=", song_id)]

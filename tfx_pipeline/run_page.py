@@ -82,7 +82,7 @@ def page(
         learnt: What the Trainer wrote.
         evaluation: What the evaluator wrote.
         pushed: Folder of the pushed version.
-        examples: Cold songs.
+        examples: New songs.
         served_badly: What went wrong when the model was served to be validated.
     """
     body = [
@@ -92,7 +92,7 @@ def page(
         f"<h3>Against the last pushed run</h3><pre>{html.escape(data_report)}</pre>",
         f"<h2>What was learnt</h2>{_learnt(learnt)}",
         f"<h2>How good it is</h2>{_judged(evaluation)}",
-        f"<h2>Cold songs</h2><div class=cards>{''.join(map(_card, examples))}</div>" if examples else "",
+        f"<h2>New songs</h2><div class=cards>{''.join(map(_card, examples))}</div>" if examples else "",
     ]
     return document("BCL run", "".join(body), _STYLE)
 

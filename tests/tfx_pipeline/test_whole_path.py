@@ -285,7 +285,7 @@ def test_the_demo_names_songs_listeners_and_reasons(small_run, record):
     report = DemoReport.read(record, small_run.folder)
     with EmbeddedServer(port=0, model_name="bcl", model_base_path=str(small_run.folder.serving)) as server:
         text = "\n".join(report.songs(server.target, num_songs=2, num_matches=10, num_listeners=3))
-    assert text.count("Cold song: ") == 2
+    assert text.count("New song: ") == 2
     assert len(re.findall(r"^ +\d+\. .+ -?\d\.\d{3}$", text, re.MULTILINE)) == 20  # similar songs
     assert len(re.findall(r"^ +\d+\. user .+ -?\d\.\d{3}  \S", text, re.MULTILINE)) == 6  # listeners, with reasons
     for row in ("model", "content cosine", "random"):
