@@ -110,3 +110,5 @@ def test_columns_of_different_width_are_padded() -> None:
     words = [np.array([[b"a", b"b"]]), np.array([[b"long"]])]
     assert stack(words).tolist() == [[b"a", b"b"], [b"long", b""]]
     assert stack(words, 1).tolist() == [[b"a"], [b"long"]]
+    objects = [words[0].astype(object), words[1]]  # as where one id is long
+    assert stack(objects).tolist() == stack(words).tolist()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-# Control characters and the separators of lines and paragraphs: they end a line or command a terminal.
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Control characters, separators of lines and paragraphs, and what turns the direction of the text that follows.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _MOST = 100
 
 
