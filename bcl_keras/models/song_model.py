@@ -14,8 +14,8 @@ from bcl_keras.fields import Field
 
 Tensor = Any
 
-# What writes each format, beside the backend itself.
-_WRITERS = {"tf_saved_model": "tensorflow", "litert": "tensorflow", "onnx": "onnx", "openvino": "openvino"}
+# Packages that write a SavedModel.
+_WRITERS = {"tensorflow": ("tensorflow",), "jax": ("tensorflow",), "torch": ("tensorflow", "torch_xla")}
 
 
 class SongModel(keras.Model):
@@ -80,9 +80,10 @@ class SongModel(keras.Model):
             **kwargs: As for every Keras model.
 
         Raises:
-            ImportError: If a package that writes the format is not installed.
+            ImportError: If a package that writes a SavedModel is not installed.
         """
-        _check_writer(format)
+        if format == "tf_saved_model":
+            _check_writers()
         if not self.built:
             self.build()
         signature = [self.input_signature()] if input_signature is None else input_signature
@@ -95,14 +96,11 @@ class SongModel(keras.Model):
         archive.write_out(str(filepath), verbose=True if verbose is None else verbose)
 
 
-def _check_writer(format: str) -> None:
+def _check_writers() -> None:
     backend = keras.backend.backend()
-    needed = [_WRITERS[format]] if format in _WRITERS else []
-    if backend == "torch" and format == "tf_saved_model":
-        needed.append("torch_xla")
-    absent = [name for name in needed if name != backend and importlib.util.find_spec(name) is None]
+    absent = [name for name in _WRITERS.get(backend, ()) if importlib.util.find_spec(name) is None]
     if absent:
         raise ImportError(
-            f"Argument `format` {format!r} on the {backend} backend must have the packages {needed} to write with. "
-            f"Received: no {' and no '.join(absent)}"
+            f"Argument `format` 'tf_saved_model' on the {backend} backend must have packages to write with, "
+            f"{' and '.join(_WRITERS[backend])}. Received: no {' and no '.join(absent)}"
         )
