@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from bcl_keras.checks import check_validation
 from bcl_keras.fields import Array
 from bcl_keras.judging import is_better
 from bcl_keras.metrics import embedding_ranks, recall_at_k
@@ -37,7 +38,8 @@ class ValidationRecall(keras.callbacks.Callback):
             Defaults to `False`.
 
     Raises:
-        ValueError: If `every` is below 1 or no validation song has a positive.
+        ValueError: If `every` is below 1 or no validation song has a positive; when training starts, if a field keeps
+            not its contract or a positive is no row of a warm song.
     """
 
     def __init__(
@@ -46,14 +48,20 @@ class ValidationRecall(keras.callbacks.Callback):
         super().__init__()
         if every < 1:
             raise ValueError(f"Argument `every` must be at least 1. Received: {every}")
-        positives = np.asarray(positives)
-        judged = (positives >= 0).any(axis=1)
-        if not judged.any():
+        self.features, self.positives = features, np.asarray(positives)
+        if not (self.positives >= 0).any():
             raise ValueError("Argument `positives` must hold a positive of at least one song. Received: none")
-        self.features = {name: np.asarray(values)[judged] for name, values in features.items()}
-        self.positives, self.k, self.every, self.restore_best = positives[judged], k, every, restore_best
+        self.k, self.every, self.restore_best = k, every, restore_best
         self.best = -1.0
         self._weights: list[Array] = []
+
+    def set_model(self, model: Any) -> None:
+        """Take the model, whose fields say what the features must be."""
+        super().set_model(model)
+        features, positives = check_validation(model.fields, (self.features, self.positives), model.num_songs)
+        judged = (positives >= 0).any(axis=1)
+        self.features = {name: values[judged] for name, values in features.items()}
+        self.positives = positives[judged]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measure, add to the logs, and remember the weights if they are the best."""

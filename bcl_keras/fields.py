@@ -85,25 +85,71 @@ def check_values(field: Field, values: Any) -> Array:
 
     Args:
         field: The field.
-        values: Array of `(n,)` or `(n, L)` as the field's kind says.
+        values: Array or lists of `(n,)` or `(n, L)` as the field's kind says.
 
     Raises:
-        ValueError: If the rank, the length of a vector or the range of ids is wrong, or a number is infinite.
+        ValueError: If the rank, the type, the length of a vector or the range of ids is wrong, or a number is infinite;
+            it names the field and the first row that is wrong.
     """
-    array = np.asarray(values)
     label = f"Field `{field.name}` ({field.kind})"
+    array = _as_array(values, label, field)
     if array.ndim != field.rank:
         raise ValueError(f"{label} must have {field.rank} axes. Received: shape {array.shape}")
     if field.kind == "vector" and array.shape[1] != field.size:
         raise ValueError(f"{label} must have vectors of length {field.size}. Received: shape {array.shape}")
-    if not field.is_categorical:
-        array = array.astype("float32")
-        if np.isinf(array).any():
-            raise ValueError(f"{label} must be finite, or NaN where missing. Received: {array[np.isinf(array)][0]}")
-        return array
-    if not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(f"{label} must hold integer ids. Received: dtype {array.dtype}")
-    if array.size and (array.min() < 0 or array.max() >= field.size):
-        received = f"ids from {array.min()} to {array.max()}"
-        raise ValueError(f"{label} must hold ids from 0 to {field.size - 1}. Received: {received}")
+    return _check_ids(array, label, field.size) if field.is_categorical else _check_numbers(array, label)
+
+
+def _check_ids(array: Array, label: str, size: int) -> Array:
+    if array.size and (array.min() < 0 or array.max() >= size):
+        received = _first(array, (array < 0) | (array >= size))
+        raise ValueError(f"{label} must hold ids from 0 to {size - 1}. Received: {received}")
     return array.astype("int32")
+
+
+def _check_numbers(array: Array, label: str) -> Array:
+    with np.errstate(over="ignore"):
+        numbers = array.astype("float32")
+    infinite = np.isinf(numbers)
+    if infinite.any():
+        beyond = ", which float32 cannot hold" if np.isfinite(array[infinite][0]) else ""
+        received = f"{_first(array, infinite)}{beyond}"
+        raise ValueError(f"{label} must be finite, or NaN where missing. Received: {received}")
+    return numbers
+
+
+def _as_array(values: Any, label: str, field: Field) -> Array:
+    """Return values as an array of integers or of numbers, as the field's kind says."""
+    kinds, wanted = ("iu", "integer ids") if field.is_categorical else ("fiub", "numbers")
+    try:
+        array = np.asarray(values)
+        if array.dtype == object:
+            array = np.asarray(array.tolist())  # such as a column of lists of one length
+    except ValueError:
+        raise ValueError(_uneven(values, label, field)) from None
+    if array.size == 0:
+        return array.astype(field.dtype)  # numpy takes an empty list for floats
+    if array.dtype.kind in kinds:
+        return array
+    received = f"dtype {array.dtype}"
+    for row, value in enumerate(values if array.ndim else ()):
+        if np.asarray(value).dtype.kind not in kinds:
+            text = repr(value) if isinstance(value, str) else str(value)
+            received += f", {text[:80]} in row {row}"
+            break
+    raise ValueError(f"{label} must hold {wanted}. Received: {received}")
+
+
+def _uneven(values: Any, label: str, field: Field) -> str:
+    """Say which row of ragged lists is the first of another length, or no list at all."""
+    sizes = [len(value) if hasattr(value, "__len__") else None for value in values]
+    row = next((row for row, size in enumerate(sizes) if size != sizes[0]), 0)
+    shown = [f"{values[r]!r} in row {r}" if sizes[r] is None else f"{sizes[r]} in row {r}" for r in (row, 0)]
+    padded = ", padded with 0" if field.kind == "multi_category" else ""
+    return f"{label} must have rows of one length{padded}. Received: {' after '.join(shown)}"
+
+
+def _first(array: Array, wrong: Array) -> str:
+    """Return the first wrong value and its row, for a message."""
+    place = tuple(np.argwhere(wrong)[0])
+    return f"{array[place]} in row {place[0]}"

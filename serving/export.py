@@ -10,6 +10,10 @@ TensorFlow Serving needs nothing else: no custom op, no Python of ours, and clie
 | `embed` | the raw fields | `embedding`: float32 `(n, d)` |
 | `match` | the raw fields, `k`: int32 `(n,)`, `exclude`: an id `(n,)` | `song_ids`, `scores`: `(n, k)` |
 
+Every signature also gives `known_fields`: int32 `(n,)`, how many fields of the song the model knows. A number or a
+vector is known if it is there, a category if the vocabulary has it, a multi_category if the vocabulary has one of its
+words. A song with 0 is embedded like any song without values, so its matches say nothing about it.
+
 The raw fields are one input each: category string `(n,)`, "" = missing; multi_category string `(n, l)`, padded with "";
 number float32 `(n,)`, NaN = missing; vector float32 `(n, length)`, a row with NaN = missing. Ids are strings, or int64
 of 0 or more, as the index was made. `k` is one number per song because a batching server joins requests row by row:
@@ -28,7 +32,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from serving.raw_fields import SONG_ID, RawField, encode_song
+from serving.raw_fields import KNOWN_FIELDS, SONG_ID, RawField, encode_song
 from serving.song_index import SongIndex
 from serving.warmup_requests import write_requests
 
@@ -46,7 +50,8 @@ class ServedModel(tf.Module):
 
     Args:
         fields: The raw fields.
-        transform: Turns raw fields (sparse tensors by name) into the model's inputs. A trackable layer.
+        transform: Turns raw fields (sparse tensors by name) into the model's inputs, where an id of 0 and NaN mean that
+            the model knows no value. A trackable layer.
         model: Keras model from the transform's outputs to the embedding of a song's content, and from these and
             `song_index` to a candidate embedding.
         warm_ids: Ids of the songs whose plays the model knows, in the order of its `song_index` 1, 2, ...
@@ -110,34 +115,42 @@ class ServedModel(tf.Module):
 
     def embed_examples(self, examples: tf.Tensor) -> Tensors:
         """Parses serialized songs and embeds their content."""
-        return {"embedding": self._model(self._inputs(self._parse(examples)), training=False)}
+        return self._embedded(self._inputs(self._parse(examples)))
 
     def embed_candidates(self, examples: tf.Tensor) -> Tensors:
         """Parses serialized songs and embeds them as candidates: content, and what the plays of known songs said."""
         inputs = self._inputs(self._parse(examples))
         parsed = tf.io.parse_example(examples, {SONG_ID: tf.io.FixedLenFeature([], tf.string, default_value="")})
         inputs["song_index"] = self._song_index.lookup(parsed[SONG_ID])
-        return {"embedding": self._model(inputs, training=False)}
+        return self._embedded(inputs)
 
     def embed(self, raw: Tensors) -> Tensors:
         """Embeds the content of songs given by their raw fields."""
         sparse = {field.name: field.to_sparse(raw[field.name]) for field in self._fields}
-        return {"embedding": self._model(self._inputs(sparse), training=False)}
+        return self._embedded(self._inputs(sparse))
 
     def match_examples(self, examples: tf.Tensor) -> Tensors:
         """Parses serialized songs and returns the songs of the index most similar to each, best first."""
-        queries = self.embed_examples(examples)["embedding"]
-        ids, scores = self.index.nearest(queries, k=tf.minimum(BULK_MATCHES, self.index.size()))
-        return {"song_ids": ids if ids.dtype == tf.string else tf.strings.as_string(ids), "scores": scores}
+        songs = self.embed_examples(examples)
+        ids, scores = self.index.nearest(songs["embedding"], k=tf.minimum(BULK_MATCHES, self.index.size()))
+        ids = ids if ids.dtype == tf.string else tf.strings.as_string(ids)
+        return {"song_ids": ids, "scores": scores, KNOWN_FIELDS: songs[KNOWN_FIELDS]}
 
     def match(self, raw: Tensors) -> Tensors:
         """Returns the songs of the index most similar to songs given by their raw fields, best first."""
-        queries = self.embed({field.name: raw[field.name] for field in self._fields})["embedding"]
+        songs = self.embed({field.name: raw[field.name] for field in self._fields})
         # One song may be excluded, so one less than the index holds can be promised to every row.
         most = tf.minimum(MAX_MATCHES, self.index.size() - 1)
         k = tf.minimum(tf.maximum(tf.reduce_max(raw["k"]), 1), most)
-        ids, scores = self.index.nearest_but(queries, raw["exclude"], k=k)
-        return {"song_ids": ids, "scores": scores}
+        ids, scores = self.index.nearest_but(songs["embedding"], raw["exclude"], k=k)
+        return {"song_ids": ids, "scores": scores, KNOWN_FIELDS: songs[KNOWN_FIELDS]}
+
+    def _embedded(self, inputs: Tensors) -> Tensors:
+        known = [tf.cast(_is_known(field, inputs[field.name]), tf.int32) for field in self._fields]
+        return {
+            "embedding": self._model(inputs, training=False),
+            KNOWN_FIELDS: tf.ensure_shape(tf.add_n(known), [None]),
+        }
 
     def _parse(self, examples: tf.Tensor) -> dict[str, tf.SparseTensor]:
         return tf.io.parse_example(examples, {field.name: tf.io.VarLenFeature(field.dtype) for field in self._fields})
@@ -168,6 +181,16 @@ def _tower_input(value: tf.Tensor | tf.SparseTensor, *, is_ids: bool) -> tf.Tens
     """Pads ids with 0, which means missing to the towers."""
     dense = tf.sparse.to_dense(value) if isinstance(value, tf.SparseTensor) else value
     return tf.cast(dense, tf.int32) if is_ids else dense
+
+
+def _is_known(field: RawField, values: tf.Tensor) -> tf.Tensor:
+    """Returns which songs have the field after the transform, `(n,)` boolean, by the rule of the model's encoders."""
+    if field.kind == "category":
+        return values > 0
+    if field.kind == "multi_category":
+        return tf.reduce_any(values > 0, axis=1)
+    missing = tf.math.is_nan(values)
+    return tf.logical_not(missing if field.kind == "number" else tf.reduce_any(missing, axis=1))
 
 
 def export(model: ServedModel, path: str) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 SONG_ID = "song_id"
+#: The output of every signature that counts the fields of a song that the model knows.
+KNOWN_FIELDS = "known_fields"
 
 
 @dataclass(frozen=True)

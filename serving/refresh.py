@@ -15,11 +15,20 @@ _BATCH = 512
 
 @dataclass(frozen=True)
 class Changes:
-    """What a refresh does: ids of songs that come and go, and how many stay."""
+    """What a refresh does.
+
+    Attributes:
+        added: Ids of the songs that come.
+        dropped: Ids of the songs that go.
+        kept: How many stay.
+        unknown: Ids of those added of which the model knows no field: they are all embedded alike. Empty where the
+            model does not say.
+    """
 
     added: tuple[str, ...]
     dropped: tuple[str, ...]
     kept: int
+    unknown: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.added or self.dropped)
@@ -52,7 +61,7 @@ def refreshed_index(
     """
     names, drop = version.index.names(), frozenset(drop)
     seen: set[str] = set()
-    new_ids, rows = _embed_new(version, songs, known=set(names), skip=drop, seen=seen)
+    new_ids, rows, unknown = _embed_new(version, songs, known=set(names), skip=drop, seen=seen)
     stays = np.array([name not in drop and (not is_catalogue or name in seen) for name in names], bool)
     absent = sum(name not in seen and name not in drop for name in names) if is_catalogue else 0
     if absent > max_dropped * len(names):
@@ -64,7 +73,7 @@ def refreshed_index(
     if not len(index.ids):
         raise RefreshError(f"index: expected at least one song to be left. Received: {len(names)} songs to drop")
     dropped = tuple(name for name, kept in zip(names, stays, strict=True) if not kept)
-    return index, Changes(tuple(new_ids), dropped, int(stays.sum()))
+    return index, Changes(tuple(new_ids), dropped, int(stays.sum()), tuple(unknown))
 
 
 def _embed_new(
@@ -74,10 +83,13 @@ def _embed_new(
     known: Collection[str],
     skip: Collection[str],
     seen: set[str],
-) -> tuple[list[str], np.ndarray]:
-    """Returns ids and embeddings of songs that are neither known nor to be skipped; notes every id in `seen`."""
+) -> tuple[list[str], np.ndarray, list[str]]:
+    """Returns ids and embeddings of songs that are neither known nor to be skipped; notes every id in `seen`.
 
-    def unknown() -> Iterator[tuple[str, bytes]]:
+    Third come the ids of those of which the model knows no field.
+    """
+
+    def new() -> Iterator[tuple[str, bytes]]:
         for song_id, example in songs:
             if song_id in seen:
                 raise RefreshError(f"songs: expected each song once. Received: {song_id!r} twice")
@@ -85,12 +97,15 @@ def _embed_new(
             if song_id not in known and song_id not in skip:
                 yield song_id, example
 
-    pending, ids = unknown(), []
+    pending, ids, unknown = new(), [], []
     rows = [np.zeros((0, version.index.embeddings.shape[1]), np.float32)]
     while batch := list(islice(pending, _BATCH)):
-        rows.append(version.embed([example for _, example in batch]))
+        embeddings, known_fields = version.embed([example for _, example in batch])
+        rows.append(embeddings)
         ids += [song_id for song_id, _ in batch]
-        if not np.isfinite(rows[-1]).all():
-            song_id = batch[int((~np.isfinite(rows[-1])).any(axis=1).argmax())][0]
+        if not np.isfinite(embeddings).all():
+            song_id = batch[int((~np.isfinite(embeddings)).any(axis=1).argmax())][0]
             raise RefreshError(f"song {song_id!r}: expected an embedding of finite numbers. Received: NaN or infinity")
-    return ids, np.concatenate(rows)
+        if known_fields is not None:
+            unknown += [song_id for (song_id, _), count in zip(batch, known_fields, strict=True) if not count]
+    return ids, np.concatenate(rows), unknown

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from serving.raw_fields import RawField, fields_of, integer_id
+from serving.raw_fields import KNOWN_FIELDS, RawField, fields_of, integer_id
 from serving.server.servable import Servable
 from serving.server.session import SavedModelSession
 from serving.server.warmup import warm_up
@@ -81,18 +81,26 @@ class SavedVersion:
             self.close()
             raise RefreshError(f"{path}: expected the signatures {_NEEDED}. Received: a model without {missing}")
         self.fields: tuple[RawField, ...] = fields_of(signatures["embed"])
-        self._examples = signatures["candidate"].inputs["examples"].name
-        self._embedding = signatures["candidate"].outputs["embedding"].name
+        candidate = signatures["candidate"]
+        self._examples = candidate.inputs["examples"].name
+        # Models exported before they counted known fields are refreshed like others.
+        outputs = [name for name in ("embedding", KNOWN_FIELDS) if name in candidate.outputs]
+        self._outputs = [candidate.outputs[name].name for name in outputs]
 
-    def embed(self, examples: list[bytes]) -> np.ndarray:
-        """Embeds serialized songs as the index has them, `(n, d)` float32.
+    def embed(self, examples: list[bytes]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Embeds serialized songs as the index has them.
+
+        Returns:
+            Embeddings `(n, d)` float32, and how many fields of each song the model knows, `(n,)` int32; None in place
+            of the latter where the model does not say.
 
         Raises:
             RequestError: If TensorFlow cannot read an example.
         """
         column = np.empty(len(examples), object)
         column[:] = examples
-        return self._session.run([(self._examples, column)], [self._embedding])[0]
+        embeddings, *known_fields = self._session.run([(self._examples, column)], self._outputs)
+        return embeddings, known_fields[0] if known_fields else None
 
     def close(self) -> None:
         """Frees the model."""

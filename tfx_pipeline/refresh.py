@@ -20,6 +20,8 @@ from pathlib import Path
 from tfx_pipeline.console import import_quietly, write_text
 from tfx_pipeline.contract.errors import broken
 
+_NAMED = 10  # songs that a message names
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code."""
@@ -95,11 +97,18 @@ def _refresh(arguments: argparse.Namespace) -> None:
             write_version(publication.latest, publication.staging, index)
     counts = f"added {len(changes.added):,}, dropped {len(changes.dropped):,}, kept {changes.kept:,}"
     write_text(f"{counts}: {publication.published or 'nothing to publish'}\n")
+    _say_unknown(changes.unknown)
 
 
 def _say_passed_over(columns: Sequence[str]) -> None:
     if columns:
         write_text(f"not read, because the model was trained without them: {', '.join(columns)}\n")
+
+
+def _say_unknown(song_ids: Sequence[str]) -> None:
+    if song_ids:
+        named = ", ".join(song_ids[:_NAMED]) + (", ..." if len(song_ids) > _NAMED else "")
+        write_text(f"added, but the model knows no value of them: {len(song_ids):,} songs ({named})\n")
 
 
 def _read_ids(path: Path) -> frozenset[str]:

@@ -88,7 +88,7 @@ class ContentVector(keras.layers.Layer):
             features: Field name to array of the songs to learn from, one row per song.
 
         Raises:
-            ValueError: If a field is absent or keeps not its contract.
+            ValueError: If a field is absent or breaks its contract.
         """
         if not self.built:
             self.build()

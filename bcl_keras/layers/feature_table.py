@@ -10,7 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from bcl_keras.fields import Array, Field, as_fields, check_values
+from bcl_keras.checks import check_features
+from bcl_keras.fields import Array, Field, as_fields
 
 Tensor = Any
 
@@ -54,22 +55,22 @@ class FeatureTable(keras.layers.Layer):
     def build(self, input_shape: Any = None) -> None:
         """Create nothing: `set_features` brings the columns."""
 
-    def set_features(self, features: Mapping[str, Any]) -> None:
+    def set_features(self, features: Mapping[str, Any], at_least: int = 1) -> None:
         """Put features on the device, in place of those set before.
 
         Args:
             features: Field name to array of all songs, one row per song.
+            at_least: Number of songs that there must be. Defaults to 1.
 
         Raises:
-            ValueError: If a field is absent, keeps not its contract, or has another number of rows.
+            ValueError: If a field is absent, unknown, breaks its contract, or has another number of rows, or there
+                are too few of them.
         """
-        absent = [field.name for field in self.fields if field.name not in features]
-        if absent:
-            raise ValueError(f"Argument `features` must hold every field. Received: nothing for {absent}")
-        arrays = {field.name: self._fit(field, check_values(field, features[field.name])) for field in self.fields}
-        counts = {name: len(array) for name, array in arrays.items()}
-        if len(set(counts.values())) != 1 or 0 in counts.values():
-            raise ValueError(f"Argument `features` must hold one row per song in every field. Received: {counts}")
+        checked = check_features(self.fields, features)
+        arrays = {field.name: self._fit(field, checked[field.name]) for field in self.fields}
+        rows = len(next(iter(arrays.values())))
+        if rows < at_least:
+            raise ValueError(f"Argument `features` must hold at least {at_least} warm songs. Received: {rows}")
         self._store(arrays)
 
     def _fit(self, field: Field, array: Array) -> Array:

@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from bcl_keras.blocks import in_blocks
+from bcl_keras.checks import check_features, check_validation
 from bcl_keras.closed_form import (
     AudienceSimilarity,
     AudienceTargets,
@@ -22,6 +23,7 @@ from bcl_keras.directions import turn_to_draws
 from bcl_keras.fields import Array, Field, as_fields
 from bcl_keras.judging import Judge, choose_block_weights, first_best, is_better, judged_songs
 from bcl_keras.layers.content_vector import ContentVector
+from bcl_keras.models.song_model import SongModel
 
 Tensor = Any
 
@@ -77,7 +79,7 @@ class RidgeConfig:
 
 
 @keras.saving.register_keras_serializable(package="bcl_keras")
-class AudienceRidge(keras.layers.Layer):
+class AudienceRidge(SongModel):
     """Predict which warm songs share an audience with a song, by kernel ridge regression on its content.
 
     The kernel is that of joined content and of its pairs, `K + K * K`. Targets are the audience similarities of the
@@ -151,11 +153,13 @@ class AudienceRidge(keras.layers.Layer):
             What was chosen: `block_weights`, `ridge`, `own_share`, `power`, `spread`; and `validation_recall`.
 
         Raises:
-            ValueError: If a field keeps not its contract, there are fewer rows than warm songs, or a pair names a row
-                that is none.
+            ValueError: If a field is absent, unknown or breaks its contract, there are fewer rows than warm songs,
+                or a pair or a positive names a row that is none.
         """
-        features = {name: np.asarray(values) for name, values in features.items()}
-        num_rows = len(next(iter(features.values()))) if features else 0
+        features = check_features(self.fields, features)
+        if validation is not None:
+            validation = check_validation(self.fields, validation, self.num_songs)
+        num_rows = len(next(iter(features.values())))
         if num_rows < self.num_songs:
             raise ValueError(
                 f"Argument `features` must hold at least {self.num_songs} warm songs. Received: {num_rows}"

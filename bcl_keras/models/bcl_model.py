@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from bcl_keras.checks import check_batch, check_rows, is_given_as_arrays
 from bcl_keras.config import BCLConfig, as_config
 from bcl_keras.data import FollowEpochs, PairStream
 from bcl_keras.fields import Array, Field, as_fields
@@ -17,6 +18,7 @@ from bcl_keras.layers.feature_table import FeatureTable
 from bcl_keras.losses import bpr, info_nce, sampled_softmax
 from bcl_keras.models.candidate_tower import CandidateTower
 from bcl_keras.models.contrast import ContrastiveViews
+from bcl_keras.models.song_model import SongModel
 from bcl_keras.models.song_tower import SongTower
 
 Tensor = Any
@@ -24,7 +26,7 @@ SUPERVISED: dict[str, Any] = {"bpr": bpr, "sampled_softmax": sampled_softmax}
 
 
 @keras.saving.register_keras_serializable(package="bcl_keras")
-class BCLModel(keras.Model):
+class BCLModel(SongModel):
     """Train the query and the candidate tower: `L = L_supervised + lambda L_contrastive`, with decoupled weight decay.
 
     `fit` takes a stream of row numbers (`bcl_keras.data.PairStream`) into the feature table that `set_catalogue` puts
@@ -83,7 +85,7 @@ class BCLModel(keras.Model):
         return keras.Sequential([hidden, output], name="head")
 
     @property
-    def embedding_dim(self) -> int:
+    def embedding_dim(self) -> int:  # type: ignore[override]
         """Length of an embedding."""
         return self.config.embedding_dim
 
@@ -109,14 +111,12 @@ class BCLModel(keras.Model):
                 `song_index` row + 1; further rows are no candidates: anchors or songs of the contrastive batch alone.
 
         Raises:
-            ValueError: If a field is absent or keeps not its contract, or there are fewer rows than warm songs.
+            ValueError: If a field is absent, unknown or breaks its contract, or there are fewer rows than warm
+                songs.
         """
-        rows = len(next(iter(features.values()))) if features else 0
-        if rows < self.num_songs:
-            raise ValueError(f"Argument `features` must hold at least {self.num_songs} warm songs. Received: {rows}")
         if not self.built:
             self.build()
-        self.feature_table.set_features(features)
+        self.feature_table.set_features(features, at_least=self.num_songs)
         # Functions traced before hold the old columns.
         self.train_function = self.test_function = self.predict_function = None
 
@@ -215,7 +215,12 @@ class BCLModel(keras.Model):
         super().compile(optimizer=optimizer, **kwargs)
 
     def fit(self, x: Any = None, y: Any = None, *, callbacks: Any = None, **kwargs: Any) -> Any:
-        """Train as every Keras model does; a `PairStream` is told the epoch, so that `initial_epoch` resumes it."""
+        """Train as every Keras model does; a `PairStream` is told the epoch, so that `initial_epoch` resumes it.
+
+        Raises:
+            ValueError: If the stream, or a batch given as arrays, names rows that the catalogue has not.
+        """
+        x = self._checked(x)
         if isinstance(x, PairStream):
             callbacks = [FollowEpochs(x), *(callbacks or [])]
             # The batches are random already, and Keras would shuffle their order by a state that no file keeps.
@@ -226,6 +231,21 @@ class BCLModel(keras.Model):
             with strategy.scope() if strategy else nullcontext():
                 self.optimizer.build(self.trainable_variables)
         return super().fit(x, y, callbacks=callbacks, **kwargs)
+
+    def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
+        """Return the losses as every Keras model does; rows are checked as in `fit`."""
+        return super().evaluate(self._checked(x), y, **kwargs)
+
+    def _checked(self, inputs: Any) -> Any:
+        rows = self.feature_table.num_rows
+        if isinstance(inputs, PairStream) and rows and (inputs.num_rows > rows or inputs.num_songs > self.num_songs):
+            raise ValueError(
+                f"Argument `x` must be a stream of at most {rows} rows, {self.num_songs} of them warm songs, as the "
+                f"catalogue has. Received: {inputs.num_rows} and {inputs.num_songs}"
+            )
+        if is_given_as_arrays(inputs) and "anchor" in inputs and rows:
+            return check_batch(inputs, rows)
+        return super()._checked(inputs)
 
     def compile_from_config(self, config: Any) -> None:
         """Compile again as the saved model was."""
@@ -243,8 +263,14 @@ class BCLModel(keras.Model):
 
         Returns:
             `(n, embedding_dim)` float32.
+
+        Raises:
+            ValueError: If there is no catalogue, or it has not such a row.
         """
-        rows = np.arange(self.feature_table.num_rows) if rows is None else np.asarray(rows)
+        known = self.feature_table.num_rows
+        rows = np.arange(known) if rows is None else np.asarray(rows)
+        if known:
+            rows = check_rows(rows, "rows", known)
         blocks = []
         for start in range(0, len(rows), batch_size):
             block = ops.convert_to_tensor(rows[start : start + batch_size], dtype="int32")

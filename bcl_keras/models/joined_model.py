@@ -10,8 +10,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from bcl_keras.fields import Array
+from bcl_keras.checks import check_validation
+from bcl_keras.fields import Array, Field
 from bcl_keras.judging import Judge, first_best, judged_songs
+from bcl_keras.models.song_model import SongModel
 from bcl_keras.ops.numerics import l2_normalize
 
 Tensor = Any
@@ -20,7 +22,7 @@ WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 @keras.saving.register_keras_serializable(package="bcl_keras")
-class JoinedModel(keras.Model):
+class JoinedModel(SongModel):
     """Add the scores of models that embed queries and candidates, each model's brought to one scale per query.
 
     With q_i and c_i a model's embeddings, `score = sum_i w_i (q_i . c_i) / sd_i(q_i)`, with sd_i the deviation of the
@@ -30,7 +32,7 @@ class JoinedModel(keras.Model):
 
     Args:
         models: Models called as `BCLModel` and `AudienceRidge` are: features give queries, features with
-            `song_index` candidates; with `warm_candidates()` and `embedding_dim`.
+            `song_index` candidates; with `warm_candidates()`, `embedding_dim`, `fields` and `num_songs`.
 
     Call arguments:
         features: Dict of field name to values, and `song_index` for candidates.
@@ -46,9 +48,19 @@ class JoinedModel(keras.Model):
         self.models = list(models)
 
     @property
-    def embedding_dim(self) -> int:
+    def embedding_dim(self) -> int:  # type: ignore[override]
         """Length of an embedding: the sum of the models'."""
         return sum(model.embedding_dim for model in self.models)
+
+    @property
+    def fields(self) -> tuple[Field, ...]:  # type: ignore[override]
+        """Fields of all models, each once."""
+        return tuple({field.name: field for model in self.models for field in model.fields}.values())
+
+    @property
+    def num_songs(self) -> int:  # type: ignore[override]
+        """Number of warm songs."""
+        return int(self.models[0].num_songs)
 
     def build(self, input_shape: Any = None) -> None:
         """Create the scales; sizes follow from the models."""
@@ -78,7 +90,12 @@ class JoinedModel(keras.Model):
         Returns:
             What was chosen: `weights`, the smallest of equal ones, and `validation_recall` of these and of every model
             `alone`.
+
+        Raises:
+            ValueError: If a validation song breaks its fields' contract, or a positive is no row of a warm song.
         """
+        if validation is not None:
+            validation = check_validation(self.fields, validation, self.num_songs)
         if not self.built:
             self.build()
         candidates = [model.warm_candidates() for model in self.models]

@@ -2,9 +2,20 @@
 
 from serving.client.aio import AsyncClient
 from serving.client.channel import TLS
+from serving.client.known_fields import UnknownSongWarning
 from serving.client.operations import VersionStatus
 from serving.client.retry import Backoff, ServingError
 from serving.client.signatures import Signature, TensorSpec
 from serving.client.sync import Client
 
-__all__ = ["TLS", "AsyncClient", "Backoff", "Client", "ServingError", "Signature", "TensorSpec", "VersionStatus"]
+__all__ = [
+    "TLS",
+    "AsyncClient",
+    "Backoff",
+    "Client",
+    "ServingError",
+    "Signature",
+    "TensorSpec",
+    "UnknownSongWarning",
+    "VersionStatus",
+]

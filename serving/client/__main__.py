@@ -4,7 +4,9 @@
     python -m serving.client embed --song-json @songs.json
     python -m serving.client status --target localhost:8500
 
-One line of JSON per song, version or signature. Exit code 2 for input that does not fit, 1 where the server fails.
+One line of JSON per song, version or signature; `known_fields` is how many fields of a song the model knows, null where
+the model does not say. A line on standard error says if it knows none. Exit code 2 for input that does not fit, 1 where
+the server fails.
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ import argparse
 import json
 import re
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from serving.client import TLS, Client, ServingError
+from serving.client import TLS, Client, ServingError, UnknownSongWarning
+from serving.client.known_fields import KNOWN_FIELDS
 from serving.client.songs import SONG_ID, as_songs
 
 # JSON escapes the controls below U+0020 and leaves these.
@@ -50,16 +54,26 @@ def _read_songs(argument: str) -> list[Any]:
 def _match(client: Client, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     songs = _read_songs(arguments.song_json)
     exclude = [arguments.exclude] * len(songs) if arguments.exclude is not None else None
-    ids, scores = client.match(songs, arguments.k, exclude=exclude, ignore=arguments.ignore)
-    for song, row_ids, row_scores in zip(songs, ids.tolist(), scores.tolist(), strict=True):
+    ids, scores, known = client.match(
+        songs, arguments.k, exclude=exclude, ignore=arguments.ignore, with_known_fields=True
+    )
+    rows = zip(_heads(songs, known), ids.tolist(), scores.tolist(), strict=True)
+    for head, row_ids, row_scores in rows:
         matches = [{"song_id": i, "score": round(s, 6)} for i, s in zip(row_ids, row_scores, strict=True)]
-        yield {SONG_ID: song.get(SONG_ID), "matches": matches}
+        yield {**head, "matches": matches}
 
 
 def _embed(client: Client, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     songs = _read_songs(arguments.song_json)
-    for song, row in zip(songs, client.embed(songs, ignore=arguments.ignore).tolist(), strict=True):
-        yield {SONG_ID: song.get(SONG_ID), "embedding": row}
+    embeddings, known = client.embed(songs, ignore=arguments.ignore, with_known_fields=True)
+    for head, row in zip(_heads(songs, known), embeddings.tolist(), strict=True):
+        yield {**head, "embedding": row}
+
+
+def _heads(songs: Sequence[Any], known: Any) -> list[dict[str, Any]]:
+    """What each song's line starts with."""
+    counts = [None] * len(songs) if known is None else known.tolist()
+    return [{SONG_ID: song.get(SONG_ID), KNOWN_FIELDS: count} for song, count in zip(songs, counts, strict=True)]
 
 
 def _as_json(line: dict[str, Any]) -> str:
@@ -110,21 +124,34 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _client(arguments: argparse.Namespace) -> Client:
+    tls = None
+    if arguments.tls_ca or arguments.tls_cert or arguments.tls_key:
+        tls = TLS(arguments.tls_ca, arguments.tls_cert, arguments.tls_key)
+    return Client(
+        arguments.target,
+        model_name=arguments.model_name,
+        version=arguments.version,
+        version_label=arguments.label,
+        timeout=arguments.timeout,
+        tls=tls,
+    )
+
+
+def _say_warning(
+    message: Warning | str, category: Any, filename: str, lineno: int, file: Any = None, line: str | None = None
+) -> None:
+    """Stands for `warnings.showwarning`, which would show a line of code, too."""
+    sys.stderr.write(f"{message}\n")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = _parser().parse_args(argv)
     try:
-        tls = None
-        if arguments.tls_ca or arguments.tls_cert or arguments.tls_key:
-            tls = TLS(arguments.tls_ca, arguments.tls_cert, arguments.tls_key)
-        with Client(
-            arguments.target,
-            model_name=arguments.model_name,
-            version=arguments.version,
-            version_label=arguments.label,
-            timeout=arguments.timeout,
-            tls=tls,
-        ) as client:
+        with _client(arguments) as client, warnings.catch_warnings():
+            warnings.simplefilter("always", UnknownSongWarning)
+            warnings.showwarning = _say_warning
             for line in arguments.run(client, arguments):
                 sys.stdout.write(_as_json(line) + "\n")
     except ServingError as error:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 import grpc
 import grpc.aio
 import numpy as np
 
 from serving.client.channel import DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_MAX_ROWS, TLS, channel_options, check_target
+from serving.client.known_fields import warn_of_unknown
 from serving.client.operations import METHODS, Call, Operations, Steps, VersionStatus
 from serving.client.retry import Backoff, Deadline, ServingError, may_retry
 from serving.client.signatures import Signature
@@ -68,9 +69,62 @@ class AsyncClient:
         """Run any signature; see `Client.predict`."""
         return await self._drive(self._operations.predict(inputs, signature), timeout)
 
-    async def embed(self, songs: Any, *, ignore: Collection[str] = (), timeout: float | None = None) -> Array:
+    @overload
+    async def embed(
+        self,
+        songs: Any,
+        *,
+        ignore: Collection[str] = (),
+        with_known_fields: Literal[False] = False,
+        timeout: float | None = None,
+    ) -> Array: ...
+
+    @overload
+    async def embed(
+        self,
+        songs: Any,
+        *,
+        ignore: Collection[str] = (),
+        with_known_fields: Literal[True],
+        timeout: float | None = None,
+    ) -> tuple[Array, Array | None]: ...
+
+    async def embed(
+        self,
+        songs: Any,
+        *,
+        ignore: Collection[str] = (),
+        with_known_fields: bool = False,
+        timeout: float | None = None,
+    ) -> Array | tuple[Array, Array | None]:
         """Embed songs by their content, (n, d) float32; see `Client.embed`."""
-        return await self._drive(self._operations.embed(songs, ignore), timeout)
+        embeddings, known_fields = await self._drive(self._operations.embed(songs, ignore), timeout)
+        warn_of_unknown(known_fields)
+        return (embeddings, known_fields) if with_known_fields else embeddings
+
+    @overload
+    async def match(
+        self,
+        songs: Any,
+        k: int = 10,
+        *,
+        exclude: Sequence[Any] | None = None,
+        ignore: Collection[str] = (),
+        with_known_fields: Literal[False] = False,
+        timeout: float | None = None,
+    ) -> tuple[Array, Array]: ...
+
+    @overload
+    async def match(
+        self,
+        songs: Any,
+        k: int = 10,
+        *,
+        exclude: Sequence[Any] | None = None,
+        ignore: Collection[str] = (),
+        with_known_fields: Literal[True],
+        timeout: float | None = None,
+    ) -> tuple[Array, Array, Array | None]: ...
 
     async def match(
         self,
@@ -79,10 +133,14 @@ class AsyncClient:
         *,
         exclude: Sequence[Any] | None = None,
         ignore: Collection[str] = (),
+        with_known_fields: bool = False,
         timeout: float | None = None,
-    ) -> tuple[Array, Array]:
+    ) -> tuple[Array, Array] | tuple[Array, Array, Array | None]:
         """Find similar songs: `(ids, scores)`, each (n, k); see `Client.match`."""
-        return await self._drive(self._operations.match(songs, k, exclude, ignore), timeout)
+        steps = self._operations.match(songs, k, exclude, ignore)
+        ids, scores, known_fields = await self._drive(steps, timeout)
+        warn_of_unknown(known_fields)
+        return (ids, scores, known_fields) if with_known_fields else (ids, scores)
 
     async def metadata(self, *, refresh: bool = False, timeout: float | None = None) -> dict[str, Signature]:
         """Signatures by name; see `Client.metadata`."""

@@ -17,6 +17,7 @@ from serving import protos
 from serving.client.batches import join_outputs, split_rows
 from serving.client.channel import DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_MAX_ROWS
 from serving.client.inputs import as_input, decoded, exclude_input, k_input
+from serving.client.known_fields import KNOWN_FIELDS
 from serving.client.signatures import Signature, read_signatures
 from serving.client.songs import Song, as_songs, check_fields, song_arrays
 from serving.tensors import from_proto, to_proto
@@ -143,16 +144,17 @@ class Operations:
         arrays = {name: as_input(name, value, definition.inputs.get(name)) for name, value in inputs.items()}
         return (yield from self._run(arrays, definition))
 
-    def embed(self, songs: Any, ignore: Collection[str]) -> Steps[Array]:
-        """Embeddings (n, d) float32, a row per song."""
+    def embed(self, songs: Any, ignore: Collection[str]) -> Steps[tuple[Array, Array | None]]:
+        """Embeddings (n, d) float32 and known fields (n,), None where the model does not say; a row per song."""
         definition = yield from self._signature("embed")
         rows = _checked(songs, definition, ignore)
-        return (yield from self._run(song_arrays(rows, definition), definition))["embedding"]
+        outputs = yield from self._run(song_arrays(rows, definition), definition)
+        return outputs["embedding"], outputs.get(KNOWN_FIELDS)
 
     def match(
         self, songs: Any, k: int, exclude: Sequence[Any] | None, ignore: Collection[str]
-    ) -> Steps[tuple[Array, Array]]:
-        """`(ids, scores)`, each (n, k) at most, best first; ids are str where the model's are strings."""
+    ) -> Steps[tuple[Array, Array, Array | None]]:
+        """Ids and scores, each (n, k) at most, best first, and known fields as in `embed`; string ids are str."""
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
             raise ValueError(f"`k` must be an integer of 1 or more. Received: {k!r}")
         definition = yield from self._signature("match")
@@ -167,7 +169,7 @@ class Operations:
         ids = outputs["song_ids"]
         if ids.dtype == object:
             ids = decoded(ids)
-        return ids, outputs["scores"]
+        return ids, outputs["scores"], outputs.get(KNOWN_FIELDS)
 
     def _signature(self, name: str) -> Steps[Signature]:
         signatures = yield from self.metadata()
@@ -198,7 +200,7 @@ class Operations:
                 to_proto(value, request.inputs[name])
             reply = yield Call(PREDICT, request)
             outputs = {name: from_proto(proto) for name, proto in reply.outputs.items()}
-            parts.append({name: value[:, :columns] if columns else value for name, value in outputs.items()})
+            parts.append({name: value[:, :columns] if value.ndim > 1 else value for name, value in outputs.items()})
             rows.append(None if part.stop is None else part.stop - part.start)
         return join_outputs(parts, rows)
 

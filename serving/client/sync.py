@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 import grpc
 import numpy as np
 
 from serving.client.channel import DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_MAX_ROWS, TLS, channel_options, check_target
+from serving.client.known_fields import warn_of_unknown
 from serving.client.operations import METHODS, Call, Operations, Steps, VersionStatus
 from serving.client.retry import Backoff, Deadline, ServingError, may_retry
 from serving.client.signatures import Signature
@@ -92,19 +93,77 @@ class Client:
         """
         return self._drive(self._operations.predict(inputs, signature), timeout)
 
-    def embed(self, songs: Any, *, ignore: Collection[str] = (), timeout: float | None = None) -> Array:
+    @overload
+    def embed(
+        self,
+        songs: Any,
+        *,
+        ignore: Collection[str] = (),
+        with_known_fields: Literal[False] = False,
+        timeout: float | None = None,
+    ) -> Array: ...
+
+    @overload
+    def embed(
+        self,
+        songs: Any,
+        *,
+        ignore: Collection[str] = (),
+        with_known_fields: Literal[True],
+        timeout: float | None = None,
+    ) -> tuple[Array, Array | None]: ...
+
+    def embed(
+        self,
+        songs: Any,
+        *,
+        ignore: Collection[str] = (),
+        with_known_fields: bool = False,
+        timeout: float | None = None,
+    ) -> Array | tuple[Array, Array | None]:
         """Embed songs by their content.
 
         Args:
             songs: a dict of raw fields, several, or an Arrow table; an absent field or None is missing. `song_id` may
                 stand among them.
             ignore: further columns that are not fields (title, artist); any other unknown field is refused.
+            with_known_fields: whether to return `known_fields`, too; default False.
             timeout: seconds; default the client's.
 
         Returns:
-            Embeddings (n, d) float32.
+            Embeddings (n, d) float32; or `(embeddings, known_fields)`, the latter (n,) int32: how many fields of each
+            song the model knows, None where the model was exported without this output.
+
+        Warns:
+            UnknownSongWarning: the model knows no field of a song.
         """
-        return self._drive(self._operations.embed(songs, ignore), timeout)
+        embeddings, known_fields = self._drive(self._operations.embed(songs, ignore), timeout)
+        warn_of_unknown(known_fields)
+        return (embeddings, known_fields) if with_known_fields else embeddings
+
+    @overload
+    def match(
+        self,
+        songs: Any,
+        k: int = 10,
+        *,
+        exclude: Sequence[Any] | None = None,
+        ignore: Collection[str] = (),
+        with_known_fields: Literal[False] = False,
+        timeout: float | None = None,
+    ) -> tuple[Array, Array]: ...
+
+    @overload
+    def match(
+        self,
+        songs: Any,
+        k: int = 10,
+        *,
+        exclude: Sequence[Any] | None = None,
+        ignore: Collection[str] = (),
+        with_known_fields: Literal[True],
+        timeout: float | None = None,
+    ) -> tuple[Array, Array, Array | None]: ...
 
     def match(
         self,
@@ -113,20 +172,27 @@ class Client:
         *,
         exclude: Sequence[Any] | None = None,
         ignore: Collection[str] = (),
+        with_known_fields: bool = False,
         timeout: float | None = None,
-    ) -> tuple[Array, Array]:
+    ) -> tuple[Array, Array] | tuple[Array, Array, Array | None]:
         """Find the songs of the index that are most similar to each song.
 
         Args:
             songs: as in `embed`.
             k: how many; default 10. Fewer come back where the index has fewer, or the model gives no more.
             exclude: per song an id that must not come back, or None; default each song's own `song_id`.
-            ignore, timeout: as in `embed`.
+            ignore, with_known_fields, timeout: as in `embed`.
 
         Returns:
-            `(ids, scores)`, each (n, k), best first.
+            `(ids, scores)`, each (n, k), best first; or `(ids, scores, known_fields)`, the last as in `embed`.
+
+        Warns:
+            UnknownSongWarning: the model knows no field of a song, so that its matches are not similar to it.
         """
-        return self._drive(self._operations.match(songs, k, exclude, ignore), timeout)
+        steps = self._operations.match(songs, k, exclude, ignore)
+        ids, scores, known_fields = self._drive(steps, timeout)
+        warn_of_unknown(known_fields)
+        return (ids, scores, known_fields) if with_known_fields else (ids, scores)
 
     def metadata(self, *, refresh: bool = False, timeout: float | None = None) -> dict[str, Signature]:
         """Signatures by name. They are kept; `refresh` asks again, as after a model with other fields was published."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import bcl_keras
@@ -152,10 +154,42 @@ def whole_method() -> Results:
     return {"whole_loss": np.array(loss), "whole_correlation": model.contrastive_views.correlation.matrix}
 
 
+def messages() -> Results:
+    """What a model says to values that tables do not have, and where it cannot write a SavedModel."""
+    model, _ = small.model_and_stream(songs=24, cold=0)
+    right = small.features(5)
+    wrong = {"attribute_genre": [0, 1, 99, 1, 2], "attribute_tags": [[0, 1], [-4, 1]] + [[0, 0]] * 3}
+    said = []
+    for name, values in wrong.items():
+        features = {**right, name: np.array(values)}
+        said += [_message(partial(way, features)) for way in (model, model.predict_on_batch)]
+    said += [_message(partial(model.embed_songs, rows)) for rows in ([0, 24], [-1])]
+    export = _message(lambda: model.export(Path(tempfile.mkdtemp()) / "export", verbose=False))
+    return {"said": np.array(said), "said_of_export": np.array(export)}
+
+
+def _message(ask: Callable[[], object]) -> str:
+    try:
+        ask()
+    except (ValueError, ImportError) as error:
+        return str(error)
+    return "nothing"
+
+
 def compute() -> Results:
     """Return every result as a numpy array."""
     results: Results = {}
-    for part in (correlations, groups, loss_values, ranks, towers_and_views, closed_form, training, whole_method):
+    for part in (
+        correlations,
+        groups,
+        loss_values,
+        ranks,
+        towers_and_views,
+        closed_form,
+        training,
+        whole_method,
+        messages,
+    ):
         results |= {name: np.asarray(ops.convert_to_numpy(value)) for name, value in part().items()}
     return results
 

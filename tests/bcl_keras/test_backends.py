@@ -56,7 +56,9 @@ def results(request: pytest.FixtureRequest) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_results_are_those_of_tensorflow(backend: str) -> None:
     reference, results = results_of("tensorflow"), results_of(backend)
-    compared = [name for name in reference if not name.startswith("whole_") and name not in ("backend", "loaded")]
+    compared = [
+        name for name in reference if not name.startswith(("whole_", "said")) and name not in ("backend", "loaded")
+    ]
     assert len(compared) == 23
     for name in compared:
         # The root of a rounded zero is not a small number.
@@ -74,6 +76,27 @@ def test_whole_method_trains(results: dict[str, np.ndarray]) -> None:
     np.testing.assert_allclose(np.diag(matrix), 1.0, atol=1e-3)
     np.testing.assert_allclose(matrix, matrix.T, atol=1e-5)
     assert (matrix[~np.eye(len(matrix), dtype=bool)] < 1.0).all()
+
+
+def test_what_a_table_does_not_have_is_refused(results: dict[str, np.ndarray]) -> None:
+    genre = "Field `attribute_genre` (category) must hold ids from 0 to 5. Received: 99 in row 2"
+    tags = "Field `attribute_tags` (multi_category) must hold ids from 0 to 12. Received: -4 in row 1"
+    rows = "Argument `rows` must hold row numbers from 0 to 23. Received:"
+    assert results["said"].tolist() == [genre, genre, tags, tags, f"{rows} 24 in row 1", f"{rows} -1 in row 0"]
+
+
+def test_a_saved_model_is_written_or_one_message_says_what_lacks(results: dict[str, np.ndarray]) -> None:
+    backend = str(results["backend"])
+    needed, absent = {
+        "tensorflow": ("", ""),
+        "jax": ("tensorflow", "no tensorflow"),
+        "torch": ("tensorflow and torch_xla", "no tensorflow and no torch_xla"),
+    }[backend]
+    expected = (
+        f"Argument `format` 'tf_saved_model' on the {backend} backend must have packages to write with, {needed}. "
+        f"Received: {absent}"
+    )
+    assert str(results["said_of_export"]) == (expected if needed else "nothing")
 
 
 def test_install_is_light(results: dict[str, np.ndarray]) -> None:

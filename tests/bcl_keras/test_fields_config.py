@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,20 +71,58 @@ def test_repeated_name_message() -> None:
         as_fields([Field("a", "number"), Field("a", "number")])
 
 
+NUMBER, CATEGORY = Field("a", "number"), Field("a", "category", 3)
+MULTI, VECTOR = Field("a", "multi_category", 3), Field("a", "vector", 3)
+ENDLESS = "must be finite, or NaN where missing. Received:"
+UNEVEN = "must have rows of one length"
+
+
 @pytest.mark.parametrize(
     ("field", "values", "message"),
     [
-        (Field("a", "number"), [[1.0]], r"Field `a` \(number\) must have 1 axes. Received: shape \(1, 1\)"),
-        (Field("a", "vector", 3), [[1.0, 2.0]], r"must have vectors of length 3. Received: shape \(1, 2\)"),
-        (Field("a", "number"), [1.0, np.inf], "must be finite, or NaN where missing. Received: inf"),
-        (Field("a", "category", 3), [1.0], "must hold integer ids. Received: dtype float64"),
-        (Field("a", "category", 3), [0, 3], "must hold ids from 0 to 2. Received: ids from 0 to 3"),
-        (Field("a", "multi_category", 3), [[-1, 0]], "must hold ids from 0 to 2. Received: ids from -1 to 0"),
+        (NUMBER, np.array([[1.0]]), r"Field `a` \(number\) must have 1 axes. Received: shape \(1, 1\)"),
+        (NUMBER, 1.0, r"must have 1 axes. Received: shape \(\)"),
+        (VECTOR, np.array([[1.0, 2.0]]), r"must have vectors of length 3. Received: shape \(1, 2\)"),
+        (VECTOR, np.zeros((2, 1024)), r"must have vectors of length 3. Received: shape \(2, 1024\)"),
+        (NUMBER, np.array([1.0, np.inf]), f"{ENDLESS} inf in row 1$"),
+        (NUMBER, [np.nan, 1.0, -np.inf], f"{ENDLESS} -inf in row 2$"),
+        (NUMBER, [0.0, 1e39], rf"{ENDLESS} 1e\+39 in row 1, which float32 cannot hold"),
+        (VECTOR, [[0.0] * 3, [0.0, np.inf, np.nan]], f"{ENDLESS} inf in row 1"),
+        (CATEGORY, np.array([1.0]), "must hold integer ids. Received: dtype float64, 1.0 in row 0"),
+        (CATEGORY, [1, 0.5], "must hold integer ids. Received: dtype float64, 0.5 in row 1"),
+        (CATEGORY, np.array(["rock", "jazz"]), "must hold integer ids. Received: dtype <U4, 'rock' in row 0"),
+        (CATEGORY, [1, "jazz"], "must hold integer ids. Received: dtype <U21, 'jazz' in row 1"),
+        (CATEGORY, [1, None], "must hold integer ids. Received: dtype object, None in row 1"),
+        (CATEGORY, [True, False], "must hold integer ids. Received: dtype bool"),
+        (CATEGORY, np.array([0, 3]), "must hold ids from 0 to 2. Received: 3 in row 1$"),
+        (CATEGORY, [2, 7, 9, -1], "must hold ids from 0 to 2. Received: 7 in row 1$"),
+        (CATEGORY, np.array([0, 2**64 - 1], "uint64"), "from 0 to 2. Received: 18446744073709551615 in row 1$"),
+        (MULTI, np.array([[-1, 0]]), "must hold ids from 0 to 2. Received: -1 in row 0$"),
+        (MULTI, [[1, 0], [2, 3]], "must hold ids from 0 to 2. Received: 3 in row 1$"),
+        (MULTI, [[1, 2], [1], [2]], f"{UNEVEN}, padded with 0. Received: 1 in row 1 after 2 in row 0"),
+        (MULTI, [[], [1]], f"{UNEVEN}, padded with 0. Received: 1 in row 1 after 0 in row 0"),
+        (MULTI, [[1, 2], None], f"{UNEVEN}, padded with 0. Received: None in row 1 after 2 in row 0"),
+        (MULTI, [["a", "b"]], r"must hold integer ids. Received: dtype <U1, \['a', 'b'\] in row 0"),
+        (VECTOR, [[1.0, 2.0, 3.0], [1.0]], rf"{UNEVEN}\. Received: 1 in row 1 after 3 in row 0"),
+        (NUMBER, ["1.5", "2"], "must hold numbers. Received: dtype <U3, '1.5' in row 0"),
+        (NUMBER, np.array([b"1"]), "must hold numbers. Received: dtype [|]S1, b'1' in row 0"),
+        (NUMBER, [1.0, None], "must hold numbers. Received: dtype object, None in row 1"),
+        (NUMBER, [1j], "must hold numbers. Received: dtype complex128"),
+        (NUMBER, np.array(["2026-01-01"], "datetime64[D]"), "must hold numbers. Received: dtype datetime64"),
     ],
 )
-def test_value_messages(field: Field, values: list[object], message: str) -> None:
+def test_value_messages(field: Field, values: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        check_values(field, np.array(values))
+        check_values(field, values)
+
+
+def test_lists_and_columns_of_lists_are_taken() -> None:
+    assert check_values(NUMBER, [1, True, np.nan]).dtype == np.float32
+    assert check_values(CATEGORY, [2, 0]).tolist() == [2, 0]
+    column = np.empty(2, object)
+    column[:] = [[1, 2], np.array([0, 1])]
+    assert check_values(MULTI, column).tolist() == [[1, 2], [0, 1]]
+    assert check_values(CATEGORY, []).shape == (0,) and check_values(MULTI, np.zeros((4, 0))).shape == (4, 0)
 
 
 def test_values_get_their_type() -> None:

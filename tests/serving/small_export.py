@@ -21,24 +21,27 @@ FIELDS = (
     RawField("lyric_vector", "vector", 3),
 )
 GENRES = ["rock", "jazz", "folk"]
+TAG = "t"
 WIDTH = 6
 
 
 class Transform(tf.Module):
-    """Numbers the genres, marks every tag with 1, fills what is missing."""
+    """Numbers the genres and the tags; 0 and NaN are missing or unknown, as the pipeline's transform has them."""
 
     def __init__(self) -> None:
         super().__init__()
         values = tf.range(1, len(GENRES) + 1, dtype=tf.int64)
         self.genres = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(tf.constant(GENRES), values), 0)
+        one = tf.constant([1], tf.int64)
+        self.tags = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(tf.constant([TAG]), one), 0)
 
     def __call__(self, sparse: dict[str, tf.SparseTensor]) -> dict[str, Any]:
         tags = sparse["attribute_tags"]
         return {
             "attribute_genre": self.genres.lookup(_dense(sparse["attribute_genre"], 1, "")[:, 0]),
-            "attribute_tags": tf.SparseTensor(tags.indices, tf.ones_like(tags.values, tf.int64), tags.dense_shape),
-            "audio_tempo": _dense(sparse["audio_tempo"], 1, 0.0)[:, 0],
-            "lyric_vector": _dense(sparse["lyric_vector"], 3, 0.0),
+            "attribute_tags": tf.SparseTensor(tags.indices, self.tags.lookup(tags.values), tags.dense_shape),
+            "audio_tempo": _dense(sparse["audio_tempo"], 1, np.nan)[:, 0],
+            "lyric_vector": _dense(sparse["lyric_vector"], 3, np.nan),
         }
 
 
@@ -63,19 +66,23 @@ class Tower(keras.layers.Layer):
         )
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
-        tempo = inputs["audio_tempo"]
+        tempo, vector = (_without_nan(inputs[name]) for name in ("audio_tempo", "lyric_vector"))
         columns = [
             keras.ops.ones_like(tempo),
             keras.ops.cast(inputs["attribute_genre"], "float32"),
             keras.ops.cast(keras.ops.sum(inputs["attribute_tags"], axis=1), "float32"),
             tempo,
-            keras.ops.sum(inputs["lyric_vector"], axis=1),
+            keras.ops.sum(vector, axis=1),
         ]
         vectors = keras.ops.stack(columns, axis=1) @ self.kernel
         if self.songs is not None:
             known = keras.ops.cast(inputs["song_index"] > 0, "float32")[:, None]
             vectors = vectors + known * keras.ops.take(self.songs, inputs["song_index"], axis=0)
         return vectors / keras.ops.norm(vectors, axis=1, keepdims=True)
+
+
+def _without_nan(values: Any) -> Any:
+    return keras.ops.where(keras.ops.isnan(values), 0.0, values)
 
 
 class Towers(keras.layers.Layer):
@@ -96,7 +103,7 @@ def catalogue(count: int, seed: int = 0) -> list[dict[str, Any]]:
         {
             "song_id": f"song-{number}",
             "attribute_genre": rng.choice([*GENRES, "unheard", None]),
-            "attribute_tags": None if number % 7 == 0 else ["t"] * int(rng.integers(1, 4)),
+            "attribute_tags": None if number % 7 == 0 else [TAG] * int(rng.integers(1, 4)),
             "audio_tempo": None if number % 5 == 0 else float(rng.normal()),
             "lyric_vector": None if number % 3 == 0 else rng.normal(size=3).tolist(),
         }
@@ -139,7 +146,8 @@ class SmallExport:
             genre = song.get("attribute_genre")
             number = GENRES.index(genre) + 1 if genre in GENRES else 0
             tags, vector = song.get("attribute_tags") or (), song.get("lyric_vector")
-            rows.append([1.0, number, len(tags), song.get("audio_tempo") or 0.0, sum(vector) if vector else 0.0])
+            known_tags = [tag for tag in tags if tag == TAG]
+            rows.append([1.0, number, len(known_tags), song.get("audio_tempo") or 0.0, sum(vector) if vector else 0.0])
         vectors = np.array(rows, np.float32).reshape(-1, 5) @ np.asarray(self.song_tower.kernel)
         if candidate:
             known = {song_id: row for row, song_id in enumerate(self.ids, start=1)}

@@ -57,6 +57,14 @@ def test_match_gives_ids_then_scores_without_the_song_itself(client: Client) -> 
     assert ids[0].tolist() == [small_model.INDEX_IDS[i] for i in np.argsort(-expected[0], kind="stable")[:3]]
 
 
+@pytest.mark.filterwarnings("error::serving.client.UnknownSongWarning")
+def test_a_model_that_does_not_count_known_fields(client: Client) -> None:
+    embeddings, none = client.embed(SONGS, with_known_fields=True)
+    np.testing.assert_allclose(embeddings, small_model.embedding(SONGS))
+    ids, scores, nothing = client.match(SONGS, k=3, with_known_fields=True)
+    assert none is None and nothing is None and ids.shape == scores.shape == (3, 3)
+
+
 def test_match_excludes_what_it_is_told(client: Client) -> None:
     song = {"lyric_vector": [9.0, 0.0, 0.0]}
     assert client.match(song, k=1)[0].tolist() == [["s5"]]
@@ -284,7 +292,8 @@ def test_command_line(server: Any, capsys: Any, tmp_path: Any) -> None:
     song = json.dumps({"song_id": "s4", "lyric_vector": [1, 1, 1], "title": "x"})
     code, lines, _ = run(capsys, "match", f"--target={server.target}", "--song-json", song, "--k=2", "--ignore=title")
     assert code == 0
-    assert lines[0]["song_id"] == "s4" and lines[0]["matches"][0] == {"song_id": "s5", "score": 3.0}
+    assert lines[0]["song_id"] == "s4" and lines[0]["known_fields"] is None
+    assert lines[0]["matches"][0] == {"song_id": "s5", "score": 3.0}
     file = tmp_path / "songs.json"
     file.write_text('{"audio_tempo": 1}\n{"audio_tempo": 2}\n')
     code, lines, _ = run(capsys, "embed", f"--target={server.target}", "--song-json", f"@{file}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import shutil
 import subprocess
 import sys
@@ -16,7 +18,8 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving import export as export_module
-from serving.client import Client, ServingError
+from serving.client import AsyncClient, Client, ServingError, UnknownSongWarning
+from serving.client.__main__ import main
 from serving.export import as_ids
 from serving.raw_fields import RawField, encode_song, fields_of, integer_id
 from serving.server import EmbeddedServer, RequestError
@@ -76,11 +79,13 @@ def test_documented_names_types_and_shapes(client: Client) -> None:
 
     assert texts(signatures["embed"].inputs) == raw
     assert texts(signatures["match"].inputs) == {**raw, "k": "int32 (?)", "exclude": "string (?)"}
-    assert texts(signatures["match"].outputs) == {"song_ids": "string (?, ?)", "scores": "float (?, ?)"}
+    known = {"known_fields": "int32 (?)"}
+    for name in ("match", "match_examples"):
+        assert texts(signatures[name].outputs) == {**known, "song_ids": "string (?, ?)", "scores": "float (?, ?)"}
     for name in ("serving_default", "candidate", "match_examples"):
         assert texts(signatures[name].inputs) == {"examples": "string (?)"}
     for name in ("serving_default", "candidate", "embed"):
-        assert list(signatures[name].outputs) == ["embedding"]
+        assert texts(signatures[name].outputs) == {**known, "embedding": "float (?, 6)"}
 
 
 def test_every_signature_answers_what_numpy_says(client: Client, exported: small_export.SmallExport) -> None:
@@ -98,6 +103,99 @@ def test_every_signature_answers_what_numpy_says(client: Client, exported: small
     bulk = client.predict(examples, "match_examples")
     assert bulk["song_ids"].shape == (len(songs), len(SONGS))
     assert [i.decode() for i in bulk["song_ids"][0, :4]] == ids[0].tolist()
+
+
+#: Songs, and how many of their fields the model knows.
+KNOWN = [
+    ({}, 0),
+    ({"attribute_genre": "unheard"}, 0),
+    ({"attribute_genre": "Rock"}, 0),
+    ({"attribute_genre": "rock"}, 1),
+    ({"attribute_tags": []}, 0),
+    ({"attribute_tags": ["x", "y"]}, 0),
+    ({"attribute_tags": ["x", "t", "t"]}, 1),
+    ({"audio_tempo": 0.0}, 1),
+    ({"audio_tempo": -3.5, "attribute_genre": "unheard"}, 1),
+    ({"lyric_vector": [0.0, 0.0, 0.0]}, 1),
+    ({"attribute_genre": "folk", "attribute_tags": ["t"], "audio_tempo": 1.0, "lyric_vector": [1.0, 2.0, 3.0]}, 4),
+]
+
+
+def test_every_signature_says_how_many_fields_it_knows(client: Client) -> None:
+    songs, expected = [song for song, _ in KNOWN], [count for _, count in KNOWN]
+    examples = {"examples": np.array([encode_song(song, small_export.FIELDS) for song in songs], object)}
+    raw = {field.name: field.to_array([song.get(field.name) for song in songs]) for field in small_export.FIELDS}
+    per_song = {"k": np.full(len(songs), 3, np.int32), "exclude": np.full(len(songs), "", object)}
+    inputs = {"serving_default": examples, "candidate": examples, "match_examples": examples}
+    inputs |= {"embed": raw, "match": {**raw, **per_song}}
+    assert set(inputs) == SIGNATURES
+    for name, values in inputs.items():
+        known = client.predict(values, name)["known_fields"]
+        assert (known.dtype, known.tolist()) == (np.int32, expected), name
+
+
+def test_a_vector_with_a_gap_is_not_known(client: Client) -> None:
+    raw = {field.name: field.to_array([None, None]) for field in small_export.FIELDS}
+    raw["lyric_vector"] = np.array([[1.0, np.nan, 2.0], [1.0, 0.0, 2.0]], np.float32)
+    assert client.predict(raw, "embed")["known_fields"].tolist() == [0, 1]
+
+
+@pytest.mark.filterwarnings("error::serving.client.UnknownSongWarning")
+def test_the_client_counts_known_fields_over_split_batches_in_order(folder: Path) -> None:
+    songs = [song for song, count in KNOWN if count] * 40
+    expected = [count for _, count in KNOWN if count] * 40
+    with (
+        EmbeddedServer(port=0, model_name="bcl", model_base_path=str(folder.parent)) as server,
+        Client(server.target, max_rows=7) as client,
+    ):
+        ids, scores, known = client.match(songs, k=3, with_known_fields=True)
+        embeddings, same = client.embed(songs, with_known_fields=True)
+    assert ids.shape == scores.shape == (len(songs), 3) and embeddings.shape == (len(songs), 6)
+    assert known is not None and same is not None
+    assert known.tolist() == same.tolist() == expected
+
+
+def test_the_client_warns_of_songs_that_the_model_does_not_know(client: Client) -> None:
+    songs = [{"audio_tempo": 1.0}, {"attribute_genre": "unheard"}, {}]
+    said = r"knows no value of 2 of 3 songs \(first: `songs\[1\]`\)"
+    with pytest.warns(UnknownSongWarning, match=said) as caught:
+        ids, scores = client.match(songs, k=3)
+    # The warning is shown where the client was called, and what comes back is as ever.
+    assert ids.shape == scores.shape == (3, 3) and [one.filename for one in caught] == [__file__]
+    with pytest.warns(UnknownSongWarning, match=said):
+        assert client.embed(songs).shape == (3, 6)
+
+
+def test_the_client_for_asyncio_warns_too(folder: Path) -> None:
+    async def ask(target: str) -> Any:
+        async with AsyncClient(target) as client:
+            await client.embed([{"audio_tempo": 1.0}])
+            embedded = await client.embed([{}, {"audio_tempo": 1.0}], with_known_fields=True)
+            return embedded, await client.match([{}], k=2, with_known_fields=True)
+
+    with EmbeddedServer(port=0, model_name="bcl", model_base_path=str(folder.parent)) as server:
+        with pytest.warns(UnknownSongWarning) as caught:
+            (embeddings, known), (ids, _, none) = asyncio.run(ask(server.target))
+    assert [str(one.message).split(" songs")[0] for one in caught] == [
+        "The model knows no value of 1 of 2",
+        "The model knows no value of 1 of 1",
+    ]
+    assert [one.filename for one in caught] == [__file__] * 2
+    assert (known.tolist(), none.tolist(), embeddings.shape, ids.shape) == ([0, 1], [0], (2, 6), (1, 2))
+
+
+def test_the_command_says_what_the_model_knows(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    songs = json.dumps([{"song_id": "a", "audio_tempo": 1.0}, {"attribute_genre": "unheard"}])
+    with EmbeddedServer(port=0, model_name="bcl", model_base_path=str(folder.parent)) as server:
+        for command in ("match", "embed"):
+            assert main([command, f"--target={server.target}", "--song-json", songs]) == 0
+            out, error = capsys.readouterr()
+            lines = [json.loads(line) for line in out.splitlines()]
+            assert [(line["song_id"], line["known_fields"]) for line in lines] == [("a", 1), (None, 0)]
+            assert error.startswith("The model knows no value of 1 of 2 songs (first: `songs[1]`)")
+            assert error.count("\n") == 1
+        assert main(["match", f"--target={server.target}", "--song-json", '{"audio_tempo": 1}']) == 0
+        assert capsys.readouterr().err == ""
 
 
 def test_a_song_is_not_its_own_match(client: Client, exported: small_export.SmallExport) -> None:

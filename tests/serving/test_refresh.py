@@ -18,6 +18,7 @@ import pytest
 import small_export
 import small_model
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from serving.client import Client
 from serving.publish import PublishError, latest_version, next_version
@@ -152,6 +153,35 @@ def test_a_song_to_drop_is_not_added(version: SavedVersion) -> None:
     assert changes.added == ("new-1", "new-2", "new-3", "new-4") and changes.dropped == ("song-9",)
 
 
+def test_songs_that_the_model_does_not_know_are_named(version: SavedVersion) -> None:
+    songs = [{"song_id": "bare"}, {**NEW[0], "audio_tempo": 1.0}, {"song_id": "odd", "attribute_genre": "unheard"}]
+    _, changes = refreshed_index(version, encoded(songs))
+    assert (changes.added, changes.unknown) == (("bare", "new-0", "odd"), ("bare", "odd"))
+    _, changes = refreshed_index(version, encoded(NEW[:1]))
+    assert (changes.added, changes.unknown) == (("new-0",), ())
+
+
+def test_a_model_without_known_fields_is_refreshed_too(tmp_path: Path, first: Path) -> None:
+    older = tmp_path / "bcl" / "1"
+    shutil.copytree(first, older)
+    saved = saved_model_pb2.SavedModel.FromString((older / "saved_model.pb").read_bytes())
+    for signature in saved.meta_graphs[0].signature_def.values():
+        if signature.inputs:  # not TensorFlow's own initialiser
+            del signature.outputs["known_fields"]
+    (older / "saved_model.pb").write_bytes(saved.SerializeToString())
+    with SavedVersion(str(older)) as version:
+        index, changes = refreshed_index(version, encoded([{"song_id": "bare"}, *NEW]))
+        write_version(version.path, str(tmp_path / "bcl" / "2"), index)
+    assert (len(changes.added), changes.unknown) == (6, ())
+    with (
+        EmbeddedServer(port=0, model_name="bcl", model_base_path=str(older.parent)) as server,
+        Client(server.target) as client,
+    ):
+        ids, _, known_fields = client.match(NEW, k=1, exclude=[None] * len(NEW), with_known_fields=True)
+        assert known_fields is None and ids[:, 0].tolist() == [song["song_id"] for song in NEW]
+        assert client.embed([{}]).shape == (1, 6)
+
+
 def test_integer_ids(tmp_path: Path) -> None:
     path = small_export.SmallExport(SONGS, integer_ids=True).export(tmp_path / "bcl" / "1")
     with SavedVersion(str(path)) as version:
@@ -175,9 +205,9 @@ def test_what_cannot_be_refreshed(version: SavedVersion) -> None:
         refreshed_index(version, (), drop={song["song_id"] for song in SONGS})
     with pytest.raises(RefreshError, match="songs: expected each song once. Received: 'new-0' twice"):
         refreshed_index(version, encoded([NEW[0], NEW[0]]))
-    nan = {**NEW[0], "audio_tempo": float("nan")}
+    endless = {**NEW[0], "audio_tempo": float("inf")}
     with pytest.raises(RefreshError, match="song 'new-0': expected an embedding of finite numbers. Received: NaN"):
-        refreshed_index(version, encoded([nan]))
+        refreshed_index(version, encoded([endless]))
     with pytest.raises(RequestError, match="INVALID_ARGUMENT: .*Could not parse example input"):
         refreshed_index(version, [("x", b"\xff")])
 

@@ -96,6 +96,15 @@ def test_a_catalogue_is_followed_and_a_second_run_changes_nothing(base: Path, tm
     assert versions(base) == ["1700000000", "1700000001"]
 
 
+def test_songs_of_which_the_model_knows_nothing_are_named(base: Path, tmp_path: Path, capsys: Any) -> None:
+    bare = [{"song_id": f"bare-{number}", "attribute_genre": "unheard"} for number in range(12)]
+    code, out, _ = run(capsys, base, "--songs", write(tmp_path / "new.parquet", [*bare, *NEW]))
+    assert code == 0 and out.splitlines()[1:] == [
+        "added, but the model knows no value of them: 12 songs "
+        "(bare-0, bare-1, bare-2, bare-3, bare-4, bare-5, bare-6, bare-7, bare-8, bare-9, ...)"
+    ]
+
+
 def test_an_integer_index_takes_integers(tmp_path: Path, capsys: Any) -> None:
     small_export.SmallExport(SONGS, integer_ids=True).export(tmp_path / "serving" / "1")
     base = tmp_path / "serving"

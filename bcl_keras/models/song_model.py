@@ -1,0 +1,106 @@
+"""What all models that embed songs by their fields share: input that is checked, and an export that knows its input."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from bcl_keras.checks import check_features, is_given_as_arrays
+from bcl_keras.fields import Field
+
+Tensor = Any
+
+# Packages that write a SavedModel.
+_WRITERS = {"tensorflow": ("tensorflow",), "jax": ("tensorflow",), "torch": ("tensorflow", "torch_xla")}
+
+
+class SongModel(keras.Model):
+    """Base of models called with features of songs, and with `song_index` among them for candidates.
+
+    A subclass has `fields`, `num_songs` and `embedding_dim`. Arrays and lists are checked before they are computed
+    with, in calls and in `predict`; tensors and data sets are not looked at.
+    """
+
+    fields: tuple[Field, ...]
+    num_songs: int
+    embedding_dim: int
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call the model; see `call`."""
+        return super().__call__(self._checked(inputs), *args, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Embed songs in batches; arguments and result are those of every Keras model.
+
+        Raises:
+            ValueError: If a field is absent, unknown or breaks its contract, or rows differ in number.
+        """
+        x = self._checked(x)
+        if is_given_as_arrays(x) and not len(next(iter(x.values()))):
+            return np.zeros((0, self.embedding_dim), "float32")  # Keras cannot predict nothing
+        return super().predict(x, *args, **kwargs)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Embed the songs of one batch, checked as in `predict`."""
+        return super().predict_on_batch(self._checked(x))
+
+    def _checked(self, inputs: Any) -> Any:
+        """Return inputs as arrays that keep their contract if they are given as arrays."""
+        return check_features(self.fields, inputs, self.num_songs) if is_given_as_arrays(inputs) else inputs
+
+    def input_signature(self) -> dict[str, Any]:
+        """Return what features look like, any number of songs: a `keras.InputSpec` by field."""
+        widths = {"multi_category": (None,), "category": (), "number": ()}
+        return {
+            field.name: keras.InputSpec(
+                shape=(None, *widths.get(field.kind, (field.size,))), dtype=field.dtype, name=field.name
+            )
+            for field in self.fields
+        }
+
+    def export(
+        self,
+        filepath: str | Path,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Write the model as an artifact that embeds songs as queries without this library.
+
+        Args:
+            filepath: Where to write.
+            format: As for every Keras model. Defaults to `"tf_saved_model"`.
+            verbose: Whether to say what was written. Defaults to Keras's choice.
+            input_signature: Defaults to the fields, any number of songs.
+            **kwargs: As for every Keras model.
+
+        Raises:
+            ImportError: If a package that writes a SavedModel is not installed.
+        """
+        if format == "tf_saved_model":
+            _check_writers()
+        if not self.built:
+            self.build()
+        signature = [self.input_signature()] if input_signature is None else input_signature
+        if format != "tf_saved_model" or keras.backend.backend() != "tensorflow":
+            super().export(filepath, format=format, verbose=verbose, input_signature=signature, **kwargs)
+            return
+        # Keras would write all variables, the songs that were trained on among them. This writes those that are used.
+        archive = keras.export.ExportArchive()
+        archive.add_endpoint("serve", lambda features: self(features, training=False), signature, **kwargs)
+        archive.write_out(str(filepath), verbose=True if verbose is None else verbose)
+
+
+def _check_writers() -> None:
+    backend = keras.backend.backend()
+    absent = [name for name in _WRITERS.get(backend, ()) if importlib.util.find_spec(name) is None]
+    if absent:
+        raise ImportError(
+            f"Argument `format` 'tf_saved_model' on the {backend} backend must have packages to write with, "
+            f"{' and '.join(_WRITERS[backend])}. Received: no {' and no '.join(absent)}"
+        )
