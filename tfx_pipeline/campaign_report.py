@@ -21,7 +21,7 @@ from tfx_pipeline.console import import_quietly
 
 import_quietly("apache_beam")
 
-from tfx_pipeline.contract.errors import ContractError, broken
+from tfx_pipeline.contract.errors import ContractError
 from tfx_pipeline.contract.plays import read_plays
 from tfx_pipeline.contract.source import Source
 from tfx_pipeline.targeting import read_targets
@@ -137,7 +137,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m tfx_pipeline.campaign_report", description=(__doc__ or "").split("\n\n")[1]
     )
     parser.add_argument("--targets", type=Path, required=True, help="folder that the targeting step wrote")
-    parser.add_argument("--plays", type=Path, required=True, help="Parquet file of plays since then")
+    parser.add_argument(
+        "--plays", type=Path, required=True, help="plays since then: a Parquet file or a folder of them"
+    )
     parser.add_argument("--out", type=Path, help="file for the same as JSON, with a row per song")
     options = parser.parse_args(argv)
     try:
@@ -155,10 +157,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _read_plays(file: Path) -> pa.Table:
-    if not file.is_file():
-        raise broken(file, "a Parquet file of plays", "none")
-    return read_plays(Source(file, file))
+def _read_plays(table: Path) -> pa.Table:
+    return read_plays(Source.at(table))
 
 
 if __name__ == "__main__":

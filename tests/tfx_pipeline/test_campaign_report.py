@@ -68,7 +68,7 @@ def test_the_command_reads_what_the_step_wrote(written_targets: Path, tmp_path: 
     report = json.loads((tmp_path / "report.json").read_text())
     assert sum(group["played"]["count"] for group in report["groups"]) == 1
     assert main(["--targets", str(written_targets), "--plays", str(tmp_path / "none.parquet")]) == 2
-    assert "none.parquet: expected a Parquet file of plays" in capsys.readouterr().err
+    assert "none.parquet: expected a Parquet file. Received: none" in capsys.readouterr().err
     pq.write_table(pa.table({"user_id": ["u"]}), tmp_path / "plays.parquet")
     assert main(arguments) == 2
     assert "column `song_id`" in capsys.readouterr().err

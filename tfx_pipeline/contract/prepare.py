@@ -17,9 +17,9 @@ from tfx_pipeline.contract.catalogue import Catalogue, check_share, combined, su
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.fields import SongField
 from tfx_pipeline.contract.folder import check_replaceable, new_folder
+from tfx_pipeline.contract.inputs import input_digest, open_sources
 from tfx_pipeline.contract.plays import clean_plays, plays_schema, scan_plays
 from tfx_pipeline.contract.songs import clean_songs, scan_songs, songs_schema
-from tfx_pipeline.contract.source import find_file, open_sources
 from tfx_pipeline.fingerprint import file_digest
 
 MANIFEST = "catalogue.json"
@@ -29,7 +29,14 @@ PLAYS = Path("plays") / "plays.parquet"
 _SONG_ROWS, _PLAY_ROWS = 4_096, 65_536
 
 
-def prepare(folder: Path | str, out: Path | str, *, max_unknown_plays: float = 0.01) -> Catalogue:
+def prepare(
+    folder: Path | str,
+    out: Path | str,
+    *,
+    max_unknown_plays: float = 0.01,
+    window: int | None = None,
+    until: int | None = None,
+) -> Catalogue:
     """Check the input folder and write `out`, whole or not at all.
 
     `out` holds songs/songs.parquet (song_id, the fields, display columns as strings; categories as string or
@@ -38,12 +45,15 @@ def prepare(folder: Path | str, out: Path | str, *, max_unknown_plays: float = 0
     same file times, so that the pipeline's cache holds; where `out` was prepared from it already, nothing is touched.
 
     Args:
-        folder: holds songs.parquet and plays.parquet, or the same as CSV.
+        folder: holds songs.parquet and plays.parquet, or the same as CSV, or a folder with both for each day.
         out: the folder to write: new, empty, or written by an earlier call.
         max_unknown_plays: the largest share of plays whose song songs.parquet may lack; 0.01 by default.
+        window: of days, how many of the latest are read for plays; None = all. Songs of every day are.
+        until: of days, the number of the last one that is read (20261101 of a date); None = the latest there is.
 
     Raises:
         ContractError: the input breaks the contract, or `out` holds something else. Nothing is written then.
+        ValueError: `max_unknown_plays` is no share, or `window` is less than 1.
     """
     check_share(max_unknown_plays)
     folder, out = Path(folder), Path(out)
@@ -51,11 +61,11 @@ def prepare(folder: Path | str, out: Path | str, *, max_unknown_plays: float = 0
     if not folder.is_dir():
         with open_sources(folder):
             pass
-    state = _state(folder, max_unknown_plays)
+    state = _state(input_digest(folder, window=window, until=until), max_unknown_plays)
     if _is_current(out, state):
         return replace(load_prepared(out), folder=folder)
     with new_folder(out, MANIFEST) as aside:
-        catalogue = _write(folder, aside, max_unknown_plays)
+        catalogue = _write(folder, aside, max_unknown_plays, window, until)
         _write_manifest(aside, catalogue, state)
     return catalogue
 
@@ -75,12 +85,14 @@ def load_prepared(out: Path | str) -> Catalogue:
     return Catalogue(folder=Path(out), fields=fields, **values)
 
 
-def _write(folder: Path, aside: Path, max_unknown_plays: float) -> Catalogue:
-    with open_sources(folder) as (songs_file, plays_file, notes):
+def _write(folder: Path, aside: Path, max_unknown_plays: float, window: int | None, until: int | None) -> Catalogue:
+    with open_sources(folder, window=window, until=until) as (songs_file, plays_file, notes):
         songs = scan_songs(songs_file)
         ids = combined(songs.ids)
         plays = scan_plays(plays_file, ids, max_unknown_plays=max_unknown_plays)
-        _write_parquet(aside / SONGS, songs_schema(songs), clean_songs(songs_file, songs), _SONG_ROWS)
+        _write_parquet(
+            aside / SONGS, songs_schema(songs.fields, songs.display), clean_songs(songs_file, songs), _SONG_ROWS
+        )
         _write_parquet(aside / PLAYS, plays_schema(plays), clean_plays(plays_file, plays, ids), _PLAY_ROWS)
         return summarise(folder, songs, plays, notes)
 
@@ -105,13 +117,10 @@ def _write_manifest(aside: Path, catalogue: Catalogue, state: str) -> None:
     (aside / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _state(folder: Path, max_unknown_plays: float) -> str:
-    """Return what the output depends on: the input's bytes, this package's code, the setting."""
-    code = sorted(Path(__file__).parent.glob("*.py"))
-    inputs = [find_file(folder, name) for name in ("songs", "plays")]
-    parts = [file_digest(path) for path in (*inputs, *code)]
-    parts += [path.name for path in inputs] + [repr(max_unknown_plays), pa.__version__]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+def _state(inputs: str, max_unknown_plays: float) -> str:
+    """Return what the output depends on: the input, this package's code, the setting."""
+    code = [file_digest(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
+    return hashlib.sha256("\n".join([inputs, *code, repr(max_unknown_plays), pa.__version__]).encode()).hexdigest()
 
 
 def _is_current(out: Path, state: str) -> bool:

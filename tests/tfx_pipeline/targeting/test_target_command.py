@@ -44,7 +44,10 @@ def test_the_command_writes_whole_results_and_keeps_them_when_it_fails(files, wo
     bad = pa.Table.from_pylist([{"user_id": "a", "song_id": "song000", "plays": -1}], packing.PLAYS)
     pq.write_table(bad, files / "plays" / "more.parquet")
     assert command(files) == 2
-    assert "`plays` must not be negative. Received: -1 for user 'a', song 'song000'\n" in capsys.readouterr().err
+    assert (
+        "`plays` must be a whole number of plays, 0 or more. Received: -1 for user 'a', song 'song000'\n"
+        in capsys.readouterr().err
+    )
     assert read_targets(str(files / "targets")).equals(everything)
 
 
