@@ -24,8 +24,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfx_pipeline.spans import join_spans
-
 
 def cut_into_spans(catalogue: Path, out: Path, count: int) -> None:
     """Writes `span-1` to `span-<count>` with equally many plays, in the order of time.
@@ -61,8 +59,7 @@ def run_day(home: Path, day: int, window: int) -> dict[str, Any]:
 
     folder, default = RunFolder.at(home / "run"), PipelineConfig()
     span = window - 1 + day
-    join_spans(home / "days", folder.joined, window=window, until=span)
-    catalogue = contract.prepare(folder.joined, folder.input)
+    catalogue = contract.prepare(home / "days", folder.input, window=window, until=span)
     # A hundred listeners would be a fifth of all.
     config = replace(default, targeting=replace(default.targeting, listeners_per_song=20))
     try:

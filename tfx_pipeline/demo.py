@@ -14,7 +14,6 @@ from pathlib import Path
 from tfx_pipeline import contract
 from tfx_pipeline.console import Console
 from tfx_pipeline.run_folder import RunFolder
-from tfx_pipeline.spans import with_spans_joined
 
 _SIMULATED_SONGS, _SIMULATED_USERS, _SIMULATED_PLAYS = 1200, 600, 48_000
 _SHOWN_SONGS, _SHOWN_MATCHES, _SHOWN_LISTENERS = 3, 10, 5
@@ -36,9 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.data is None:
             _simulate(console, folder)
-        source = with_spans_joined(arguments.data or folder.simulated, folder.joined, arguments.window)
         training = contract.TrainingNeeds.read(arguments.settings) if arguments.settings else contract.TrainingNeeds()
-        catalogue = contract.prepare(source, folder.input, training=training)
+        source = arguments.data or folder.simulated
+        catalogue = contract.prepare(source, folder.input, window=arguments.window, training=training)
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -3,8 +3,8 @@
 Environment variables bind the paths, because the tfx command passes no arguments: BCL_DATA is the folder with songs
 and plays, BCL_RUN the folder for all that the run writes (default: runs/bcl), BCL_SETTINGS a JSON file of settings
 (default: none; see `configs.read_settings`), BCL_WINDOW how many of the latest spans of plays are read (default: all;
-see `spans`), BCL_BEAM the engine of the Beam steps (default: this process; see `beam_options`), BCL_LISTENERS and
-BCL_EXCLUSIONS Parquet files for the targeting (default: none; see `components.targeting`).
+see `contract.spans`), BCL_BEAM the engine of the Beam steps (default: this process; see `beam_options`),
+BCL_LISTENERS and BCL_EXCLUSIONS Parquet files for the targeting (default: none; see `components.targeting`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from tfx_pipeline.console import Console
 from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.progress import component_lines
 from tfx_pipeline.run_folder import RunFolder
-from tfx_pipeline.spans import with_spans_joined
 
 
 def run(
@@ -68,8 +67,7 @@ def main() -> None:
         _ = _file("BCL_LISTENERS"), _file("BCL_EXCLUSIONS")
         settled = config or PipelineConfig()
         training = contract.TrainingNeeds(settled.split, settled.audience, settled.evaluation)
-        source = with_spans_joined(Path(data), folder.joined, window)
-        catalogue = contract.prepare(source, folder.input, training=training)
+        catalogue = contract.prepare(data, folder.input, window=window, training=training)
     except ValueError as error:  # of the contract, the settings or the window
         sys.stderr.write(f"{error}\n")
         sys.exit(2)

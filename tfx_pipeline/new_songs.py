@@ -1,4 +1,4 @@
-"""Songs to add to the index of a served model: a Parquet file, checked against the contract and the model's fields."""
+"""Songs to add to the index of a served model: Parquet checked against the contract and the model's fields."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from serving.raw_fields import RawField, encode_song, integer_id
 from tfx_pipeline.contract.columns import Place, clean, clean_id
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.fields import is_feature, is_text, kind_of, plain_type
-from tfx_pipeline.contract.source import Source
+from tfx_pipeline.contract.source import Rows, Source
 from tfx_pipeline.contract.text import quoted
 
 _SONG_ID = "song_id"
@@ -23,7 +23,8 @@ class NewSongs:
     """Songs of a file, as the contract has them, with the fields of a model that is trained already.
 
     Args:
-        path: A Parquet file. (What a CSV cell means depends on the whole file it stands in; convert the file first.)
+        path: A Parquet file or a folder of them. (What a CSV cell means depends on the whole file it stands in; convert
+            the file first.)
         fields: The model's fields. Each must be a column of its kind; a null is missing, as ever.
         integer_ids: Whether the index has integers, so that ids must be such, as integers or as text.
 
@@ -35,15 +36,17 @@ class NewSongs:
     """
 
     def __init__(self, path: Path, fields: Sequence[RawField], *, integer_ids: bool = False) -> None:
-        self._source = Source(path, path)
+        self._source = Source.at(path)
         self._fields = fields
         self._integer_ids = integer_ids
-        schema = self._source.schema()
-        self._check_ids(schema, integer_ids)
+        if integer_ids:
+            self._source.check_ids(_SONG_ID, _is_text_or_integer, "strings or integers")
+        else:
+            self._source.check_ids(_SONG_ID, expected="strings, as the index has")
         for field in fields:
-            self._check_field(schema, field)
+            self._check_field(field)
         taken = {field.name for field in fields}
-        self.passed_over = tuple(name for name in schema.names if is_feature(name) and name not in taken)
+        self.passed_over = tuple(name for name in self._source.names if is_feature(name) and name not in taken)
 
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
         """Yields id and serialized tf.Example of each song.
@@ -51,45 +54,40 @@ class NewSongs:
         Raises:
             ContractError: If a value breaks the contract, an id occurs twice, or there is no song.
         """
-        rows: dict[str, int] = {}
-        for first_row, batch in self._source.batches([_SONG_ID, *(field.name for field in self._fields)]):
-            ids = self._ids(batch.column(_SONG_ID), first_row)
-            columns = {field.name: self._column(batch, field, first_row) for field in self._fields}
+        seen: dict[str, int] = {}
+        for rows in self._source.batches([_SONG_ID, *(field.name for field in self._fields)]):
+            ids = self._ids(rows)
+            columns = {field.name: self._column(rows, field) for field in self._fields}
             for index, song_id in enumerate(ids):
-                self._note(rows, song_id, first_row + index)
+                self._note(seen, song_id, rows.place(_SONG_ID), index)
                 song = {name: column[index] for name, column in columns.items()}
                 yield song_id, encode_song({**song, _SONG_ID: song_id}, self._fields)
-        if not rows:
+        if not seen:
             raise broken(self._source.shown, "at least one song", "no rows")
 
-    def _check_ids(self, schema: pa.Schema, integer_ids: bool) -> None:
-        if _SONG_ID not in schema.names:
-            raise broken(
-                self._source.shown, f"a column `{_SONG_ID}`", f"the columns {', '.join(schema.names) or '(none)'}"
-            )
-        arrow_type = schema.field(_SONG_ID).type
-        if not is_text(arrow_type) and not (integer_ids and pa.types.is_integer(plain_type(arrow_type))):
-            expected = "strings or integers" if integer_ids else "strings, as the index has"
-            raise broken(self._source.shown, expected, arrow_type, column=_SONG_ID)
-
-    def _check_field(self, schema: pa.Schema, field: RawField) -> None:
+    def _check_field(self, field: RawField) -> None:
         shown = self._source.shown
         expected = f"a column of kind {field.kind}, which the model was trained on"
-        if field.name not in schema.names:
+        if field.name not in self._source.names:
             remedy = "Where no song has a value, write a column of nulls."
             raise broken(shown, expected, "no such column", column=field.name, remedy=remedy)
-        kind = kind_of(schema.field(field.name).type, field.name, shown)
-        if kind not in (field.kind, None):  # None: every value is null
-            raise broken(shown, expected, f"{kind} ({schema.field(field.name).type})", column=field.name)
+        for header in self._source.filled:
+            if field.name not in header.schema.names:
+                continue
+            arrow_type = header.schema.field(field.name).type
+            kind = kind_of(arrow_type, field.name, header.file)
+            if kind not in (field.kind, None):  # None: every value is null
+                raise broken(header.file, expected, f"{kind} ({arrow_type})", column=field.name)
 
-    def _ids(self, column: pa.Array, first_row: int) -> list[str]:
+    def _ids(self, rows: Rows) -> list[str]:
+        column = rows.column(_SONG_ID)
         if pa.types.is_integer(plain_type(column.type)):
             column = pc.cast(column, pa.string())
-        return clean_id(column, Place(self._source.shown, _SONG_ID, first_row)).to_pylist()
+        return clean_id(column, rows.place(_SONG_ID)).to_pylist()
 
-    def _column(self, batch: pa.RecordBatch, field: RawField, first_row: int) -> list[object]:
-        place = Place(self._source.shown, field.name, first_row)
-        cleaned = clean(field.kind, batch.column(field.name), place)  # type: ignore[arg-type]
+    def _column(self, rows: Rows, field: RawField) -> list[object]:
+        place = rows.place(field.name)
+        cleaned = clean(field.kind, rows.column(field.name), place)  # type: ignore[arg-type]
         if field.kind == "vector" and not pa.types.is_null(cleaned.type):
             lengths = np.asarray(pc.fill_null(pc.list_value_length(cleaned), field.length))
             if (wrong := lengths != field.length).any():
@@ -98,14 +96,20 @@ class NewSongs:
                 raise place.broken(expected, f"length {lengths[index]}", index)
         return cleaned.to_pylist()
 
-    def _note(self, rows: dict[str, int], song_id: str, row: int) -> None:
-        if song_id in rows:
-            received = f"{quoted(song_id)}, which row {rows[song_id]} has already"
-            raise broken(self._source.shown, "each song once", received, column=_SONG_ID, row=row)
+    def _note(self, seen: dict[str, int], song_id: str, place: Place, index: int) -> None:
+        if song_id in seen:
+            file, row = self._source.locate(seen[song_id])
+            where = f" of {file}" if file != place.file else ""
+            raise place.broken("each song once", f"{quoted(song_id)}, which row {row}{where} has already", index)
         if self._integer_ids:
             try:
                 integer_id(song_id)
             except ValueError as error:
                 expected = "an integer of 0 or more without leading zeros, as the index has"
-                raise broken(self._source.shown, expected, quoted(song_id), column=_SONG_ID, row=row) from error
-        rows[song_id] = row
+                raise place.broken(expected, quoted(song_id), index) from error
+        seen[song_id] = len(seen)  # Every song is noted, so this is its row over all files.
+
+
+def _is_text_or_integer(arrow_type: pa.DataType) -> bool:
+    plain = plain_type(arrow_type)
+    return is_text(plain) or any(test(plain) for test in (pa.types.is_integer, pa.types.is_null))

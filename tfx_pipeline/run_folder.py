@@ -22,11 +22,6 @@ class RunFolder:
         return self.home / "input"
 
     @property
-    def joined(self) -> Path:
-        """Spans of days as one folder, where the input came in spans."""
-        return self.home / "joined"
-
-    @property
     def simulated(self) -> Path:
         """The simulated catalogue, where no data was given."""
         return self.home / "simulated"

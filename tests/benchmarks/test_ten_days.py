@@ -9,8 +9,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.ten_days import _outcome, cut_into_spans, draw
+from tfx_pipeline.contract import check
+from tfx_pipeline.contract.spans import find_spans
 from tfx_pipeline.datasets.simulate import simulate
-from tfx_pipeline.spans import find_spans, join_spans
 
 
 def test_days_partition_plays_and_songs_in_time(tmp_path: Path) -> None:
@@ -30,8 +31,7 @@ def test_days_partition_plays_and_songs_in_time(tmp_path: Path) -> None:
     assert len(came) == 120
     for span, part in zip(spans, plays, strict=True):  # there before it is played
         assert all(came[song] < max(2, span.number) for song in part["song_id"].to_pylist())
-    join_spans(tmp_path / "days", tmp_path / "joined")
-    assert pq.read_table(tmp_path / "joined" / "plays.parquet").num_rows == 1_500
+    assert check(tmp_path / "days").num_plays == 1_500
 
 
 def test_outcomes_count_new_songs_and_listeners_who_were_there(tmp_path: Path) -> None:

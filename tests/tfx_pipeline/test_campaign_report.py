@@ -47,6 +47,16 @@ def test_plays_need_neither_counts_nor_likes() -> None:
     assert "not known" in as_text([target])
 
 
+@pytest.mark.parametrize("columns", [["user_id", "song_id"], ["user_id", "song_id", "plays"], list(PLAYS.column_names)])
+def test_how_tables_are_cut_into_chunks_changes_nothing(columns: list[str]) -> None:
+    """Plays of more than one batch, or of several files, come as several chunks; so do targets of several shards."""
+    plays = PLAYS.select(columns)
+    cut = [pa.concat_tables([table.slice(row, 1) for row in range(len(table))]) for table in (TARGETS, plays)]
+    wanted, songs = outcomes(TARGETS, plays)
+    found, cut_songs = outcomes(*cut)
+    assert found == wanted and cut_songs.to_pylist() == songs.to_pylist()
+
+
 @pytest.mark.parametrize(("count", "of"), [(0, 10), (3, 10), (10, 10), (7, 5000)])
 def test_intervals_are_wilsons(count: int, of: int) -> None:
     share, expected = Share.at(count, of), binomtest(count, of).proportion_ci(method="wilson")
@@ -68,10 +78,24 @@ def test_the_command_reads_what_the_step_wrote(written_targets: Path, tmp_path: 
     report = json.loads((tmp_path / "report.json").read_text())
     assert sum(group["played"]["count"] for group in report["groups"]) == 1
     assert main(["--targets", str(written_targets), "--plays", str(tmp_path / "none.parquet")]) == 2
-    assert "none.parquet: expected a Parquet file of plays" in capsys.readouterr().err
+    assert "none.parquet: expected a Parquet file. Received: none" in capsys.readouterr().err
     pq.write_table(pa.table({"user_id": ["u"]}), tmp_path / "plays.parquet")
     assert main(arguments) == 2
     assert "column `song_id`" in capsys.readouterr().err
+
+
+def test_plays_may_be_a_folder_of_parts(written_targets: Path, tmp_path: Path) -> None:
+    rows = read_targets(str(written_targets)).slice(0, 2).to_pylist()
+    for day, (row, counts) in enumerate(zip(rows, (pa.array([1.0]), pa.array([2])), strict=True)):
+        part = tmp_path / "plays" / f"date=2026-11-0{day + 1}"
+        part.mkdir(parents=True)
+        plays = pa.table({"plays": counts, "user_id": [row["user_id"]], "song_id": [row["song_id"]]})
+        pq.write_table(plays, part / "0.parquet")
+    (tmp_path / "plays" / "_SUCCESS").write_bytes(b"")
+    arguments = ["--targets", str(written_targets), "--plays", str(tmp_path / "plays")]
+    assert main([*arguments, "--out", str(tmp_path / "report.json")]) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert sum(group["played"]["count"] for group in report["groups"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -170,14 +171,35 @@ BROKEN_PLAYS = {
     "null song": ({"song_id": ["a", "b", None]}, ["column `song_id`, row 2", "null"]),
     "numeric users": ({"user_id": [1, 2, 3]}, ["column `user_id`", "expected strings", "int64"]),
     "negative": ({"plays": [1, -2, 3]}, ["column `plays`, row 1", "0 or more", "-2"]),
-    "fractions": ({"plays": [1.0, 2.0, 3.5]}, ["column `plays`", "whole numbers", "double"]),
+    "fractions": ({"plays": [1.0, 2.0, 3.5]}, ["column `plays`, row 2", "whole number", "3.5"]),
+    "no number": ({"plays": [1.0, float("nan"), 3.0]}, ["column `plays`, row 1", "whole number", "nan"]),
+    "endless": ({"plays": [1.0, None, float("inf")]}, ["column `plays`, row 2", "whole number", "inf"]),
+    "beyond int64": ({"plays": [1.0, None, 1e300]}, ["column `plays`, row 2", "within int64", "1e+300"]),
+    "negative double": ({"plays": [-1.0, None, 2.0]}, ["column `plays`, row 0", "0 or more", "-1.0"]),
+    "fractions of decimals": (
+        {"plays": pa.array([Decimal("1.00"), None, Decimal("2.50")], pa.decimal128(10, 2))},
+        ["column `plays`, row 2", "whole number", "2.50"],
+    ),
+    "negative decimal": (
+        {"plays": pa.array([None, Decimal(-1), Decimal(2)], pa.decimal128(38, 0))},
+        ["column `plays`, row 1", "0 or more", "-1"],
+    ),
+    "huge decimal": (
+        {"plays": pa.array([Decimal(1), Decimal(10) ** 40, None], pa.decimal256(50, 0))},
+        ["column `plays`, row 1", "within int64", "1" + "0" * 40],
+    ),
+    "plays in words": ({"plays": ["1", "2", "3"]}, ["column `plays`", "whole numbers", "string"]),
+    "liked in half": ({"liked": [0.0, 1.0, 0.5]}, ["column `liked`, row 2", "true or false", "0.5"]),
+    "liked not known": ({"liked": [0.0, float("nan"), 1.0]}, ["column `liked`, row 1", "true or false", "nan"]),
     "liked in words": ({"liked": ["yes", "no", "no"]}, ["column `liked`", "bool", "string"]),
     "liked as 2": ({"liked": [0, 2, 1]}, ["column `liked`, row 1", "true or false", "2"]),
-    "time in words": ({"timestamp": ["now"] * 3}, ["column `timestamp`", "seconds since 1970", "string"]),
-    "milliseconds": (
-        {"timestamp": [0, None, 1238536800000]},
-        ["column `timestamp`, row 2", "seconds", "1238536800000"],
+    "time in words": ({"timestamp": ["now"] * 3}, ["column `timestamp`, row 0", "since 1970", "'now'"]),
+    "two units": (
+        {"timestamp": [1238536800, None, 1238536800000]},
+        ["column `timestamp`, row 2", "seconds", "1238536800000", "milliseconds"],
     ),
+    "no time": ({"timestamp": [0.0, 1.0, float("nan")]}, ["column `timestamp`, row 2", "finite", "nan"]),
+    "time as bool": ({"timestamp": [True, False, True]}, ["column `timestamp`", "a timestamp", "bool"]),
     "unknown songs": ({"song_id": ["a", "x", "b"]}, ["at most 1.00%", "33.33% (1 rows)", "'x' in row 1"]),
     "no plays": ({"plays": [0, 0, 0]}, ["at least one play of a known song", "none"]),
 }
@@ -199,7 +221,10 @@ def test_refuses_files_that_are_none(folder, tmp_path):
     (folder / "plays.parquet").unlink()
     assert "plays.parquet or plays.csv" in refusal(folder)
     (folder / "plays.parquet").mkdir()
-    assert "expected one file. Received: a folder" in refusal(folder)
+    assert "plays.parquet: expected at least one Parquet file in the folder. Received: none" in refusal(folder)
+    (folder / "plays.csv").mkdir()
+    assert "plays.csv: expected one file. Received: a folder" in refusal(folder)
+    (folder / "plays.csv").rmdir()
     (folder / "songs.parquet").write_bytes(b"PAR1 but not really PAR1")
     (folder / "plays.parquet").rmdir()
     pq.write_table(pa.table(PLAYS), folder / "plays.parquet")

@@ -173,6 +173,33 @@ def test_bad_songs_end_with_one_message_and_publish_nothing(base: Path, tmp_path
     assert versions(base) == ["1700000000"] and not (base / ".refreshing").exists()
 
 
+def test_songs_may_be_a_folder_of_parts(base: Path, tmp_path: Path, capsys: Any) -> None:
+    parts = tmp_path / "new.parquet"
+    parts.mkdir()
+    tempo = {"audio_tempo": pa.float32(), "song_id": pa.large_string()}
+    write(parts / "part-0.parquet", NEW[:3])
+    write(parts / "part-1.parquet", NEW[3:], tempo)
+    write(parts / "part-2.parquet", [])
+    (parts / "_SUCCESS").write_bytes(b"")
+    code, out, error = run(capsys, base, "--songs", parts)
+    assert (code, error, out) == (0, "", f"added 5, dropped 0, kept 30: {base / '1700000001'}\n")
+    write(parts / "part-3.parquet", [{**NEW[0], "song_id": "other"}, NEW[1]])
+    code, _, error = run(capsys, base, "--songs", parts)
+    assert code == 2 and error.startswith(f"{parts / 'part-3.parquet'}: column `song_id`, row 1 (counted from 0): ")
+    assert f"'new-1', which row 1 of {parts / 'part-0.parquet'} has already" in error
+
+
+def test_a_null_list_of_a_fixed_size_is_a_missing_vector(base: Path, tmp_path: Path, capsys: Any) -> None:
+    songs = [dict(song) for song in NEW[:3]]
+    songs[0]["lyric_vector"] = songs[2]["lyric_vector"] = None
+    length = len(songs[1]["lyric_vector"])
+    path = write(tmp_path / "new.parquet", songs, {"lyric_vector": pa.list_(pa.float32(), length)})
+    code, out, error = run(capsys, base, "--songs", path)
+    assert (code, error) == (0, "") and out.startswith("added 3")
+    plain = write(tmp_path / "plain.parquet", songs)
+    assert "added 0" in run(capsys, base, "--songs", plain)[1]
+
+
 def test_files_that_cannot_be_read(base: Path, tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "new.csv").write_text("song_id\nx\n")
     assert "expected a Parquet file. Received: " in run(capsys, base, "--songs", tmp_path / "new.csv")[2]

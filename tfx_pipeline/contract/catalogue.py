@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from tfx_pipeline.contract.fields import SongField
+from tfx_pipeline.contract.inputs import open_sources
 from tfx_pipeline.contract.plays import Plays, clean_plays, scan_plays
 from tfx_pipeline.contract.songs import Songs, scan_songs
-from tfx_pipeline.contract.source import open_sources
 from tfx_pipeline.contract.teachable import TeachingCheck, TrainingNeeds
 
 
@@ -47,7 +47,7 @@ def check(folder: Path | str, *, max_unknown_plays: float = 0.01, training: Trai
     """Read the folder in bounded memory and return what it holds. Writes nothing.
 
     Args:
-        folder: holds songs.parquet and plays.parquet, or the same as CSV.
+        folder: holds songs.parquet and plays.parquet, or the same as CSV, or a folder with both for each day.
         max_unknown_plays: the largest share of plays whose song songs.parquet may lack; 0.01 by default.
         training: settings by which to count what training needs; None = not counted, as for a refresh.
 

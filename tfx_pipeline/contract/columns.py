@@ -156,12 +156,17 @@ def _is_utf8(array: pa.Array) -> bool:
     return True
 
 
+def list_lengths(array: pa.Array) -> Numbers:
+    """Return the number of elements of each list, 0 where null."""
+    if pa.types.is_fixed_size_list(array.type):  # Some versions leave null lists out of the count, some do not.
+        return np.where(np.asarray(array.is_valid()), array.type.list_size, 0).astype(np.int64)
+    return np.asarray(pc.fill_null(pc.list_value_length(array), 0)).astype(np.int64)
+
+
 def _flat(array: pa.Array) -> tuple[Numbers, pa.Array]:
     """Return the length of each list (0 where null) and the elements of all."""
-    lengths = np.asarray(pc.fill_null(pc.list_value_length(array), 0)).astype(np.int64)
-    if pa.types.is_fixed_size_list(array.type):  # Some versions leave null lists out of the count, some do not.
-        lengths = np.where(np.asarray(array.is_valid()), array.type.list_size, 0).astype(np.int64)
-    return lengths, array.flatten()
+    lengths = list_lengths(array)
+    return lengths, array.drop_null().flatten()
 
 
 def _lists(counts: Numbers, values: pa.Array, *, present: Numbers) -> pa.Array:

@@ -102,14 +102,14 @@ def kind_of(arrow_type: pa.DataType, column: str, file: Path | str) -> Kind | No
     """Return the kind of field an Arrow type says; None for the type null.
 
     Raises:
-        ContractError: the type is none of string, list<string>, int, float, list<float>.
+        ContractError: the type is none of string, list<string>, int, float, list<float>; a decimal counts as a float.
     """
     plain = plain_type(arrow_type)
     if pa.types.is_null(plain):
         return None
     if is_text(plain):
         return "category"
-    if pa.types.is_integer(plain) or pa.types.is_floating(plain):
+    if is_number(plain):
         return "number"
     if is_list(plain):
         element = plain_type(plain.value_type)
@@ -117,7 +117,7 @@ def kind_of(arrow_type: pa.DataType, column: str, file: Path | str) -> Kind | No
             return None
         if is_text(element):
             return "multi_category"
-        if pa.types.is_floating(element):
+        if is_number(element) and not pa.types.is_integer(element):
             return "vector"
     remedy = _REMEDIES.get(str(plain), "")
     if is_list(plain) and pa.types.is_integer(plain_type(plain.value_type)):
@@ -141,6 +141,12 @@ def is_text(arrow_type: pa.DataType) -> bool:
     plain = plain_type(arrow_type)
     # Written as text, because string_view exists in newer versions of Arrow only.
     return str(plain) in ("string", "large_string", "string_view")
+
+
+def is_number(arrow_type: pa.DataType) -> bool:
+    """Return whether the type is one of whole numbers, floats or decimals, dictionary-encoded or not."""
+    plain = plain_type(arrow_type)
+    return any(test(plain) for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal))
 
 
 def is_list(arrow_type: pa.DataType) -> bool:

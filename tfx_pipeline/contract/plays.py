@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tfx_pipeline.contract.columns import Numbers, Place, clean_id
+from tfx_pipeline.contract.columns import Numbers, clean_id
 from tfx_pipeline.contract.errors import broken
-from tfx_pipeline.contract.fields import is_text
-from tfx_pipeline.contract.source import Source
+from tfx_pipeline.contract.play_columns import (
+    epoch_units,
+    is_count,
+    is_flag,
+    is_time,
+    say_units,
+    to_counts,
+    to_flags,
+    to_seconds,
+)
+from tfx_pipeline.contract.source import Rows, Source
 from tfx_pipeline.contract.text import quoted
 
-_OPTIONAL = ("plays", "liked", "timestamp")
-# 10^11 seconds is the year 5138: such a number counts milliseconds or less.
-_LAST_SECOND = 100_000_000_000
+_OPTIONAL = {
+    "plays": (is_count, "whole numbers"),
+    "liked": (is_flag, "bool, or 1 and 0"),
+    "timestamp": (is_time, "a timestamp, a date, text in ISO 8601 or a number since 1970"),
+}
 
 
 @dataclass(frozen=True)
@@ -30,7 +42,8 @@ class Plays:
         num_users: distinct users of the rows kept.
         unknown: rows dropped because songs.parquet lacks the song.
         zero: rows dropped because `plays` is 0.
-        notes: what was passed over, in words.
+        notes: what was passed over or guessed, in words.
+        units: for each file in which times are numbers, the unit in which they count since 1970.
     """
 
     columns: tuple[str, ...]
@@ -39,6 +52,7 @@ class Plays:
     unknown: int
     zero: int
     notes: tuple[str, ...]
+    units: Mapping[Path, str] = field(default_factory=dict)
 
     @property
     def unknown_share(self) -> float:
@@ -52,22 +66,24 @@ def scan_plays(source: Source, song_ids: pa.Array, *, max_unknown_plays: float) 
     Raises:
         ContractError: whatever breaks the contract first.
     """
-    schema = source.schema()
-    columns = _columns(schema, source)
+    columns = _columns(source)
+    units = epoch_units(source, "timestamp") if "timestamp" in columns else {}
     users, kept, unknown, zero, example = _Distinct(), 0, 0, 0, ""
-    for first_row, batch in source.batches(list(columns)):
-        cleaned, known, counted = _clean(batch, first_row, source, song_ids)
-        if not known.all():
+    for rows in source.batches(columns):
+        cleaned, known, counted = _clean(rows, columns, units, song_ids)
+        if not known.all() and not example:
             index = int((~known).argmax())
-            example = example or f"{quoted(cleaned.column('song_id')[index].as_py())} in row {first_row + index}"
+            where = f" of {rows.file}" if len(source.parts) > 1 else ""
+            example = f"{quoted(cleaned.column('song_id')[index].as_py())} in row {rows.first_row + index}{where}"
         users.add(cleaned.column("user_id").filter(pa.array(known & counted)))
         kept += int((known & counted).sum())
         unknown += int((~known).sum())
         zero += int((known & ~counted).sum())
-    notes = [f"Column {name} of plays is not read." for name in schema.names if name not in columns]
+    notes = [*source.notes, *say_units("timestamp", units)]
+    notes += [f"Column {name} of plays is not read." for name in source.names if name not in columns]
     notes += [f"{zero} rows with 0 plays are left out."] if zero else []
     notes += [f"{unknown} plays of unknown songs are left out, first {example}."] if unknown else []
-    plays = Plays(columns, kept, users.count(), unknown, zero, tuple(notes))
+    plays = Plays(columns, kept, users.count(), unknown, zero, tuple(notes), units)
     if plays.unknown_share > max_unknown_plays:
         expected = f"at most {max_unknown_plays:.2%} of plays of songs that songs.parquet lacks"
         raise broken(
@@ -80,8 +96,8 @@ def scan_plays(source: Source, song_ids: pa.Array, *, max_unknown_plays: float) 
 
 def clean_plays(source: Source, plays: Plays, song_ids: pa.Array) -> Iterator[pa.RecordBatch]:
     """Yield the batches the pipeline reads: user_id, song_id, plays, then liked and timestamp where present."""
-    for first_row, batch in source.batches(list(plays.columns)):
-        cleaned, known, counted = _clean(batch, first_row, source, song_ids)
+    for rows in source.batches(plays.columns):
+        cleaned, known, counted = _clean(rows, plays.columns, plays.units, song_ids)
         yield cleaned.filter(pa.array(known & counted))
 
 
@@ -91,8 +107,9 @@ def read_plays(source: Source) -> pa.Table:
     Raises:
         ContractError: whatever breaks the contract first.
     """
-    columns = _columns(source.schema(), source)
-    batches = [_clean(batch, first_row, source, None)[0] for first_row, batch in source.batches(list(columns))]
+    columns = _columns(source)
+    units = epoch_units(source, "timestamp") if "timestamp" in columns else {}
+    batches = [_clean(rows, columns, units, None)[0] for rows in source.batches(columns)]
     return pa.Table.from_batches(batches, _schema(columns))
 
 
@@ -106,98 +123,30 @@ def _schema(columns: tuple[str, ...]) -> pa.Schema:
     return pa.schema([*found, *((name, pa.int64()) for name in ("liked", "timestamp") if name in columns)])
 
 
-def _columns(schema: pa.Schema, source: Source) -> tuple[str, ...]:
+def _columns(source: Source) -> tuple[str, ...]:
     for name in ("user_id", "song_id"):
-        if name not in schema.names:
-            raise broken(source.shown, f"a column `{name}`", f"the columns {', '.join(schema.names) or '(none)'}")
-        if not is_text(schema.field(name).type):
-            received = schema.field(name).type
-            raise broken(source.shown, "strings", received, column=name, remedy="Write the ids as strings.")
-    present = [name for name in _OPTIONAL if name in schema.names]
-    tests = {
-        "plays": (_is_int, "whole numbers"),
-        "liked": (_is_flag, "bool"),
-        "timestamp": (_is_time, "a timestamp, or seconds since 1970 as int"),
-    }
+        source.check_ids(name)
+    present = [name for name in _OPTIONAL if name in source.names]
     for name in present:
-        test, expected = tests[name]
-        if not test(schema.field(name).type):
-            raise broken(source.shown, expected, schema.field(name).type, column=name)
+        source.check_column(name, *_OPTIONAL[name])
     return ("user_id", "song_id", *present)
 
 
-def _is_int(arrow_type: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(arrow_type) or pa.types.is_null(arrow_type))
-
-
-def _is_flag(arrow_type: pa.DataType) -> bool:
-    return bool(pa.types.is_boolean(arrow_type)) or _is_int(arrow_type)
-
-
-def _is_time(arrow_type: pa.DataType) -> bool:
-    return pa.types.is_timestamp(arrow_type) or pa.types.is_date(arrow_type) or _is_int(arrow_type)
-
-
 def _clean(
-    batch: pa.RecordBatch, first_row: int, source: Source, song_ids: pa.Array | None
+    rows: Rows, columns: tuple[str, ...], units: Mapping[Path, str], song_ids: pa.Array | None
 ) -> tuple[pa.RecordBatch, Numbers, Numbers]:
-    """Return the batch in the pipeline's types, whether each row's song is known, and whether it has plays."""
-    place = {name: Place(source.shown, name, first_row) for name in batch.schema.names}
-    arrays = {name: clean_id(batch.column(name), place[name]) for name in ("user_id", "song_id")}
-    known = np.ones(len(batch), bool)
+    """Return the rows in the pipeline's types, whether each one's song is known, and whether it has plays."""
+    arrays = {name: clean_id(rows.column(name), rows.place(name)) for name in ("user_id", "song_id")}
+    known = np.ones(len(rows), bool)
     if song_ids is not None:
         known = np.asarray(pc.is_in(arrays["song_id"], value_set=song_ids))
-    names = batch.schema.names
-    arrays["plays"] = _counts(batch.column("plays"), place["plays"]) if "plays" in names else _ones(batch.num_rows)
-    if "liked" in names:
-        arrays["liked"] = _flags(batch.column("liked"), place["liked"])
-    if "timestamp" in names:
-        arrays["timestamp"] = _seconds(batch.column("timestamp"), place["timestamp"])
+    arrays["plays"] = to_counts(rows.column("plays"), rows.place("plays"))
+    if "liked" in columns:
+        arrays["liked"] = to_flags(rows.column("liked"), rows.place("liked"))
+    if "timestamp" in columns:
+        unit = units.get(rows.file, "s")
+        arrays["timestamp"] = to_seconds(rows.column("timestamp"), rows.place("timestamp"), unit)
     return pa.RecordBatch.from_pydict(arrays), known, np.asarray(arrays["plays"]) > 0
-
-
-def _ones(rows: int) -> pa.Array:
-    return pa.array(np.ones(rows, np.int64))
-
-
-def _refuse(bad: pa.Array, array: pa.Array, place: Place, expected: str) -> None:
-    mask = np.asarray(pc.fill_null(bad, False))
-    if mask.any():
-        index = int(mask.argmax())
-        raise place.broken(expected, array[index].as_py(), index)
-
-
-def _counts(array: pa.Array, place: Place) -> pa.Array:
-    """Return the plays of each row as int64; null counts as 1, as an absent column does."""
-    if pa.types.is_uint64(array.type):
-        _refuse(pc.greater(array, pa.scalar(2**62, pa.uint64())), array, place, "a number of plays within int64")
-    counts = array.cast(pa.int64())
-    _refuse(pc.less(counts, 0), array, place, "a number of plays, 0 or more")
-    return pc.fill_null(counts, 1)
-
-
-def _flags(array: pa.Array, place: Place) -> pa.Array:
-    """Return 1 where liked, else 0; null counts as not liked."""
-    flags = array.cast(pa.int8() if pa.types.is_boolean(array.type) else array.type)
-    if not pa.types.is_null(array.type):
-        _refuse(pc.invert(pc.is_in(flags, value_set=pa.array([0, 1, None], flags.type))), array, place, "true or false")
-    return pc.fill_null(flags.cast(pa.int64()), 0)
-
-
-def _seconds(array: pa.Array, place: Place) -> pa.Array:
-    """Return seconds since 1970; null stays null."""
-    if pa.types.is_date(array.type):
-        array = array.cast(pa.timestamp("s"))
-    if pa.types.is_timestamp(array.type):
-        per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[array.type.unit]
-        ticks = array.cast(pa.int64())
-        present = np.asarray(ticks.is_valid())
-        seconds = np.asarray(pc.fill_null(ticks, 0)) // per_second  # Rounds towards the past before 1970 as well.
-        return pa.array(seconds, pa.int64(), mask=~present)
-    seconds = array.cast(pa.int64(), safe=False)
-    limit = pc.or_(pc.greater(seconds, _LAST_SECOND), pc.less(seconds, -_LAST_SECOND))
-    _refuse(limit, array, place, "seconds since 1970")
-    return seconds
 
 
 class _Distinct:

@@ -17,9 +17,10 @@ from tfx_pipeline.contract.catalogue import Catalogue, check_share, combined, su
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.fields import SongField
 from tfx_pipeline.contract.folder import check_replaceable, new_folder
+from tfx_pipeline.contract.inputs import input_digest, open_sources
 from tfx_pipeline.contract.plays import clean_plays, plays_schema, scan_plays
 from tfx_pipeline.contract.songs import clean_songs, scan_songs, songs_schema
-from tfx_pipeline.contract.source import find_file, open_sources
+from tfx_pipeline.contract.source import Source
 from tfx_pipeline.contract.teachable import TeachingCheck, TrainingNeeds
 from tfx_pipeline.fingerprint import file_digest
 
@@ -31,7 +32,13 @@ _SONG_ROWS, _PLAY_ROWS = 4_096, 65_536
 
 
 def prepare(
-    folder: Path | str, out: Path | str, *, max_unknown_plays: float = 0.01, training: TrainingNeeds | None = None
+    folder: Path | str,
+    out: Path | str,
+    *,
+    max_unknown_plays: float = 0.01,
+    window: int | None = None,
+    until: int | None = None,
+    training: TrainingNeeds | None = None,
 ) -> Catalogue:
     """Check the input folder and write `out`, whole or not at all.
 
@@ -41,14 +48,17 @@ def prepare(
     same file times, so that the pipeline's cache holds; where `out` was prepared from it already, nothing is touched.
 
     Args:
-        folder: holds songs.parquet and plays.parquet, or the same as CSV.
+        folder: holds songs.parquet and plays.parquet, or the same as CSV, or a folder with both for each day.
         out: the folder to write: new, empty, or written by an earlier call.
         max_unknown_plays: the largest share of plays whose song songs.parquet may lack; 0.01 by default.
+        window: of days, how many of the latest are read for plays; None = all. Songs of every day are.
+        until: of days, the number of the last one that is read (20261101 of a date); None = the latest there is.
         training: settings by which to count what training needs; None = not counted, as for a refresh.
 
     Raises:
         ContractError: the input breaks the contract, training would stop for want of songs to learn from, or `out`
             holds something else. Nothing is written then.
+        ValueError: `max_unknown_plays` is no share, or `window` is less than 1.
     """
     check_share(max_unknown_plays)
     folder, out = Path(folder), Path(out)
@@ -56,11 +66,11 @@ def prepare(
     if not folder.is_dir():
         with open_sources(folder):
             pass
-    state = _state(folder, max_unknown_plays, training)
+    state = _state(input_digest(folder, window=window, until=until), max_unknown_plays, training)
     if _is_current(out, state):
         return replace(load_prepared(out), folder=folder)
-    with new_folder(out, MANIFEST) as aside:
-        catalogue = _write(folder, aside, max_unknown_plays, training)
+    with new_folder(out, MANIFEST) as aside, open_sources(folder, window=window, until=until) as sources:
+        catalogue = _write(folder, sources, aside, max_unknown_plays, training)
         _write_manifest(aside, catalogue, state)
     return catalogue
 
@@ -80,19 +90,26 @@ def load_prepared(out: Path | str) -> Catalogue:
     return Catalogue(folder=Path(out), fields=fields, **values)
 
 
-def _write(folder: Path, aside: Path, max_unknown_plays: float, training: TrainingNeeds | None) -> Catalogue:
-    with open_sources(folder) as (songs_file, plays_file, notes):
-        songs = scan_songs(songs_file)
-        ids = combined(songs.ids)
-        plays = scan_plays(plays_file, ids, max_unknown_plays=max_unknown_plays)
-        _write_parquet(aside / SONGS, songs_schema(songs), clean_songs(songs_file, songs), _SONG_ROWS)
-        batches = clean_plays(plays_file, plays, ids)
-        teaching = None if training is None else TeachingCheck(training, ids, plays_file.shown)
-        if teaching is not None:
-            batches = teaching.watch(batches)
-        _write_parquet(aside / PLAYS, plays_schema(plays), batches, _PLAY_ROWS)
-        notes += () if teaching is None else teaching.notes()
-        return summarise(folder, songs, plays, notes)
+def _write(
+    folder: Path,
+    sources: tuple[Source, Source, tuple[str, ...]],
+    aside: Path,
+    max_unknown_plays: float,
+    training: TrainingNeeds | None,
+) -> Catalogue:
+    songs_file, plays_file, notes = sources
+    songs = scan_songs(songs_file)
+    ids = combined(songs.ids)
+    plays = scan_plays(plays_file, ids, max_unknown_plays=max_unknown_plays)
+    schema = songs_schema(songs.fields, songs.display)
+    _write_parquet(aside / SONGS, schema, clean_songs(songs_file, songs), _SONG_ROWS)
+    batches = clean_plays(plays_file, plays, ids)
+    teaching = None if training is None else TeachingCheck(training, ids, plays_file.shown)
+    if teaching is not None:
+        batches = teaching.watch(batches)
+    _write_parquet(aside / PLAYS, plays_schema(plays), batches, _PLAY_ROWS)
+    notes += () if teaching is None else teaching.notes()
+    return summarise(folder, songs, plays, notes)
 
 
 def _write_parquet(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], rows: int) -> None:
@@ -115,17 +132,11 @@ def _write_manifest(aside: Path, catalogue: Catalogue, state: str) -> None:
     (aside / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _state(folder: Path, max_unknown_plays: float, training: TrainingNeeds | None) -> str:
-    """Return what the output depends on: the input's bytes, this package's code, the settings."""
-    code = sorted(Path(__file__).parent.glob("*.py"))
-    inputs = [find_file(folder, name) for name in ("songs", "plays")]
-    parts = [file_digest(path) for path in (*inputs, *code)]
-    parts += [path.name for path in inputs] + [
-        repr(max_unknown_plays),
-        training.key() if training else "",
-        pa.__version__,
-    ]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+def _state(inputs: str, max_unknown_plays: float, training: TrainingNeeds | None) -> str:
+    """Return what the output depends on: the input, this package's code, the settings."""
+    code = [file_digest(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
+    settings = [repr(max_unknown_plays), training.key() if training else ""]
+    return hashlib.sha256("\n".join([inputs, *code, *settings, pa.__version__]).encode()).hexdigest()
 
 
 def _is_current(out: Path, state: str) -> bool:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tfx_pipeline.contract.columns import Place, clean, clean_id, display_text
+from tfx_pipeline.contract.columns import Place, clean, clean_id, display_text, list_lengths
 from tfx_pipeline.contract.errors import broken
-from tfx_pipeline.contract.fields import SongField, fields_of, is_feature, is_text
+from tfx_pipeline.contract.fields import SongField, fields_of, is_feature
 from tfx_pipeline.contract.free_text import FreeText
-from tfx_pipeline.contract.source import Source
+from tfx_pipeline.contract.source import Rows, Source
 from tfx_pipeline.contract.text import quoted
 
 MIN_FIELDS = 2
@@ -44,29 +44,45 @@ def scan_songs(source: Source) -> Songs:
     Raises:
         ContractError: whatever breaks the contract first, in the order columns, rows, fields.
     """
-    schema = source.schema()
-    if "song_id" not in schema.names:
-        raise broken(source.shown, "a column `song_id`", f"the columns {', '.join(schema.names) or '(none)'}")
-    if not is_text(schema.field("song_id").type):
-        received = schema.field("song_id").type
-        raise broken(source.shown, "strings", received, column="song_id", remedy="Write the ids as strings.")
-    fields = fields_of(schema, file=source.shown)
-    tallies = {field.name: _Tally(field) for field in fields}
+    source.check_ids("song_id")
+    tallies = [Tally(field) for field in song_fields(source)]
     ids = []
-    for first_row, batch in source.batches(["song_id", *tallies]):
-        ids.append(clean_id(batch.column("song_id"), Place(source.shown, "song_id", first_row)))
-        for tally in tallies.values():
-            tally.add(batch.column(tally.field.name), Place(source.shown, tally.field.name, first_row))
+    for rows in source.batches(["song_id", *(tally.field.name for tally in tallies)]):
+        ids.append(clean_id(rows.column("song_id"), rows.place("song_id")))
+        for tally in tallies:
+            tally.add(rows)
     all_ids = pa.chunked_array(ids, pa.string())
     if not len(all_ids):
         raise broken(source.shown, "at least one song", "no rows")
     _check_unique(all_ids, source)
-    return _summary(source, schema, list(tallies.values()), all_ids)
+    return _summary(source, tallies, all_ids)
 
 
-def _summary(source: Source, schema: pa.Schema, tallies: list[_Tally], ids: pa.ChunkedArray) -> Songs:
+def song_fields(source: Source) -> tuple[SongField, ...]:
+    """Return the fields of all files, in the order of their columns.
+
+    Raises:
+        ContractError: a column cannot be a field, or is one kind of field here and another there.
+    """
+    found: dict[str, tuple[SongField, str]] = {}
+    for header in source.filled:
+        for field in fields_of(header.schema, file=header.file):
+            said = f"{field.kind} ({header.schema.field(field.name).type})"
+            first, expected = found.setdefault(field.name, (field, f"{said} as in {header.file}"))
+            if first.kind != field.kind:
+                remedy = "Write the column as one kind in every file."
+                raise broken(header.file, expected, said, column=field.name, remedy=remedy)
+    return tuple(found[name][0] for name in source.names if name in found)
+
+
+def display_names(source: Source) -> tuple[str, ...]:
+    """Return the columns that are carried for display."""
+    return tuple(name for name in source.names if name != "song_id" and not is_feature(name))
+
+
+def _summary(source: Source, tallies: list[Tally], ids: pa.ChunkedArray) -> Songs:
     used = [tally for tally in tallies if tally.present]
-    features = [name for name in schema.names if is_feature(name)]
+    features = [name for name in source.names if is_feature(name)]
     empty = [name for name in features if name not in {tally.field.name for tally in used}]
     if len(used) < MIN_FIELDS:
         names = [tally.field.name for tally in used]
@@ -77,38 +93,55 @@ def _summary(source: Source, schema: pa.Schema, tallies: list[_Tally], ids: pa.C
             source.shown, f"at least {MIN_FIELDS} fields (attribute_*, audio_*, lyric_*) with values", received
         )
     notes = [f"{name} is left out: it has no value in any row." for name in empty]
-    notes += [f"{t.field.name}: {t.holed} vectors with a null element count as missing." for t in used if t.holed]
     notes += [note for t in used if (note := t.text.note(t.field.name))]
     return Songs(
         fields=tuple(SongField(t.field.name, t.field.kind, t.length or 1) for t in used),
         missing=tuple(1 - t.present / len(ids) for t in used),
-        display=tuple(name for name in schema.names if name != "song_id" and not is_feature(name)),
+        display=display_names(source),
         ids=ids,
-        notes=tuple(notes),
+        notes=(*source.notes, *notes, *holed_notes(used)),
     )
 
 
-class _Tally:
-    """Counts of one field over the batches."""
+def holed_notes(tallies: Sequence[Tally]) -> tuple[str, ...]:
+    """Return a sentence for each field in which vectors had a null element."""
+    return tuple(f"{t.field.name}: {t.holed} vectors with a null element count as missing." for t in tallies if t.holed)
+
+
+class Tally:
+    """Counts of one field over the batches.
+
+    Attributes:
+        field: the field.
+        present: rows with a value.
+        holed: vectors with a null element, which count as missing.
+        length: of the vectors; 0 where there is none, or the field is of another kind.
+    """
 
     def __init__(self, field: SongField):
         self.field = field
         self.present = self.holed = self.length = 0
         self.text = FreeText()
 
-    def add(self, array: pa.Array, place: Place) -> None:
+    def add(self, rows: Rows) -> pa.Array:
+        """Count the rows in and return the column, cleaned.
+
+        Raises:
+            ContractError: a value breaks the contract, or a vector is of another length than those before it.
+        """
+        array, place = rows.column(self.field.name), rows.place(self.field.name)
         cleaned = clean(self.field.kind, array, place)
         present = np.asarray(cleaned.is_valid())
         self.present += int(present.sum())
         if pa.types.is_string(cleaned.type):
             self.text.add(cleaned)
-        if self.field.kind == "vector":
-            given = np.asarray(pc.fill_null(pc.greater(pc.list_value_length(array), 0), False))
-            self.holed += int((given & ~present).sum())
+        if self.field.kind == "vector" and present.size and not pa.types.is_null(cleaned.type):
+            self.holed += int(((list_lengths(array) > 0) & ~present).sum())
             self._check_length(cleaned, place)
+        return cleaned
 
     def _check_length(self, cleaned: pa.Array, place: Place) -> None:
-        lengths = np.asarray(pc.fill_null(pc.list_value_length(cleaned), 0))
+        lengths = list_lengths(cleaned)
         self.length = self.length or int(lengths[np.flatnonzero(lengths)[:1]].sum())  # That of the first vector.
         wrong = (lengths > 0) & (lengths != self.length)
         if wrong.any():
@@ -124,29 +157,30 @@ def _check_unique(ids: pa.ChunkedArray, source: Source) -> None:
     seen: dict[str, int] = {}
     for row, song_id in enumerate(ids.to_pylist()):
         if song_id in seen:
-            raise broken(
-                source.shown,
-                "each song once",
-                f"{quoted(song_id)}, which row {seen[song_id]} has already",
-                column="song_id",
-                row=row,
-            )
+            (file, row), (first_file, first_row) = source.locate(row), source.locate(seen[song_id])
+            where = f" of {first_file}" if first_file != file else ""
+            received = f"{quoted(song_id)}, which row {first_row}{where} has already"
+            raise broken(file, "each song once", received, column="song_id", row=row)
         seen[song_id] = row
 
 
 def clean_songs(source: Source, songs: Songs) -> Iterator[pa.RecordBatch]:
     """Yield the batches the pipeline reads: song_id, the fields, the display columns as strings."""
-    schema = songs_schema(songs)
-    for first_row, batch in source.batches(["song_id", *(field.name for field in songs.fields), *songs.display]):
-        columns = [clean_id(batch.column("song_id"), Place(source.shown, "song_id", first_row))]
-        for field in songs.fields:
-            columns.append(clean(field.kind, batch.column(field.name), Place(source.shown, field.name, first_row)))
-        columns += [display_text(batch.column(name)) for name in songs.display]
-        typed = [column.cast(field.type) for column, field in zip(columns, schema, strict=True)]
-        yield pa.RecordBatch.from_arrays(typed, schema=schema)
+    schema = songs_schema(songs.fields, songs.display)
+    for rows in source.batches(schema.names):
+        columns = [clean_id(rows.column("song_id"), rows.place("song_id"))]
+        columns += [clean(field.kind, rows.column(field.name), rows.place(field.name)) for field in songs.fields]
+        columns += [display_text(rows.column(name)) for name in songs.display]
+        yield typed(columns, schema)
 
 
-def songs_schema(songs: Songs) -> pa.Schema:
+def typed(columns: Sequence[pa.Array], schema: pa.Schema) -> pa.RecordBatch:
+    """Return cleaned columns as a batch of the schema."""
+    arrays = [column.cast(field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def songs_schema(fields: Sequence[SongField], display: Sequence[str]) -> pa.Schema:
     """Return the schema of the prepared songs.parquet."""
     types = {
         "category": pa.string(),
@@ -154,5 +188,5 @@ def songs_schema(songs: Songs) -> pa.Schema:
         "number": pa.float32(),
         "vector": pa.list_(pa.float32()),
     }
-    columns = [("song_id", pa.string()), *((field.name, types[field.kind]) for field in songs.fields)]
-    return pa.schema([*columns, *((name, pa.string()) for name in songs.display)])
+    columns = [("song_id", pa.string()), *((field.name, types[field.kind]) for field in fields)]
+    return pa.schema([*columns, *((name, pa.string()) for name in display)])

@@ -1,113 +1,213 @@
-"""One input file as Parquet, read in batches of rows, under the name the user gave it."""
+"""A table as Parquet files, read in batches of rows; its files may differ in types, columns and order of columns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfx_pipeline.contract.csv_file import convert_plays, convert_songs
+from tfx_pipeline.contract.columns import Place
 from tfx_pipeline.contract.errors import broken
+from tfx_pipeline.contract.fields import is_text
+from tfx_pipeline.contract.parquet_file import as_declared, first_line, open_parquet
+from tfx_pipeline.contract.tables import Part, table_parts
 
 BATCH_ROWS = 65_536
 
 
 @dataclass(frozen=True)
-class Source:
-    """A readable Parquet file.
+class Rows:
+    """Consecutive rows of one file.
 
     Attributes:
-        path: the Parquet file to read.
-        shown: the file to name in messages; differs from `path` where a CSV was converted.
+        batch: the columns that the file has.
+        file: the file to name in messages.
+        first_row: the number of the first row in that file.
     """
 
-    path: Path
-    shown: Path
+    batch: pa.RecordBatch
+    file: Path
+    first_row: int
 
-    def schema(self) -> pa.Schema:
-        """Return the Arrow schema.
+    def __len__(self) -> int:
+        return int(self.batch.num_rows)
+
+    def column(self, name: str) -> pa.Array:
+        """Return the column; nulls of Arrow's type null where the file has none."""
+        return self.batch.column(name) if name in self.batch.schema.names else pa.nulls(len(self))
+
+    def place(self, name: str) -> Place:
+        """Return where the column came from."""
+        return Place(self.file, name, self.first_row)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the end of a Parquet file says of it."""
+
+    part: Part
+    schema: pa.Schema
+    num_rows: int
+
+    @property
+    def file(self) -> Path:
+        """The file to name in messages."""
+        return self.part.shown
+
+
+class Source:
+    """Parquet files that are read as one table.
+
+    Types need not agree: each batch comes as its file has it, and the contract's own types are made from that. A column
+    that a file lacks is null there. A file without rows says nothing of types.
+
+    Args:
+        parts: the files, in the order of their rows.
+        shown: the file or folder to name where no single part is meant.
+    """
+
+    def __init__(self, parts: Sequence[Part], shown: Path):
+        self.parts = tuple(parts)
+        self.shown = shown
+
+    @classmethod
+    def at(cls, path: Path) -> Source:
+        """Return the table in a Parquet file or a folder of them.
 
         Raises:
-            ContractError: the file is no Parquet file, or two of its columns have one name.
+            ContractError: there is none.
         """
+        return cls(table_parts(path), path)
+
+    @cached_property
+    def headers(self) -> tuple[Header, ...]:
+        """One for each file.
+
+        Raises:
+            ContractError: a file is no Parquet file, or two of its columns have one name.
+        """
+        return tuple(self._header(part) for part in self.parts)
+
+    @property
+    def filled(self) -> tuple[Header, ...]:
+        """Headers of the files with rows."""
+        return tuple(header for header in self.headers if header.num_rows)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Every column that some file with rows has, in the order in which they first come."""
+        headers = self.filled or self.headers
+        return tuple(dict.fromkeys(name for header in headers for name in header.schema.names))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which columns are the names of folders, in words."""
+        return tuple(
+            f"{name} is read from the names of folders, as {_SAID[kind]}." for name, kind in self._keys.items()
+        )
+
+    def batches(self, columns: Sequence[str]) -> Iterator[Rows]:
+        """Yield the rows in order, so that memory is bounded by a batch and a row group.
+
+        Raises:
+            ContractError: a file is damaged.
+        """
+        for header in self.filled:
+            first_row = 0
+            for batch in self._batches(header, columns):
+                yield Rows(batch, header.file, first_row)
+                first_row += batch.num_rows
+
+    def locate(self, row: int) -> tuple[Path, int]:
+        """Return the file and its own row of a row of the whole."""
+        for header in self.headers:
+            if row < header.num_rows:
+                return header.file, row
+            row -= header.num_rows
+        raise IndexError(row)
+
+    def check_column(self, name: str, test: Callable[[pa.DataType], bool], expected: str, remedy: str = "") -> None:
+        """Raise ContractError unless the column's type passes the test in every file that has it."""
+        for header in self.filled:
+            if name in header.schema.names and not test(header.schema.field(name).type):
+                raise broken(header.file, expected, header.schema.field(name).type, column=name, remedy=remedy)
+
+    def check_ids(
+        self, name: str, test: Callable[[pa.DataType], bool] | None = None, expected: str = "strings"
+    ) -> None:
+        """Raise ContractError unless every file has the column, of strings unless `test` allows more."""
+        for header in self.filled or self.headers:
+            if name not in header.schema.names:
+                raise broken(
+                    header.file, f"a column `{name}`", f"the columns {', '.join(header.schema.names) or '(none)'}"
+                )
+        self.check_column(name, test or _is_id, expected, "" if test else "Write the ids as strings.")
+
+    def _header(self, part: Part) -> Header:
         try:
-            schema = pq.read_schema(self.path)
+            with pq.ParquetFile(part.path) as parquet:
+                schema, num_rows = parquet.schema_arrow, parquet.metadata.num_rows
         except (pa.ArrowException, OSError) as error:
-            raise broken(self.shown, "a Parquet file", _first_line(error)) from error
-        twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
-        if twice:
-            raise broken(
-                self.shown, "one column of each name", f"{schema.names.count(twice[0])} of them", column=twice[0]
-            )
-        return schema
+            raise broken(part.shown, "a Parquet file", first_line(error)) from error
+        for name in schema.names:
+            if (times := schema.names.count(name)) > 1:
+                raise broken(part.shown, "one column of each name", f"{times} of them", column=name)
+        for name in part.keys:
+            if name not in schema.names:  # Some writers leave the column in the file as well.
+                schema = schema.append(pa.field(name, _ARROW[self._keys[name]]))
+        return Header(part, schema.remove_metadata(), num_rows)
 
-    def batches(self, columns: list[str]) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yield (row number of the first row, batch), so that memory is bounded by a batch and a row group.
+    @cached_property
+    def _keys(self) -> dict[str, str]:
+        """The columns that folders state, with what their values look like over all parts."""
+        names = dict.fromkeys(name for part in self.parts for name in part.keys)
+        return {name: _looks(name, [part.keys.get(name) for part in self.parts]) for name in names}
 
-        Raises:
-            ContractError: the file is damaged.
-        """
-        first_row = 0
-        with pq.ParquetFile(self.path) as parquet:
-            if not parquet.num_row_groups:  # Newer versions of Arrow fail to iterate over none.
-                return
-            iterator = parquet.iter_batches(batch_size=BATCH_ROWS, columns=columns)
+    def _batches(self, header: Header, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        with open_parquet(header.part.path, header.schema) as parquet:
+            own = [name for name in parquet.schema_arrow.names if name in columns]
+            keys = [name for name in header.part.keys if name in columns and name not in own]
+            iterator = parquet.iter_batches(batch_size=BATCH_ROWS, columns=own or parquet.schema_arrow.names[:1])
+            first_row = 0
             while True:
                 try:
                     batch = next(iterator, None)
                 except (pa.ArrowException, OSError) as error:
-                    raise broken(self.shown, "a readable Parquet file", _first_line(error), row=first_row) from error
+                    raise broken(header.file, "a readable Parquet file", first_line(error), row=first_row) from error
                 if batch is None:
                     return
-                yield first_row, batch
+                arrays = {name: as_declared(batch.column(name), header.schema.field(name).type) for name in own}
+                for name in keys:
+                    value = _VALUES[self._keys[name]](header.part.keys[name])
+                    arrays[name] = pa.repeat(pa.scalar(value, header.schema.field(name).type), batch.num_rows)
                 first_row += batch.num_rows
+                yield pa.RecordBatch.from_pydict(arrays) if arrays else batch
 
 
-@contextmanager
-def open_sources(folder: Path) -> Iterator[tuple[Source, Source, tuple[str, ...]]]:
-    """Yield (songs, plays, notes) of an input folder; CSV files are converted aside and removed at the end.
-
-    Raises:
-        ContractError: the folder or one of the two files is missing.
-    """
-    if not folder.is_dir():
-        received = "a file" if folder.exists() else "no such folder"
-        raise broken(folder, "a folder with songs.parquet and plays.parquet", received)
-    found = [find_file(folder, name) for name in ("songs", "plays")]
-    notes = tuple(
-        f"{path.with_suffix('.csv').name} is not read, because {path.name} is there."
-        for path in found
-        if path.suffix == ".parquet" and path.with_suffix(".csv").exists()
-    )
-    with TemporaryDirectory(prefix="contract-") as aside:
-        sources = []
-        for path, convert in zip(found, (convert_songs, convert_plays), strict=True):
-            parquet = path
-            if path.suffix == ".csv":
-                parquet = Path(aside) / f"{path.stem}.parquet"
-                notes += convert(path, parquet)
-            sources.append(Source(parquet, path))
-        yield sources[0], sources[1], notes
+def _is_id(arrow_type: pa.DataType) -> bool:
+    return is_text(arrow_type) or bool(pa.types.is_null(arrow_type))
 
 
-def find_file(folder: Path, name: str) -> Path:
-    """Return `name`.parquet in the folder, or `name`.csv where there is no Parquet.
-
-    Raises:
-        ContractError: neither is a file.
-    """
-    for path in (folder / f"{name}.parquet", folder / f"{name}.csv"):
-        if path.is_dir():
-            raise broken(path, "one file", "a folder", remedy="Write the parts as one Parquet file.")
-        if path.is_file():
-            return path
-    raise broken(folder, f"{name}.parquet or {name}.csv in the folder", "neither")
+_LOOKS = {"flags": r"true|false", "whole numbers": r"-?(?:0|[1-9]\d{0,17})", "numbers": r"-?(?:0|[1-9]\d*)(?:\.\d+)?"}
+_ARROW = {"flags": pa.bool_(), "whole numbers": pa.int64(), "numbers": pa.float64(), "text": pa.string()}
+_SAID = {"flags": "true or false", "whole numbers": "whole numbers", "numbers": "numbers", "text": "text"}
+_VALUES: dict[str, Callable[[str | None], object]] = {
+    "flags": lambda value: None if value is None else value == "true",
+    "whole numbers": lambda value: None if value is None else int(value),
+    "numbers": lambda value: None if value is None else float(value),
+    "text": lambda value: value,
+}
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+def _looks(name: str, values: Sequence[str | None]) -> str:
+    given = [value for value in values if value is not None]
+    if name not in ("song_id", "user_id"):
+        for kind, pattern in _LOOKS.items():
+            if given and all(re.fullmatch(pattern, value) for value in given):
+                return kind
+    return "text"

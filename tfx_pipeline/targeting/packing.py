@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from apache_beam.transforms.window import GlobalWindows
 
 from tfx_pipeline.contract.ids import Ids, among, id_array, no_ids
+from tfx_pipeline.contract.play_columns import bad_count, count_plays, is_count
 from tfx_pipeline.targeting.blocks import Array, Block, encode_ids
 
 _VECTOR = pa.list_(pa.float32())
@@ -73,12 +74,12 @@ def pack_plays(table: pa.Table) -> Block:
     songs, song = _dictionary(table, "plays", "song_id")
     plays = np.ones(rows, dtype=np.int64)
     if "plays" in table.column_names:
-        counts = _column(table, "plays", "plays", "whole numbers").cast(pa.int64())
-        plays = pc.fill_null(counts, 1).to_numpy(zero_copy_only=False)
-    if (plays < 0).any():
-        row = int(np.argmax(plays < 0))
-        where = f"user {users[user[row]].decode()!r}, song {songs[song[row]].decode()!r}"
-        raise ValueError(f"`plays` must not be negative. Received: {plays[row]} for {where}")
+        counts = _column(table, "plays", "plays", "whole numbers")
+        if (found := bad_count(counts)) is not None:
+            row, expected = found
+            where = f"user {users[user[row]].decode()!r}, song {songs[song[row]].decode()!r}"
+            raise ValueError(f"`plays` must be {expected}. Received: {counts[row].as_py()} for {where}")
+        plays = np.asarray(count_plays(counts))
     return {"users": users, "user": user, "songs": songs, "song": song, "plays": plays}
 
 
@@ -169,6 +170,8 @@ def _column(table: pa.Table, source: str, name: str, expected: str = "strings") 
 
 
 def _fits(kind: pa.DataType, expected: str) -> bool:
+    if expected == "whole numbers":
+        return is_count(kind)
     if expected.startswith("lists of "):
         is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
         return is_list and _fits(kind.value_type, expected.removeprefix("lists of "))

@@ -1,10 +1,12 @@
 """The whole step on Parquet files: what the pipeline component and the command line call."""
 
 import posixpath
+from pathlib import Path
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
+from tfx_pipeline.contract.tables import refuse_unfinished
 from tfx_pipeline.targeting.config import TargetingConfig
 from tfx_pipeline.targeting.sinks import WriteTargets
 from tfx_pipeline.targeting.transforms import Targeting, TargetListeners
@@ -61,8 +63,9 @@ def target_listeners(
 
 
 def parquet_pattern(path: str, name: str) -> str:
-    """A file or pattern as it is, a folder as the Parquet files in it; FileNotFoundError if there are none."""
-    for pattern in (posixpath.join(path, "*.parquet"), path):
+    """A file or pattern as it is, a folder as the Parquet files below it; FileNotFoundError if there are none."""
+    refuse_unfinished(Path(path))
+    for pattern in (posixpath.join(path, "**.parquet"), path):
         found = FileSystems.match([pattern])[0].metadata_list
         if any(item.size_in_bytes for item in found) and not (pattern == path and _is_folder(path, found)):
             return pattern

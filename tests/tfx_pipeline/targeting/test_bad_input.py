@@ -1,6 +1,7 @@
 """Bad input ends in a stated result or a clear error, never in a silent drop."""
 
 import dataclasses
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -207,7 +208,7 @@ def shard_of_songs(*rows, vectors=(1.0, 0.0), embedding=(1.0, 0.0), audience=())
         (
             plays_of,
             [{"user_id": "a", "song_id": "w1", "plays": -3}],
-            "`plays` must not be negative. Received: -3 for user 'a'",
+            "`plays` must be a whole number of plays, 0 or more. Received: -3 for user 'a', song 'w1'",
         ),
         (
             plays_of,
@@ -223,7 +224,12 @@ def shard_of_songs(*rows, vectors=(1.0, 0.0), embedding=(1.0, 0.0), audience=())
         (
             lambda *rows: packing.pack_plays(pa.Table.from_pylist(list(rows))),
             [{"user_id": "a", "song_id": "w1", "plays": 1.5}],
-            "`plays` of `plays` must hold whole numbers. Received: double",
+            "`plays` must be a whole number of plays, 0 or more. Received: 1.5 for user 'a', song 'w1'",
+        ),
+        (
+            lambda *rows: packing.pack_plays(pa.Table.from_pylist(list(rows))),
+            [{"user_id": "a", "song_id": "w1", "plays": "2"}],
+            "`plays` of `plays` must hold whole numbers. Received: string",
         ),
         (
             lambda *rows: packing.pack_catalogue(pa.Table.from_pylist(list(rows))),
@@ -257,6 +263,14 @@ def test_plays_default_to_one():
     assert plays_of({"user_id": "a", "song_id": "w1"})["plays"].tolist() == [1]
     rows = [{"user_id": "a", "song_id": "w1", "plays": None}, {"user_id": "a", "song_id": "w2", "plays": 3}]
     assert plays_of(*rows)["plays"].tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.uint64(), pa.float64(), pa.decimal128(38, 0), pa.decimal256(60, 5)])
+def test_numbers_of_plays_may_have_any_type_of_numbers(kind):
+    ids = pa.array(["a", "b"])
+    counts = pa.array([Decimal(7), None], pa.decimal128(20, 0)).cast(kind)
+    table = pa.table({"user_id": ids, "song_id": ids, "plays": counts})
+    assert packing.pack_plays(table)["plays"].tolist() == [7, 1]
 
 
 def test_exclusions_from_one_song_and_from_all():

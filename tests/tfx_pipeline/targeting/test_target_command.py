@@ -44,7 +44,10 @@ def test_the_command_writes_whole_results_and_keeps_them_when_it_fails(files, wo
     bad = pa.Table.from_pylist([{"user_id": "a", "song_id": "song000", "plays": -1}], packing.PLAYS)
     pq.write_table(bad, files / "plays" / "more.parquet")
     assert command(files) == 2
-    assert "`plays` must not be negative. Received: -1 for user 'a', song 'song000'\n" in capsys.readouterr().err
+    assert (
+        "`plays` must be a whole number of plays, 0 or more. Received: -1 for user 'a', song 'song000'\n"
+        in capsys.readouterr().err
+    )
     assert read_targets(str(files / "targets")).equals(everything)
 
 
@@ -67,6 +70,25 @@ def test_bad_arguments_end_before_any_work(files, capsys, arguments, message):
     assert command(files, *arguments) == 2
     assert message in capsys.readouterr().err
     assert not (files / "targets").exists()
+
+
+def test_plays_may_lie_in_folders_of_days_and_in_any_type_of_numbers(files, capsys):
+    assert command(files) == 0
+    wanted = read_targets(str(files / "targets"))
+    whole = pq.read_table(files / "plays" / "part.parquet")
+    (files / "plays" / "part.parquet").unlink()
+    (files / "plays" / "_SUCCESS").write_bytes(b"")
+    half = len(whole) // 2
+    for day, (start, kind) in enumerate([(0, pa.float64()), (half, pa.decimal128(38, 0))]):
+        (files / "plays" / f"date=2026-11-0{day + 1}").mkdir()
+        part = whole.slice(start, half + len(whole) % 2)
+        part = part.set_column(2, "plays", part["plays"].cast(pa.decimal128(20, 0)).cast(kind))
+        pq.write_table(part, files / "plays" / f"date=2026-11-0{day + 1}" / "0.parquet")
+    assert command(files) == 0
+    assert read_targets(str(files / "targets")).equals(wanted)
+    (files / "plays" / "_temporary").mkdir()
+    assert command(files) == 2
+    assert "which Spark leaves where a write did not end" in capsys.readouterr().err
 
 
 def test_a_catalogue_without_cold_songs_is_a_finished_run(files, world, capsys):

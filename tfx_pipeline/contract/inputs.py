@@ -1,0 +1,75 @@
+"""The two tables of an input folder, wherever and however they lie in it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tfx_pipeline.contract.csv_file import convert_plays, convert_songs
+from tfx_pipeline.contract.errors import broken
+from tfx_pipeline.contract.source import Source
+from tfx_pipeline.contract.spans import find_spans, read_days, write_latest_songs
+from tfx_pipeline.contract.tables import Part, find_table, table_parts, tables_named
+from tfx_pipeline.fingerprint import file_digest
+
+
+@contextmanager
+def open_sources(
+    folder: Path, *, window: int | None = None, until: int | None = None
+) -> Iterator[tuple[Source, Source, tuple[str, ...]]]:
+    """Yield (songs, plays, notes) of an input folder; what must be converted lies aside and is removed at the end.
+
+    Args:
+        folder: holds songs and plays, or a folder with both for each day.
+        window: of days, how many of the latest are read for plays; None = all.
+        until: of days, the number of the last one; None = the latest there is.
+
+    Raises:
+        ContractError: the folder or one of the two tables is missing.
+    """
+    if not folder.is_dir():
+        received = "a file" if folder.exists() else "no such folder"
+        raise broken(folder, "a folder with songs.parquet and plays.parquet", received)
+    with TemporaryDirectory(prefix="contract-") as aside:
+        if find_spans(folder) or until is not None:
+            days = read_days(folder, window=window, until=until)
+            songs = Path(aside) / "songs.parquet"
+            notes = write_latest_songs(days.songs, songs)
+            yield Source([Part(songs, days.songs.shown)], days.songs.shown), days.plays, notes
+            return
+        found = [find_table(folder, name) for name in ("songs", "plays")]
+        notes = tuple(
+            f"{other.name} is not read, because {path.name} is there."
+            for path, name in zip(found, ("songs", "plays"), strict=True)
+            for other in tables_named(folder, name)[1:]
+        )
+        notes += ("The window is not read: the folder holds no days.",) if window is not None else ()
+        sources = []
+        for path, convert in zip(found, (convert_songs, convert_plays), strict=True):
+            if path.suffix == ".csv":
+                parquet = Path(aside) / f"{path.stem}.parquet"
+                notes += convert(path, parquet)
+                sources.append(Source([Part(parquet, path)], path))
+            else:
+                sources.append(Source.at(path))
+        yield sources[0], sources[1], notes
+
+
+def input_digest(folder: Path, *, window: int | None = None, until: int | None = None) -> str:
+    """Return a digest of the names and bytes of every file that `open_sources` reads.
+
+    Raises:
+        ContractError: a table is missing.
+    """
+    if find_spans(folder) or until is not None:
+        days = read_days(folder, window=window, until=until)
+        parts = [("songs", part) for part in days.songs.parts] + [("plays", part) for part in days.plays.parts]
+    else:
+        parts = [(name, part) for name in ("songs", "plays") for part in table_parts(find_table(folder, name))]
+    digest = hashlib.sha256()
+    for name, part in parts:
+        digest.update(f"{name} {part.path.relative_to(folder)} {file_digest(part.path)}\n".encode())
+    return digest.hexdigest()
