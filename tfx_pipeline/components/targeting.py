@@ -13,6 +13,7 @@ from tfx_pipeline.components.similar_songs import ALL, split_pattern
 from tfx_pipeline.play_records import ReadPlays
 from tfx_pipeline.targeting import TargetingConfig, WriteTargets
 from tfx_pipeline.targeting import TargetListeners as FindTargetListeners
+from tfx_pipeline.targeting.sources import ReadParquet
 
 
 @tfx.dsl.components.component(use_beam=True)
@@ -58,12 +59,12 @@ def AudienceTargeter(  # noqa: N802
         }
         for name, file in (("listeners", listeners), ("exclusions", exclusions)):
             if file:
-                inputs[name] = pipeline | f"Read {name}" >> beam.io.ReadFromParquetBatched(file)
+                inputs[name] = pipeline | f"Read {name}" >> ReadParquet(file)
         inputs | "FindTargetListeners" >> FindTargetListeners(config) | "Write" >> WriteTargets(targets.uri, config)
 
 
 def _read(folder: str, name: str) -> beam.PTransform:
-    return beam.io.ReadFromParquetBatched(os.path.join(folder, f"{name}-*.parquet"))
+    return ReadParquet(os.path.join(folder, f"{name}-*.parquet"))
 
 
 def _to_table(batch: pa.RecordBatch) -> pa.Table:

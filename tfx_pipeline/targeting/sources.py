@@ -1,13 +1,18 @@
 """The whole step on Parquet files: what the pipeline component and the command line call."""
 
 import posixpath
+from collections.abc import Iterator
 
 import apache_beam as beam
+import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 
+from tfx_pipeline.parquet_stream import read_table, row_groups
 from tfx_pipeline.targeting.config import TargetingConfig
 from tfx_pipeline.targeting.sinks import WriteTargets
 from tfx_pipeline.targeting.transforms import Targeting, TargetListeners
+
+_RowGroup = tuple[str, int]  # file, number of the group
 
 
 def target_listeners(
@@ -51,7 +56,7 @@ def target_listeners(
         "exclusions": exclusions,
     }
     inputs = {
-        name: pipeline | f"Read {name}" >> beam.io.ReadFromParquetBatched(parquet_pattern(path, name))
+        name: pipeline | f"Read {name}" >> ReadParquet(parquet_pattern(path, name))
         for name, path in given.items()
         if path is not None
     }
@@ -71,3 +76,36 @@ def parquet_pattern(path: str, name: str) -> str:
 
 def _is_folder(path: str, found: list) -> bool:
     return len(found) == 1 and found[0].path.rstrip("/") == path.rstrip("/") and not path.endswith(".parquet")
+
+
+class ReadParquet(beam.PTransform):
+    """Reads Parquet files as Arrow tables, one for each row group.
+
+    Args:
+        pattern: Of the files, for Beam's file systems. They are found when the pipeline runs.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        super().__init__()
+        self._pattern = pattern
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
+        return (
+            pipeline
+            | "Pattern" >> beam.Create([self._pattern])
+            | "RowGroups" >> beam.FlatMap(_row_groups_of).with_output_types(_RowGroup)
+            | "Spread" >> beam.Reshuffle()
+            | "Read" >> beam.Map(_read_group).with_output_types(pa.Table)
+        )
+
+
+def _row_groups_of(pattern: str) -> Iterator[_RowGroup]:
+    for found in FileSystems.match([pattern])[0].metadata_list:
+        with FileSystems.open(found.path) as stream:
+            yield from ((found.path, group) for group in range(row_groups(stream)))
+
+
+def _read_group(group: _RowGroup) -> pa.Table:
+    file, number = group
+    with FileSystems.open(file) as stream:
+        return read_table(stream, [number])
