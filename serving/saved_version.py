@@ -131,8 +131,23 @@ def write_version(saved_model: str, out: str, index: SavedIndex) -> None:
         index: The songs of the new index.
 
     Raises:
+        OSError: If it cannot be written, as where the disk is full.
         RequestError: If what was written does not answer.
     """
+    try:
+        _copy_with_index(saved_model, out, index)
+    except shutil.Error as error:  # a list of what could not be copied
+        raise OSError(f"{out}: cannot be written. {error.args[0][0][-1]}") from error
+    except tf.errors.OpError as error:
+        raise OSError(f"{out}: cannot be written. {error.message.splitlines()[0]}") from error
+    servable = Servable("refresh", SavedModelSession(out))
+    try:
+        warm_up(servable, out, version=0)
+    finally:
+        servable.close()
+
+
+def _copy_with_index(saved_model: str, out: str, index: SavedIndex) -> None:
     # The fingerprint holds a hash of the checkpoint, which would be wrong; nothing needs it.
     shutil.copytree(saved_model, out, ignore=shutil.ignore_patterns("variables", "fingerprint.pb"))
     reader = tf.train.load_checkpoint(_checkpoint(saved_model))
@@ -144,8 +159,3 @@ def write_version(saved_model: str, out: str, index: SavedIndex) -> None:
         shape_and_slices=[""] * len(types),
         tensors=[tf.constant(changed.get(name, reader.get_tensor(name)), dtype) for name, dtype in types],
     )
-    servable = Servable("refresh", SavedModelSession(out))
-    try:
-        warm_up(servable, out, version=0)
-    finally:
-        servable.close()

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.small_disk import small_disk
+
+__all__ = ["small_disk"]  # a fixture of all tests
+
 LONGEST_FIRST = ("test_whole_path.py", "test_backends.py", "test_model.py", "test_notebooks.py")
 
 

@@ -164,7 +164,7 @@ def _decoded(data: bytes, path: Path) -> str:
         raise broken(path, expected, received, row=row, remedy="Save the file as UTF-8.") from error
     if "\0" in text:
         raise broken(path, "a text, CSV or Parquet file with an id in each row", "a file of another kind")
-    return text
+    return text.removeprefix("\ufeff")
 
 
 def _text_rows(text: str, columns: tuple[str, ...], path: Path) -> Iterator[tuple[Cell, ...]]:

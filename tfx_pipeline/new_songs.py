@@ -61,6 +61,11 @@ class NewSongs:
         if not rows:
             raise broken(self._source.shown, "at least one song", "no rows")
 
+    def ids(self) -> Iterator[str]:
+        """Yields the ids alone."""
+        for first_row, batch in self._source.batches([_SONG_ID]):
+            yield from self._ids(batch.column(_SONG_ID), first_row)
+
     def _check_ids(self, schema: pa.Schema, integer_ids: bool) -> None:
         if _SONG_ID not in schema.names:
             raise broken(
