@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 
-from serving.saved_version import RefreshError, SavedIndex, SavedVersion
+from serving.saved_version import RefreshError, SavedIndex, SavedVersion, write_version
 
 _BATCH = 512
 
@@ -65,6 +67,25 @@ def refreshed_index(
         raise RefreshError(f"index: expected at least one song to be left. Received: {len(names)} songs to drop")
     dropped = tuple(name for name, kept in zip(names, stays, strict=True) if not kept)
     return index, Changes(tuple(new_ids), dropped, int(stays.sum()))
+
+
+def drop_songs(saved_model: str, gone: Collection[str]) -> None:
+    """Drops songs from the index of a model that nobody serves yet, in its place.
+
+    Args:
+        saved_model: Folder of the model.
+        gone: Ids of the songs; those that the index lacks are passed over.
+
+    Raises:
+        RefreshError: If the model has no index, or nothing would be left.
+    """
+    with SavedVersion(saved_model) as version:
+        index, changes = refreshed_index(version, (), drop=gone)
+    if changes:
+        aside = f"{saved_model.rstrip(os.sep)}.dropping"
+        write_version(saved_model, aside, index)
+        shutil.rmtree(saved_model)
+        os.rename(aside, saved_model)
 
 
 def _embed_new(

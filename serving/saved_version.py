@@ -74,7 +74,7 @@ class SavedVersion:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.index = _read_index(path)
+        self.index = read_index(path)
         self._session = SavedModelSession(path)
         signatures = self._session.signatures
         if missing := [name for name in _NEEDED if name not in signatures]:
@@ -109,7 +109,12 @@ def _checkpoint(saved_model: str) -> str:
     return os.path.join(saved_model, "variables", "variables")
 
 
-def _read_index(saved_model: str) -> SavedIndex:
+def read_index(saved_model: str) -> SavedIndex:
+    """Returns the index of a version without loading its graph.
+
+    Raises:
+        RefreshError: If its variables cannot be read, or hold no index.
+    """
     try:
         reader = tf.train.load_checkpoint(_checkpoint(saved_model))
     except (tf.errors.OpError, ValueError) as error:

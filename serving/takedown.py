@@ -6,6 +6,7 @@ for as long as the catalogue has it. So whatever makes a version asks here first
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Collection
@@ -38,6 +39,12 @@ def taken_down(base: str | os.PathLike[str]) -> frozenset[str]:
     if not (isinstance(ids, list) and all(isinstance(song_id, str) for song_id in ids)):
         raise TakedownError(f"{path}: expected `song_ids` to be a list of strings. Received: something else")
     return frozenset(ids)
+
+
+def digest_of_taken_down(base: str | os.PathLike[str]) -> str:
+    """Returns a digest of what `taken_down` returns, "" where that is none."""
+    ids = sorted(taken_down(base))
+    return hashlib.sha256(json.dumps(ids).encode()).hexdigest() if ids else ""
 
 
 def record_taken_down(base: str | os.PathLike[str], ids: Collection[str]) -> None:

@@ -4,7 +4,9 @@ Environment variables bind the paths, because the tfx command passes no argument
 and plays, BCL_RUN the folder for all that the run writes (default: runs/bcl), BCL_SETTINGS a JSON file of settings
 (default: none; see `configs.read_settings`), BCL_WINDOW how many of the latest spans of plays are read (default: all;
 see `spans`), BCL_BEAM the engine of the Beam steps (default: this process; see `beam_options`), BCL_LISTENERS and
-BCL_EXCLUSIONS Parquet files for the targeting (default: none; see `components.targeting`).
+BCL_EXCLUSIONS Parquet files for the targeting (default: none; see `components.targeting`), BCL_TAKEDOWN a list of songs
+to take down, for this run and all later ones (default: none; see `id_lists`), BCL_IGNORE_MISSING=1 passes over ids of it
+that are unknown.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.progress import component_lines
 from tfx_pipeline.run_folder import RunFolder
 from tfx_pipeline.spans import with_spans_joined
+from tfx_pipeline.takedown import admitted, say_left_out, take_down
 
 
 def run(
@@ -34,13 +37,14 @@ def run(
     """Runs the pipeline on the prepared input of `folder`, reusing what its cache holds.
 
     Raises:
-        ContractError: If a file that the environment names for the targeting is not there.
+        ContractError: If a file that the environment names for the targeting is not there, or every song of the
+            catalogue was taken down.
     """
     tfx.orchestration.LocalDagRunner().run(
         create_pipeline(
             pipeline_name=name,
             pipeline_root=folder.pipeline_root,
-            data_root=folder.input,
+            data_root=admitted(folder),
             serving_dir=folder.serving,
             kept_statistics=folder.kept_statistics,
             fields=fields,
@@ -67,10 +71,13 @@ def main() -> None:
         window = _whole_number("BCL_WINDOW")
         _ = _file("BCL_LISTENERS"), _file("BCL_EXCLUSIONS")
         catalogue = contract.prepare(with_spans_joined(Path(data), folder.joined, window), folder.input)
+        left_out = take_down_listed(folder, folder.input)
     except ValueError as error:  # of the contract, the settings or the window
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
     console = Console()
+    if left_out:
+        console.say(say_left_out(left_out))
     try:
         with console.chatter_to(folder.log), component_lines(console.say):
             run(folder, catalogue.fields, config)
@@ -78,6 +85,14 @@ def main() -> None:
         sys.stderr.write(f"The pipeline stopped: {error}\nLog: {folder.log}\n")
         raise
     console.say(f"Log: {folder.log}")
+
+
+def take_down_listed(folder: RunFolder, prepared: Path) -> tuple[str, ...]:
+    """Records the songs of BCL_TAKEDOWN, if it names a list; returns songs of the catalogue that are taken down."""
+    listed, ignored = os.environ.get("BCL_TAKEDOWN"), os.environ.get("BCL_IGNORE_MISSING", "")
+    if ignored not in ("", "0", "1"):
+        raise ValueError(f"BCL_IGNORE_MISSING: expected 1 or 0. Received: {ignored!r}")
+    return take_down(folder.serving, prepared, Path(listed) if listed else None, ignore_missing=ignored == "1")
 
 
 def _file(variable: str) -> Path | None:

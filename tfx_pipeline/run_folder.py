@@ -22,6 +22,11 @@ class RunFolder:
         return self.home / "input"
 
     @property
+    def admitted(self) -> Path:
+        """The checked input without songs that were taken down, where it had any."""
+        return self.home / "admitted"
+
+    @property
     def joined(self) -> Path:
         """Spans of days as one folder, where the input came in spans."""
         return self.home / "joined"

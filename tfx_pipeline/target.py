@@ -15,6 +15,7 @@ import sys
 import types
 import typing
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from tfx_pipeline.console import import_quietly
@@ -24,7 +25,9 @@ import_quietly("apache_beam")
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
 
+from tfx_pipeline.id_lists import read_ids
 from tfx_pipeline.targeting import TargetingConfig, read_marker, read_summary, target_listeners
+from tfx_pipeline.targeting.sources import song_ids
 
 _INPUTS = {
     "catalogue": "song_id, split, embedding, candidate_embedding",
@@ -74,10 +77,18 @@ def _run(known: argparse.Namespace, config: TargetingConfig, beam_arguments: Seq
         config=config,
         listeners=known.listener_vectors,
         exclusions=known.exclusions,
+        taken_down=_taken_down(known),
     )
     # Beam logs the whole stack of a failed worker; the message below says what is wrong.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     pipeline.run().wait_until_finish()
+
+
+def _taken_down(known: argparse.Namespace) -> frozenset[str]:
+    if known.takedown is None:
+        return frozenset()
+    songs = song_ids(known.catalogue, "catalogue")
+    return read_ids(known.takedown).among(songs, "the catalogue", ignore_missing=known.ignore_missing)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,6 +98,8 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{name}", required=True, help=f"Parquet file, folder or pattern: {columns}")
     parser.add_argument("--listener-vectors", help="Parquet with user_id, embedding, in place of vectors from plays")
     parser.add_argument("--exclusions", help="Parquet with user_id, song_id; a null song_id means every song")
+    parser.add_argument("--takedown", type=Path, help="list of songs to take down: neither targeted nor a reason to")
+    parser.add_argument("--ignore-missing", action="store_true", help="pass over ids of --takedown that are unknown")
     parser.add_argument("--output", required=True, help="folder for targets, summary and _SUCCESS")
     for field in dataclasses.fields(TargetingConfig):
         parser.add_argument(f"--{field.name.replace('_', '-')}", **_flag(field))
