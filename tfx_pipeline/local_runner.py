@@ -4,9 +4,9 @@ Environment variables bind the paths, because the tfx command passes no argument
 and plays, BCL_RUN the folder for all that the run writes (default: runs/bcl), BCL_SETTINGS a JSON file of settings
 (default: none; see `configs.read_settings`), BCL_WINDOW how many of the latest spans of plays are read (default: all;
 see `spans`), BCL_BEAM the engine of the Beam steps (default: this process; see `beam_options`), BCL_LISTENERS and
-BCL_EXCLUSIONS Parquet files for the targeting (default: none; see `components.targeting`), BCL_TAKEDOWN a list of songs
-to take down, for this run and all later ones (default: none; see `id_lists`), BCL_IGNORE_MISSING=1 passes over ids of it
-that are unknown.
+BCL_EXCLUSIONS files for the targeting (default: none; see `components.targeting` and `targeting.exclusions`).
+BCL_TAKEDOWN is a list of songs to take down, for this run and all later ones (default: none; see `id_lists`);
+BCL_IGNORE_MISSING=1 passes over ids of it that are unknown.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.progress import component_lines
 from tfx_pipeline.run_folder import RunFolder
 from tfx_pipeline.spans import with_spans_joined
-from tfx_pipeline.takedown import admitted, say_left_out, take_down
+from tfx_pipeline.takedown import admitted, say_left_out, take_down_listed
+from tfx_pipeline.targeting.exclusions import as_parquet
 
 
 def run(
@@ -50,7 +51,7 @@ def run(
             fields=fields,
             config=config,
             listener_table=_file("BCL_LISTENERS"),
-            exclusions=_file("BCL_EXCLUSIONS"),
+            exclusions=_exclusions(folder),
             metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
                 str(folder.metadata)
             ),
@@ -87,18 +88,15 @@ def main() -> None:
     console.say(f"Log: {folder.log}")
 
 
-def take_down_listed(folder: RunFolder, prepared: Path) -> tuple[str, ...]:
-    """Records the songs of BCL_TAKEDOWN, if it names a list; returns songs of the catalogue that are taken down."""
-    listed, ignored = os.environ.get("BCL_TAKEDOWN"), os.environ.get("BCL_IGNORE_MISSING", "")
-    if ignored not in ("", "0", "1"):
-        raise ValueError(f"BCL_IGNORE_MISSING: expected 1 or 0. Received: {ignored!r}")
-    return take_down(folder.serving, prepared, Path(listed) if listed else None, ignore_missing=ignored == "1")
+def _exclusions(folder: RunFolder) -> Path | None:
+    path = _file("BCL_EXCLUSIONS")
+    return None if path is None else Path(as_parquet(str(path), folder.exclusions))
 
 
 def _file(variable: str) -> Path | None:
     path = Path(os.environ[variable]).resolve() if os.environ.get(variable) else None
     if path is not None and not path.is_file():
-        raise contract.ContractError(f"{variable}: expected a Parquet file. Received: {path}")
+        raise contract.ContractError(f"{variable}: expected a file. Received: {path}")
     return path
 
 

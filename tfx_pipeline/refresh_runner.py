@@ -21,10 +21,10 @@ from serving.takedown import TakedownError
 from tfx_pipeline import contract
 from tfx_pipeline.beam_options import beam_options
 from tfx_pipeline.console import Console
-from tfx_pipeline.local_runner import take_down_listed
 from tfx_pipeline.progress import component_lines
 from tfx_pipeline.refresh_pipeline import create_refresh_pipeline
 from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.takedown import take_down_listed
 
 
 def metadata_of(folder: RunFolder) -> Path:

@@ -27,6 +27,11 @@ class RunFolder:
         return self.home / "admitted"
 
     @property
+    def exclusions(self) -> Path:
+        """Exclusions as Parquet, where they were given otherwise."""
+        return self.home / "exclusions.parquet"
+
+    @property
     def joined(self) -> Path:
         """Spans of days as one folder, where the input came in spans."""
         return self.home / "joined"

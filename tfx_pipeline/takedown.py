@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from serving.takedown import record_taken_down, taken_down
 from tfx_pipeline.contract import PLAYS, SONGS
-from tfx_pipeline.contract.errors import broken
+from tfx_pipeline.contract.errors import ContractError, broken
 from tfx_pipeline.contract.folder import new_folder
 from tfx_pipeline.fingerprint import file_digest
 from tfx_pipeline.id_lists import read_ids
@@ -44,6 +44,14 @@ def take_down(serving: Path, prepared: Path, listed: Path | None, *, ignore_miss
         gone |= read_ids(listed).among(known, "the catalogue or the served index", ignore_missing=ignore_missing)
         record_taken_down(serving, gone)
     return tuple(song_id for song_id in songs if song_id in gone)
+
+
+def take_down_listed(folder: RunFolder, prepared: Path) -> tuple[str, ...]:
+    """As `take_down`, with the list that BCL_TAKEDOWN names; BCL_IGNORE_MISSING=1 passes over unknown ids."""
+    listed, ignored = os.environ.get("BCL_TAKEDOWN"), os.environ.get("BCL_IGNORE_MISSING", "")
+    if ignored not in ("", "0", "1"):
+        raise ContractError(f"BCL_IGNORE_MISSING: expected 1 or 0. Received: {ignored!r}")
+    return take_down(folder.serving, prepared, Path(listed) if listed else None, ignore_missing=ignored == "1")
 
 
 def admitted(folder: RunFolder) -> Path:
