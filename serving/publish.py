@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from serving.server.versions import dangling, scan
+from serving.whole_files import sync_tree
 
 # No numbers, so that no server takes them for versions.
 _STAGING, _LOCK = ".refreshing", ".refresh.lock"
@@ -53,17 +54,6 @@ def latest_version(base: str) -> tuple[int, str]:
                 "is no folder. Remove the link or mend it"
             )
     return max(versions.items())
-
-
-def sync_tree(folder: str) -> None:
-    """Returns when all files below `folder` are on the disk, so that a rename never shows one that is not."""
-    for path, _, names in os.walk(folder, topdown=False):
-        for name in (*names, "."):
-            descriptor = os.open(os.path.join(path, name), os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
 
 
 @contextmanager

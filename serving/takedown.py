@@ -11,6 +11,8 @@ import json
 import os
 from collections.abc import Collection
 
+from serving.whole_files import write_whole
+
 #: No number, so that no server takes it for a version.
 RECORD = ".taken_down.json"
 
@@ -57,15 +59,4 @@ def record_taken_down(base: str | os.PathLike[str], ids: Collection[str]) -> Non
     if frozenset(ids) == taken_down(base):
         return
     os.makedirs(base, exist_ok=True)
-    path = os.path.join(base, RECORD)
-    aside = f"{path}.writing"
-    try:
-        with open(aside, "w", encoding="utf-8") as file:
-            json.dump({"song_ids": sorted(ids)}, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except BaseException:
-        if os.path.exists(aside):
-            os.remove(aside)
-        raise
+    write_whole(os.path.join(base, RECORD), json.dumps({"song_ids": sorted(ids)}, indent=1) + "\n")

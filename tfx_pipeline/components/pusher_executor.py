@@ -10,9 +10,9 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from serving.publish import sync_tree
 from serving.refresh import drop_songs
 from serving.takedown import taken_down
+from serving.whole_files import sync_tree
 
 _STAGING = ".pushing"
 
