@@ -10,7 +10,8 @@ from itertools import islice
 
 import numpy as np
 
-from serving.saved_version import RefreshError, SavedIndex, SavedVersion, write_version
+from serving.publish import latest_version, next_version
+from serving.saved_version import RefreshError, SavedIndex, SavedVersion, read_index, write_version
 
 _BATCH = 512
 
@@ -86,6 +87,30 @@ def drop_songs(saved_model: str, gone: Collection[str]) -> None:
         write_version(saved_model, aside, index)
         shutil.rmtree(saved_model)
         os.rename(aside, saved_model)
+
+
+def publish_without(base: str, gone: Collection[str]) -> str | None:
+    """Publishes the next version of a served model without these songs, if the latest one has any of them.
+
+    Args:
+        base: Folder of the model's versions.
+        gone: Ids of the songs.
+
+    Returns:
+        Folder of the new version; None where none was needed.
+
+    Raises:
+        PublishError: If there is no version yet, or another publication is under way.
+        RefreshError: If the model has no index, or nothing would be left.
+    """
+    if not frozenset(read_index(latest_version(base)[1]).names()) & frozenset(gone):
+        return None
+    with next_version(base) as publication:
+        with SavedVersion(publication.latest) as version:
+            index, changes = refreshed_index(version, (), drop=gone)
+        if changes:
+            write_version(publication.latest, publication.staging, index)
+    return publication.published
 
 
 def _embed_new(

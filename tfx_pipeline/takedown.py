@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from serving.takedown import record_taken_down, taken_down
+from tfx_pipeline.console import import_quietly
 from tfx_pipeline.contract import PLAYS, SONGS
 from tfx_pipeline.contract.errors import ContractError, broken
 from tfx_pipeline.contract.folder import new_folder
@@ -23,7 +24,9 @@ _MARK = "taken_down.txt"
 
 
 def take_down(serving: Path, prepared: Path, listed: Path | None, *, ignore_missing: bool = False) -> tuple[str, ...]:
-    """Records the songs of a list, if there is one.
+    """Records the songs of a list, if there is one, and drops what is recorded from the index that is served.
+
+    At once, since the run that follows takes long, may have nothing new to push, or may push nothing.
 
     Args:
         serving: Folder of the model's versions.
@@ -37,12 +40,24 @@ def take_down(serving: Path, prepared: Path, listed: Path | None, *, ignore_miss
     Raises:
         ContractError: If the list cannot be read, or holds an unknown id.
         TakedownError: If the record is damaged.
+        PublishError: If the index cannot be published, as while another refresh is under way.
     """
     gone, songs = taken_down(serving), _song_ids(prepared)
+    if listed is None and not gone:
+        return ()
+    import_quietly("tensorflow")
+    from serving.publish import latest_version
+    from serving.refresh import publish_without
+    from serving.saved_version import read_index
+
+    is_served = serving.is_dir() and any(name.isdigit() for name in os.listdir(serving))
     if listed is not None:
-        known = gone | frozenset(songs) | _served_ids(serving)
+        served = read_index(latest_version(str(serving))[1]).names() if is_served else ()
+        known = gone | frozenset(songs) | frozenset(served)
         gone |= read_ids(listed).among(known, "the catalogue or the served index", ignore_missing=ignore_missing)
         record_taken_down(serving, gone)
+    if is_served:
+        publish_without(str(serving), gone)
     return tuple(song_id for song_id in songs if song_id in gone)
 
 
@@ -87,16 +102,6 @@ def say_left_out(songs: tuple[str, ...]) -> str:
 
 def _song_ids(prepared: Path) -> list[str]:
     return pq.read_table(prepared / SONGS, columns=["song_id"])["song_id"].to_pylist()  # type: ignore[no-any-return]
-
-
-def _served_ids(serving: Path) -> frozenset[str]:
-    from serving.publish import PublishError, latest_version
-    from serving.saved_version import read_index
-
-    try:
-        return frozenset(read_index(latest_version(str(serving))[1]).names())
-    except PublishError:  # before the first push
-        return frozenset()
 
 
 def _write_without(source: Path, out: Path, gone: pa.Array) -> None:

@@ -87,6 +87,12 @@ def test_a_song_that_left_the_catalogue_is_known_by_the_served_index(folder: Run
     small_export.SmallExport(songs).export(folder.serving / "1")
     assert take_down(folder.serving, folder.input, listed(tmp_path, "song-30")) == ()
     assert taken_down(folder.serving) == {"song-30"}
+    # It is gone from what is served before the run has begun.
+    assert sorted(name for name in os.listdir(folder.serving) if name.isdigit()) == ["1", "2"]
+    with SavedVersion(str(folder.serving / "2")) as version:
+        assert version.index.names() == IDS
+    assert take_down(folder.serving, folder.input, None) == ()
+    assert sorted(name for name in os.listdir(folder.serving) if name.isdigit()) == ["1", "2"]
 
 
 def test_nothing_left_is_said(folder: RunFolder) -> None:
