@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from serving.server.versions import scan
+from serving.server.versions import dangling, scan
+from serving.whole_files import sync_tree
 
 # No numbers, so that no server takes them for versions.
 _STAGING, _LOCK = ".refreshing", ".refresh.lock"
@@ -35,17 +36,23 @@ class Publication:
 
 
 def latest_version(base: str) -> tuple[int, str]:
-    """Returns number and folder of the highest version below `base`.
+    """Returns number and folder of the highest version below `base`. Version and base may be links to folders.
 
     Raises:
-        PublishError: If there is none.
+        PublishError: If there is none, or the highest one is a link to nothing.
     """
     try:
         versions = scan(base)
     except OSError as error:
         raise PublishError(f"{base}: expected a folder of model versions. Received: {error.strerror}") from error
-    if not versions:
+    if not versions and not dangling(base):
         raise PublishError(f"{base}: expected version folders such as 1/. Received: none")
+    for number, path in dangling(base).items():
+        if number > max(versions, default=-1):
+            raise PublishError(
+                f"{path}: expected a version folder, or a link to one. Received: a link to {os.readlink(path)}, which "
+                "is no folder. Remove the link or mend it"
+            )
     return max(versions.items())
 
 
@@ -75,6 +82,7 @@ def next_version(base: str) -> Iterator[Publication]:
                     "meanwhile; start again from that"
                 )
             path = os.path.join(base, str(number + 1))
+            sync_tree(publication.staging)
             os.rename(publication.staging, path)
             publication.published = path
         finally:

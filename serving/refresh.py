@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 
-from serving.saved_version import RefreshError, SavedIndex, SavedVersion
+from serving.publish import latest_version, next_version
+from serving.saved_version import RefreshError, SavedIndex, SavedVersion, read_index, write_version
 
 _BATCH = 512
 
@@ -74,6 +77,49 @@ def refreshed_index(
         raise RefreshError(f"index: expected at least one song to be left. Received: {len(names)} songs to drop")
     dropped = tuple(name for name, kept in zip(names, stays, strict=True) if not kept)
     return index, Changes(tuple(new_ids), dropped, int(stays.sum()), tuple(unknown))
+
+
+def drop_songs(saved_model: str, gone: Collection[str]) -> None:
+    """Drops songs from the index of a model that nobody serves yet, in its place.
+
+    Args:
+        saved_model: Folder of the model.
+        gone: Ids of the songs; those that the index lacks are passed over.
+
+    Raises:
+        RefreshError: If the model has no index, or nothing would be left.
+    """
+    with SavedVersion(saved_model) as version:
+        index, changes = refreshed_index(version, (), drop=gone)
+    if changes:
+        aside = f"{saved_model.rstrip(os.sep)}.dropping"
+        write_version(saved_model, aside, index)
+        shutil.rmtree(saved_model)
+        os.rename(aside, saved_model)
+
+
+def publish_without(base: str, gone: Collection[str]) -> str | None:
+    """Publishes the next version of a served model without these songs, if the latest one has any of them.
+
+    Args:
+        base: Folder of the model's versions.
+        gone: Ids of the songs.
+
+    Returns:
+        Folder of the new version; None where none was needed.
+
+    Raises:
+        PublishError: If there is no version yet, or another publication is under way.
+        RefreshError: If the model has no index, or nothing would be left.
+    """
+    if not frozenset(read_index(latest_version(base)[1]).names()) & frozenset(gone):
+        return None
+    with next_version(base) as publication:
+        with SavedVersion(publication.latest) as version:
+            index, changes = refreshed_index(version, (), drop=gone)
+        if changes:
+            write_version(publication.latest, publication.staging, index)
+    return publication.published
 
 
 def _embed_new(

@@ -74,7 +74,7 @@ class SavedVersion:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.index = _read_index(path)
+        self.index = read_index(path)
         self._session = SavedModelSession(path)
         signatures = self._session.signatures
         if missing := [name for name in _NEEDED if name not in signatures]:
@@ -117,7 +117,12 @@ def _checkpoint(saved_model: str) -> str:
     return os.path.join(saved_model, "variables", "variables")
 
 
-def _read_index(saved_model: str) -> SavedIndex:
+def read_index(saved_model: str) -> SavedIndex:
+    """Returns the index of a version without loading its graph.
+
+    Raises:
+        RefreshError: If its variables cannot be read, or hold no index.
+    """
     try:
         reader = tf.train.load_checkpoint(_checkpoint(saved_model))
     except (tf.errors.OpError, ValueError) as error:
@@ -139,8 +144,23 @@ def write_version(saved_model: str, out: str, index: SavedIndex) -> None:
         index: The songs of the new index.
 
     Raises:
+        OSError: If it cannot be written, as where the disk is full.
         RequestError: If what was written does not answer.
     """
+    try:
+        _copy_with_index(saved_model, out, index)
+    except shutil.Error as error:  # a list of what could not be copied
+        raise OSError(f"{out}: cannot be written. {error.args[0][0][-1]}") from error
+    except tf.errors.OpError as error:
+        raise OSError(f"{out}: cannot be written. {error.message.splitlines()[0]}") from error
+    servable = Servable("refresh", SavedModelSession(out))
+    try:
+        warm_up(servable, out, version=0)
+    finally:
+        servable.close()
+
+
+def _copy_with_index(saved_model: str, out: str, index: SavedIndex) -> None:
     # The fingerprint holds a hash of the checkpoint, which would be wrong; nothing needs it.
     shutil.copytree(saved_model, out, ignore=shutil.ignore_patterns("variables", "fingerprint.pb"))
     reader = tf.train.load_checkpoint(_checkpoint(saved_model))
@@ -152,8 +172,3 @@ def write_version(saved_model: str, out: str, index: SavedIndex) -> None:
         shape_and_slices=[""] * len(types),
         tensors=[tf.constant(changed.get(name, reader.get_tensor(name)), dtype) for name, dtype in types],
     )
-    servable = Servable("refresh", SavedModelSession(out))
-    try:
-        warm_up(servable, out, version=0)
-    finally:
-        servable.close()

@@ -10,7 +10,10 @@ import hypothesis
 import pytest
 
 from serving.client import AsyncClient, Client
+from tests.small_disk import small_disk
 from tests.waiting import LAST_RESORT
+
+__all__ = ["small_disk"]  # a fixture of all tests
 
 LONGEST_FIRST = ("test_whole_path.py", "test_backends.py", "test_model.py", "test_notebooks.py")
 #: What a test asks for, however indirectly, says what it costs; where it asks for none of these, it says so itself.

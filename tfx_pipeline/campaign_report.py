@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +20,7 @@ from tfx_pipeline.console import import_quietly
 
 import_quietly("apache_beam")
 
-from tfx_pipeline.contract.errors import ContractError
+from serving.whole_files import write_whole
 from tfx_pipeline.contract.plays import read_plays
 from tfx_pipeline.contract.source import Source
 from tfx_pipeline.targeting import read_targets
@@ -149,16 +148,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         found, songs = outcomes(read_targets(str(options.targets)), _read_plays(options.plays))
-    except (ContractError, ValueError, OSError) as error:
+        if options.out:
+            report = {"groups": [asdict(o) for o in found], "songs": songs.to_pylist()}
+            write_whole(options.out, json.dumps(report, indent=1) + "\n")
+    except (ValueError, OSError) as error:  # ContractError is a ValueError
         sys.stderr.write(f"{error}\n")
         return 2
     sys.stdout.write(as_text(found) + "\n")
-    if options.out:
-        aside = options.out.with_name(f".{options.out.name}.aside")
-        aside.write_text(
-            json.dumps({"groups": [asdict(o) for o in found], "songs": songs.to_pylist()}, indent=1) + "\n"
-        )
-        os.replace(aside, options.out)
     return 0
 
 

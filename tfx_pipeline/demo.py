@@ -14,6 +14,7 @@ from pathlib import Path
 from tfx_pipeline import contract
 from tfx_pipeline.console import Console
 from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.takedown import say_left_out, take_down
 
 _SIMULATED_SONGS, _SIMULATED_USERS, _SIMULATED_PLAYS = 1200, 600, 48_000
 _SHOWN_SONGS, _SHOWN_MATCHES, _SHOWN_LISTENERS = 3, 10, 5
@@ -27,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="folder for all that is written (default: runs/<name of the data>)")
     parser.add_argument("--window", type=int, help="of data in spans, how many of the latest are read (default: all)")
     parser.add_argument("--settings", type=Path, help="JSON file of settings that differ from the defaults")
+    parser.add_argument("--takedown", type=Path, help="list of songs to take down, for this run and all later ones")
+    parser.add_argument("--ignore-missing", action="store_true", help="pass over ids of --takedown that are unknown")
     arguments = parser.parse_args(argv)
     console = Console()
     name = arguments.data.resolve().name if arguments.data else "simulated"
@@ -38,10 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         training = contract.TrainingNeeds.read(arguments.settings) if arguments.settings else contract.TrainingNeeds()
         source = arguments.data or folder.simulated
         catalogue = contract.prepare(source, folder.input, window=arguments.window, training=training)
+        left_out = take_down(folder.serving, folder.input, arguments.takedown, ignore_missing=arguments.ignore_missing)
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     console.say(_describe(catalogue))
+    if left_out:
+        console.say(say_left_out(left_out))
     return _run(console, folder, catalogue, arguments.settings)
 
 

@@ -3,8 +3,10 @@
 Environment variables bind the paths, because the tfx command passes no arguments: BCL_DATA is the folder with songs
 and plays, BCL_RUN the folder for all that the run writes (default: runs/bcl), BCL_SETTINGS a JSON file of settings
 (default: none; see `configs.read_settings`), BCL_WINDOW how many of the latest spans of plays are read (default: all;
-see `contract.spans`), BCL_BEAM the engine of the Beam steps (default: this process; see `beam_options`),
-BCL_LISTENERS and BCL_EXCLUSIONS Parquet files for the targeting (default: none; see `components.targeting`).
+see `contract.spans`), BCL_BEAM the engine of the Beam steps (default: this process; see `beam_options`), BCL_LISTENERS
+and BCL_EXCLUSIONS files for the targeting (default: none; see `components.targeting` and `targeting.exclusions`).
+BCL_TAKEDOWN is a list of songs to take down, for this run and all later ones (default: none; see `id_lists`);
+BCL_IGNORE_MISSING=1 passes over ids of it that are unknown.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from tfx_pipeline.console import Console
 from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.progress import component_lines
 from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.takedown import admitted, say_left_out, take_down_listed
+from tfx_pipeline.targeting.exclusions import as_parquet
 
 
 def run(
@@ -33,19 +37,20 @@ def run(
     """Runs the pipeline on the prepared input of `folder`, reusing what its cache holds.
 
     Raises:
-        ContractError: If a file that the environment names for the targeting is not there.
+        ContractError: If a file that the environment names for the targeting is not there, or every song of the
+            catalogue was taken down.
     """
     tfx.orchestration.LocalDagRunner().run(
         create_pipeline(
             pipeline_name=name,
             pipeline_root=folder.pipeline_root,
-            data_root=folder.input,
+            data_root=admitted(folder),
             serving_dir=folder.serving,
             kept_statistics=folder.kept_statistics,
             fields=fields,
             config=config,
             listener_table=_file("BCL_LISTENERS"),
-            exclusions=_file("BCL_EXCLUSIONS"),
+            exclusions=_exclusions(folder),
             metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
                 str(folder.metadata)
             ),
@@ -68,10 +73,13 @@ def main() -> None:
         settled = config or PipelineConfig()
         training = contract.TrainingNeeds(settled.split, settled.audience, settled.evaluation)
         catalogue = contract.prepare(data, folder.input, window=window, training=training)
+        left_out = take_down_listed(folder, folder.input)
     except ValueError as error:  # of the contract, the settings or the window
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
     console = Console()
+    if left_out:
+        console.say(say_left_out(left_out))
     try:
         with console.chatter_to(folder.log), component_lines(console.say):
             run(folder, catalogue.fields, config)
@@ -81,10 +89,15 @@ def main() -> None:
     console.say(f"Log: {folder.log}")
 
 
+def _exclusions(folder: RunFolder) -> Path | None:
+    path = _file("BCL_EXCLUSIONS")
+    return None if path is None else Path(as_parquet(str(path), folder.exclusions))
+
+
 def _file(variable: str) -> Path | None:
     path = Path(os.environ[variable]).resolve() if os.environ.get(variable) else None
     if path is not None and not path.is_file():
-        raise contract.ContractError(f"{variable}: expected a Parquet file. Received: {path}")
+        raise contract.ContractError(f"{variable}: expected a file. Received: {path}")
     return path
 
 

@@ -65,6 +65,11 @@ class NewSongs:
         if not seen:
             raise broken(self._source.shown, "at least one song", "no rows")
 
+    def ids(self) -> Iterator[str]:
+        """Yields the ids alone."""
+        for rows in self._source.batches([_SONG_ID]):
+            yield from self._ids(rows)
+
     def _check_field(self, field: RawField) -> None:
         shown = self._source.shown
         expected = f"a column of kind {field.kind}, which the model was trained on"

@@ -188,6 +188,7 @@ def create_pipeline(
         settings=to_json(config.targeting),
         listeners=str(listener_table or ""),
         exclusions=str(exclusions or ""),
+        serving_dir=str(serving_dir),
         digests=" ".join(file_digest(file) for file in (listener_table, exclusions) if file),
         code=code_fingerprint("tfx_pipeline.components.targeting"),
     )

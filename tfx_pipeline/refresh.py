@@ -1,10 +1,12 @@
 """Brings the index of a served model up to date without training, and publishes it as the next version.
 
     python -m tfx_pipeline.refresh SERVING_DIR --songs new.parquet              # add these songs
-    python -m tfx_pipeline.refresh SERVING_DIR --drop gone.txt                  # drop these, one id per line
+    python -m tfx_pipeline.refresh SERVING_DIR --drop gone.txt                  # take these down
     python -m tfx_pipeline.refresh SERVING_DIR --songs songs.parquet --catalogue   # these are all there are
 
 New songs need features only; they are embedded with the served model. Songs that stay keep their embeddings exactly.
+Songs that are taken down are recorded in SERVING_DIR, so that no later refresh or training brings them back, until
+`--restore` names them. A list of ids is text with an id on each line, CSV or Parquet; see `id_lists`.
 Ends with exit code 2 and one message on bad input; then nothing is published.
 """
 
@@ -14,11 +16,12 @@ import argparse
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from serving.takedown import record_taken_down, taken_down
 from tfx_pipeline.console import import_quietly, write_text
-from tfx_pipeline.contract.errors import broken
+from tfx_pipeline.id_lists import read_ids
 
 _NAMED = 10  # songs that a message names
 
@@ -49,7 +52,11 @@ def _parser() -> argparse.ArgumentParser:
         "--songs", type=Path, metavar="FILE", help="Parquet file as songs.parquet: song_id and features"
     )
     parser.add_argument("--catalogue", action="store_true", help="--songs are all songs: drop those it lacks")
-    parser.add_argument("--drop", type=Path, metavar="FILE", help="text file with ids to drop (and not to add)")
+    parser.add_argument(
+        "--drop", type=Path, metavar="FILE", help="list of ids to take down: dropped, never added again"
+    )
+    parser.add_argument("--restore", type=Path, metavar="FILE", help="list of ids taken down that may come back")
+    parser.add_argument("--ignore-missing", action="store_true", help="pass over ids of these lists that are unknown")
     parser.add_argument(
         "--max-dropped",
         type=_share,
@@ -71,30 +78,43 @@ def _share(text: str) -> float:
 
 
 def _refresh(arguments: argparse.Namespace) -> None:
-    if arguments.songs is None and arguments.drop is None:
-        raise ValueError("--songs, --drop: expected one of them, or both. Received: neither")
+    if arguments.songs is None and arguments.drop is None and arguments.restore is None:
+        raise ValueError("--songs, --drop, --restore: expected at least one of them. Received: none")
     if arguments.catalogue and arguments.songs is None:
         raise ValueError(
             "--catalogue: expected --songs with it, which says what the catalogue is. Received: no --songs"
         )
-    drop = _read_ids(arguments.drop) if arguments.drop else frozenset()
+    drop = read_ids(arguments.drop) if arguments.drop else None
+    restore = read_ids(arguments.restore) if arguments.restore else None
     import_quietly("tensorflow")
     from serving.publish import next_version
     from serving.refresh import refreshed_index
     from serving.saved_version import SavedVersion, write_version
     from tfx_pipeline.new_songs import NewSongs
 
-    with next_version(str(arguments.serving_dir)) as publication:
+    base, ignore = str(arguments.serving_dir), arguments.ignore_missing
+    with next_version(base) as publication:
+        gone = taken_down(base)
+        if restore:
+            gone -= restore.among(gone, "songs that were taken down", ignore_missing=ignore)
         with SavedVersion(publication.latest) as version:
-            songs: Iterable[tuple[str, bytes]] = ()
+            songs: NewSongs | None = None
+            given: frozenset[str] = frozenset()
             if arguments.songs:
                 songs = NewSongs(arguments.songs, version.fields, integer_ids=version.index.has_integer_ids)
+                given = frozenset(songs.ids())
                 _say_passed_over(songs.passed_over)
+            if drop:
+                known = gone | given | frozenset(version.index.names())
+                gone |= drop.among(known, "the index, --songs or songs taken down before", ignore_missing=ignore)
+            _say_left_out(given & gone)
             index, changes = refreshed_index(
-                version, songs, drop=drop, is_catalogue=arguments.catalogue, max_dropped=arguments.max_dropped
+                version, songs or (), drop=gone, is_catalogue=arguments.catalogue, max_dropped=arguments.max_dropped
             )
         if changes:
             write_version(publication.latest, publication.staging, index)
+        # Before the version appears: if this is where the run ends, no song comes back that should be gone.
+        record_taken_down(base, gone)
     counts = f"added {len(changes.added):,}, dropped {len(changes.dropped):,}, kept {changes.kept:,}"
     write_text(f"{counts}: {publication.published or 'nothing to publish'}\n")
     _say_unknown(changes.unknown)
@@ -111,15 +131,10 @@ def _say_unknown(song_ids: Sequence[str]) -> None:
         write_text(f"added, but the model knows no value of them: {len(song_ids):,} songs ({named})\n")
 
 
-def _read_ids(path: Path) -> frozenset[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise broken(path, "a text file with an id per line", str(error)) from error
-    for row, line in enumerate(lines):
-        if not line.strip():
-            raise broken(path, "an id", "an empty line", row=row)
-    return frozenset(line.strip() for line in lines)
+def _say_left_out(ids: Collection[str]) -> None:
+    if ids:
+        shown = ", ".join(sorted(ids)[:10]) + (", ..." if len(ids) > 10 else "")
+        write_text(f"not added, because they were taken down: {len(ids):,} of --songs ({shown})\n")
 
 
 if __name__ == "__main__":

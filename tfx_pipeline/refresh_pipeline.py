@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
 
 from serving.publish import latest_version
+from serving.takedown import digest_of_taken_down
 from tfx_pipeline import contract
 from tfx_pipeline.components import standard
 from tfx_pipeline.components.index_refresh import IndexRefresher
@@ -45,17 +47,22 @@ def create_refresh_pipeline(
 
     Raises:
         PublishError: If `serving_dir` holds no version.
+        TakedownError: If its record of songs taken down is damaged.
     """
     songs = Path(data_root) / contract.SONGS
     song_gen = standard.parquet_example_gen(songs).with_id("SongGen")
     served = tfx.dsl.Importer(
-        source_uri=latest_version(str(serving_dir))[1], artifact_type=tfx.types.standard_artifacts.Model
+        # Of a link, what it leads to: the cache goes by the path.
+        source_uri=os.path.realpath(latest_version(str(serving_dir))[1]),
+        artifact_type=tfx.types.standard_artifacts.Model,
     ).with_id("ServedModel")
     refresher = IndexRefresher(
         served=served.outputs["result"],
         songs=song_gen.outputs["examples"],
         fields=contract.fields_to_json(fields),
         max_dropped=max_dropped,
+        serving_dir=str(serving_dir),
+        gone=digest_of_taken_down(serving_dir),
         code=code_fingerprint("tfx_pipeline.components.index_refresh"),
     )
     validator = ServingValidator(

@@ -1,7 +1,8 @@
 """Refreshes the served index on this machine: `tfx pipeline create --engine local --pipeline_path <this file>`.
 
 The environment binds the paths, as for `tfx_pipeline.local_runner`: BCL_DATA is the folder with the catalogue as it is
-now, BCL_RUN the folder of the run that trained and pushed the model (default: runs/bcl).
+now, BCL_RUN the folder of the run that trained and pushed the model (default: runs/bcl), BCL_TAKEDOWN and
+BCL_IGNORE_MISSING as there.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import tfx_pipeline  # noqa: F401 - as a script, this file is not imported from 
 from tfx import v1 as tfx
 
 from serving.publish import PublishError
+from serving.takedown import TakedownError
 from tfx_pipeline import contract
 from tfx_pipeline.beam_options import beam_options
 from tfx_pipeline.console import Console
 from tfx_pipeline.progress import component_lines
 from tfx_pipeline.refresh_pipeline import create_refresh_pipeline
 from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.takedown import take_down_listed
 
 
 def metadata_of(folder: RunFolder) -> Path:
@@ -44,6 +47,7 @@ def run(folder: RunFolder, data: Path, *, max_dropped: float = 0.2, name: str = 
     """
     home = folder.home / "refresh"
     catalogue = contract.prepare(data, home / "input")
+    take_down_listed(folder, home / "input")
     tfx.orchestration.LocalDagRunner().run(
         create_refresh_pipeline(
             pipeline_name=name,
@@ -70,7 +74,7 @@ def main() -> None:
         with console.chatter_to(folder.log), component_lines(console.say):
             run(folder, Path(data))
         console.say(f"Log: {folder.log}")
-    except (contract.ContractError, PublishError) as error:
+    except (contract.ContractError, PublishError, TakedownError) as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
     except Exception as error:

@@ -22,6 +22,16 @@ class RunFolder:
         return self.home / "input"
 
     @property
+    def admitted(self) -> Path:
+        """The checked input without songs that were taken down, where it had any."""
+        return self.home / "admitted"
+
+    @property
+    def exclusions(self) -> Path:
+        """Exclusions as Parquet, where they were given otherwise."""
+        return self.home / "exclusions.parquet"
+
+    @property
     def simulated(self) -> Path:
         """The simulated catalogue, where no data was given."""
         return self.home / "simulated"

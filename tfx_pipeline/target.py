@@ -15,6 +15,8 @@ import sys
 import types
 import typing
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tfx_pipeline.console import import_quietly, write_text
@@ -24,7 +26,10 @@ import_quietly("apache_beam")
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
 
+from tfx_pipeline.id_lists import read_ids
 from tfx_pipeline.targeting import TargetingConfig, read_marker, read_summary, target_listeners
+from tfx_pipeline.targeting.exclusions import as_parquet
+from tfx_pipeline.targeting.sources import song_ids
 
 _INPUTS = {
     "catalogue": "song_id, split, embedding, candidate_embedding",
@@ -60,6 +65,14 @@ def _check_beam_arguments(arguments: Sequence[str]) -> None:
 
 
 def _run(known: argparse.Namespace, config: TargetingConfig, beam_arguments: Sequence[str]) -> None:
+    with TemporaryDirectory(prefix="exclusions-") as aside:
+        exclusions = as_parquet(known.exclusions, Path(aside) / "exclusions.parquet") if known.exclusions else None
+        _run_pipeline(known, config, beam_arguments, exclusions)
+
+
+def _run_pipeline(
+    known: argparse.Namespace, config: TargetingConfig, beam_arguments: Sequence[str], exclusions: str | None
+) -> None:
     options = PipelineOptions(list(beam_arguments))
     if options.view_as(StandardOptions).runner is None:
         # Beam's DirectRunner would first try to download another runner.
@@ -73,11 +86,19 @@ def _run(known: argparse.Namespace, config: TargetingConfig, beam_arguments: Seq
         output=known.output,
         config=config,
         listeners=known.listener_vectors,
-        exclusions=known.exclusions,
+        exclusions=exclusions,
+        taken_down=_taken_down(known),
     )
     # Beam logs the whole stack of a failed worker; the message below says what is wrong.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     pipeline.run().wait_until_finish()
+
+
+def _taken_down(known: argparse.Namespace) -> frozenset[str]:
+    if known.takedown is None:
+        return frozenset()
+    songs = song_ids(known.catalogue, "catalogue")
+    return read_ids(known.takedown).among(songs, "the catalogue", ignore_missing=known.ignore_missing)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,7 +107,9 @@ def _parser() -> argparse.ArgumentParser:
     for name, columns in _INPUTS.items():
         parser.add_argument(f"--{name}", required=True, help=f"Parquet file, folder or pattern: {columns}")
     parser.add_argument("--listener-vectors", help="Parquet with user_id, embedding, in place of vectors from plays")
-    parser.add_argument("--exclusions", help="Parquet with user_id, song_id; a null song_id means every song")
+    parser.add_argument("--exclusions", help="table of user_id, song_id (none: every song), or list of user ids")
+    parser.add_argument("--takedown", type=Path, help="list of songs to take down: neither targeted nor a reason to")
+    parser.add_argument("--ignore-missing", action="store_true", help="pass over ids of --takedown that are unknown")
     parser.add_argument("--output", required=True, help="folder for targets, summary and _SUCCESS")
     for field in dataclasses.fields(TargetingConfig):
         parser.add_argument(f"--{field.name.replace('_', '-')}", **_flag(field))

@@ -19,7 +19,7 @@ from serving.server.errors import RequestError, internal
 from serving.server.lifecycle import AVAILABLE, END, LOADING, UNLOADING, ModelVersion
 from serving.server.model_config import ModelConfig, Roots
 from serving.server.version_table import VersionTable
-from serving.server.versions import scan
+from serving.server.versions import dangling, scan
 
 logger = logging.getLogger("serving.server")
 _NEVER = threading.TIMEOUT_MAX / 2
@@ -111,6 +111,7 @@ class ModelManager:
             duplicates: list[str] = []
             try:
                 found = model.policy.select(scan(model.base_path, duplicates))
+                broken_links = dangling(model.base_path)
             except OSError:
                 # A folder that cannot be read says nothing about its versions: what serves keeps serving.
                 self._complain(name, f"Could not find base path {model.base_path} for servable {name}")
@@ -121,6 +122,9 @@ class ModelManager:
                     f"No versions of servable {name} found under base path {model.base_path}. Did you forget to name "
                     "your leaf directory as a number (eg. '/1/')?",
                 )
+            elif broken_links:
+                links = ", ".join(broken_links.values())
+                self._complain(name, f"Versions of servable {name} that are links to no folder are not served: {links}")
             elif duplicates:
                 self._complain(name, f"Duplicate version directories of servable {name}: {'; '.join(duplicates)}")
             else:

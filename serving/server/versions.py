@@ -70,3 +70,17 @@ def scan(base_path: str, duplicates: list[str] | None = None) -> dict[int, str]:
                 duplicates.append(f"version {version} is loaded from {path}, not from {found[version]}")
             found[version] = path
     return found
+
+
+def dangling(base_path: str) -> dict[int, str]:
+    """Links in a model's folder that are named as versions and lead to no folder, by number.
+
+    Raises:
+        OSError: the folder cannot be listed.
+    """
+    paths = {name: os.path.join(base_path, name) for name in sorted(os.listdir(base_path))}
+    return {
+        version: path
+        for name, path in paths.items()
+        if (version := parse_version(name)) is not None and os.path.islink(path) and not os.path.isdir(path)
+    }

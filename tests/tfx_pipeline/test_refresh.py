@@ -17,7 +17,9 @@ import pytest
 from serving.client import Client
 from serving.saved_version import SavedVersion
 from serving.server import EmbeddedServer
+from serving.takedown import RECORD, taken_down
 from tests.serving import small_export
+from tests.small_disk import SmallDisk
 from tfx_pipeline import refresh
 
 SONGS = small_export.catalogue(30)
@@ -204,17 +206,15 @@ def test_files_that_cannot_be_read(base: Path, tmp_path: Path, capsys: Any) -> N
     (tmp_path / "new.csv").write_text("song_id\nx\n")
     assert "expected a Parquet file. Received: " in run(capsys, base, "--songs", tmp_path / "new.csv")[2]
     assert "expected a Parquet file. Received: " in run(capsys, base, "--songs", tmp_path / "nowhere.parquet")[2]
-    assert "expected a text file with an id per line" in run(capsys, base, "--drop", tmp_path / "nowhere.txt")[2]
-    (tmp_path / "gone.txt").write_text("song-1\n\n")
-    assert (
-        "row 1 (counted from 0): expected an id. Received: an empty line."
-        in run(capsys, base, "--drop", tmp_path / "gone.txt")[2]
-    )
+    error = run(capsys, base, "--drop", tmp_path / "nowhere.txt")[2]
+    assert "expected a text, CSV or Parquet file with an id in each row. Received: No such file" in error
+    (tmp_path / "gone.txt").write_text("\n")
+    assert "expected at least one id. Received: none." in run(capsys, base, "--drop", tmp_path / "gone.txt")[2]
     assert versions(base) == ["1700000000"]
 
 
 def test_arguments_that_do_not_fit(base: Path, tmp_path: Path, capsys: Any) -> None:
-    assert run(capsys, base)[::2] == (2, "--songs, --drop: expected one of them, or both. Received: neither\n")
+    assert run(capsys, base)[::2] == (2, "--songs, --drop, --restore: expected at least one of them. Received: none\n")
     (tmp_path / "gone.txt").write_text("song-1\n")
     assert "--catalogue: expected --songs" in run(capsys, base, "--drop", tmp_path / "gone.txt", "--catalogue")[2]
     songs = write(tmp_path / "new.parquet", NEW)
@@ -251,3 +251,98 @@ def test_the_command_prints_one_line(base: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, f"added 5, dropped 0, kept 30: {base / '1700000001'}\n"), done.stderr
     assert done.stderr == ""
+
+
+def index_of(version: Path) -> set[str]:
+    with SavedVersion(str(version)) as opened:
+        return set(opened.index.names())
+
+
+def test_a_list_from_another_system_drops_every_song_of_it(base: Path, tmp_path: Path, capsys: Any) -> None:
+    """A byte order mark and carriage returns once cost a song of the list, and nobody was told."""
+    (tmp_path / "gone.txt").write_bytes("\ufeffsong-1\r\n song-7 \r\n\r\nsong-9".encode("utf-16"))
+    code, out, _ = run(capsys, base, "--drop", tmp_path / "gone.txt")
+    assert (code, out) == (0, f"added 0, dropped 3, kept 27: {base / '1700000001'}\n")
+    assert index_of(base / "1700000001") == {song["song_id"] for song in SONGS} - {"song-1", "song-7", "song-9"}
+
+
+def test_unknown_ids_stop_the_command_unless_they_may_be_missing(base: Path, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "gone.txt").write_text("song-1\nsong-01\n")
+    code, _, error = run(capsys, base, "--drop", tmp_path / "gone.txt")
+    assert code == 2 and len(error.splitlines()) == 1
+    assert "Received: 1 of 2 that are unknown: 'song-01'." in error and versions(base) == ["1700000000"]
+    assert not (base / RECORD).exists()
+    code, out, _ = run(capsys, base, "--drop", tmp_path / "gone.txt", "--ignore-missing")
+    assert (code, out) == (0, f"added 0, dropped 1, kept 29: {base / '1700000001'}\n")
+
+
+def test_a_song_that_was_taken_down_stays_away_until_it_is_restored(base: Path, tmp_path: Path, capsys: Any) -> None:
+    """Also where the catalogue still has it, as it does every night."""
+    (tmp_path / "gone.txt").write_text("song-1\nnew-2\n")
+    songs = write(tmp_path / "songs.parquet", [*SONGS, *NEW])
+    assert run(capsys, base, "--songs", songs, "--drop", tmp_path / "gone.txt")[0] == 0
+    assert taken_down(base) == {"song-1", "new-2"}
+    for more in ((), ("--catalogue",)):
+        code, out, _ = run(capsys, base, "--songs", songs, *more)
+        assert (code, out) == (
+            0,
+            "not added, because they were taken down: 2 of --songs (new-2, song-1)\n"
+            "added 0, dropped 0, kept 33: nothing to publish\n",
+        )
+    (tmp_path / "back.txt").write_text("new-2\n")
+    code, out, _ = run(capsys, base, "--songs", songs, "--restore", tmp_path / "back.txt")
+    assert (code, out.splitlines()[-1]) == (0, f"added 1, dropped 0, kept 33: {base / '1700000002'}")
+    assert taken_down(base) == {"song-1"} and "new-2" in index_of(base / "1700000002")
+    error = run(capsys, base, "--restore", tmp_path / "back.txt")[2]
+    assert "expected ids of songs that were taken down. Received: 1 of 1 that are unknown: 'new-2'." in error
+
+
+def test_a_damaged_record_brings_no_song_back(base: Path, tmp_path: Path, capsys: Any) -> None:
+    songs = write(tmp_path / "songs.parquet", NEW)
+    for text in ("", "[]", '{"song_ids": "song-1"}', '{"song_ids": [1]}'):
+        (base / RECORD).write_text(text)
+        code, _, error = run(capsys, base, "--songs", songs)
+        assert code == 2 and error.startswith(f"{base / RECORD}: expected ") and len(error.splitlines()) == 1
+    assert versions(base) == ["1700000000"]
+
+
+def test_a_full_disk_publishes_nothing_and_leaves_nothing(
+    exported: Path, small_disk: SmallDisk, tmp_path: Path, capsys: Any
+) -> None:
+    base = small_disk.folder / "serving"
+    shutil.copytree(exported, base / "1700000000")
+    (base / ".refresh.lock").touch()
+    before, whole = small_disk.files(), sum(path.stat().st_size for path in exported.rglob("*"))
+    songs = write(tmp_path / "new.parquet", NEW)
+    (tmp_path / "gone.txt").write_text("song-1\n")
+    for share in (0, 0.3, 0.6, 0.9):
+        small_disk.leave(int(share * whole))
+        code, out, error = run(capsys, base, "--songs", songs, "--drop", tmp_path / "gone.txt")
+        assert (code, out, len(error.splitlines())) == (2, "", 1), share
+        assert "No space left on device" in error and str(base) in error
+        assert small_disk.files() == before
+    small_disk.leave(4 * whole)
+    assert run(capsys, base, "--songs", songs, "--drop", tmp_path / "gone.txt")[0] == 0
+
+
+def test_versions_and_their_folder_may_be_links(exported: Path, tmp_path: Path, capsys: Any) -> None:
+    base = tmp_path / "models" / "bcl"
+    base.mkdir(parents=True)
+    (base / "5").symlink_to(os.path.relpath(exported, base))
+    (tmp_path / "serving").symlink_to(base)
+    (tmp_path / "gone.txt").write_text("song-1\n")
+    before = sorted(path.name for path in exported.rglob("*"))
+    assert run(capsys, tmp_path / "serving", "--drop", tmp_path / "gone.txt")[0] == 0
+    assert (base / "6").is_dir() and not (base / "6").is_symlink() and "song-1" not in index_of(base / "6")
+    assert sorted(path.name for path in exported.rglob("*")) == before and "song-1" in index_of(base / "5")
+    with EmbeddedServer(port=0, model_name="bcl", model_base_path=str(tmp_path / "serving")) as server:
+        with Client(server.target) as client:
+            assert [(status.version, status.state) for status in client.status()] == [(6, "AVAILABLE")]
+
+    (base / "9").symlink_to("nowhere")
+    code, _, error = run(capsys, tmp_path / "serving", "--drop", tmp_path / "gone.txt")
+    assert (code, error) == (
+        2,
+        f"{tmp_path / 'serving' / '9'}: expected a version folder, or a link to one. Received: a link to nowhere, "
+        "which is no folder. Remove the link or mend it\n",
+    )

@@ -15,6 +15,7 @@ from tfx import v1 as tfx
 
 from serving.raw_fields import RawField, encode_song
 from serving.saved_version import RefreshError, SavedVersion
+from serving.takedown import record_taken_down
 from serving.warmup_requests import REQUESTS_FILE
 from tests.any_text import AWKWARD, LONG
 from tests.serving import small_export
@@ -197,3 +198,16 @@ def test_embeddings_are_found_by_any_id(tmp_path: Path) -> None:
     table = SongTable(id_array(some), none, {}, none, no_ids(len(some), 0), none)
     queries, candidates = read_embeddings(str(tmp_path), table)
     assert queries[:, 0].tolist() == candidates[:, 0].tolist() == [ids.index(song) for song in some]
+
+
+def test_a_song_taken_down_stays_away_though_the_catalogue_has_it(tmp_path: Path) -> None:
+    """The next night's refresh once brought back what `refresh --drop` had dropped."""
+    home = tmp_path / "run"
+    small_export.SmallExport(SONGS).export(home / "serving" / "1700000000")
+    record_taken_down(home / "serving", {"song-5", "new-1"})
+    run(home, [*SONGS, *NEW])
+    with SavedVersion(str(home / "serving" / str(versions(home)[-1]))) as version:
+        assert set(version.index.names()) == {song["song_id"] for song in [*SONGS, *NEW]} - {"song-5", "new-1"}
+    record_taken_down(home / "serving", {"song-5"})
+    record, _ = run(home, [*SONGS, *NEW])
+    assert record.number("IndexRefresher", "model", "added") == 1

@@ -27,7 +27,9 @@ from tfx import v1 as tfx
 
 from bcl_keras.judging import best_rows, is_better
 from serving.client import Client
+from serving.saved_version import SavedVersion
 from serving.server import EmbeddedServer
+from serving.takedown import record_taken_down
 from tests.tfx_pipeline.conftest import SmallRun, refused, run_small
 from tests.vector_lengths import LENGTHS
 from tfx_pipeline import configs, contract, features, local_runner
@@ -37,6 +39,7 @@ from tfx_pipeline.cold_split import NEW, SPLITS, TEST, VALIDATION, WARM
 from tfx_pipeline.components.run_page import PAGE
 from tfx_pipeline.demo_report import DemoReport
 from tfx_pipeline.pipeline import create_pipeline
+from tfx_pipeline.run_folder import RunFolder
 from tfx_pipeline.run_record import RunRecord
 from tfx_pipeline.targeting import read_summary, read_targets
 from tfx_pipeline.trainer import model_config, read_songs, similar_pairs
@@ -333,6 +336,24 @@ def test_excluded_listeners_and_a_listener_table_reach_the_targeting_alone(small
     assert 0 < scored - without < without  # one listener alone has a vector
     monkeypatch.undo()
     ran_with()  # leave it as it was
+
+
+def test_a_song_taken_down_is_in_nothing_that_the_next_run_writes(small_run, record, tmp_path):
+    songs = labelled(record)
+    gone = {min(songs[WARM]), min(songs[TEST])}
+    folder = RunFolder.at(tmp_path / "run")
+    record_taken_down(folder.serving, gone)
+    run_small(small_run.data, folder.home, small_run.config, [].append)
+    after = RunRecord.latest(folder.metadata)
+    left = {song_id for split in songs.values() for song_id in split} - gone
+    assert {song_id for split in labelled(after).values() for song_id in split} == left
+    assert set(stored(after, "embeddings")["song_id"].to_pylist()) == left
+    for row in stored(after, "matches").to_pylist():
+        assert not gone & {row["song_id"], *row["match_ids"]}
+    targets = read_targets(str(after.uri("AudienceTargeter", "targets"))).to_pylist()
+    assert targets and not any(gone & {row["song_id"], *row["reason_song_ids"]} for row in targets)
+    with SavedVersion(after.text("Pusher", "pushed_model", "pushed_destination")) as version:
+        assert set(version.index.names()) == left
 
 
 def test_a_second_run_takes_everything_from_the_cache_and_a_refused_model_is_not_pushed(small_run):

@@ -10,6 +10,7 @@ from tfx.utils import io_utils, path_utils
 from serving.raw_fields import RawField
 from serving.refresh import refreshed_index
 from serving.saved_version import RefreshError, SavedVersion, write_version
+from serving.takedown import taken_down
 from tfx_pipeline import contract, features
 from tfx_pipeline.components.similar_songs import ALL, split_pattern
 
@@ -22,6 +23,8 @@ def IndexRefresher(  # noqa: N802
     blessing: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.ModelBlessing],
     fields: tfx.dsl.components.Parameter[str],
     max_dropped: tfx.dsl.components.Parameter[float],
+    serving_dir: tfx.dsl.components.Parameter[str],
+    gone: tfx.dsl.components.Parameter[str],
     code: tfx.dsl.components.Parameter[str],
 ) -> None:
     """Embeds songs that the index lacks, drops those that the catalogue lacks, and leaves the rest as it is.
@@ -34,14 +37,20 @@ def IndexRefresher(  # noqa: N802
             to date; and a file of that name, as TFX's Evaluator leaves it.
         fields: The song fields of the catalogue as JSON.
         max_dropped: The largest share of the index that may be dropped.
+        serving_dir: Folder of the model's versions, where songs that were taken down are recorded.
+        gone: Digest of that record, so that the cache follows it.
         code: Fingerprint of the code, so that the cache follows it.
     """
-    del code
+    del code, gone
     saved_model = served_path(served.uri)
     with SavedVersion(saved_model) as version:
         check_fields(contract.fields_from_json(fields), version.fields)
         index, changes = refreshed_index(
-            version, _read(split_pattern(songs, ALL)), is_catalogue=True, max_dropped=max_dropped
+            version,
+            _read(split_pattern(songs, ALL)),
+            drop=taken_down(serving_dir),
+            is_catalogue=True,
+            max_dropped=max_dropped,
         )
     write_version(saved_model, path_utils.serving_model_dir(model.uri), index)
     counts = {"added": len(changes.added), "dropped": len(changes.dropped), "kept": changes.kept}

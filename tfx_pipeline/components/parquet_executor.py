@@ -90,7 +90,7 @@ def _write_examples(group: RowGroup, folder: str) -> None:
         FileSystems.open(file) as opened,
         tf.io.TFRecordWriter(aside, tf.io.TFRecordOptions(compression_type="GZIP")) as writer,
     ):
-        for batch in pq.ParquetFile(opened).iter_batches(_ROWS_AT_ONCE, row_groups=[number]):
+        for batch in pq.ParquetFile(opened).iter_batches(_ROWS_AT_ONCE, row_groups=[number], use_threads=False):
             for example in to_examples(pa.Table.from_batches([batch])):
                 writer.write(example)
     tf.io.gfile.rename(aside, path, overwrite=True)

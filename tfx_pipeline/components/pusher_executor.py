@@ -10,6 +10,10 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
+from serving.refresh import drop_songs
+from serving.takedown import taken_down
+from serving.whole_files import sync_tree
+
 _STAGING = ".pushing"
 
 
@@ -32,13 +36,23 @@ class Executor(executor.Executor):
             **exec_properties,
             standard_component_specs.PUSH_DESTINATION_KEY: proto_utils.proto_to_json(destination),
         }
-        super().Do(input_dict, output_dict, staged)
+        try:
+            super().Do(input_dict, output_dict, staged)
+            self._publish(output_dict, base, staging)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _publish(self, output_dict: dict[str, list[types.Artifact]], base: str, staging: str) -> None:
         pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
         if not pushed.get_int_custom_property("pushed"):
             return
         version = pushed.get_string_custom_property("pushed_version")
         published = os.path.join(base, version)
         if not os.path.exists(published):
-            os.rename(os.path.join(staging, version), published)
+            staged = os.path.join(staging, version)
+            # Songs may have been taken down since this run read its songs.
+            if gone := taken_down(base):
+                drop_songs(staged, gone)
+            sync_tree(staged)
+            os.rename(staged, published)
         pushed.set_string_custom_property("pushed_destination", published)
-        shutil.rmtree(staging)

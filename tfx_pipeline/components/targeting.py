@@ -7,12 +7,15 @@ import apache_beam as beam
 import pyarrow as pa
 from tfx import v1 as tfx
 
+from serving.takedown import taken_down
 from tfx_pipeline.artifacts import SongEmbeddings, TargetListeners
 from tfx_pipeline.components.catalogue_embedding import EMBEDDINGS, MATCHES
 from tfx_pipeline.components.similar_songs import ALL, split_pattern
 from tfx_pipeline.play_records import ReadPlays
 from tfx_pipeline.targeting import TargetingConfig, WriteTargets
 from tfx_pipeline.targeting import TargetListeners as FindTargetListeners
+from tfx_pipeline.targeting.sources import ReadParquet
+from tfx_pipeline.targeting.takedown import without_songs
 
 
 @tfx.dsl.components.component(use_beam=True)
@@ -26,6 +29,7 @@ def AudienceTargeter(  # noqa: N802
     listeners: tfx.dsl.components.Parameter[str] = "",
     exclusions: tfx.dsl.components.Parameter[str] = "",
     digests: tfx.dsl.components.Parameter[str] = "",
+    serving_dir: tfx.dsl.components.Parameter[str] = "",
     beam_pipeline: tfx.dsl.components.BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
     """Writes target listeners, unless the model was not pushed: then the artifact stays empty.
@@ -40,6 +44,8 @@ def AudienceTargeter(  # noqa: N802
         listeners: Parquet file of listener vectors (user_id, embedding) in place of those formed from plays; "" = none.
         exclusions: Parquet file of exclusions (user_id, song_id; a null song_id means every song); "" = none.
         digests: Of these two files' contents, so that the cache follows them.
+        serving_dir: Folder of the model's versions, where songs that were taken down are recorded: also one that was
+            taken down while the run was under way is in no target and no reason; "" = none was.
         beam_pipeline: Given by TFX.
     """
     del code, digests
@@ -58,12 +64,13 @@ def AudienceTargeter(  # noqa: N802
         }
         for name, file in (("listeners", listeners), ("exclusions", exclusions)):
             if file:
-                inputs[name] = pipeline | f"Read {name}" >> beam.io.ReadFromParquetBatched(file)
+                inputs[name] = pipeline | f"Read {name}" >> ReadParquet(file)
+        inputs = without_songs(inputs, taken_down(serving_dir) if serving_dir else ())
         inputs | "FindTargetListeners" >> FindTargetListeners(config) | "Write" >> WriteTargets(targets.uri, config)
 
 
 def _read(folder: str, name: str) -> beam.PTransform:
-    return beam.io.ReadFromParquetBatched(os.path.join(folder, f"{name}-*.parquet"))
+    return ReadParquet(os.path.join(folder, f"{name}-*.parquet"))
 
 
 def _to_table(batch: pa.RecordBatch) -> pa.Table:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from tfx_pipeline.console import write_text
 from tfx_pipeline.contract.catalogue import Catalogue, check
-from tfx_pipeline.contract.errors import ContractError
 from tfx_pipeline.contract.prepare import prepare
 from tfx_pipeline.contract.teachable import TrainingNeeds
 from tfx_pipeline.contract.text import on_one_line
@@ -45,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             catalogue = prepare(options.folder, options.out, max_unknown_plays=share, training=training)
         else:
             catalogue = check(options.folder, max_unknown_plays=share, training=training)
-    except (ContractError, ValueError) as error:
+    except (ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     write_text(describe(catalogue) + "\n")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from serving.whole_files import sync_tree
 from tfx_pipeline.contract.errors import broken
 
 
@@ -30,6 +31,7 @@ def new_folder(out: Path, mark: str) -> Iterator[Path]:
         new = aside / "new"
         new.mkdir()
         yield new
+        sync_tree(new)
         if out.exists():
             out.rename(aside / "old")
         os.rename(new, out)

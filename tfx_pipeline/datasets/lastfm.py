@@ -26,7 +26,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfx_pipeline.contract import Catalogue, ContractError, check
+from tfx_pipeline.contract import Catalogue, check
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.folder import check_replaceable, new_folder
 
@@ -178,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         catalogue = convert(options.archive, options.out, min_tag_users=options.min_tag_users)
-    except (ContractError, ValueError) as error:
+    except (ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     counts = f"{catalogue.num_songs:,} artists, {catalogue.num_users:,} users, {catalogue.num_plays:,} plays"

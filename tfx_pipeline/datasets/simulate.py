@@ -27,7 +27,6 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from tfx_pipeline.console import import_quietly
-from tfx_pipeline.contract import ContractError
 from tfx_pipeline.contract.folder import check_replaceable, new_folder
 
 if TYPE_CHECKING:
@@ -162,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         counts = dict(songs=options.songs, users=options.users, plays=options.plays)
         with _Bar(options.plays) as bar:
             simulate(options.out, **counts, seed=options.seed, progress=bar)
-    except (ValueError, ContractError) as error:
+    except (ValueError, OSError) as error:  # ContractError is a ValueError
         sys.stderr.write(f"{error}\n")
         return 2
     shown = ", ".join(f"{value:,} {name}" for name, value in counts.items())

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from apache_beam import pvalue
 from apache_beam.io.filesystems import FileSystems
 
+from tfx_pipeline.parquet_stream import read_rows_of, read_table
 from tfx_pipeline.targeting.blocks import encode_ids, shard_of
 from tfx_pipeline.targeting.config import TargetingConfig
 
@@ -122,16 +123,15 @@ def _read(directory: str, kind: str, song_ids: Sequence[str] | None) -> pa.Table
     marker = read_marker(directory)
     files = marker[kind]["files"]
     shards = sorted(files, key=int)
-    filters = None
     if song_ids is not None:
         wanted = set(shard_of(encode_ids(list(song_ids), "song_ids"), marker["shards"]).tolist())
         shards = [shard for shard in shards if int(shard) in wanted]
-        filters = [("song_id", "in", list(song_ids))]
     schema = tables.TARGETS if kind == "targets" else tables.SUMMARY
     parts = [schema.empty_table()]
     for shard in shards:
         with FileSystems.open(posixpath.join(directory, kind, files[shard])) as stream:
-            parts.append(pq.read_table(stream, filters=filters).cast(schema))
+            rows = read_table(stream) if song_ids is None else read_rows_of(stream, "song_id", list(song_ids))
+            parts.append(rows.cast(schema))
     return pa.concat_tables(parts)
 
 

@@ -1,15 +1,21 @@
 """The whole step on Parquet files: what the pipeline component and the command line call."""
 
 import posixpath
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import apache_beam as beam
+import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 
 from tfx_pipeline.contract.tables import refuse_unfinished
+from tfx_pipeline.parquet_stream import read_table, row_groups
 from tfx_pipeline.targeting.config import TargetingConfig
 from tfx_pipeline.targeting.sinks import WriteTargets
+from tfx_pipeline.targeting.takedown import without_songs
 from tfx_pipeline.targeting.transforms import Targeting, TargetListeners
+
+_RowGroup = tuple[str, int]  # file, number of the group
 
 
 def target_listeners(
@@ -22,6 +28,7 @@ def target_listeners(
     config: TargetingConfig | None = None,
     listeners: str | None = None,
     exclusions: str | None = None,
+    taken_down: Collection[str] = (),
 ) -> Targeting:
     """Adds the targeting step to a Beam pipeline: Parquet files in, targets and summary out.
 
@@ -37,6 +44,7 @@ def target_listeners(
         config: Settings; default `TargetingConfig()`.
         listeners: Optional table user_id, embedding in place of vectors formed from plays.
         exclusions: Optional table user_id, song_id; a null song_id excludes the listener from all songs.
+        taken_down: Ids of songs that are neither targeted nor a reason to target, whatever the tables say.
 
     Returns:
         The `Targeting` that is written.
@@ -53,11 +61,11 @@ def target_listeners(
         "exclusions": exclusions,
     }
     inputs = {
-        name: pipeline | f"Read {name}" >> beam.io.ReadFromParquetBatched(parquet_pattern(path, name))
+        name: pipeline | f"Read {name}" >> ReadParquet(parquet_pattern(path, name))
         for name, path in given.items()
         if path is not None
     }
-    targeting = inputs | "TargetListeners" >> TargetListeners(config)
+    targeting = without_songs(inputs, taken_down) | "TargetListeners" >> TargetListeners(config)
     _ = targeting | "WriteTargets" >> WriteTargets(output, config)
     return targeting
 
@@ -74,3 +82,45 @@ def parquet_pattern(path: str, name: str) -> str:
 
 def _is_folder(path: str, found: list) -> bool:
     return len(found) == 1 and found[0].path.rstrip("/") == path.rstrip("/") and not path.endswith(".parquet")
+
+
+def song_ids(path: str, name: str) -> frozenset[str]:
+    """Returns the song_id of every row of a file, folder or pattern; FileNotFoundError if there are no files."""
+    found: set[str] = set()
+    for item in FileSystems.match([parquet_pattern(path, name)])[0].metadata_list:
+        with FileSystems.open(item.path) as stream:
+            found.update(read_table(stream, columns=["song_id"])["song_id"].cast(pa.string()).to_pylist())
+    return frozenset(found)
+
+
+class ReadParquet(beam.PTransform):
+    """Reads Parquet files as Arrow tables, one for each row group.
+
+    Args:
+        pattern: Of the files, for Beam's file systems. They are found when the pipeline runs.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        super().__init__()
+        self._pattern = pattern
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
+        return (
+            pipeline
+            | "Pattern" >> beam.Create([self._pattern])
+            | "RowGroups" >> beam.FlatMap(_row_groups_of).with_output_types(_RowGroup)
+            | "Spread" >> beam.Reshuffle()
+            | "Read" >> beam.Map(_read_group).with_output_types(pa.Table)
+        )
+
+
+def _row_groups_of(pattern: str) -> Iterator[_RowGroup]:
+    for found in FileSystems.match([pattern])[0].metadata_list:
+        with FileSystems.open(found.path) as stream:
+            yield from ((found.path, group) for group in range(row_groups(stream)))
+
+
+def _read_group(group: _RowGroup) -> pa.Table:
+    file, number = group
+    with FileSystems.open(file) as stream:
+        return read_table(stream, [number])
