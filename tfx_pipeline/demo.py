@@ -10,11 +10,22 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfx_pipeline.stopping import heed_signals
+
+if __name__ == "__main__":
+    heed_signals()  # before the imports below, which take a second
 
 from tfx_pipeline import contract
-from tfx_pipeline.console import Console
+from tfx_pipeline.console import Console, StoppedError, stops_in_words
+from tfx_pipeline.keras_backend import use_tensorflow
 from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.settings_file import read_object
 from tfx_pipeline.spans import with_spans_joined
+
+if TYPE_CHECKING:
+    from tfx_pipeline.configs import PipelineConfig
 
 _SIMULATED_SONGS, _SIMULATED_USERS, _SIMULATED_PLAYS = 1200, 600, 48_000
 _SHOWN_SONGS, _SHOWN_MATCHES, _SHOWN_LISTENERS = 3, 10, 5
@@ -34,15 +45,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = RunFolder.at(arguments.out or Path("runs") / name)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        if arguments.data is None:
-            _simulate(console, folder)
-        source = with_spans_joined(arguments.data or folder.simulated, folder.joined, arguments.window)
-        catalogue = contract.prepare(source, folder.input)
-    except ValueError as error:
+        if arguments.settings:
+            read_object(arguments.settings)  # before any work; what it says is checked with the settings' defaults
+        with folder.for_this_run("OUT", arguments.data):
+            use_tensorflow()
+            if arguments.data is None:
+                _simulate(console, folder)
+            source = with_spans_joined(arguments.data or folder.simulated, folder.joined, arguments.window)
+            catalogue = contract.prepare(source, folder.input)
+            console.say(_describe(catalogue))
+            console.say("\nPipeline (loading TensorFlow Extended takes half a minute)")
+            config = _settings(console, folder, arguments.settings)
+            return _run(console, folder, catalogue, config)
+    except StoppedError as error:
+        sys.stderr.write(f"\n{error}\n")
+        return error.exit_code
+    except (ValueError, OSError) as error:  # of the folders, the contract or the settings
         sys.stderr.write(f"{error}\n")
         return 2
-    console.say(_describe(catalogue))
-    return _run(console, folder, catalogue, arguments.settings)
 
 
 def _simulate(console: Console, folder: RunFolder) -> None:
@@ -64,24 +84,23 @@ def _describe(catalogue: contract.Catalogue) -> str:
     )
 
 
-def _run(console: Console, folder: RunFolder, catalogue: contract.Catalogue, settings: Path | None) -> int:
-    console.say("\nPipeline (loading TensorFlow Extended takes half a minute)")
+def _settings(console: Console, folder: RunFolder, file: Path | None) -> PipelineConfig | None:
+    if file is None:
+        return None
     with console.chatter_to(folder.log):
-        from tfx_pipeline import configs, local_runner
+        from tfx_pipeline.configs import read_settings
+
+        return read_settings(file)
+
+
+def _run(console: Console, folder: RunFolder, catalogue: contract.Catalogue, config: PipelineConfig | None) -> int:
+    with console.chatter_to(folder.log), stops_in_words(folder.log):
+        from tfx_pipeline import local_runner
         from tfx_pipeline.progress import component_lines
         from tfx_pipeline.run_record import RunRecord
 
-        try:
-            config = configs.read_settings(settings) if settings else None
-        except configs.SettingsError as error:
-            console.say(str(error))
-            return 2
-        try:
-            with component_lines(console.say):
-                local_runner.run(folder, catalogue.fields, config)
-        except Exception as error:
-            console.say(f"\nThe pipeline stopped: {error}\nLog: {folder.log}")
-            raise SystemExit(1) from error
+        with component_lines(console.say):
+            local_runner.run(folder, catalogue.fields, config)
         record = RunRecord.latest(folder.metadata)
         from tfx_pipeline.demo_report import DemoReport
 

@@ -17,8 +17,14 @@ import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tfx_pipeline.stopping import heed_signals
+
+if __name__ == "__main__":
+    heed_signals("Nothing was published.")  # before the imports below
+
 from tfx_pipeline.console import import_quietly
 from tfx_pipeline.contract.errors import broken
+from tfx_pipeline.keras_backend import use_tensorflow
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,6 +82,7 @@ def _refresh(arguments: argparse.Namespace) -> None:
             "--catalogue: expected --songs with it, which says what the catalogue is. Received: no --songs"
         )
     drop = _read_ids(arguments.drop) if arguments.drop else frozenset()
+    use_tensorflow()
     import_quietly("tensorflow")
     from serving.publish import next_version
     from serving.refresh import refreshed_index

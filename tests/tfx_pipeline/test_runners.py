@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tfx_pipeline.beam_options import IN_MEMORY, beam_options
-from tfx_pipeline.configs import PipelineConfig, SearchSpace, SettingsError, TuningConfig, read_settings
+from tfx_pipeline.configs import PipelineConfig, SearchSpace, TuningConfig, read_settings
 from tfx_pipeline.contract.__main__ import main as check_contract
+from tfx_pipeline.settings_file import SettingsError
 from tfx_pipeline.targeting import TargetingConfig
 
 

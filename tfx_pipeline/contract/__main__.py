@@ -6,8 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from tfx_pipeline.stopping import heed_signals
+
+if __name__ == "__main__":
+    heed_signals("Nothing was written.")  # before the imports below, which take a second
+
 from tfx_pipeline.contract.catalogue import Catalogue, check
-from tfx_pipeline.contract.errors import ContractError
 from tfx_pipeline.contract.prepare import prepare
 
 
@@ -37,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             catalogue = prepare(options.folder, options.out, max_unknown_plays=share)
         else:
             catalogue = check(options.folder, max_unknown_plays=share)
-    except (ContractError, ValueError) as error:
+    except (ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     sys.stdout.write(describe(catalogue) + "\n")

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from serving.folder_lock import only_process_in
 from tfx_pipeline.contract.catalogue import Catalogue, check_share, combined, summarise
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.fields import SongField
@@ -44,6 +45,7 @@ def prepare(folder: Path | str, out: Path | str, *, max_unknown_plays: float = 0
 
     Raises:
         ContractError: the input breaks the contract, or `out` holds something else. Nothing is written then.
+        FolderError: `out` cannot be written, or another process is writing it.
     """
     check_share(max_unknown_plays)
     folder, out = Path(folder), Path(out)
@@ -54,7 +56,10 @@ def prepare(folder: Path | str, out: Path | str, *, max_unknown_plays: float = 0
     state = _state(folder, max_unknown_plays)
     if _is_current(out, state):
         return replace(load_prepared(out), folder=folder)
-    with new_folder(out, MANIFEST) as aside:
+    with (
+        only_process_in(out.parent, f".{out.name}.lock", shown=out),
+        new_folder(out, MANIFEST) as aside,
+    ):
         catalogue = _write(folder, aside, max_unknown_plays)
         _write_manifest(aside, catalogue, state)
     return catalogue
