@@ -16,7 +16,11 @@ from pathlib import Path
 _HELD_BY_ANOTHER = (errno.EACCES, errno.EAGAIN)
 #: What `open` and `lockf` say on file systems that know no locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
+#: What this process holds, by the file that is locked.
 _held: set[Path] = set()
+
+
+_IN_USE = "{}: expected a folder that no other run uses. Received: one in use by {}. Wait for it or stop it."
 
 
 class FolderError(ValueError):
@@ -52,7 +56,9 @@ def only_process_in(folder: Path | str, name: str = ".lock", shown: Path | str |
         descriptor = _open_locked(path, shown)
     except OSError as error:
         _remove_empty(made)
-        raise FolderError(f"{shown}: expected a folder that can be written. Received: {_received(error)}") from error
+        raise FolderError(
+            f"{shown}: expected a folder that can be written. Received: {_received(folder, error)}"
+        ) from error
     _held.add(path)
     try:
         yield
@@ -67,8 +73,8 @@ def only_process_in(folder: Path | str, name: str = ".lock", shown: Path | str |
 
 def _open_locked(path: Path, shown: Path | str) -> int:
     """Returns the descriptor of the locked file, whose text names this process."""
-    if path in _held:  # to open and close it here would end the lock
-        raise _in_use(path, shown)
+    if path in _held:  # to open the file and close it would end the lock
+        raise FolderInUseError(_IN_USE.format(shown, f"this process, {os.getpid()}"))
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -79,7 +85,7 @@ def _open_locked(path: Path, shown: Path | str) -> int:
         except OSError as error:
             if error.errno in _HELD_BY_ANOTHER:
                 os.close(descriptor)
-                raise _in_use(path, shown) from error
+                raise FolderInUseError(_IN_USE.format(shown, _holder(path))) from error
             if error.errno not in _NO_LOCKS:
                 os.close(descriptor)
                 raise
@@ -106,20 +112,17 @@ def _sign(descriptor: int) -> None:
     os.pwrite(descriptor, (json.dumps(holder) + "\n").encode(), 0)
 
 
-def _in_use(path: Path, shown: Path | str) -> FolderInUseError:
+def _holder(path: Path) -> str:
     try:
         holder = json.loads(path.read_text(encoding="utf-8"))
-        who = f"process {holder['pid']} on {holder['host']}, since {holder['since']}"
+        return f"process {holder['pid']} on {holder['host']}, since {holder['since']}"
     except (OSError, ValueError, KeyError, TypeError):  # it is about to write its name
-        who = "another process"
-    return FolderInUseError(
-        f"{shown}: expected a folder that no other run uses. Received: one in use by {who}. Wait for it or stop it."
-    )
+        return "another process"
 
 
-def _received(error: OSError) -> str:
+def _received(folder: Path, error: OSError) -> str:
     if isinstance(error, FileExistsError):
-        return "a file"
+        return f"{folder}, which is a {'link that leads nowhere' if folder.is_symlink() else 'file'}"
     if isinstance(error, NotADirectoryError):
         return "a folder below a file"
     return error.strerror or type(error).__name__
@@ -128,7 +131,5 @@ def _received(error: OSError) -> str:
 def _remove_empty(folders: list[Path]) -> None:
     """Removes the folders that hold nothing, innermost first."""
     for folder in folders:
-        try:
+        with suppress(OSError):
             folder.rmdir()
-        except OSError:
-            return

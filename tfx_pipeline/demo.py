@@ -35,10 +35,10 @@ _READY = re.compile(r"(?:localhost|127\.0\.0\.1):(\d+)")
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the demo; returns the exit code: 0, 1 if no model was good enough to serve, 2 for bad input."""
     parser = argparse.ArgumentParser(prog="python -m tfx_pipeline.demo", description=__doc__)
-    parser.add_argument("--data", type=Path, help="folder with songs and plays; a simulated catalogue if absent")
-    parser.add_argument("--out", type=Path, help="folder for all that is written (default: runs/<name of the data>)")
+    parser.add_argument("--data", type=_path, help="folder with songs and plays; a simulated catalogue if absent")
+    parser.add_argument("--out", type=_path, help="folder for all that is written (default: runs/<name of the data>)")
     parser.add_argument("--window", type=int, help="of data in spans, how many of the latest are read (default: all)")
-    parser.add_argument("--settings", type=Path, help="JSON file of settings that differ from the defaults")
+    parser.add_argument("--settings", type=_path, help="JSON file of settings that differ from the defaults")
     arguments = parser.parse_args(argv)
     console = Console()
     name = arguments.data.resolve().name if arguments.data else "simulated"
@@ -63,6 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:  # of the folders, the contract or the settings
         sys.stderr.write(f"{error}\n")
         return 2
+
+
+def _path(text: str) -> Path:
+    """Returns the path; ~ is the user's home, which a shell does not say everywhere, where no such file is there."""
+    return Path(text if os.path.lexists(text) else os.path.expanduser(text))
 
 
 def _simulate(console: Console, folder: RunFolder) -> None:

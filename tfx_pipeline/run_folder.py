@@ -11,7 +11,7 @@ from pathlib import Path
 from serving.folder_lock import FolderError, only_process_in
 
 #: TensorFlow and Beam look for files by patterns, into which TFX puts the folder as it is.
-_OF_PATTERNS = "*?[]\\"
+_OF_PATTERNS = "*?[\\"
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,11 @@ class RunFolder:
 
 def _check_characters(home: Path, said: str) -> None:
     path = str(home)
-    found = {character for character in path if character in _OF_PATTERNS or not character.isprintable()}
+    found = sorted(set(path) & set(_OF_PATTERNS))
     if found:
-        shown = " ".join(sorted(repr(character) for character in found))
         raise FolderError(
-            f"{said}: expected a path without * ? [ ] \\, which TensorFlow takes for a pattern, and what cannot be "
-            f"printed. Received: {path!r}, with {shown}. Choose another folder."
+            f"{said}: expected a path without {' '.join(_OF_PATTERNS)}, which TensorFlow takes for a pattern. "
+            f"Received: {path!r}, with {' '.join(found)}. Choose another folder."
         )
+    if not path.isascii() and path.encode(errors="ignore") != os.fsencode(path):
+        raise FolderError(f"{said}: expected a path in UTF-8. Received: {os.fsencode(path)!r}. Choose another folder.")

@@ -43,7 +43,9 @@ class _Stop:
         self._terminal = os.dup(2)
         self._came, self._wake = socket.socketpair()
         self._code = 0
+        self._saying, self._said = threading.Lock(), False
         self._seen = threading.Event()
+        self._blocked = threading.local()
         self._signals = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 
     def install(self) -> None:
@@ -53,7 +55,7 @@ class _Stop:
         signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
         for number in self._signals:
             signal.signal(number, self._raise)
-        os.register_at_fork(after_in_child=self._forget)
+        os.register_at_fork(before=self._block, after_in_parent=self._unblock, after_in_child=self._forget)
         atexit.register(self._finish)  # first in, last out
 
     def _raise(self, number: int, _: FrameType | None) -> None:
@@ -69,8 +71,7 @@ class _Stop:
         while (number := self._came.recv(1)[0]) not in self._signals:
             pass
         self._code = 128 + number
-        with suppress(OSError):
-            os.write(self._terminal, self._line)
+        self._say()
         self._seen.wait(_TO_SEE)
         _end(descendants(os.getpid()))
         self._came.settimeout(_TO_END)
@@ -79,21 +80,38 @@ class _Stop:
                 pass
         self._finish()
 
+    def _say(self) -> None:
+        with self._saying, suppress(OSError):
+            if not self._said:
+                os.write(self._terminal, self._line)
+            self._said = True
+
     def _finish(self) -> None:
         """Ends the process without the work of libraries at exit, whose threads may be in the middle of something."""
         if self._code:
+            self._say()
             _end(descendants(os.getpid()))
             for stream in (sys.stdout, sys.stderr):
                 with suppress(OSError, ValueError):
                     stream.flush()
             os._exit(self._code)
 
+    def _block(self) -> None:
+        """Holds signals back while a process forks: one to the child must not be taken for one to this process."""
+        self._blocked.before = signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
+
+    def _unblock(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked.before)
+
     def _forget(self) -> None:
         """In a forked process signals do what they do by default."""
-        signal.set_wakeup_fd(-1)
-        for number in self._signals:
-            if signal.getsignal(number) == self._raise:
-                signal.signal(number, signal.SIG_DFL)
+        self._code = 0
+        with suppress(ValueError):  # forked by another thread than the main one
+            signal.set_wakeup_fd(-1)
+            for number in self._signals:
+                if signal.getsignal(number) == self._raise:
+                    signal.signal(number, signal.SIG_DFL)
+        self._unblock()
 
 
 def descendants(pid: int) -> list[int]:

@@ -250,6 +250,6 @@ def test_what_cannot_be_published(base: Path, tmp_path: Path) -> None:
             os.mkdir(publication.staging)
             os.mkdir(base / "12")
     assert versions(base) == ["12", "7"]
-    with next_version(str(base)), pytest.raises(PublishError, match=f"one in use by process {os.getpid()} on "):
+    with next_version(str(base)), pytest.raises(PublishError, match=f"one in use by this process, {os.getpid()}"):
         with next_version(str(base)):
             pass

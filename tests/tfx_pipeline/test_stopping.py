@@ -1,0 +1,197 @@
+"""Signals to real processes: one line, the exit code, no traceback, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from tfx_pipeline.stopping import GOES_ON, descendants
+
+_PREFACE = """
+    import os, signal, subprocess, sys, threading, time
+    from tfx_pipeline.stopping import heed_signals
+    heed_signals()
+"""
+#: What a command may be at when the signal comes.
+_BUSY_AT = {
+    "python": "print('ready', flush=True)\nwhile True: pass",
+    "waiting": "print('ready', flush=True)\nthreading.Event().wait()",
+    "swallowing": """
+        print('ready', flush=True)
+        while True:
+            try:
+                time.sleep(600)
+            except BaseException:
+                pass
+    """,
+    "in a library that does not come back": """
+        from ctypes import CDLL, create_string_buffer
+        mutex = create_string_buffer(256)
+        def look():
+            while mutex[0] != b"\\2":  # nobody waits for it yet
+                time.sleep(0.01)
+            print('ready', flush=True)
+        threading.Thread(target=look, daemon=True).start()
+        while True:
+            CDLL(None).pthread_mutex_lock(mutex)
+    """,
+    "with a thread that goes on": """
+        threading.Thread(target=time.sleep, args=(600,)).start()
+        print('ready', flush=True)
+        time.sleep(600)
+    """,
+    "log file": """
+        from pathlib import Path
+        from tfx_pipeline.console import Console
+        console = Console()
+        with console.chatter_to(Path(sys.argv[1])):
+            console.say('ready')
+            time.sleep(600)
+    """,
+    "failing because of it": """
+        print('ready', flush=True)
+        try:
+            time.sleep(600)
+        finally:
+            raise RuntimeError('a worker is gone')
+    """,
+}
+
+
+def start(script: str, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-c", textwrap.dedent(_PREFACE) + textwrap.dedent(script), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def ready(process: subprocess.Popen) -> list[str]:
+    """Waits for the process's line, and returns the words of it that follow "ready"."""
+    assert process.stdout
+    word, *rest = process.stdout.readline().split()
+    assert word == "ready"
+    return rest
+
+
+@pytest.mark.parametrize("busy", _BUSY_AT)
+def test_a_signal_ends_with_one_line(busy: str, tmp_path: Path) -> None:
+    process = start(_BUSY_AT[busy], str(tmp_path / "log"))
+    ready(process)
+    number = signal.SIGTERM if busy == "waiting" else signal.SIGINT
+    process.send_signal(number)
+    assert process.stderr
+    assert process.stderr.readline() == f"Stopped. {GOES_ON}\n"
+    if busy == "swallowing":
+        process.send_signal(number)  # does not wait
+    assert process.communicate() == ("", "")
+    assert process.returncode == 128 + number
+
+
+def test_what_is_being_written_is_given_up(tmp_path: Path) -> None:
+    script = """
+        from pathlib import Path
+        from serving.folder_lock import only_process_in
+        from tfx_pipeline.contract.folder import new_folder
+        with only_process_in(sys.argv[1]), new_folder(Path(sys.argv[1]) / "out", "mark") as aside:
+            (aside / "half").touch()
+            print("ready", flush=True)
+            time.sleep(600)
+    """
+    process = start(script, str(tmp_path / "home"))
+    ready(process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert process.returncode == 143 and not any(tmp_path.iterdir())
+
+
+def test_processes_that_were_started_end_too() -> None:
+    """A child, a child of that, one that ignores SIGTERM, and a forked one."""
+    script = """
+        deaf = "import signal as s, time; s.signal(s.SIGTERM, s.SIG_IGN); print(1, flush=True); time.sleep(600)"
+        subprocess.Popen(["sh", "-c", "sleep 600 & wait"], start_new_session=True)
+        with subprocess.Popen([sys.executable, "-c", deaf], stdout=subprocess.PIPE) as child:
+            child.stdout.readline()
+            if os.fork() == 0:
+                time.sleep(600)
+            print("ready", flush=True)
+            time.sleep(600)
+    """
+    process = start(script)
+    ready(process)
+    found: list[int] = []
+    while len(found) < 4:
+        found = descendants(process.pid)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()  # ends when the last of them has closed its end
+    assert (out, err, process.returncode) == ("", f"Stopped. {GOES_ON}\n", 130)
+    while any(Path(f"/proc/{child}").exists() and not is_zombie(child) for child in found):
+        time.sleep(0.01)
+
+
+def is_zombie(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_a_forked_process_ends_alone() -> None:
+    """As the workers of a pool do, which are ended by SIGTERM."""
+    script = """
+        worker = os.fork()
+        if worker == 0:
+            time.sleep(600)
+        os.kill(worker, signal.SIGTERM)
+        _, status = os.waitpid(worker, 0)
+        print("ready", -os.waitstatus_to_exitcode(status), flush=True)
+    """
+    process = start(script)
+    assert ready(process) == [str(signal.SIGTERM.value)]
+    assert process.communicate() == ("", "") and process.returncode == 0
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    """`nohup` ignores SIGHUP, and a shell SIGINT for what it starts with `&`."""
+    command = [sys.executable, "-c", textwrap.dedent(_PREFACE) + "print('ready', flush=True)\nsys.stdin.read()"]
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    ready(process)
+    process.send_signal(signal.SIGHUP)
+    assert process.communicate("") == ("", "") and process.returncode == 0
+
+
+def test_commands_end_with_one_line_while_they_are_loaded(tmp_path: Path) -> None:
+    """The import of TensorFlow and Beam takes longest; the signal comes as soon as it is heeded."""
+    modules = {"tfx_pipeline.target": "What an earlier run wrote still holds.", "tfx_pipeline.refresh": None}
+    for module, said in modules.items():
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, "--help"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ,
+        )
+        while not heeds(process.pid, signal.SIGINT) and process.poll() is None:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+        if said:
+            assert (process.returncode, err) == (130, f"Stopped. {said}\n")
+
+
+def heeds(process: int, number: int) -> bool:
+    """Returns whether SIGTERM, whose default Python leaves alone, is caught: then SIGINT is, too."""
+    status = Path(f"/proc/{process}/status").read_text()
+    caught = int(next(line for line in status.splitlines() if line.startswith("SigCgt")).split()[1], 16)
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
