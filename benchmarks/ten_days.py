@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tfx_pipeline.keras_backend import use_tensorflow
 from tfx_pipeline.spans import join_spans
 
 
@@ -153,6 +154,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/ten_days"))
     options = parser.parse_args(arguments)
     home = options.out.resolve()
+    use_tensorflow()
     if not (home / "days").exists():
         from tfx_pipeline.datasets.simulate import simulate
 

@@ -93,6 +93,7 @@ def _open_locked(path: Path, shown: Path | str) -> int:
         try:
             _sign(descriptor)
         except OSError:
+            path.unlink()
             os.close(descriptor)
             raise
         return descriptor

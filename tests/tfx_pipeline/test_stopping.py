@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -65,9 +64,17 @@ _BUSY_AT = {
 }
 
 
-def start(script: str, *arguments: str) -> subprocess.Popen:
-    command = [sys.executable, "-c", textwrap.dedent(_PREFACE) + textwrap.dedent(script), *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(script: str, *arguments: str, preface: str = _PREFACE) -> subprocess.Popen:
+    command = [sys.executable, "-c", textwrap.dedent(preface) + textwrap.dedent(script), *arguments]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_as_in_a_terminal
+    )
+
+
+def _as_in_a_terminal() -> None:
+    """Whoever runs the tests may ignore the signals, as a shell does for what it starts with `&`."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def ready(process: subprocess.Popen) -> list[str]:
@@ -171,27 +178,34 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
     assert process.communicate("") == ("", "") and process.returncode == 0
 
 
-def test_commands_end_with_one_line_while_they_are_loaded(tmp_path: Path) -> None:
-    """The import of TensorFlow and Beam takes longest; the signal comes as soon as it is heeded."""
-    modules = {"tfx_pipeline.target": "What an earlier run wrote still holds.", "tfx_pipeline.refresh": None}
-    for module, said in modules.items():
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, "--help"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ,
-        )
-        while not heeds(process.pid, signal.SIGINT) and process.poll() is None:
-            time.sleep(0.001)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate()
-        if said:
-            assert (process.returncode, err) == (130, f"Stopped. {said}\n")
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("tfx_pipeline.demo", GOES_ON),
+        ("tfx_pipeline.contract", "Nothing was written."),
+        ("tfx_pipeline.target", "What an earlier run wrote still holds."),
+        ("tfx_pipeline.refresh", "Nothing was published."),
+        ("tfx_pipeline.campaign_report", "Nothing was written."),
+        ("tfx_pipeline.local_runner", GOES_ON),
+        ("tfx_pipeline.refresh_runner", GOES_ON),
+    ],
+)
+def test_commands_heed_signals_before_all_else(module: str, said: str) -> None:
+    """Before the imports that take seconds."""
+    script = f"""
+        import os, runpy, signal, sys
+        from tfx_pipeline import stopping
 
+        heed = stopping.heed_signals
 
-def heeds(process: int, number: int) -> bool:
-    """Returns whether SIGTERM, whose default Python leaves alone, is caught: then SIGINT is, too."""
-    status = Path(f"/proc/{process}/status").read_text()
-    caught = int(next(line for line in status.splitlines() if line.startswith("SigCgt")).split()[1], 16)
-    return bool(caught >> (signal.SIGTERM - 1) & 1)
+        def heed_one(*arguments):
+            heed(*arguments)
+            sys.stdout.write(" ".join({{"apache_beam", "keras", "tensorflow", "tfx"}} & set(sys.modules)))
+            os.kill(os.getpid(), signal.SIGINT)
+
+        stopping.heed_signals = heed_one
+        runpy.run_module({module!r}, run_name="__main__")
+    """
+    process = start(script, preface="")
+    out, err = process.communicate()
+    assert (process.returncode, out, err) == (130, "", f"Stopped. {said}\n")

@@ -1,5 +1,6 @@
 """TFX component: CAT. Finds target listeners for every cold song on Beam."""
 
+import glob
 import json
 import os
 
@@ -58,7 +59,7 @@ def AudienceTargeter(  # noqa: N802
         }
         for name, file in (("listeners", listeners), ("exclusions", exclusions)):
             if file:
-                inputs[name] = pipeline | f"Read {name}" >> beam.io.ReadFromParquetBatched(file)
+                inputs[name] = pipeline | f"Read {name}" >> beam.io.ReadFromParquetBatched(glob.escape(file))
         inputs | "FindTargetListeners" >> FindTargetListeners(config) | "Write" >> WriteTargets(targets.uri, config)
 
 

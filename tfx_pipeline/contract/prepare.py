@@ -13,7 +13,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serving.folder_lock import only_process_in
 from tfx_pipeline.contract.catalogue import Catalogue, check_share, combined, summarise
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.fields import SongField
@@ -56,10 +55,7 @@ def prepare(folder: Path | str, out: Path | str, *, max_unknown_plays: float = 0
     state = _state(folder, max_unknown_plays)
     if _is_current(out, state):
         return replace(load_prepared(out), folder=folder)
-    with (
-        only_process_in(out.parent, f".{out.name}.lock", shown=out),
-        new_folder(out, MANIFEST) as aside,
-    ):
+    with new_folder(out, MANIFEST) as aside:
         catalogue = _write(folder, aside, max_unknown_plays)
         _write_manifest(aside, catalogue, state)
     return catalogue

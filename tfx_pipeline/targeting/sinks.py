@@ -11,6 +11,7 @@ rename, and names the
 files that belong to the result: until then the result of an earlier run in the directory stays the valid one.
 """
 
+import glob
 import json
 import posixpath
 import uuid
@@ -155,11 +156,12 @@ def _replace(source: str, final: str) -> None:
 
 def _remove_leftovers(directory: str, run: str, content: dict[str, Any]) -> None:
     """Removes parts of earlier runs, finished or not."""
+    patterns = glob.escape(directory)
     for kind in _KINDS:
         valid = set(content[kind]["files"].values())
-        for found in FileSystems.match([posixpath.join(directory, kind, "part-*.parquet")])[0].metadata_list:
+        for found in FileSystems.match([posixpath.join(patterns, kind, "part-*.parquet")])[0].metadata_list:
             if posixpath.basename(found.path) not in valid:
                 FileSystems.delete([found.path])
-    asides = FileSystems.match([posixpath.join(directory, "_partial-*", "*")])[0].metadata_list
+    asides = FileSystems.match([posixpath.join(patterns, "_partial-*", "*")])[0].metadata_list
     folders = {posixpath.dirname(item.path) for item in asides} | {posixpath.join(directory, f"_partial-{run}")}
     FileSystems.delete(sorted(folder for folder in folders if FileSystems.exists(folder)))
