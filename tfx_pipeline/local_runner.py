@@ -14,10 +14,11 @@ import sys
 from pathlib import Path
 
 from tfx_pipeline.keras_backend import use_tensorflow
-from tfx_pipeline.stopping import heed_signals
+from tfx_pipeline.stopping import end_with_tfx, heed_signals
 
 if __name__ == "__main__":
     heed_signals()  # before the imports below, which take half a minute
+    end_with_tfx()
 use_tensorflow()  # before TFX, which imports Keras
 
 # isort: split

@@ -178,6 +178,36 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
     assert process.communicate("") == ("", "") and process.returncode == 0
 
 
+@pytest.mark.parametrize(("command", "ends"), [("tfx", True), ("other", False)])
+def test_a_run_ends_with_the_tfx_command_alone(tmp_path: Path, command: str, ends: bool) -> None:
+    """As `tfx run create` starts it; what `nohup` or a shell has started goes on without them."""
+    runner = textwrap.dedent(_PREFACE) + textwrap.dedent("""
+        from tfx_pipeline.stopping import end_with_tfx
+        end_with_tfx()
+        print("ready", os.getpid(), flush=True)
+        sys.stdin.read()
+        print("to its end", flush=True)
+    """)
+    (tmp_path / "runner.py").write_text(runner)
+    script = "import subprocess, sys\nsubprocess.call([sys.executable, sys.argv[3]])\n"
+    (tmp_path / command).write_text(script)
+    process = subprocess.Popen(
+        [sys.executable, str(tmp_path / command), "run", "create", str(tmp_path / "runner.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_as_in_a_terminal,
+    )
+    ready(process)
+    process.kill()
+    process.wait()
+    if ends:
+        assert process.stderr and process.stderr.read() == f"Stopped. {GOES_ON}\n"
+    out, err = process.communicate()
+    assert (out, err) == ("" if ends else "to its end\n", "")
+
+
 @pytest.mark.parametrize(
     ("module", "said"),
     [
