@@ -14,6 +14,7 @@ files that belong to the result: until then the result of an earlier run in the 
 import glob
 import json
 import posixpath
+import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -161,7 +162,11 @@ def _remove_leftovers(directory: str, run: str, content: dict[str, Any]) -> None
         valid = set(content[kind]["files"].values())
         for found in FileSystems.match([posixpath.join(patterns, kind, "part-*.parquet")])[0].metadata_list:
             if posixpath.basename(found.path) not in valid:
-                FileSystems.delete([found.path])
+                FileSystems.delete([glob.escape(found.path)])
     asides = FileSystems.match([posixpath.join(patterns, "_partial-*", "*")])[0].metadata_list
     folders = {posixpath.dirname(item.path) for item in asides} | {posixpath.join(directory, f"_partial-{run}")}
-    FileSystems.delete(sorted(folder for folder in folders if FileSystems.exists(folder)))
+    for folder in sorted(folders):
+        if FileSystems.get_scheme(folder) is None:  # Beam would take the name of a local folder for a pattern
+            shutil.rmtree(folder, ignore_errors=True)
+        elif FileSystems.exists(folder):
+            FileSystems.delete([folder])
