@@ -21,9 +21,16 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test check test-latest bench serve-smoke lint lock clean
 
+# The shell gets what the user wrote as variables: spaces, quotes, $ and # mean nothing to make or to the shell then.
+override DATA := $(value DATA)
+override OUT := $(value OUT)
+override SETTINGS := $(value SETTINGS)
+override MODEL_DIR := $(value MODEL_DIR)
+export DATA OUT SETTINGS MODEL_DIR
+
 demo: $(READY)
-	@$(BIN)/python -W ignore -m tfx_pipeline.demo $(if $(DATA),--data $(DATA)) $(if $(OUT),--out $(OUT)) \
-		$(if $(SETTINGS),--settings $(SETTINGS))
+	@$(BIN)/python -W ignore -m tfx_pipeline.demo $${DATA:+--data="$$DATA"} $${OUT:+--out="$$OUT"} \
+		$${SETTINGS:+--settings="$$SETTINGS"}
 
 test: lint .venvs/ready
 	@$(PYTEST)
@@ -38,12 +45,13 @@ test-latest:
 
 # Exits with 2 and one line where there is no Docker, or no model.
 serve-smoke: $(READY)
-	@$(BIN)/python -m serving.smoke $(MODEL_DIR)
+	@$(BIN)/python -m serving.smoke $${MODEL_DIR:+"$$MODEL_DIR"}
 
-# DATA is one or more folders, SEEDS the number of splits; QUICK=1 runs one seed and the main rows.
+# DATA is a folder, or several with spaces between; SEEDS the number of splits; QUICK=1 runs one seed and the main rows.
 bench: $(READY)
-	@$(BIN)/python -W ignore -m benchmarks.quality --data $(DATA) --seeds $(or $(SEEDS),5) $(if $(QUICK),--quick) \
-		$(if $(OUT),--out $(OUT))
+	@set -f; if [ -d "$$DATA" ]; then set -- --data="$$DATA"; else set -- --data $$DATA; fi; \
+		$(BIN)/python -W ignore -m benchmarks.quality "$$@" --seeds $(or $(SEEDS),5) $(if $(QUICK),--quick) \
+		$${OUT:+--out="$$OUT"}
 
 lint: $(READY)
 	@$(BIN)/ruff check .

@@ -24,6 +24,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tfx_pipeline.keras_backend import use_tensorflow
+
 
 def cut_into_spans(catalogue: Path, out: Path, count: int) -> None:
     """Writes `span-1` to `span-<count>` with equally many plays, in the order of time.
@@ -150,6 +152,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/ten_days"))
     options = parser.parse_args(arguments)
     home = options.out.resolve()
+    use_tensorflow()
     if not (home / "days").exists():
         from tfx_pipeline.datasets.simulate import simulate
 

@@ -198,6 +198,11 @@ def export(model: ServedModel, path: str) -> None:
 
     It is written aside and renamed, so that `path` is whole or absent.
     """
+    if (backend := keras.backend.backend()) != "tensorflow":
+        raise ValueError(
+            f"Keras's backend: expected tensorflow, whose operations a SavedModel holds. Received: {backend}. Set "
+            "KERAS_BACKEND=tensorflow before Keras is imported."
+        )
     aside = f"{path.rstrip(os.sep)}.writing"
     tf.saved_model.save(model, aside, signatures=model.signatures())
     write_requests(aside, model.warm_up())

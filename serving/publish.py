@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from serving.folder_lock import FolderError, only_process_in
 from serving.server.versions import dangling, scan
 from serving.whole_files import sync_tree
 
@@ -91,10 +91,9 @@ def next_version(base: str) -> Iterator[Publication]:
 
 @contextmanager
 def _only_one(base: str) -> Iterator[None]:
-    """Holds a lock that ends with the process, however it ends."""
-    with open(os.path.join(base, _LOCK), "w") as file:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise PublishError(f"{base}: expected no other refresh to be under way. Received: one that is") from error
+            stack.enter_context(only_process_in(base, _LOCK))
+        except FolderError as error:
+            raise PublishError(str(error)) from error
         yield

@@ -17,6 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tfx_pipeline.console import import_quietly
+from tfx_pipeline.stopping import heed_signals
+
+if __name__ == "__main__":
+    heed_signals("Nothing was written.")  # before Beam, which takes seconds
 
 import_quietly("apache_beam")
 

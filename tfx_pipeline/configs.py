@@ -15,6 +15,7 @@ from tfx_pipeline.cold_split import ColdSplit
 from tfx_pipeline.config_checks import check_at_least
 from tfx_pipeline.data_gate import DataGateConfig
 from tfx_pipeline.evaluation_config import EvaluationConfig
+from tfx_pipeline.settings_file import SettingsError, read_object
 from tfx_pipeline.targeting.config import TargetingConfig
 
 
@@ -153,25 +154,13 @@ class PipelineConfig:
 _OPTIONAL = {"ridge": bcl_keras.models.RidgeConfig, "tuning": TuningConfig}
 
 
-class SettingsError(ValueError):
-    """A settings file cannot be used. The message names file, setting, what was expected and what was received."""
-
-
 def read_settings(file: Path) -> PipelineConfig:
     """Reads settings from JSON: `{"model": {"epochs": 5}, "ridge": null}`. What it does not name keeps its default.
 
     Raises:
         SettingsError: If the file is no JSON object, or names an unknown setting, or a value it cannot have.
     """
-    try:
-        given = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{file}: expected a JSON object. Received: {error}") from error
-    return _changed(PipelineConfig(), given, str(file), "")
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name}, which is no JSON")
+    return _changed(PipelineConfig(), read_object(file), str(file), "")
 
 
 def _changed(config: Any, given: Any, file: str, place: str) -> Any:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
+
+
+class StoppedError(RuntimeError):
+    """A run ended before its end. The message says why, and where the log is.
+
+    Attributes:
+        exit_code: 2 where the disk was full, as for other things that the user can mend at once; else 1.
+    """
+
+    exit_code = 1
 
 
 class Console:
@@ -39,8 +51,9 @@ class Console:
             try:
                 yield
             finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
+                for stream in (sys.stdout, sys.stderr):
+                    with suppress(OSError):  # the log's disk is full
+                        stream.flush()
                 for descriptor, original in zip((1, 2), saved, strict=True):
                     os.dup2(original, descriptor)
                     os.close(original)
@@ -53,6 +66,32 @@ def write_text(text: str, stream: TextIO | None = None) -> None:
     stream = stream or sys.stdout
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+@contextmanager
+def stops_in_words(log: Path) -> Iterator[None]:
+    """Raises a `StoppedError` in place of a pipeline's error, whose traceback goes to standard error: the log."""
+    try:
+        yield
+    except Exception as error:
+        with suppress(OSError):
+            traceback.print_exc()
+        full = is_disk_full(error)
+        why = f"{log.parent}: no space is left on the disk. Free some and start again." if full else error
+        stopped = StoppedError(f"The pipeline stopped: {why}\nLog: {log}")
+        stopped.exit_code = 2 if full else 1
+        raise stopped from None
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Returns whether an error, or one that it came from, says that a disk is full."""
+    while error is not None:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if any(words in str(error) for words in ("No space left on device", "disk is full")):  # TensorFlow, SQLite
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def import_quietly(package: str) -> None:

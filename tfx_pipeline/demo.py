@@ -10,11 +10,21 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfx_pipeline.stopping import heed_signals
+
+if __name__ == "__main__":
+    heed_signals()  # before the imports below, which take a second
 
 from tfx_pipeline import contract
-from tfx_pipeline.console import Console
+from tfx_pipeline.console import Console, StoppedError, stops_in_words
+from tfx_pipeline.keras_backend import use_tensorflow
 from tfx_pipeline.run_folder import RunFolder
 from tfx_pipeline.takedown import say_left_out, take_down
+
+if TYPE_CHECKING:
+    from tfx_pipeline.configs import PipelineConfig
 
 _SIMULATED_SONGS, _SIMULATED_USERS, _SIMULATED_PLAYS = 1200, 600, 48_000
 _SHOWN_SONGS, _SHOWN_MATCHES, _SHOWN_LISTENERS = 3, 10, 5
@@ -24,11 +34,11 @@ _READY = re.compile(r"(?:localhost|127\.0\.0\.1):(\d+)")
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the demo; returns the exit code: 0, 1 if no model was good enough to serve, 2 for bad input."""
     parser = argparse.ArgumentParser(prog="python -m tfx_pipeline.demo", description=__doc__)
-    parser.add_argument("--data", type=Path, help="folder with songs and plays; a simulated catalogue if absent")
-    parser.add_argument("--out", type=Path, help="folder for all that is written (default: runs/<name of the data>)")
+    parser.add_argument("--data", type=_path, help="folder with songs and plays; a simulated catalogue if absent")
+    parser.add_argument("--out", type=_path, help="folder for all that is written (default: runs/<name of the data>)")
     parser.add_argument("--window", type=int, help="of data in spans, how many of the latest are read (default: all)")
-    parser.add_argument("--settings", type=Path, help="JSON file of settings that differ from the defaults")
-    parser.add_argument("--takedown", type=Path, help="list of songs to take down, for this run and all later ones")
+    parser.add_argument("--settings", type=_path, help="JSON file of settings that differ from the defaults")
+    parser.add_argument("--takedown", type=_path, help="list of songs to take down, for this run and all later ones")
     parser.add_argument("--ignore-missing", action="store_true", help="pass over ids of --takedown that are unknown")
     arguments = parser.parse_args(argv)
     console = Console()
@@ -36,19 +46,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = RunFolder.at(arguments.out or Path("runs") / name)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        if arguments.data is None:
-            _simulate(console, folder)
-        training = contract.TrainingNeeds.read(arguments.settings) if arguments.settings else contract.TrainingNeeds()
-        source = arguments.data or folder.simulated
-        catalogue = contract.prepare(source, folder.input, window=arguments.window, training=training)
-        left_out = take_down(folder.serving, folder.input, arguments.takedown, ignore_missing=arguments.ignore_missing)
-    except ValueError as error:
+        needs = contract.TrainingNeeds.read(arguments.settings) if arguments.settings else contract.TrainingNeeds()
+        with folder.for_this_run("OUT", arguments.data):
+            use_tensorflow()
+            if arguments.data is None:
+                _simulate(console, folder)
+            source = arguments.data or folder.simulated
+            catalogue = contract.prepare(source, folder.input, window=arguments.window, training=needs)
+            missing = arguments.ignore_missing
+            left_out = take_down(folder.serving, folder.input, arguments.takedown, ignore_missing=missing)
+            console.say(_describe(catalogue))
+            if left_out:
+                console.say(say_left_out(left_out))
+            console.say("\nPipeline (loading TensorFlow Extended takes half a minute)")
+            config = _settings(console, folder, arguments.settings)
+            return _run(console, folder, catalogue, config)
+    except StoppedError as error:
+        sys.stderr.write(f"\n{error}\n")
+        return error.exit_code
+    except (ValueError, OSError) as error:  # of the folders, the contract or the settings
         sys.stderr.write(f"{error}\n")
         return 2
-    console.say(_describe(catalogue))
-    if left_out:
-        console.say(say_left_out(left_out))
-    return _run(console, folder, catalogue, arguments.settings)
+
+
+def _path(text: str) -> Path:
+    """Returns the path; ~ is the user's home, which a shell does not say everywhere, where no such file is there."""
+    return Path(text if os.path.lexists(text) else os.path.expanduser(text))
 
 
 def _simulate(console: Console, folder: RunFolder) -> None:
@@ -70,24 +93,23 @@ def _describe(catalogue: contract.Catalogue) -> str:
     )
 
 
-def _run(console: Console, folder: RunFolder, catalogue: contract.Catalogue, settings: Path | None) -> int:
-    console.say("\nPipeline (loading TensorFlow Extended takes half a minute)")
+def _settings(console: Console, folder: RunFolder, file: Path | None) -> PipelineConfig | None:
+    if file is None:
+        return None
     with console.chatter_to(folder.log):
-        from tfx_pipeline import configs, local_runner
+        from tfx_pipeline.configs import read_settings
+
+        return read_settings(file)
+
+
+def _run(console: Console, folder: RunFolder, catalogue: contract.Catalogue, config: PipelineConfig | None) -> int:
+    with console.chatter_to(folder.log), stops_in_words(folder.log):
+        from tfx_pipeline import local_runner
         from tfx_pipeline.progress import component_lines
         from tfx_pipeline.run_record import RunRecord
 
-        try:
-            config = configs.read_settings(settings) if settings else None
-        except configs.SettingsError as error:
-            console.say(str(error))
-            return 2
-        try:
-            with component_lines(console.say):
-                local_runner.run(folder, catalogue.fields, config)
-        except Exception as error:
-            console.say(f"\nThe pipeline stopped: {error}\nLog: {folder.log}")
-            raise SystemExit(1) from error
+        with component_lines(console.say):
+            local_runner.run(folder, catalogue.fields, config)
         record = RunRecord.latest(folder.metadata)
         from tfx_pipeline.demo_report import DemoReport
 

@@ -15,7 +15,13 @@ import os
 import sys
 from pathlib import Path
 
-import tfx_pipeline  # noqa: F401 - as a script, this file is not imported from its package, which must come before TFX
+from tfx_pipeline.keras_backend import use_tensorflow
+from tfx_pipeline.stopping import end_with_tfx, heed_signals
+
+if __name__ == "__main__":
+    heed_signals()  # before the imports below, which take half a minute
+    end_with_tfx()
+use_tensorflow()  # before TFX, which imports Keras
 
 # isort: split
 from tfx import v1 as tfx
@@ -23,7 +29,7 @@ from tfx import v1 as tfx
 from tfx_pipeline import contract
 from tfx_pipeline.beam_options import beam_options
 from tfx_pipeline.configs import PipelineConfig, read_settings
-from tfx_pipeline.console import Console
+from tfx_pipeline.console import Console, StoppedError, stops_in_words
 from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.progress import component_lines
 from tfx_pipeline.run_folder import RunFolder
@@ -63,29 +69,34 @@ def main() -> None:
     """Reads the environment, checks the input and runs."""
     data = os.environ.get("BCL_DATA")
     if not data:
-        sys.exit("BCL_DATA: expected the folder with songs.parquet and plays.parquet. Received: no value")
-    folder = RunFolder.at(os.environ.get("BCL_RUN", "runs/bcl"))
-    settings = os.environ.get("BCL_SETTINGS")
+        sys.stderr.write("BCL_DATA: expected the folder with songs.parquet and plays.parquet. Received: no value\n")
+        sys.exit(2)
+    folder = RunFolder.at(os.environ.get("BCL_RUN") or "runs/bcl")
     try:
-        config = read_settings(Path(settings)) if settings else None
-        window = _whole_number("BCL_WINDOW")
-        _ = _file("BCL_LISTENERS"), _file("BCL_EXCLUSIONS")
-        settled = config or PipelineConfig()
-        training = contract.TrainingNeeds(settled.split, settled.audience, settled.evaluation)
-        catalogue = contract.prepare(data, folder.input, window=window, training=training)
-        left_out = take_down_listed(folder, folder.input)
-    except ValueError as error:  # of the contract, the settings or the window
+        with folder.for_this_run("BCL_RUN", data=Path(data)):
+            _run(folder, Path(data))
+    except StoppedError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)
+    except (ValueError, OSError) as error:  # of the folders, the contract, the settings or the window
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
+
+
+def _run(folder: RunFolder, data: Path) -> None:
+    settings = os.environ.get("BCL_SETTINGS")
+    config = read_settings(Path(settings)) if settings else None
+    window = _whole_number("BCL_WINDOW")
+    _ = _file("BCL_LISTENERS"), _file("BCL_EXCLUSIONS")
+    settled = config or PipelineConfig()
+    training = contract.TrainingNeeds(settled.split, settled.audience, settled.evaluation)
+    catalogue = contract.prepare(data, folder.input, window=window, training=training)
+    left_out = take_down_listed(folder, folder.input)
     console = Console()
     if left_out:
         console.say(say_left_out(left_out))
-    try:
-        with console.chatter_to(folder.log), component_lines(console.say):
-            run(folder, catalogue.fields, config)
-    except Exception as error:
-        sys.stderr.write(f"The pipeline stopped: {error}\nLog: {folder.log}\n")
-        raise
+    with console.chatter_to(folder.log), stops_in_words(folder.log), component_lines(console.say):
+        run(folder, catalogue.fields, config)
     console.say(f"Log: {folder.log}")
 
 

@@ -30,7 +30,7 @@ def component_lines(say: Callable[[str], None]) -> Iterator[None]:
         start = time.monotonic()
         try:
             execution = launch(self)
-        except BaseException:
+        except Exception:
             say(_line(name, _FAILED))
             raise
         say(_line(name, _RAN.format(time.monotonic() - start) if name in executed else _CACHED))

@@ -19,9 +19,15 @@ import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from tfx_pipeline.stopping import heed_signals
+
+if __name__ == "__main__":
+    heed_signals("Nothing was published.")  # before the imports below
+
 from serving.takedown import record_taken_down, taken_down
 from tfx_pipeline.console import import_quietly, write_text
 from tfx_pipeline.id_lists import read_ids
+from tfx_pipeline.keras_backend import use_tensorflow
 
 _NAMED = 10  # songs that a message names
 
@@ -86,6 +92,7 @@ def _refresh(arguments: argparse.Namespace) -> None:
         )
     drop = read_ids(arguments.drop) if arguments.drop else None
     restore = read_ids(arguments.restore) if arguments.restore else None
+    use_tensorflow()
     import_quietly("tensorflow")
     from serving.publish import next_version
     from serving.refresh import refreshed_index

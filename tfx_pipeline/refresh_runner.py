@@ -11,28 +11,35 @@ import os
 import sys
 from pathlib import Path
 
-import tfx_pipeline  # noqa: F401 - as a script, this file is not imported from its package, which must come before TFX
+from tfx_pipeline.keras_backend import use_tensorflow
+from tfx_pipeline.stopping import end_with_tfx, heed_signals
+
+if __name__ == "__main__":
+    heed_signals()  # before the imports below, which take half a minute
+    end_with_tfx()
+use_tensorflow()  # before TFX, which imports Keras
 
 # isort: split
 from tfx import v1 as tfx
 
-from serving.publish import PublishError
-from serving.takedown import TakedownError
+from serving.publish import latest_version
 from tfx_pipeline import contract
 from tfx_pipeline.beam_options import beam_options
-from tfx_pipeline.console import Console
+from tfx_pipeline.console import Console, StoppedError, stops_in_words
 from tfx_pipeline.progress import component_lines
 from tfx_pipeline.refresh_pipeline import create_refresh_pipeline
 from tfx_pipeline.run_folder import RunFolder
 from tfx_pipeline.takedown import take_down_listed
 
+NAME = "bcl-refresh"
+
 
 def metadata_of(folder: RunFolder) -> Path:
     """Returns where refreshes are recorded: apart from the training runs, whose last one others look up."""
-    return folder.home / "refresh" / "metadata.sqlite"
+    return _home(folder) / "metadata.sqlite"
 
 
-def run(folder: RunFolder, data: Path, *, max_dropped: float = 0.2, name: str = "bcl-refresh") -> None:
+def run(folder: RunFolder, data: Path, *, max_dropped: float = 0.2, name: str = NAME) -> None:
     """Checks the catalogue and runs the pipeline; pushes the next version if anything has changed.
 
     Args:
@@ -45,9 +52,18 @@ def run(folder: RunFolder, data: Path, *, max_dropped: float = 0.2, name: str = 
         ContractError: If the input breaks the contract.
         PublishError: If there is no version to start from.
     """
-    home = folder.home / "refresh"
-    catalogue = contract.prepare(data, home / "input")
-    take_down_listed(folder, home / "input")
+    latest_version(str(folder.serving))  # says at once that there is none
+    catalogue = contract.prepare(data, _home(folder) / "input")
+    take_down_listed(folder, _home(folder) / "input")
+    _run_prepared(folder, catalogue, max_dropped, name)
+
+
+def _home(folder: RunFolder) -> Path:
+    return folder.home / "refresh"
+
+
+def _run_prepared(folder: RunFolder, catalogue: contract.Catalogue, max_dropped: float = 0.2, name: str = NAME) -> None:
+    home = _home(folder)
     tfx.orchestration.LocalDagRunner().run(
         create_refresh_pipeline(
             pipeline_name=name,
@@ -68,18 +84,23 @@ def main() -> None:
     """Reads the environment and runs."""
     data = os.environ.get("BCL_DATA")
     if not data:
-        sys.exit("BCL_DATA: expected the folder with songs.parquet and plays.parquet. Received: no value")
-    folder, console = RunFolder.at(os.environ.get("BCL_RUN", "runs/bcl")), Console()
+        sys.stderr.write("BCL_DATA: expected the folder with songs.parquet and plays.parquet. Received: no value\n")
+        sys.exit(2)
+    folder, console = RunFolder.at(os.environ.get("BCL_RUN") or "runs/bcl"), Console()
     try:
-        with console.chatter_to(folder.log), component_lines(console.say):
-            run(folder, Path(data))
-        console.say(f"Log: {folder.log}")
-    except (contract.ContractError, PublishError, TakedownError) as error:
+        with folder.for_this_run("BCL_RUN", Path(data)):
+            latest_version(str(folder.serving))
+            catalogue = contract.prepare(data, _home(folder) / "input")
+            take_down_listed(folder, _home(folder) / "input")
+            with console.chatter_to(folder.log), stops_in_words(folder.log), component_lines(console.say):
+                _run_prepared(folder, catalogue)
+            console.say(f"Log: {folder.log}")
+    except StoppedError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)
+    except (ValueError, OSError) as error:  # of the folders or the contract
         sys.stderr.write(f"{error}\n")
         sys.exit(2)
-    except Exception as error:
-        sys.stderr.write(f"The pipeline stopped: {error}\nLog: {folder.log}\n")
-        raise
 
 
 if __name__ == "__main__":

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from serving.folder_lock import FolderError, only_process_in
+
+#: TensorFlow and Beam look for files by patterns, into which TFX puts the folder as it is.
+_OF_PATTERNS = "*?[\\"
 
 
 @dataclass(frozen=True)
@@ -14,7 +22,27 @@ class RunFolder:
 
     @classmethod
     def at(cls, home: Path | str) -> RunFolder:
-        return cls(Path(home).resolve())
+        return cls(Path(os.path.realpath(home)))
+
+    @contextmanager
+    def for_this_run(self, said: str, data: Path | None = None) -> Iterator[None]:
+        """Holds the folder for one run, after a check that a run can write here.
+
+        Args:
+            said: What the user calls the folder, such as `BCL_RUN`; messages begin with it.
+            data: The folder that is read.
+
+        Raises:
+            FolderError: If the path has a character that a library cannot take, the folder lies in the data, cannot be
+                written, or is used by another process.
+        """
+        _check_characters(self.home, said)
+        if data is not None and Path(os.path.realpath(data)) in (self.home, *self.home.parents):
+            raise FolderError(
+                f"{said}: expected a folder outside the data, {data}. Received: {self.home}. Choose another folder."
+            )
+        with only_process_in(self.home, shown=f"{said}: {self.home}"):
+            yield
 
     @property
     def input(self) -> Path:
@@ -60,3 +88,15 @@ class RunFolder:
     def log(self) -> Path:
         """What TensorFlow, TFX and Beam said."""
         return self.home / "run.log"
+
+
+def _check_characters(home: Path, said: str) -> None:
+    path = str(home)
+    found = sorted(set(path) & set(_OF_PATTERNS))
+    if found:
+        raise FolderError(
+            f"{said}: expected a path without {' '.join(_OF_PATTERNS)}, which TensorFlow takes for a pattern. "
+            f"Received: {path!r}, with {' '.join(found)}. Choose another folder."
+        )
+    if not path.isascii() and path.encode(errors="ignore") != os.fsencode(path):
+        raise FolderError(f"{said}: expected a path in UTF-8. Received: {os.fsencode(path)!r}. Choose another folder.")

@@ -11,21 +11,29 @@ gives what an earlier run wrote.
 import argparse
 import dataclasses
 import logging
+import shutil
 import sys
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from tfx_pipeline.console import import_quietly, write_text
+from tfx_pipeline.stopping import heed_signals
+
+if __name__ == "__main__":
+    heed_signals("What an earlier run wrote still holds.")  # before Beam, which takes seconds
 
 import_quietly("apache_beam")
 
 import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
 
+from serving.folder_lock import only_process_in
 from tfx_pipeline.id_lists import read_ids
 from tfx_pipeline.targeting import TargetingConfig, read_marker, read_summary, target_listeners
 from tfx_pipeline.targeting.exclusions import as_parquet
@@ -46,12 +54,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _check_beam_arguments(beam_arguments)
         config = TargetingConfig.from_dict({name: value for name, value in settings.items() if value is not None})
-        _run(known, config, beam_arguments)
+        with _for_this_run(known.output):
+            _run(known, config, beam_arguments)
     except Exception as error:  # noqa: BLE001 - a runner wraps the message of a worker in exceptions of its own kind
         sys.stderr.write(f"{_first_message(error)}\n")
         return 2
     write_text(_report(known.output))
     return 0
+
+
+@contextmanager
+def _for_this_run(output: str) -> Iterator[None]:
+    """Holds the output folder where it is a local one, and clears away what a run that stops has begun there."""
+    if FileSystems.get_scheme(output) is not None:
+        yield
+        return
+    with only_process_in(output, shown=f"--output: {output}"):
+        try:
+            yield
+        finally:
+            for partial in Path(output).glob("_partial-*"):
+                shutil.rmtree(partial, ignore_errors=True)
 
 
 def _check_beam_arguments(arguments: Sequence[str]) -> None:

@@ -23,6 +23,7 @@ from tfx_pipeline.artifacts import LEARNT
 from tfx_pipeline.cold_split import NEW, VALIDATION, WARM
 from tfx_pipeline.configs import MOST_SPARSE_SONGS
 from tfx_pipeline.contract.ids import texts
+from tfx_pipeline.keras_backend import check_is_tensorflow
 from tfx_pipeline.song_table import NoSongsError, SongTable, read_song_table, split_uris, stack
 
 logger = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ def run_fn(fn_args: Any) -> None:
             `song_ids`: "int64" for an index whose ids are integers; default "string". `hyperparameters`, where a Tuner
             ran, replace settings of the model.
     """
+    check_is_tensorflow()
     settings = fn_args.custom_config
     song_fields = contract.fields_from_json(settings["fields"])
     config, ridge_config = model_config(fn_args), json.loads(settings["ridge"])

@@ -13,6 +13,7 @@ from tfx import v1 as tfx
 
 import bcl_keras
 from tfx_pipeline import contract
+from tfx_pipeline.keras_backend import check_is_tensorflow
 from tfx_pipeline.trainer import VALIDATION_RECALL, model_fields, read_songs, train, validation_truth
 
 
@@ -34,6 +35,7 @@ def tuner_fn(fn_args: Any) -> tfx.components.TunerFnResult:
     Raises:
         ValueError: If no validation song has a similar song: nothing could be judged.
     """
+    check_is_tensorflow()
     settings = fn_args.custom_config
     song_fields = contract.fields_from_json(settings["fields"])
     config = bcl_keras.BCLConfig.from_dict(json.loads(settings["model"]))

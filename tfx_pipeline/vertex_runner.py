@@ -13,13 +13,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import tfx_pipeline  # noqa: F401 - as a script, this file is not imported from its package, which must come before TFX
+from tfx_pipeline.keras_backend import use_tensorflow
+
+use_tensorflow()  # before TFX, which imports Keras
 
 # isort: split
 from tfx import v1 as tfx
 
 from tfx_pipeline import contract
-from tfx_pipeline.configs import PipelineConfig, SettingsError, read_settings
+from tfx_pipeline.configs import PipelineConfig, read_settings
 from tfx_pipeline.pipeline import create_pipeline
 
 
@@ -89,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             config=read_settings(options.settings) if options.settings else None,
             beam_pipeline_args=[f"--{option}" for option in options.beam],
         )
-    except (contract.ContractError, SettingsError) as error:
+    except (ValueError, OSError) as error:  # of the input or the settings
         sys.stderr.write(f"{error}\n")
         return 2
     sys.stdout.write(f"{options.out}\n")

@@ -12,7 +12,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from tfx_pipeline.keras_backend import use_tensorflow
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+use_tensorflow()  # before Keras is imported
 
 
 def main(arguments: list[str]) -> int:

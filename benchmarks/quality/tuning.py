@@ -15,7 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tfx_pipeline.keras_backend import use_tensorflow
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+use_tensorflow()  # before Keras is imported
 
 import numpy as np
 

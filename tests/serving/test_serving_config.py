@@ -23,7 +23,7 @@ CONFIG = Path(smoke.__file__).with_name("config")
 
 def test_make_serve_smoke_runs_it() -> None:
     makefile = (CONFIG.parents[1] / "Makefile").read_text()
-    assert "serve-smoke: $(READY)\n\t@$(BIN)/python -m serving.smoke $(MODEL_DIR)\n" in makefile
+    assert 'serve-smoke: $(READY)\n\t@$(BIN)/python -m serving.smoke $${MODEL_DIR:+"$$MODEL_DIR"}\n' in makefile
 
 
 def test_the_files_are_part_of_the_package() -> None:

@@ -96,8 +96,10 @@ def test_a_changed_catalogue_is_pushed_and_an_unchanged_one_is_not(home: Path) -
 
 def test_the_runner_says_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.delenv("BCL_DATA", raising=False)
-    with pytest.raises(SystemExit, match="BCL_DATA: expected the folder with songs.parquet and plays.parquet."):
+    with pytest.raises(SystemExit) as caught:
         refresh_runner.main()
+    assert caught.value.code == 2
+    assert "BCL_DATA: expected the folder with songs.parquet and plays.parquet." in capsys.readouterr().err
     monkeypatch.setenv("BCL_DATA", str(write_catalogue(tmp_path / "data", SONGS)))
     monkeypatch.setenv("BCL_RUN", str(tmp_path / "run"))
     with pytest.raises(SystemExit) as caught:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tfx_pipeline.beam_options import IN_MEMORY, beam_options
-from tfx_pipeline.configs import PipelineConfig, SearchSpace, SettingsError, TuningConfig, read_settings
+from tfx_pipeline.configs import PipelineConfig, SearchSpace, TuningConfig, read_settings
 from tfx_pipeline.contract.__main__ import main as check_contract
+from tfx_pipeline.settings_file import SettingsError
 from tfx_pipeline.targeting import TargetingConfig
 
 
@@ -43,6 +44,35 @@ def test_an_engine_with_workers_gets_shards_to_share_out(monkeypatch) -> None:
     monkeypatch.setenv("BCL_BEAM", "--runner=FlinkRunner")
     shared = PipelineConfig().targeting
     assert shared == TargetingConfig() and shared.songs_per_shard < alone.songs_per_shard
+
+
+def test_a_byte_order_mark_is_no_setting(tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_bytes(b'\xef\xbb\xbf{"model": {"epochs": 7}}\r\n')
+    assert read_settings(tmp_path / "settings.json").model.epochs == 7
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "expected a JSON object. Received: an empty file. An object without settings is {}"),
+        (b"\xef\xbb\xbf \n", "Received: an empty file"),
+        ("{}".encode("utf-16"), "Received: a file in UTF-16. Save it in UTF-8"),
+        ("{}".encode("utf-32"), "Received: a file in UTF-32. Save it in UTF-8"),
+        (b'{"model": "\xff"}', "can't decode byte 0xff"),
+        (b'{"model": {"epochs": 1},}', "line 1 column"),
+        (b'{"model": {"epochs": 1, "epochs": 2}}', "Received: 'epochs' twice in one object"),
+        (b"[" * 100_000, "expected a JSON object. Received: "),
+        (None, "expected a JSON file. Received: No such file or directory"),
+    ],
+)
+def test_what_is_no_settings_file(tmp_path: Path, content: bytes | None, said: str) -> None:
+    file = tmp_path / "settings.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SettingsError) as caught:
+        read_settings(file)
+    assert str(caught.value).startswith(f"{file}: ") and said in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

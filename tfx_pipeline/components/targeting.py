@@ -1,5 +1,6 @@
 """TFX component: CAT. Finds target listeners for every cold song on Beam."""
 
+import glob
 import json
 import os
 
@@ -64,7 +65,7 @@ def AudienceTargeter(  # noqa: N802
         }
         for name, file in (("listeners", listeners), ("exclusions", exclusions)):
             if file:
-                inputs[name] = pipeline | f"Read {name}" >> ReadParquet(file)
+                inputs[name] = pipeline | f"Read {name}" >> ReadParquet(glob.escape(file))
         inputs = without_songs(inputs, taken_down(serving_dir) if serving_dir else ())
         inputs | "FindTargetListeners" >> FindTargetListeners(config) | "Write" >> WriteTargets(targets.uri, config)
 

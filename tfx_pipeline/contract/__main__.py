@@ -7,6 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tfx_pipeline.stopping import heed_signals
+
+if __name__ == "__main__":
+    heed_signals("Nothing was written.")  # before the imports below, which take a second
+
 from tfx_pipeline.console import write_text
 from tfx_pipeline.contract.catalogue import Catalogue, check
 from tfx_pipeline.contract.prepare import prepare

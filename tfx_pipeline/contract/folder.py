@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import tempfile
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from serving.folder_lock import only_process_in
 from serving.whole_files import sync_tree
 from tfx_pipeline.contract.errors import broken
 
@@ -17,26 +19,32 @@ from tfx_pipeline.contract.errors import broken
 def new_folder(out: Path, mark: str) -> Iterator[Path]:
     """Yield an empty folder beside `out`; when the block ends without an error it takes `out`'s place.
 
+    What a killed process has left beside `out` is removed first.
+
     Args:
         out: the folder to write.
         mark: a file that every folder written this way holds, by which an earlier one is known.
 
     Raises:
         ContractError: `out` holds something else, which is left as it is.
+        FolderError: `out` cannot be written, or another process is writing it.
     """
     check_replaceable(out, mark)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        new = aside / "new"
-        new.mkdir()
-        yield new
-        sync_tree(new)
-        if out.exists():
-            out.rename(aside / "old")
-        os.rename(new, out)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    out = out.absolute()
+    with only_process_in(out.parent, f".{out.name}.lock", shown=out):
+        for left in out.parent.glob(f".{glob.escape(out.name)}.writing-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.writing-", dir=out.parent))
+        try:
+            new = aside / "new"
+            new.mkdir()
+            yield new
+            sync_tree(new)
+            if out.exists():
+                out.rename(aside / "old")
+            os.rename(new, out)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def check_replaceable(out: Path, mark: str) -> None:

@@ -58,6 +58,7 @@ def prepare(
     Raises:
         ContractError: the input breaks the contract, training would stop for want of songs to learn from, or `out`
             holds something else. Nothing is written then.
+        FolderError: `out` cannot be written, or another process is writing it.
         ValueError: `max_unknown_plays` is no share, or `window` is less than 1.
     """
     check_share(max_unknown_plays)

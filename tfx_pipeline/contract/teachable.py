@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,7 @@ from tfx_pipeline.contract.errors import ContractError, broken
 from tfx_pipeline.contract.listening import Listening
 from tfx_pipeline.contract.pairs import Pairs, count_pairs
 from tfx_pipeline.evaluation_config import EvaluationConfig
+from tfx_pipeline.settings_file import SettingsError, read_object
 
 _FEW_JUDGED = 20
 
@@ -40,18 +42,29 @@ class TrainingNeeds:
         """Return what a JSON file of the pipeline's settings says of them. `configs.read_settings` checks the whole.
 
         Raises:
-            ValueError: the file is no JSON object, or a section has a setting or a value that it cannot have.
+            SettingsError: the file is no JSON object, or a section has a setting or a value that it cannot have.
         """
-        try:
-            given = json.loads(settings.read_text(encoding="utf-8-sig"))
-            sections = {name: replace(value, **given.get(name, {})) for name, value in vars(cls()).items()}
-        except (OSError, ValueError, TypeError, AttributeError) as error:
-            raise ValueError(f"{settings}: expected a JSON object of settings. Received: {error}") from error
-        return cls(**sections)
+        given = read_object(settings)
+        return cls(
+            **{name: _changed(settings, name, value, given.get(name, {})) for name, value in vars(cls()).items()}
+        )
 
     def key(self) -> str:
         """Return the settings as text, the same for the same settings."""
         return json.dumps(asdict(self), sort_keys=True)
+
+
+def _changed(file: Path, name: str, section: Any, given: Any) -> Any:
+    """Return the section with the values that are given."""
+    if not isinstance(given, dict):
+        raise SettingsError(f"{file}: {name}: expected an object of settings. Received: {given!r}")
+    if unknown := sorted(set(given) - set(vars(section))):
+        known = sorted(vars(section))
+        raise SettingsError(f"{file}: {name}.{unknown[0]}: expected one of {known}. Received: {unknown[0]!r}")
+    try:
+        return replace(section, **given)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"{file}: {name}: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 from tfx_pipeline.contract import Catalogue, check
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.folder import check_replaceable, new_folder
+from tfx_pipeline.stopping import heed_signals
 
 MIN_NAMES = 5
 MARK = "SOURCE.txt"
@@ -187,4 +188,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    heed_signals("Nothing was written.")
     sys.exit(main())

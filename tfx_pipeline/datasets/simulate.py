@@ -32,6 +32,7 @@ from tfx_pipeline.contract.folder import check_replaceable, new_folder
 if TYPE_CHECKING:
     from tfx_pipeline.datasets.simulation.plays import Users
     from tfx_pipeline.datasets.simulation.world import Array, World
+from tfx_pipeline.stopping import heed_signals
 
 TRUTH = "truth.npz"
 _SMALLEST = {"songs": 50, "users": 2, "plays": 2, "seed": 0}
@@ -198,4 +199,5 @@ class _Bar:
 
 
 if __name__ == "__main__":
+    heed_signals("Nothing was written.")
     sys.exit(main())

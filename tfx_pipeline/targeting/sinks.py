@@ -11,8 +11,10 @@ rename, and names the
 files that belong to the result: until then the result of an earlier run in the directory stays the valid one.
 """
 
+import glob
 import json
 import posixpath
+import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -155,11 +157,16 @@ def _replace(source: str, final: str) -> None:
 
 def _remove_leftovers(directory: str, run: str, content: dict[str, Any]) -> None:
     """Removes parts of earlier runs, finished or not."""
+    patterns = glob.escape(directory)
     for kind in _KINDS:
         valid = set(content[kind]["files"].values())
-        for found in FileSystems.match([posixpath.join(directory, kind, "part-*.parquet")])[0].metadata_list:
+        for found in FileSystems.match([posixpath.join(patterns, kind, "part-*.parquet")])[0].metadata_list:
             if posixpath.basename(found.path) not in valid:
-                FileSystems.delete([found.path])
-    asides = FileSystems.match([posixpath.join(directory, "_partial-*", "*")])[0].metadata_list
+                FileSystems.delete([glob.escape(found.path)])
+    asides = FileSystems.match([posixpath.join(patterns, "_partial-*", "*")])[0].metadata_list
     folders = {posixpath.dirname(item.path) for item in asides} | {posixpath.join(directory, f"_partial-{run}")}
-    FileSystems.delete(sorted(folder for folder in folders if FileSystems.exists(folder)))
+    for folder in sorted(folders):
+        if FileSystems.get_scheme(folder) is None:  # Beam would take the name of a local folder for a pattern
+            shutil.rmtree(folder, ignore_errors=True)
+        elif FileSystems.exists(folder):
+            FileSystems.delete([folder])

@@ -1,5 +1,6 @@
 """The whole step on Parquet files: what the pipeline component and the command line call."""
 
+import glob
 import posixpath
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -71,11 +72,15 @@ def target_listeners(
 
 
 def parquet_pattern(path: str, name: str) -> str:
-    """A file or pattern as it is, a folder as the Parquet files below it; FileNotFoundError if there are none."""
+    """A file or pattern as it is, a folder as the Parquet files below it; FileNotFoundError if there are none.
+
+    What is there under the very name is meant, also where the name could be a pattern: `plays[1].parquet`.
+    """
     refuse_unfinished(Path(path))
-    for pattern in (posixpath.join(path, "**.parquet"), path):
+    named = glob.escape(path) if FileSystems.exists(path) else path
+    for pattern in (posixpath.join(named, "**.parquet"), named):
         found = FileSystems.match([pattern])[0].metadata_list
-        if any(item.size_in_bytes for item in found) and not (pattern == path and _is_folder(path, found)):
+        if any(item.size_in_bytes for item in found) and not (pattern == named and _is_folder(path, found)):
             return pattern
     raise FileNotFoundError(f"`{name}` must name a Parquet file, a folder of them or a pattern. Received: {path}")
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from serving.folder_lock import only_process_in
 from tfx_pipeline.target import main
 from tfx_pipeline.targeting import packing, read_summary, read_targets
 
@@ -89,6 +90,33 @@ def test_plays_may_lie_in_folders_of_days_and_in_any_type_of_numbers(files, caps
     (files / "plays" / "_temporary").mkdir()
     assert command(files) == 2
     assert "which Spark leaves where a write did not end" in capsys.readouterr().err
+
+
+def test_names_that_could_be_patterns_are_names(files, world, capsys):
+    home = files / "a[1] x*y? {b}"
+    home.mkdir()
+    exclusions = home / "gone[2].parquet"
+    everyone = sorted({row["user_id"] for row in world.plays})
+    pq.write_table(pa.table({"user_id": everyone[1:], "song_id": pa.nulls(len(everyone) - 1, pa.string())}), exclusions)
+    for name in ("catalogue", "matches", "plays"):
+        (files / name).rename(home / name)
+    (files / "a1 xyz {b}").mkdir()  # what the pattern would find
+    for _ in range(2):
+        assert command(home, "--rule", "count", "--no-quota", f"--exclusions={exclusions}") == 0
+        assert "12 cold songs in" in capsys.readouterr().out
+        assert {path.name for path in (home / "targets").iterdir()} == {"_SUCCESS", "targets", "summary"}
+        assert len(list((home / "targets" / "targets").iterdir())) == 1  # the earlier run's is gone
+        assert set(read_targets(str(home / "targets"))["user_id"].to_pylist()) <= set(everyone[:1])
+
+
+def test_a_folder_in_use_and_one_that_cannot_be_are_refused(files, capsys):
+    with only_process_in(files / "targets"):
+        assert command(files) == 2
+    assert f"one in use by this process, {os.getpid()}" in capsys.readouterr().err
+    assert not (files / "targets").exists()
+    (files / "targets").touch()
+    assert command(files) == 2
+    assert "expected a folder that can be written. Received: " in capsys.readouterr().err
 
 
 def test_a_catalogue_without_cold_songs_is_a_finished_run(files, world, capsys):
