@@ -80,13 +80,11 @@ def run_day(home: Path, day: int, window: int) -> dict[str, Any]:
     if not record.number("AudienceTargeter", "targets", "targeted"):
         return found
     uri = str(record.uri("AudienceTargeter", "targets"))
-    splits = read_summary(uri)["split"].to_pylist()
-    found["cold songs"] = {split: splits.count(split) for split in ("new", "sparse")}
     return found | {"outcome": _outcome(home / "days", span + 1, read_targets(uri), read_summary(uri))}
 
 
 def _outcome(days: Path, span: int, targets: pa.Table, summary: pa.Table) -> dict[str, float]:
-    """Of the targets for songs nobody had played: the share that played them a day later, and the same of anybody."""
+    """Of the targets for new songs: the share that played them a day later, and the same of anybody."""
     later = pq.read_table(days / f"span-{span}" / "plays.parquet")
     fresh = {
         song

@@ -46,7 +46,7 @@ class TrainingConfig:
     Args:
         positives: Similar songs of an anchor that may be its positive.
         anchor_popularity_power: 0 draws anchors uniformly, 1 as often as they are played.
-        sparse_per_warm: Most songs of too few listeners to be retrieved that are learnt from, for every warm song;
+        sparse_per_warm: Most new songs with some listener that are learnt from, for every warm song;
             drawn where there are more, at most 20,000. 0 learns from warm songs alone, and so does the Trainer where
             the closed form finds less of what validation songs are similar to with them.
     """

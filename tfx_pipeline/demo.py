@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if left_out:
                 console.say(say_left_out(left_out))
             console.say("\nPipeline (loading TensorFlow Extended takes half a minute)")
-            config = _settings(console, folder, arguments.settings)
+            config = _settings(console, folder, arguments.settings, catalogue.num_new)
             return _run(console, folder, catalogue, config)
     except StoppedError as error:
         sys.stderr.write(f"\n{error}\n")
@@ -93,16 +94,19 @@ def _describe(catalogue: contract.Catalogue) -> str:
     )
 
 
-def _settings(console: Console, folder: RunFolder, file: Path | None) -> PipelineConfig | None:
-    if file is None:
-        return None
+def _settings(console: Console, folder: RunFolder, file: Path | None, num_new: int | None) -> PipelineConfig:
+    """Returns the settings of the run. Where the data has no new song, songs held out for the report get targets."""
     with console.chatter_to(folder.log):
-        from tfx_pipeline.configs import read_settings
+        from tfx_pipeline.cold_split import NEW, TEST
+        from tfx_pipeline.configs import PipelineConfig, read_settings
 
-        return read_settings(file)
+        config = PipelineConfig() if file is None else read_settings(file)
+    if num_new == 0 and config.targeting.target_splits == (NEW,):
+        return replace(config, targeting=replace(config.targeting, target_splits=(NEW, TEST)))
+    return config
 
 
-def _run(console: Console, folder: RunFolder, catalogue: contract.Catalogue, config: PipelineConfig | None) -> int:
+def _run(console: Console, folder: RunFolder, catalogue: contract.Catalogue, config: PipelineConfig) -> int:
     with console.chatter_to(folder.log), stops_in_words(folder.log):
         from tfx_pipeline import local_runner
         from tfx_pipeline.progress import component_lines

@@ -41,7 +41,7 @@ class Songs:
 
     Attributes:
         warm: The songs to learn from and to retrieve.
-        sparse: Songs of too few listeners to be retrieved, to learn from: in a row's number they follow the warm ones.
+        sparse: New songs that some listener plays, to learn from: in a row's number they follow the warm ones.
         validation: Songs held out for choices.
     """
 

@@ -39,7 +39,7 @@ def test_outcomes_count_new_songs_and_listeners_who_were_there(tmp_path: Path) -
     folder.mkdir()
     pq.write_table(pa.table({"user_id": ["u", "v", "w"], "song_id": ["a", "b", "a"]}), folder / "plays.parquet")
     targets = pa.table({"user_id": ["u", "v", "x", "u"], "song_id": ["a", "a", "a", "b"]})
-    summary = pa.table({"song_id": ["a", "b"], "split": ["new", "sparse"]})
+    summary = pa.table({"song_id": ["a", "b"], "split": ["new", "val"]})
     outcome = _outcome(tmp_path, 3, targets, summary)
     assert outcome == {"new songs": 1, "reached": 2, "played": 1, "share": 0.5, "share of anybody": 2 / 3}
     estimate = {"mean": 0.5, "low": 0.4, "high": 0.6}

@@ -10,6 +10,7 @@ from tfx.utils import io_utils
 
 from tfx_pipeline import run_page
 from tfx_pipeline.artifacts import LEARNT, DataReport, RunReport, SongEmbeddings, TargetListeners
+from tfx_pipeline.cold_split import NEW
 from tfx_pipeline.components.catalogue_embedding import MATCHES
 from tfx_pipeline.components.data_gate import REPORT as DATA_REPORT
 from tfx_pipeline.components.data_gate import read_statistics
@@ -78,9 +79,10 @@ def _read(*parts: str) -> str:
 def _examples(
     songs: tfx.types.standard_artifacts.Examples, embeddings: SongEmbeddings, targets: TargetListeners
 ) -> list[run_page.Example]:
-    """The cold songs with the largest audiences to choose from."""
+    """The new songs with the largest audiences to choose from; held-out ones only where there is no new one."""
     summary = [row for row in read_summary(targets.uri).to_pylist() if row["targets"]]
-    chosen = sorted(summary, key=lambda row: (-row["audience"], row["song_id"]))[:_SONGS]
+    new = [row for row in summary if row["split"] == NEW] or summary
+    chosen = sorted(new, key=lambda row: (-row["audience"], row["song_id"]))[:_SONGS]
     ids = [row["song_id"] for row in chosen]
     files = [os.path.join(embeddings.uri, n) for n in sorted(os.listdir(embeddings.uri)) if n.startswith(MATCHES)]
     rows = ds.dataset(files, format="parquet").to_table(filter=ds.field("song_id").isin(ids)).to_pylist()
@@ -89,7 +91,7 @@ def _examples(
     names = _names(songs, {match for row in rows for match in row["match_ids"][:_MATCHES]} | set(ids))
     return [
         run_page.Example(
-            names.get(song, song),
+            names.get(song, song) + ("" if split == NEW else " (held out)"),
             [
                 (names.get(match, match), score)
                 for match, score in zip(
@@ -102,7 +104,7 @@ def _examples(
                 if row["song_id"] == song and row["rank"] <= _LISTENERS
             ],
         )
-        for song in ids
+        for song, split in ((row["song_id"], row["split"]) for row in chosen)
     ]
 
 

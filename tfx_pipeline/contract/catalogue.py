@@ -28,6 +28,7 @@ class Catalogue:
         num_plays: rows of plays.parquet kept (of known songs, at least one play).
         unknown_plays: share of the rows of plays.parquet that play an unknown song, and are left out.
         plays_columns: the columns read from plays.parquet.
+        num_new: songs of too few listeners to be warm; None where this was not counted.
         notes: what was passed over, in words.
     """
 
@@ -40,6 +41,7 @@ class Catalogue:
     num_plays: int
     unknown_plays: float
     plays_columns: tuple[str, ...]
+    num_new: int | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -62,12 +64,11 @@ def check(folder: Path | str, *, max_unknown_plays: float = 0.01, training: Trai
         songs = scan_songs(songs_file)
         ids = combined(songs.ids)
         plays = scan_plays(plays_file, ids, max_unknown_plays=max_unknown_plays)
-        if training is not None:
-            teaching = TeachingCheck(training, ids, plays_file.shown)
+        teaching = None if training is None else TeachingCheck(training, ids, plays_file.shown)
+        if teaching is not None:
             for _ in teaching.watch(clean_plays(plays_file, plays, ids)):
                 pass
-            notes += teaching.notes()
-    return summarise(folder, songs, plays, notes)
+    return summarise(folder, songs, plays, notes, teaching)
 
 
 def check_share(max_unknown_plays: float) -> None:
@@ -81,8 +82,15 @@ def combined(ids: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(ids.chunks)
 
 
-def summarise(folder: Path, songs: Songs, plays: Plays, notes: tuple[str, ...]) -> Catalogue:
-    """Return the catalogue of the two files' summaries."""
+def summarise(
+    folder: Path, songs: Songs, plays: Plays, notes: tuple[str, ...], teaching: TeachingCheck | None
+) -> Catalogue:
+    """Return the catalogue of the two files' summaries and of what training needs, where that was counted.
+
+    Raises:
+        ContractError: training would stop for want of songs to learn from.
+    """
+    num_new, taught = (None, ()) if teaching is None else teaching.finish()
     return Catalogue(
         folder=folder,
         fields=songs.fields,
@@ -93,5 +101,6 @@ def summarise(folder: Path, songs: Songs, plays: Plays, notes: tuple[str, ...]) 
         num_plays=plays.num_plays,
         unknown_plays=plays.unknown_share,
         plays_columns=plays.columns,
-        notes=(*notes, *songs.notes, *plays.notes),
+        num_new=num_new,
+        notes=(*notes, *taught, *songs.notes, *plays.notes),
     )

@@ -109,8 +109,7 @@ def _write(
     if teaching is not None:
         batches = teaching.watch(batches)
     _write_parquet(aside / PLAYS, plays_schema(plays), batches, _PLAY_ROWS)
-    notes += () if teaching is None else teaching.notes()
-    return summarise(folder, songs, plays, notes)
+    return summarise(folder, songs, plays, notes, teaching)
 
 
 def _write_parquet(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], rows: int) -> None:

@@ -104,8 +104,8 @@ class TeachingCheck:
             self._listening.add(batch)
             yield batch
 
-    def notes(self) -> tuple[str, ...]:
-        """Return the counts, and what evaluation will lack, in words.
+    def finish(self) -> tuple[int, tuple[str, ...]]:
+        """Return the number of new songs, and in words all counts and what evaluation will lack.
 
         Raises:
             ContractError: training would stop.
@@ -114,7 +114,7 @@ class TeachingCheck:
         missing = _missing(counts, self._needs)
         if missing and (counts.is_whole or missing != "pairs"):
             raise self._refusal(missing, counts)
-        return _said(counts, self._needs, missing)
+        return counts.songs[NEW], _said(counts, self._needs, missing)
 
     def _count(self, needs: TrainingNeeds) -> Counts:
         listeners, ids = self._listening.listeners, self._listening.song_ids
