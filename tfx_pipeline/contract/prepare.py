@@ -22,7 +22,7 @@ from tfx_pipeline.contract.plays import clean_plays, plays_schema, scan_plays
 from tfx_pipeline.contract.songs import clean_songs, scan_songs, songs_schema
 from tfx_pipeline.contract.source import Source
 from tfx_pipeline.contract.teachable import TeachingCheck, TrainingNeeds
-from tfx_pipeline.fingerprint import file_digest
+from tfx_pipeline.fingerprint import code_fingerprint, file_digest
 
 MANIFEST = "catalogue.json"
 SONGS = Path("songs") / "songs.parquet"
@@ -133,8 +133,8 @@ def _write_manifest(aside: Path, catalogue: Catalogue, state: str) -> None:
 
 
 def _state(inputs: str, max_unknown_plays: float, training: TrainingNeeds | None) -> str:
-    """Return what the output depends on: the input, this package's code, the settings."""
-    code = [file_digest(path) for path in sorted(Path(__file__).parent.glob("*.py"))]
+    """Return what the output depends on: the input, the code that reads it, the settings."""
+    code = [code_fingerprint(__name__)]
     settings = [repr(max_unknown_plays), training.key() if training else ""]
     return hashlib.sha256("\n".join([inputs, *code, *settings, pa.__version__]).encode()).hexdigest()
 
