@@ -65,8 +65,11 @@ def _check_beam_arguments(arguments: Sequence[str]) -> None:
 
 
 def _run(known: argparse.Namespace, config: TargetingConfig, beam_arguments: Sequence[str]) -> None:
+    if known.exclusions is None:
+        _run_pipeline(known, config, beam_arguments, None)
+        return
     with TemporaryDirectory(prefix="exclusions-") as aside:
-        exclusions = as_parquet(known.exclusions, Path(aside) / "exclusions.parquet") if known.exclusions else None
+        exclusions = as_parquet(known.exclusions, Path(aside) / "exclusions.parquet")
         _run_pipeline(known, config, beam_arguments, exclusions)
 
 
@@ -160,6 +163,10 @@ def _report(output: str) -> str:
     lines = [f"{counts.get('cold_songs', 0)} cold songs in, {targets} targets out, written to {output}"]
     lines += [f"  {number} songs: {status}" for status, number in sorted(statuses.items())]
     lines += [f"  {name.replace('_', ' ')}: {value}" for name, value in counts.items()]
+    if counts.get("exclusions_of_unknown_listeners") and not counts.get("listeners_excluded"):
+        lines.append(
+            "  note: no listener excluded from every song has plays here. Are the exclusions of these listeners?"
+        )
     return "\n".join(lines) + "\n"
 
 
