@@ -101,7 +101,7 @@ def _taken_down(known: argparse.Namespace) -> frozenset[str]:
     if known.takedown is None:
         return frozenset()
     songs = song_ids(known.catalogue, "catalogue")
-    return read_ids(known.takedown).among(songs, "the catalogue", ignore_missing=known.ignore_missing)
+    return read_ids(known.takedown).meant(songs, "the catalogue", ignore_missing=known.ignore_missing)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--listener-vectors", help="Parquet with user_id, embedding, in place of vectors from plays")
     parser.add_argument("--exclusions", help="table of user_id, song_id (none: every song), or list of user ids")
     parser.add_argument("--takedown", type=Path, help="list of songs to take down: neither targeted nor a reason to")
-    parser.add_argument("--ignore-missing", action="store_true", help="pass over ids of --takedown that are unknown")
+    parser.add_argument("--ignore-missing", action="store_true", help="ids of --takedown may be unknown")
     parser.add_argument("--output", required=True, help="folder for targets, summary and _SUCCESS")
     for field in dataclasses.fields(TargetingConfig):
         parser.add_argument(f"--{field.name.replace('_', '-')}", **_flag(field))
