@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--window", type=int, help="of data in spans, how many of the latest are read (default: all)")
     parser.add_argument("--settings", type=_path, help="JSON file of settings that differ from the defaults")
     parser.add_argument("--takedown", type=_path, help="list of songs to take down, for this run and all later ones")
-    parser.add_argument("--ignore-missing", action="store_true", help="pass over ids of --takedown that are unknown")
+    parser.add_argument("--ignore-missing", action="store_true", help="ids of --takedown may be unknown")
     arguments = parser.parse_args(argv)
     console = Console()
     name = arguments.data.resolve().name if arguments.data else "simulated"

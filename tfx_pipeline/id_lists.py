@@ -33,7 +33,7 @@ _LINE_END = re.compile("\r\n|\n|\r")  # not str.splitlines, which also ends a li
 
 @dataclass(frozen=True)
 class IdList:
-    """A list as it was read; `among` says which ids it means.
+    """A list as it was read; `meant` says which ids it means.
 
     Attributes:
         file: The file.
@@ -43,22 +43,23 @@ class IdList:
     file: Path
     entries: tuple[tuple[str, ...], ...]
 
-    def among(self, known: Collection[str], of_what: str, *, ignore_missing: bool = False) -> frozenset[str]:
+    def meant(self, known: Collection[str], of_what: str, *, ignore_missing: bool = False) -> frozenset[str]:
         """Returns the ids of the list.
 
         Args:
             known: The ids there are; a set, or anything else that is quick to look in.
             of_what: What they are ids of, for the message: "the index".
-            ignore_missing: Whether to pass over entries that are none of them.
+            ignore_missing: Whether ids may be among them that are unknown. They are read without the blanks around
+                them, and are still ids of the list: a song may be taken down before the catalogue has it.
 
         Raises:
-            ContractError: If the list is empty, or an entry is none of them.
+            ContractError: If the list is empty, or an id is unknown.
         """
         found, missing = set(), {}
         for forms in self.entries:
-            meant = next((form for form in forms if form in known), None)
-            if meant is not None:
-                found.add(meant)
+            known_form = next((form for form in forms if form in known), None)
+            if known_form is not None:
+                found.add(known_form)
             elif forms[-1]:  # else blanks alone, which are an id only where they are known
                 missing[forms[-1]] = True
         if not found and not missing:
@@ -71,9 +72,9 @@ class IdList:
                 self.file,
                 f"ids of {of_what}",
                 f"{len(missing):,} of {len(found) + len(missing):,} that are unknown: {shown}{more}",
-                remedy="Correct them, or pass over them with --ignore-missing.",
+                remedy="Correct them, or say that they may be missing with --ignore-missing.",
             )
-        return frozenset(found)
+        return frozenset(found | missing.keys())
 
 
 def read_ids(file: Path | str, column: str = "song_id") -> IdList:

@@ -6,7 +6,7 @@ and plays, BCL_RUN the folder for all that the run writes (default: runs/bcl), B
 see `contract.spans`), BCL_BEAM the engine of the Beam steps (default: this process; see `beam_options`), BCL_LISTENERS
 and BCL_EXCLUSIONS files for the targeting (default: none; see `components.targeting` and `targeting.exclusions`).
 BCL_TAKEDOWN is a list of songs to take down, for this run and all later ones (default: none; see `id_lists`);
-BCL_IGNORE_MISSING=1 passes over ids of it that are unknown.
+with BCL_IGNORE_MISSING=1 ids of it may be unknown.
 """
 
 from __future__ import annotations

@@ -62,7 +62,11 @@ def _parser() -> argparse.ArgumentParser:
         "--drop", type=Path, metavar="FILE", help="list of ids to take down: dropped, never added again"
     )
     parser.add_argument("--restore", type=Path, metavar="FILE", help="list of ids taken down that may come back")
-    parser.add_argument("--ignore-missing", action="store_true", help="pass over ids of these lists that are unknown")
+    parser.add_argument(
+        "--ignore-missing",
+        action="store_true",
+        help="ids of these lists may be unknown; so may songs that the index never had",
+    )
     parser.add_argument(
         "--max-dropped",
         type=_share,
@@ -103,7 +107,7 @@ def _refresh(arguments: argparse.Namespace) -> None:
     with next_version(base) as publication:
         gone = taken_down(base)
         if restore:
-            gone -= restore.among(gone, "songs that were taken down", ignore_missing=ignore)
+            gone -= restore.meant(gone, "songs that were taken down", ignore_missing=ignore)
         with SavedVersion(publication.latest) as version:
             songs: NewSongs | None = None
             given: frozenset[str] = frozenset()
@@ -112,8 +116,11 @@ def _refresh(arguments: argparse.Namespace) -> None:
                 given = frozenset(songs.ids())
                 _say_passed_over(songs.passed_over)
             if drop:
-                known = gone | given | frozenset(version.index.names())
-                gone |= drop.among(known, "the index, --songs or songs taken down before", ignore_missing=ignore)
+                indexed = frozenset(version.index.names())
+                known = "the index, of --songs or of songs taken down before"
+                dropped = drop.meant(gone | given | indexed, known, ignore_missing=ignore)
+                _say_kept_away(dropped - indexed - gone)
+                gone |= dropped
             _say_left_out(given & gone)
             index, changes = refreshed_index(
                 version, songs or (), drop=gone, is_catalogue=arguments.catalogue, max_dropped=arguments.max_dropped
@@ -138,10 +145,18 @@ def _say_unknown(song_ids: Sequence[str]) -> None:
         write_text(f"added, but the model knows no value of them: {len(song_ids):,} songs ({named})\n")
 
 
+def _say_kept_away(ids: Collection[str]) -> None:
+    if ids:
+        write_text(f"not in the index, and kept out of later versions: {len(ids):,} ({_first(ids)})\n")
+
+
 def _say_left_out(ids: Collection[str]) -> None:
     if ids:
-        shown = ", ".join(sorted(ids)[:10]) + (", ..." if len(ids) > 10 else "")
-        write_text(f"not added, because they were taken down: {len(ids):,} of --songs ({shown})\n")
+        write_text(f"not added, because they were taken down: {len(ids):,} of --songs ({_first(ids)})\n")
+
+
+def _first(ids: Collection[str]) -> str:
+    return ", ".join(sorted(ids)[:10]) + (", ..." if len(ids) > 10 else "")
 
 
 if __name__ == "__main__":

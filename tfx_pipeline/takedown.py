@@ -32,7 +32,7 @@ def take_down(serving: Path, prepared: Path, listed: Path | None, *, ignore_miss
         serving: Folder of the model's versions.
         prepared: Folder written by `contract.prepare`: the catalogue as it is now.
         listed: The list, see `id_lists`.
-        ignore_missing: Whether to pass over ids that neither the catalogue nor the served index has.
+        ignore_missing: Whether ids may be among them that neither the catalogue nor the served index has.
 
     Returns:
         Songs of the catalogue that are taken down, now or before, in the catalogue's order.
@@ -54,7 +54,7 @@ def take_down(serving: Path, prepared: Path, listed: Path | None, *, ignore_miss
     if listed is not None:
         served = read_index(latest_version(str(serving))[1]).names() if is_served else ()
         known = gone | frozenset(songs) | frozenset(served)
-        gone |= read_ids(listed).among(known, "the catalogue or the served index", ignore_missing=ignore_missing)
+        gone |= read_ids(listed).meant(known, "the catalogue or the served index", ignore_missing=ignore_missing)
         record_taken_down(serving, gone)
     if is_served:
         publish_without(str(serving), gone)
@@ -62,7 +62,7 @@ def take_down(serving: Path, prepared: Path, listed: Path | None, *, ignore_miss
 
 
 def take_down_listed(folder: RunFolder, prepared: Path) -> tuple[str, ...]:
-    """As `take_down`, with the list that BCL_TAKEDOWN names; BCL_IGNORE_MISSING=1 passes over unknown ids."""
+    """As `take_down`, with the list that BCL_TAKEDOWN names; with BCL_IGNORE_MISSING=1 ids may be unknown."""
     listed, ignored = os.environ.get("BCL_TAKEDOWN"), os.environ.get("BCL_IGNORE_MISSING", "")
     if ignored not in ("", "0", "1"):
         raise ContractError(f"BCL_IGNORE_MISSING: expected 1 or 0. Received: {ignored!r}")

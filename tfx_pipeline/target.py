@@ -88,8 +88,11 @@ def _check_beam_arguments(arguments: Sequence[str]) -> None:
 
 
 def _run(known: argparse.Namespace, config: TargetingConfig, beam_arguments: Sequence[str]) -> None:
+    if known.exclusions is None:
+        _run_pipeline(known, config, beam_arguments, None)
+        return
     with TemporaryDirectory(prefix="exclusions-") as aside:
-        exclusions = as_parquet(known.exclusions, Path(aside) / "exclusions.parquet") if known.exclusions else None
+        exclusions = as_parquet(known.exclusions, Path(aside) / "exclusions.parquet")
         _run_pipeline(known, config, beam_arguments, exclusions)
 
 
@@ -121,7 +124,7 @@ def _taken_down(known: argparse.Namespace) -> frozenset[str]:
     if known.takedown is None:
         return frozenset()
     songs = song_ids(known.catalogue, "catalogue")
-    return read_ids(known.takedown).among(songs, "the catalogue", ignore_missing=known.ignore_missing)
+    return read_ids(known.takedown).meant(songs, "the catalogue", ignore_missing=known.ignore_missing)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -132,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--listener-vectors", help="Parquet with user_id, embedding, in place of vectors from plays")
     parser.add_argument("--exclusions", help="table of user_id, song_id (none: every song), or list of user ids")
     parser.add_argument("--takedown", type=Path, help="list of songs to take down: neither targeted nor a reason to")
-    parser.add_argument("--ignore-missing", action="store_true", help="pass over ids of --takedown that are unknown")
+    parser.add_argument("--ignore-missing", action="store_true", help="ids of --takedown may be unknown")
     parser.add_argument("--output", required=True, help="folder for targets, summary and _SUCCESS")
     for field in dataclasses.fields(TargetingConfig):
         parser.add_argument(f"--{field.name.replace('_', '-')}", **_flag(field))
@@ -183,6 +186,10 @@ def _report(output: str) -> str:
     lines = [f"{counts.get('cold_songs', 0)} cold songs in, {targets} targets out, written to {output}"]
     lines += [f"  {number} songs: {status}" for status, number in sorted(statuses.items())]
     lines += [f"  {name.replace('_', ' ')}: {value}" for name, value in counts.items()]
+    if counts.get("exclusions_of_unknown_listeners") and not counts.get("listeners_excluded"):
+        lines.append(
+            "  note: no listener excluded from every song has plays here. Are the exclusions of these listeners?"
+        )
     return "\n".join(lines) + "\n"
 
 

@@ -273,7 +273,12 @@ def test_unknown_ids_stop_the_command_unless_they_may_be_missing(base: Path, tmp
     assert "Received: 1 of 2 that are unknown: 'song-01'." in error and versions(base) == ["1700000000"]
     assert not (base / RECORD).exists()
     code, out, _ = run(capsys, base, "--drop", tmp_path / "gone.txt", "--ignore-missing")
-    assert (code, out) == (0, f"added 0, dropped 1, kept 29: {base / '1700000001'}\n")
+    assert (code, out) == (
+        0,
+        "not in the index, and kept out of later versions: 1 (song-01)\n"
+        f"added 0, dropped 1, kept 29: {base / '1700000001'}\n",
+    )
+    assert taken_down(base) == {"song-1", "song-01"}
 
 
 def test_a_song_that_was_taken_down_stays_away_until_it_is_restored(base: Path, tmp_path: Path, capsys: Any) -> None:

@@ -205,7 +205,9 @@ def test_embeddings_are_found_by_any_id(tmp_path: Path) -> None:
 def test_a_song_taken_down_stays_away_though_the_catalogue_has_it(tmp_path: Path) -> None:
     """The next night's refresh once brought back what `refresh --drop` had dropped."""
     home = tmp_path / "run"
-    small_export.SmallExport(SONGS).export(home / "serving" / "1700000000")
+    small_export.SmallExport(SONGS).export(tmp_path / "elsewhere" / "1")
+    (home / "serving").mkdir(parents=True)
+    (home / "serving" / "1700000000").symlink_to(tmp_path / "elsewhere" / "1")
     record_taken_down(home / "serving", {"song-5", "new-1"})
     run(home, [*SONGS, *NEW])
     with SavedVersion(str(home / "serving" / str(versions(home)[-1]))) as version:

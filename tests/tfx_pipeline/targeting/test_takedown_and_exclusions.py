@@ -120,4 +120,7 @@ def test_a_list_keeps_its_listeners_out(files: Path, capsys: Any) -> None:
     assert run(files, f"--exclusions={files / 'out.txt'}") == 0
     assert not set(users[:5]) & set(read_targets(str(files / "targets"))["user_id"].to_pylist())
     said = capsys.readouterr().out
-    assert "listeners excluded: 5" in said and "exclusions of unknown listeners: 1" in said
+    assert "listeners excluded: 5" in said and "exclusions of unknown listeners: 1" in said and "note:" not in said
+    (files / "out.txt").write_text("nobody\n")
+    assert run(files, f"--exclusions={files / 'out.txt'}") == 0
+    assert "note: no listener excluded from every song has plays here." in capsys.readouterr().out
