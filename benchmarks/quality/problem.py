@@ -11,7 +11,7 @@ from scipy import sparse
 
 from benchmarks.quality.encoding import Encoding, encode, unit_rows
 from benchmarks.targeting_study.datasets import DataSet
-from tfx_pipeline.cold_split import SPARSE, WARM, ColdSplit
+from tfx_pipeline.cold_split import NEW, WARM, ColdSplit
 from tfx_pipeline.configs import MOST_SPARSE_SONGS, TrainingConfig
 
 TRUTH_SIZES = (20, 50)
@@ -61,7 +61,7 @@ class Problem:
     def sparse(self) -> np.ndarray:
         """Rows of the songs of too few listeners to be candidates or judged, that have content and listeners in common
         with warm songs, as many as the pipeline takes: their plays are known, and may be learnt from."""
-        songs = np.flatnonzero(self.split == SPARSE)
+        songs = np.flatnonzero(self.split == NEW)
         content = sum(block.getnnz(axis=1) for block in self.encoding.blocks(songs).values())
         shared = self.heard(songs) @ np.asarray(self.plays.sum(axis=0)).ravel()
         usable = songs[(content > 0) & (shared > 0)]

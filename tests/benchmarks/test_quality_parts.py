@@ -189,7 +189,7 @@ def test_sparse_songs_are_drawn_in_the_same_share(thinned: DataSet) -> None:
 def test_sparse_songs_teach_what_their_listeners_play(thinned: DataSet) -> None:
     problem = Problem.of(thinned, 0)
     songs = towers.learnt_songs(problem, sparse=True)
-    assert len(problem.sparse) > 60 and (problem.split[problem.sparse] == "sparse").all()
+    assert len(problem.sparse) > 60 and (problem.split[problem.sparse] == "new").all()
     anchors, positives, weights = towers.learnt_pairs(problem, 7, sparse=True)
     warm = np.asarray((thinned.plays[problem.warm] > 0).todense(), float)
     for row, song in enumerate(songs.tolist()):

@@ -164,7 +164,7 @@ def check_targets(
     catalogue = [
         {
             "song_id": song["song_id"],
-            "split": WARM if song["song_id"] in exported.ids else "test",
+            "split": WARM if song["song_id"] in exported.ids else "new",
             "embedding": vector,
             "candidate_embedding": vector,
         }

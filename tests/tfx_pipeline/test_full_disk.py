@@ -49,7 +49,7 @@ def _campaign(data: Path, out: Path) -> list[str]:
 
 
 COMMANDS: dict[str, tuple[Callable[[list[str]], int], Callable[[Path, Path], list[str]]]] = {
-    "contract": (contract_command.main, lambda data, out: [str(data / "in"), f"--out={out}"]),
+    "contract": (contract_command.main, lambda data, out: [str(data / "in"), "--for-refresh", f"--out={out}"]),
     "target": (target.main, _target),
     "campaign_report": (campaign_report.main, _campaign),
     "simulate": (simulate.main, lambda _, out: ["--songs=400", "--users=50", "--plays=4000", str(out)]),

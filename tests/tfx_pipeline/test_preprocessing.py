@@ -31,7 +31,7 @@ SONGS = [
 
 def long_vector(song: dict, length: int) -> np.ndarray:
     """A vector of its own for every song and length; song "a" has none."""
-    return np.arange(length) * (1.0 + ord(song["song_id"]) - ord("a")) + (song["song_id"] == "d")
+    return np.arange(length) * (1.0 + ord(song["song_id"][0]) - ord("a")) + (song["song_id"] == "d")
 
 
 def serialized(song: dict) -> bytes:

@@ -316,7 +316,6 @@ def test_a_full_disk_publishes_nothing_and_leaves_nothing(
 ) -> None:
     base = small_disk.folder / "serving"
     shutil.copytree(exported, base / "1700000000")
-    (base / ".refresh.lock").touch()
     before, whole = small_disk.files(), sum(path.stat().st_size for path in exported.rglob("*"))
     songs = write(tmp_path / "new.parquet", NEW)
     (tmp_path / "gone.txt").write_text("song-1\n")

@@ -16,7 +16,7 @@ def world(length):
     vectors = {f"song{place:02}": rng.normal(size=length).astype(np.float32) for place in range(WARM + COLD)}
     warm, cold = list(vectors)[:WARM], list(vectors)[WARM:]
     catalogue = [
-        {"song_id": song, "split": "warm" if song in warm else "test", "embedding": v, "candidate_embedding": v}
+        {"song_id": song, "split": "warm" if song in warm else "new", "embedding": v, "candidate_embedding": v}
         for song, v in vectors.items()
     ]
     matches = [{"song_id": song, "match_ids": warm, "match_scores": [0.5] * WARM} for song in cold]
