@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
@@ -13,12 +16,14 @@ from tfx_pipeline.cold_split import NEW, TEST, VALIDATION, WARM
 from tfx_pipeline.components import standard
 from tfx_pipeline.components.catalogue_embedding import CatalogueEmbedder
 from tfx_pipeline.components.data_gate import DataGate, StatisticsKeeper
+from tfx_pipeline.components.held_out_songs import HeldOutIndexer
 from tfx_pipeline.components.infra_validation import ServingValidator
 from tfx_pipeline.components.retrieval_evaluation import RetrievalEvaluator
 from tfx_pipeline.components.run_page import RunPage
+from tfx_pipeline.components.served_model import JudgedModelKeeper, ServedModelChecker
 from tfx_pipeline.components.similar_songs import SimilarSongsLabeller
 from tfx_pipeline.components.song_schema import SongSchema
-from tfx_pipeline.components.targeting import AudienceTargeter
+from tfx_pipeline.components.targeting import AudienceTargeter, WeightChooser
 from tfx_pipeline.configs import PipelineConfig, to_json
 from tfx_pipeline.fingerprint import code_fingerprint, file_digest
 
@@ -44,7 +49,8 @@ def create_pipeline(
         pipeline_root: Folder for what the components write.
         data_root: Folder written by `contract.prepare`.
         serving_dir: Folder to which a blessed model is pushed as `<serving_dir>/<version>/`.
-        kept_statistics: Folder for the statistics of the data of the last pushed run.
+        kept_statistics: Folder for the statistics of the data of the last pushed run. Beside it `judged_model` keeps
+            the model that was judged in it, where another one is served.
         fields: The song fields that `contract.prepare` found.
         config: All settings.
         listener_table: Parquet file of listener vectors that take the place of those formed from plays.
@@ -57,6 +63,7 @@ def create_pipeline(
     """
     config = config or PipelineConfig()
     fields_json = contract.fields_to_json(fields)
+    judged_dir = os.path.join(os.path.dirname(kept_statistics), "judged_model")
 
     # Songs and plays come in, are counted and checked.
     song_gen = standard.parquet_example_gen(Path(data_root) / contract.SONGS).with_id("SongGen")
@@ -98,21 +105,7 @@ def create_pipeline(
         fields=fields_json,
         code=code_fingerprint("tfx_pipeline.components.song_schema"),
     )
-    transform = tfx.components.Transform(
-        examples=labeller.outputs["labelled_songs"],
-        schema=song_schema.outputs["schema"],
-        preprocessing_fn="tfx_pipeline.preprocessing.preprocessing_fn",
-        splits_config=tfx.proto.SplitsConfig(analyze=[WARM], transform=[WARM, NEW, VALIDATION, TEST]),
-        custom_config={
-            "fields": fields_json,
-            "min_frequency": config.transform.min_frequency,
-            "max_vocabulary": config.transform.max_vocabulary,
-            "code": code_fingerprint("tfx_pipeline.preprocessing"),
-        },
-        # Statistics and per-file partial results double the steps; nothing reads them.
-        disable_statistics=True,
-        disable_analyzer_cache=True,
-    )
+    transform = _transform(labeller, song_schema, config, fields_json, [WARM, NEW, VALIDATION, TEST])
 
     learning = {
         "examples": transform.outputs["transformed_examples"],
@@ -121,6 +114,7 @@ def create_pipeline(
         "eval_args": tfx.proto.EvalArgs(splits=[VALIDATION]),
     }
     settings = {"fields": fields_json, "model": to_json(config.model), "training": to_json(config.training)}
+    fitting = settings | {"ridge": to_json(config.ridge), "song_ids": config.song_ids}
     tuners = []
     if config.tuning is not None:
         tuners = [
@@ -134,12 +128,7 @@ def create_pipeline(
     trainer = tfx.components.Trainer(
         run_fn="tfx_pipeline.trainer.run_fn",
         hyperparameters=tuners[0].outputs["best_hyperparameters"] if tuners else None,
-        custom_config=settings
-        | {
-            "ridge": to_json(config.ridge),
-            "song_ids": config.song_ids,
-            "code": code_fingerprint("tfx_pipeline.trainer"),
-        },
+        custom_config=fitting | {"split": to_json(config.split), "code": code_fingerprint("tfx_pipeline.trainer")},
         **learning,
     )
 
@@ -157,17 +146,26 @@ def create_pipeline(
         serving_dir=str(serving_dir),
         fields=fields_json,
         settings=to_json(config.evaluation),
+        judged_dir=judged_dir,
+        split=to_json(config.split),
         max_values=config.model.max_values,
         code=code_fingerprint("tfx_pipeline.components.retrieval_evaluation"),
     )
+
+    # What is served knows the songs, too, that were held out to judge it by.
+    served = _Served(trainer, labeller, embedder, evaluator, [])
+    if config.refit != "off":
+        served = _all_songs_served(
+            served, config, fitting, song_schema, song_gen.outputs["examples"], play_gen.outputs["examples"]
+        )
     serving_validator = ServingValidator(
-        model=trainer.outputs["model"],
-        labelled_songs=labeller.outputs["labelled_songs"],
+        model=served.model.outputs["model"],
+        labelled_songs=served.labeller.outputs["labelled_songs"],
         code=code_fingerprint("tfx_pipeline.components.infra_validation"),
     )
     pusher = standard.pusher(
-        trainer.outputs["model"],
-        model_blessing=evaluator.outputs["blessing"],
+        served.model.outputs["model"],
+        model_blessing=served.judge.outputs["blessing"],
         infra_blessing=serving_validator.outputs["blessing"],
         serving_dir=serving_dir,
     )
@@ -180,17 +178,37 @@ def create_pipeline(
         code=code_fingerprint("tfx_pipeline.components.data_gate"),
     )
 
-    # New songs get their target listeners.
+    keepers = [keeper]
+    if config.refit == "train":
+        keepers.append(
+            JudgedModelKeeper(
+                pushed_model=pusher.outputs["pushed_model"],
+                model=trainer.outputs["model"],
+                kept=judged_dir,
+                code=code_fingerprint("tfx_pipeline.components.served_model"),
+            )
+        )
+
+    # New songs get their target listeners. Songs that were held out are new to the judged model alone.
+    asks_held_out = not {VALIDATION, TEST}.isdisjoint(config.targeting.target_splits)
+    targeted = embedder if asks_held_out else served.embedder
+    targeting = {
+        "plays": play_gen.outputs["examples"],
+        "settings": to_json(config.targeting),
+        "listeners": str(listener_table or ""),
+        "exclusions": str(exclusions or ""),
+        "digests": " ".join(file_digest(file) for file in (listener_table, exclusions) if file),
+        "code": code_fingerprint("tfx_pipeline.components.targeting"),
+    }
+    choosers = []
+    if targeted is not embedder and config.targeting.chooses_weight:
+        choosers = [WeightChooser(embeddings=embedder.outputs["embeddings"], **targeting)]
     targeter = AudienceTargeter(
-        plays=play_gen.outputs["examples"],
-        embeddings=embedder.outputs["embeddings"],
+        embeddings=targeted.outputs["embeddings"],
         pushed_model=pusher.outputs["pushed_model"],
-        settings=to_json(config.targeting),
-        listeners=str(listener_table or ""),
-        exclusions=str(exclusions or ""),
         serving_dir=str(serving_dir),
-        digests=" ".join(file_digest(file) for file in (listener_table, exclusions) if file),
-        code=code_fingerprint("tfx_pipeline.components.targeting"),
+        count_weight=choosers[0].outputs["count_weight"] if choosers else None,
+        **targeting,
     )
 
     page = RunPage(
@@ -202,7 +220,8 @@ def create_pipeline(
         infra_blessing=serving_validator.outputs["blessing"],
         pushed_model=pusher.outputs["pushed_model"],
         songs=song_gen.outputs["examples"],
-        embeddings=embedder.outputs["embeddings"],
+        embeddings=targeted.outputs["embeddings"],
+        served_blessing=None if served.judge is evaluator else served.judge.outputs["blessing"],
         targets=targeter.outputs["targets"],
         code=code_fingerprint("tfx_pipeline.components.run_page"),
     )
@@ -222,13 +241,115 @@ def create_pipeline(
             trainer,
             embedder,
             evaluator,
+            *served.steps,
             serving_validator,
             pusher,
-            keeper,
+            *keepers,
+            *choosers,
             targeter,
             page,
         ],
         enable_cache=True,
         metadata_connection_config=metadata_connection_config,
         beam_pipeline_args=list(beam_pipeline_args),
+    )
+
+
+@dataclass(frozen=True)
+class _Served:
+    """The steps that the served model comes from.
+
+    Attributes:
+        model: Gives the model.
+        labeller: Gives the songs as that model splits them.
+        embedder: Gives their embeddings by it.
+        judge: Gives its blessing.
+        steps: Those of these and of what they need that the judged model does without.
+    """
+
+    model: Any
+    labeller: Any
+    embedder: Any
+    judge: Any
+    steps: list[Any]
+
+
+def _all_songs_served(
+    judged: _Served,
+    config: PipelineConfig,
+    fitting: Mapping[str, Any],
+    song_schema: Any,
+    songs: tfx.types.BaseChannel,
+    plays: tfx.types.BaseChannel,
+) -> _Served:
+    """Returns the steps to a model that knows every song of enough listeners, from the judged one on."""
+    labeller = SimilarSongsLabeller(
+        songs=songs,
+        plays=plays,
+        audience=to_json(config.audience),
+        split=to_json(config.split.without_held_out()),
+        code=code_fingerprint("tfx_pipeline.components.similar_songs"),
+    ).with_id("ServedSongsLabeller")
+    labeller.add_upstream_node(judged.judge)
+    if config.refit == "train":
+        # A vocabulary of its own, since words that held-out songs alone have are unknown to the first.
+        transform = _transform(labeller, song_schema, config, fitting["fields"], [WARM, NEW]).with_id("ServedTransform")
+        model = tfx.components.Trainer(
+            run_fn="tfx_pipeline.refit.run_fn",
+            base_model=judged.model.outputs["model"],
+            examples=transform.outputs["transformed_examples"],
+            transform_graph=transform.outputs["transform_graph"],
+            train_args=tfx.proto.TrainArgs(splits=[WARM, NEW]),
+            eval_args=tfx.proto.EvalArgs(splits=[WARM]),  # TFX asks for some; none is read
+            custom_config={
+                **fitting,
+                "split": to_json(config.split.without_held_out()),
+                "code": code_fingerprint("tfx_pipeline.refit"),
+            },
+        ).with_id("ServedTrainer")
+        steps = [labeller, transform, model]
+    else:
+        model = HeldOutIndexer(
+            judged=judged.model.outputs["model"],
+            labelled_songs=labeller.outputs["labelled_songs"],
+            code=code_fingerprint("tfx_pipeline.components.held_out_songs"),
+        )
+        steps = [labeller, model]
+    embedder = CatalogueEmbedder(
+        labelled_songs=labeller.outputs["labelled_songs"],
+        model=model.outputs["model"],
+        code=code_fingerprint("tfx_pipeline.components.catalogue_embedding"),
+    ).with_id("ServedEmbedder")
+    checker = ServedModelChecker(
+        model=model.outputs["model"],
+        judged_embeddings=judged.embedder.outputs["embeddings"],
+        served_embeddings=embedder.outputs["embeddings"],
+        evaluation=judged.judge.outputs["evaluation"],
+        judged_blessing=judged.judge.outputs["blessing"],
+        refit=config.refit,
+        least_overlap=config.refit_overlap,
+        settings=to_json(config.evaluation),
+        split=to_json(config.split),
+        code=code_fingerprint("tfx_pipeline.components.served_model"),
+    )
+    return _Served(model, labeller, embedder, checker, [*steps, embedder, checker])
+
+
+def _transform(
+    labeller: Any, song_schema: Any, config: PipelineConfig, fields: str, splits: list[str]
+) -> tfx.components.Transform:
+    return tfx.components.Transform(
+        examples=labeller.outputs["labelled_songs"],
+        schema=song_schema.outputs["schema"],
+        preprocessing_fn="tfx_pipeline.preprocessing.preprocessing_fn",
+        splits_config=tfx.proto.SplitsConfig(analyze=[WARM], transform=splits),
+        custom_config={
+            "fields": fields,
+            "min_frequency": config.transform.min_frequency,
+            "max_vocabulary": config.transform.max_vocabulary,
+            "code": code_fingerprint("tfx_pipeline.preprocessing"),
+        },
+        # Statistics and per-file partial results double the steps; nothing reads them.
+        disable_statistics=True,
+        disable_analyzer_cache=True,
     )

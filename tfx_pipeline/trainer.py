@@ -7,7 +7,7 @@ import dataclasses
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -19,7 +19,7 @@ from bcl_keras.judging import is_better
 from serving.export import RawField, ServedModel, export
 from serving.raw_fields import integer_id
 from tfx_pipeline import contract, features
-from tfx_pipeline.artifacts import LEARNT
+from tfx_pipeline.artifacts import EXTRA, LEARNT
 from tfx_pipeline.cold_split import NEW, VALIDATION, WARM
 from tfx_pipeline.configs import MOST_SPARSE_SONGS
 from tfx_pipeline.contract.ids import texts
@@ -63,9 +63,9 @@ def run_fn(fn_args: Any) -> None:
     """Trains and exports; called by TFX's Trainer.
 
     Args:
-        fn_args: TFX's `FnArgs`. `custom_config` holds `fields`, `model`, `training` and `ridge` as JSON, and may hold
-            `song_ids`: "int64" for an index whose ids are integers; default "string". `hyperparameters`, where a Tuner
-            ran, replace settings of the model.
+        fn_args: TFX's `FnArgs`. `custom_config` holds `fields`, `model`, `training`, `ridge` and `split` as JSON, and
+            may hold `song_ids`: "int64" for an index whose ids are integers; default "string". `hyperparameters`, where
+            a Tuner ran, replace settings of the model.
     """
     check_is_tensorflow()
     settings = fn_args.custom_config
@@ -82,16 +82,33 @@ def run_fn(fn_args: Any) -> None:
     if ridge is not None:
         model = bcl_keras.models.JoinedModel([ridge, towers])
         learnt["joined"] = model.adapt(validation_truth(songs), _VALIDATION_K)
-    learnt |= what_was_learnt(towers)
+    learnt |= what_was_learnt(towers) | {"split": json.loads(settings["split"])}
+    export_model(fn_args, model, songs, transform, learnt)
+
+
+def export_model(
+    fn_args: Any,
+    model: bcl_keras.models.BCLModel | bcl_keras.models.JoinedModel,
+    songs: Songs,
+    transform: tft.TFTransformOutput,
+    learnt: dict[str, Any],
+) -> None:
+    """Writes the SavedModel, and beside it and in the model run what was learnt."""
     learnt["songs"] = {name: len(getattr(songs, name)) for name in ("warm", "sparse", "validation")}
     logger.info("Learnt and chosen: %s", learnt)
-    os.makedirs(fn_args.model_run_dir, exist_ok=True)
-    with open(os.path.join(fn_args.model_run_dir, LEARNT), "w", encoding="utf-8") as file:
-        json.dump(learnt, file, indent=1)
+    settings = fn_args.custom_config
     served = served_model(
-        model, songs.warm, transform, song_fields, integer_ids=settings.get("song_ids", "string") == "int64"
+        model,
+        songs.warm,
+        transform,
+        contract.fields_from_json(settings["fields"]),
+        integer_ids=settings.get("song_ids", "string") == "int64",
     )
     export(served, fn_args.serving_model_dir)
+    for folder in (fn_args.model_run_dir, os.path.join(fn_args.serving_model_dir, EXTRA)):
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, LEARNT), "w", encoding="utf-8") as file:
+            json.dump(learnt, file, indent=1)
 
 
 def model_config(fn_args: Any) -> bcl_keras.BCLConfig:
@@ -193,10 +210,23 @@ def what_was_learnt(towers: bcl_keras.models.BCLModel) -> dict[str, Any]:
     history = {name: [float(value) for value in values] for name, values in towers.history.history.items()}
     learnt: dict[str, Any] = {"history": history, "fields": [field.name for field in towers.fields]}
     learnt["settings"] = towers.config.to_dict()
+    learnt["best_epoch"] = best_epoch(history)
     if towers.has_contrast:
         matrix = keras.ops.convert_to_numpy(towers.contrastive_views.correlation.matrix)
         learnt["correlation"] = np.round(matrix, 4).tolist()
     return learnt
+
+
+def best_epoch(history: Mapping[str, Sequence[float]]) -> int:
+    """Returns after how many epochs the weights were kept (`ValidationRecall`); without validation songs after all."""
+    recalls = history.get(VALIDATION_RECALL)
+    if not recalls:
+        return len(next(iter(history.values()), ()))
+    best = 0
+    for epoch, recall in enumerate(recalls):
+        if is_better(recall, recalls[best]):
+            best = epoch
+    return best + 1
 
 
 def validation_truth(songs: Songs) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -269,8 +299,8 @@ def read_songs(
 ) -> Songs:
     """Returns the songs to learn from and those held out for choices.
 
-    Of the sparse songs those with a similar warm song count, and a sample of them if there are more than
-    `sparse_per_warm` for every warm song, or `MOST_SPARSE_SONGS`.
+    Without files of the latter there are none. Of the sparse songs those with a similar warm song count, and a sample
+    of them if there are more than `sparse_per_warm` for every warm song, or `MOST_SPARSE_SONGS`.
     """
 
     def read(patterns: Sequence[str], split: str, most_similar: int | None = None) -> SongTable:
@@ -282,4 +312,4 @@ def read_songs(
     if most := min(int(sparse_per_warm * len(warm)), MOST_SPARSE_SONGS):
         with contextlib.suppress(NoSongsError):
             sparse = read(fn_args.train_files, NEW, most)
-    return Songs(warm, sparse, read(fn_args.eval_files, VALIDATION))
+    return Songs(warm, sparse, read(fn_args.eval_files, VALIDATION) if fn_args.eval_files else warm.take(np.arange(0)))
