@@ -43,10 +43,11 @@ def run_fn(fn_args: Any) -> None:
     fields = contract.fields_from_json(settings["fields"])
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     training = json.loads(settings["training"])
-    sparse_per_warm = training.pop("sparse_per_warm") if judged["songs"]["sparse"] else 0.0
+    sparse_per_warm = training.pop("sparse_per_warm")
     towers = chosen_towers(judged)
     fn_args.eval_files = []  # TFX names some whether there are such songs or not
-    songs = read_songs(fn_args, transform, fields, towers, sparse_per_warm)
+    # Validation songs may have found that sparse songs do harm.
+    songs = read_songs(fn_args, transform, fields, towers, sparse_per_warm if judged["songs"]["sparse"] else 0.0)
     ridge = json.loads(settings["ridge"])
     model, learnt = refit(
         model_fields(fields, transform),

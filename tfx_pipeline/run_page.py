@@ -89,7 +89,9 @@ def page(
     """
     body = [
         "<h1>From plays to listeners: what this run did</h1>",
-        _outcome([*evaluation["refused_because"], *(served or {}).get("refused_because", [])], pushed, served_badly),
+        _outcome(
+            [*evaluation.get("refused_because", ()), *(served or {}).get("refused_because", ())], pushed, served_badly
+        ),
         f"<h2>What came in</h2>{_table_of('songs', songs)}{_table_of('plays', plays)}",
         f"<h3>Against the last pushed run</h3><pre>{html.escape(data_report)}</pre>",
         f"<h2>What was learnt</h2>{_learnt(learnt)}",

@@ -40,7 +40,10 @@ def test_many_songs_and_few_candidates():
     found = overlap_of(one, other, np.full(1300, "test"), 40)
     assert found.songs == 1300 and found.mean == pytest.approx(found.by_chance, abs=0.02)
     few = overlap_of(
-        Embedded(one.queries, one.candidates[:7]), Embedded(other.queries, other.candidates[:7]), SPLITS, 40
+        Embedded(one.queries, one.candidates[:7]),
+        Embedded(other.queries, other.candidates[:7]),
+        np.full(1300, "val"),
+        40,
     )
     assert (few.k, few.mean, few.by_chance) == (7, 1.0, 1.0)
     nobody = overlap_of(

@@ -272,6 +272,7 @@ def test_every_new_song_is_targeted_at_listeners_of_its_matches(small_run, recor
     plays = pq.read_table(small_run.folder.input / contract.PLAYS)
     played = set(zip(plays["user_id"].to_pylist(), plays["song_id"].to_pylist(), strict=True))
     targets = read_targets(uri).to_pylist()
+    assert record.text("AudienceTargeter", "targets", "embeddings") == str(record.uri("ServedEmbedder", "embeddings"))
     assert {row["song_id"] for row in targets} == new
     for row in targets:
         assert row["reason_song_ids"] and (row["user_id"], row["song_id"]) not in played
@@ -293,7 +294,7 @@ def test_every_song_of_enough_listeners_is_served_and_no_other(small_run, record
     weight = json.loads((record.uri("WeightChooser", "count_weight") / "weight.json").read_text())["count_weight"]
     assert weight in WEIGHTS
     said = json.loads((saved_model / EXTRA / SERVED).read_text())
-    assert said["refit"] == "index" and said["overlap"]["mean"] == 1.0  # the same towers
+    assert said["refit"] == "index" and said["overlap"]["mean"] > 0.99  # the same towers
     counts = {name: len(by_split[name]) for name in (VALIDATION, TEST)}
     assert said["judged"]["songs_in_index"] == len(by_split[WARM]) and said["judged"]["held_out"] == counts
     assert said["served"]["songs_in_index"] == len(warm)

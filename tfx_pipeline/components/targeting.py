@@ -47,7 +47,8 @@ def AudienceTargeter(  # noqa: N802
         plays: tf.Examples of plays, split `all`.
         embeddings: Embeddings and matches of the catalogue.
         pushed_model: Whether the model is served; targets and served matches are of one model.
-        targets: See `tfx_pipeline.targeting.sinks`. Custom property `targeted` says whether there are any.
+        targets: See `tfx_pipeline.targeting.sinks`. Custom property `targeted` says whether there are any, `embeddings`
+            where the matches lie that they were found by.
         settings: `TargetingConfig` as JSON.
         code: Fingerprint of the code, so that the cache follows it.
         listeners: Parquet file of listener vectors (user_id, embedding) in place of those formed from plays; "" = none.
@@ -61,6 +62,7 @@ def AudienceTargeter(  # noqa: N802
     del code, digests
     pushed = pushed_model.get_int_custom_property("pushed")
     targets.set_int_custom_property("targeted", int(bool(pushed)))
+    targets.set_string_custom_property("embeddings", embeddings.uri)
     if not pushed:
         return
     config = TargetingConfig.from_dict(json.loads(settings))
