@@ -143,7 +143,8 @@ def test_training_is_blind_to_plays_of_held_out_songs(small_run, record):
     without = {song.decode(): similar for song, similar in _FOUND}
     assert len(by_split[WARM]) > 100 and len(by_split[NEW]) > 10
     for song, example in (by_split[WARM] | by_split[NEW]).items():
-        assert list(example.features.feature[features.SIMILAR_IDS].bytes_list.value) == without[song].ids
+        found_without = without[song].ids if song in without else []  # nobody plays it
+        assert list(example.features.feature[features.SIMILAR_IDS].bytes_list.value) == found_without
 
 
 _FOUND: list = []
