@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
@@ -16,16 +14,16 @@ from tfx_pipeline.cold_split import NEW, TEST, VALIDATION, WARM
 from tfx_pipeline.components import standard
 from tfx_pipeline.components.catalogue_embedding import CatalogueEmbedder
 from tfx_pipeline.components.data_gate import DataGate, StatisticsKeeper
-from tfx_pipeline.components.held_out_songs import HeldOutIndexer
 from tfx_pipeline.components.infra_validation import ServingValidator
 from tfx_pipeline.components.retrieval_evaluation import RetrievalEvaluator
 from tfx_pipeline.components.run_page import RunPage
-from tfx_pipeline.components.served_model import JudgedModelKeeper, ServedModelChecker
+from tfx_pipeline.components.served_model import JudgedModelKeeper
 from tfx_pipeline.components.similar_songs import SimilarSongsLabeller
 from tfx_pipeline.components.song_schema import SongSchema
 from tfx_pipeline.components.targeting import AudienceTargeter, WeightChooser
 from tfx_pipeline.configs import PipelineConfig, to_json
 from tfx_pipeline.fingerprint import code_fingerprint, file_digest
+from tfx_pipeline.served_steps import Served, transform_of, with_every_song
 
 
 def create_pipeline(
@@ -105,7 +103,7 @@ def create_pipeline(
         fields=fields_json,
         code=code_fingerprint("tfx_pipeline.components.song_schema"),
     )
-    transform = _transform(labeller, song_schema, config, fields_json, [WARM, NEW, VALIDATION, TEST])
+    transform = transform_of(labeller, song_schema, config, fields_json, [WARM, NEW, VALIDATION, TEST])
 
     learning = {
         "examples": transform.outputs["transformed_examples"],
@@ -153,9 +151,9 @@ def create_pipeline(
     )
 
     # What is served knows the songs, too, that were held out to judge it by.
-    served = _Served(trainer, labeller, embedder, evaluator, [])
+    served = Served(trainer, labeller, embedder, evaluator, [])
     if config.refit != "off":
-        served = _all_songs_served(
+        served = with_every_song(
             served, config, fitting, song_schema, song_gen.outputs["examples"], play_gen.outputs["examples"]
         )
     serving_validator = ServingValidator(
@@ -252,104 +250,4 @@ def create_pipeline(
         enable_cache=True,
         metadata_connection_config=metadata_connection_config,
         beam_pipeline_args=list(beam_pipeline_args),
-    )
-
-
-@dataclass(frozen=True)
-class _Served:
-    """The steps that the served model comes from.
-
-    Attributes:
-        model: Gives the model.
-        labeller: Gives the songs as that model splits them.
-        embedder: Gives their embeddings by it.
-        judge: Gives its blessing.
-        steps: Those of these and of what they need that the judged model does without.
-    """
-
-    model: Any
-    labeller: Any
-    embedder: Any
-    judge: Any
-    steps: list[Any]
-
-
-def _all_songs_served(
-    judged: _Served,
-    config: PipelineConfig,
-    fitting: Mapping[str, Any],
-    song_schema: Any,
-    songs: tfx.types.BaseChannel,
-    plays: tfx.types.BaseChannel,
-) -> _Served:
-    """Returns the steps to a model that knows every song of enough listeners, from the judged one on."""
-    labeller = SimilarSongsLabeller(
-        songs=songs,
-        plays=plays,
-        audience=to_json(config.audience),
-        split=to_json(config.split.without_held_out()),
-        code=code_fingerprint("tfx_pipeline.components.similar_songs"),
-    ).with_id("ServedSongsLabeller")
-    labeller.add_upstream_node(judged.judge)
-    if config.refit == "train":
-        # A vocabulary of its own, since words that held-out songs alone have are unknown to the first.
-        transform = _transform(labeller, song_schema, config, fitting["fields"], [WARM, NEW]).with_id("ServedTransform")
-        model = tfx.components.Trainer(
-            run_fn="tfx_pipeline.refit.run_fn",
-            base_model=judged.model.outputs["model"],
-            examples=transform.outputs["transformed_examples"],
-            transform_graph=transform.outputs["transform_graph"],
-            train_args=tfx.proto.TrainArgs(splits=[WARM, NEW]),
-            eval_args=tfx.proto.EvalArgs(splits=[WARM]),  # TFX asks for some; none is read
-            custom_config={
-                **fitting,
-                "split": to_json(config.split.without_held_out()),
-                "code": code_fingerprint("tfx_pipeline.refit"),
-            },
-        ).with_id("ServedTrainer")
-        steps = [labeller, transform, model]
-    else:
-        model = HeldOutIndexer(
-            judged=judged.model.outputs["model"],
-            labelled_songs=labeller.outputs["labelled_songs"],
-            code=code_fingerprint("tfx_pipeline.components.held_out_songs"),
-        )
-        steps = [labeller, model]
-    embedder = CatalogueEmbedder(
-        labelled_songs=labeller.outputs["labelled_songs"],
-        model=model.outputs["model"],
-        code=code_fingerprint("tfx_pipeline.components.catalogue_embedding"),
-    ).with_id("ServedEmbedder")
-    checker = ServedModelChecker(
-        model=model.outputs["model"],
-        judged_embeddings=judged.embedder.outputs["embeddings"],
-        served_embeddings=embedder.outputs["embeddings"],
-        evaluation=judged.judge.outputs["evaluation"],
-        judged_blessing=judged.judge.outputs["blessing"],
-        refit=config.refit,
-        least_overlap=config.refit_overlap,
-        settings=to_json(config.evaluation),
-        split=to_json(config.split),
-        code=code_fingerprint("tfx_pipeline.components.served_model"),
-    )
-    return _Served(model, labeller, embedder, checker, [*steps, embedder, checker])
-
-
-def _transform(
-    labeller: Any, song_schema: Any, config: PipelineConfig, fields: str, splits: list[str]
-) -> tfx.components.Transform:
-    return tfx.components.Transform(
-        examples=labeller.outputs["labelled_songs"],
-        schema=song_schema.outputs["schema"],
-        preprocessing_fn="tfx_pipeline.preprocessing.preprocessing_fn",
-        splits_config=tfx.proto.SplitsConfig(analyze=[WARM], transform=splits),
-        custom_config={
-            "fields": fields,
-            "min_frequency": config.transform.min_frequency,
-            "max_vocabulary": config.transform.max_vocabulary,
-            "code": code_fingerprint("tfx_pipeline.preprocessing"),
-        },
-        # Statistics and per-file partial results double the steps; nothing reads them.
-        disable_statistics=True,
-        disable_analyzer_cache=True,
     )

@@ -18,15 +18,8 @@ import bcl_keras
 from tfx_pipeline import contract
 from tfx_pipeline.artifacts import read_learnt
 from tfx_pipeline.keras_backend import check_is_tensorflow
-from tfx_pipeline.trainer import (
-    Songs,
-    export_model,
-    model_fields,
-    read_songs,
-    similar_pairs,
-    train,
-    what_was_learnt,
-)
+from tfx_pipeline.trainer import export_model, model_fields, train, what_was_learnt
+from tfx_pipeline.training_songs import Songs, read_songs, similar_pairs
 
 
 def run_fn(fn_args: Any) -> None:

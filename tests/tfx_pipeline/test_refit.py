@@ -11,8 +11,8 @@ import pytest
 import bcl_keras
 from tests.tfx_pipeline.test_trainer import FIELDS, GENRES, WARM, songs, table
 from tfx_pipeline.refit import chosen_towers, refit
-from tfx_pipeline.trainer import VALIDATION_RECALL, Songs, best_epoch, solve_ridge, train, what_was_learnt
-from tfx_pipeline.trainer import validation_truth as truth_of
+from tfx_pipeline.trainer import VALIDATION_RECALL, best_epoch, solve_ridge, train, what_was_learnt
+from tfx_pipeline.training_songs import Songs, validation_truth
 
 TOWERS = bcl_keras.BCLConfig(epochs=3, batch_size=16, embedding_dim=8, field_dim=8, hidden_dims=(8,), field_dropout=0.3)
 RIDGE = bcl_keras.models.RidgeConfig(k=6)
@@ -25,7 +25,7 @@ def judged_model(given: Songs) -> tuple[bcl_keras.models.JoinedModel, dict, Song
     keras.utils.set_random_seed(TOWERS.seed)
     towers = train(FIELDS, TOWERS, kept, **DRAWN)
     model = bcl_keras.models.JoinedModel([ridge, towers])
-    learnt = {"ridge": chosen, "joined": model.adapt(truth_of(kept), 6)} | what_was_learnt(towers)
+    learnt = {"ridge": chosen, "joined": model.adapt(validation_truth(kept), 6)} | what_was_learnt(towers)
     return model, learnt, kept
 
 

@@ -44,7 +44,8 @@ from tfx_pipeline.run_folder import RunFolder
 from tfx_pipeline.run_record import RunRecord
 from tfx_pipeline.targeting import read_summary, read_targets
 from tfx_pipeline.targeting.weights import WEIGHTS
-from tfx_pipeline.trainer import model_config, read_songs, similar_pairs
+from tfx_pipeline.trainer import model_config
+from tfx_pipeline.training_songs import read_songs, similar_pairs
 from tfx_pipeline.tuner import tuner_fn
 
 
