@@ -3,10 +3,18 @@
 Vertex AI asks for type names of the form `<namespace>.<title>`.
 """
 
+import json
+import os
+from typing import Any
+
 from tfx.types.artifact import Artifact
 
-#: In the Trainer's model run: what was learnt and chosen, for people.
+#: In a model run and in the model's `assets.extra`: what was learnt and chosen, for people and for the refit.
 LEARNT = "learnt.json"
+#: In the blessing of a served model and in the pushed model's `assets.extra`: what was judged and what is served.
+SERVED = "served.json"
+#: Folder of a SavedModel that TensorFlow Serving leaves alone but for warm-up requests.
+EXTRA = "assets.extra"
 
 
 class SongEmbeddings(Artifact):
@@ -25,6 +33,12 @@ class TargetListeners(Artifact):
     TYPE_NAME = "bcl.TargetListeners"
 
 
+class CountWeight(Artifact):
+    """`weight.json`: the weight of the count in targeting that validation songs of the judged model chose."""
+
+    TYPE_NAME = "bcl.CountWeight"
+
+
 class DataReport(Artifact):
     """`report.txt`: how the data differs from that of the last pushed run, a line per column."""
 
@@ -35,3 +49,12 @@ class RunReport(Artifact):
     """`run.html`: what came in, what was learnt, what was blessed and why, and examples; opens offline."""
 
     TYPE_NAME = "bcl.RunReport"
+
+
+def read_learnt(saved_model: str) -> dict[str, Any] | None:
+    """Returns what was learnt for an exported model; None where it does not say."""
+    path = os.path.join(saved_model, EXTRA, LEARNT)
+    if not os.path.exists(path):
+        return None
+    with open(path, encoding="utf-8") as file:
+        return dict(json.load(file))

@@ -131,6 +131,12 @@ class PipelineConfig:
         ridge: Of the closed form whose scores are joined to the towers'; None serves the towers alone.
         tuning: Of the search for the towers' settings before they are trained; None trains with `model` as it is.
         song_ids: What the served model's ids are, `"string"` or `"int64"` (every song id must then be a whole number).
+        refit: What is served once the model has been judged on the songs held out. `"train"`: a model fitted again on
+            all songs with the settings chosen, at the cost of a second training. `"index"`: the judged model, with the
+            held-out songs in its index by their content; it has learnt nothing from their plays. `"off"`: the judged
+            model as it is, which never matches a held-out song.
+        refit_overlap: The least share of the first `evaluation.k` matches of songs, on average, that the judged and the
+            served model must have in common for a push.
     """
 
     data_gate: DataGateConfig = field(default_factory=DataGateConfig)
@@ -144,8 +150,14 @@ class PipelineConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     targeting: TargetingConfig = field(default_factory=targeting_of_engine)
     song_ids: Literal["string", "int64"] = "string"
+    refit: Literal["train", "index", "off"] = "train"
+    refit_overlap: float = 0.5
 
     def __post_init__(self) -> None:
+        if self.refit not in ("train", "index", "off"):
+            raise ValueError(f"Argument `refit` must be 'train', 'index' or 'off'. Received: {self.refit!r}")
+        if not 0 <= self.refit_overlap <= 1:
+            raise ValueError(f"Argument `refit_overlap` must be between 0 and 1. Received: {self.refit_overlap!r}")
         if self.song_ids not in ("string", "int64"):
             raise ValueError(f"Argument `song_ids` must be 'string' or 'int64'. Received: {self.song_ids!r}")
 

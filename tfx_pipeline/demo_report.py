@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from serving.client import Client
 from tfx_pipeline import contract
+from tfx_pipeline.artifacts import SERVED
 from tfx_pipeline.cold_split import NEW, TEST, VALIDATION
 from tfx_pipeline.components.infra_validation import REASON
 from tfx_pipeline.components.retrieval_evaluation import REPORT
@@ -57,13 +58,16 @@ class DemoReport:
     @classmethod
     def read(cls, record: RunRecord, folder: RunFolder) -> DemoReport:
         """Reads the outputs of a run."""
-        evaluation_file = record.uri("RetrievalEvaluator", "evaluation") / REPORT
+        evaluation = _read_json(record.uri("RetrievalEvaluator", "evaluation") / REPORT)
+        if ("ServedModelChecker", "blessing") in record.outputs:
+            checked = _read_json(record.uri("ServedModelChecker", "blessing") / SERVED)
+            evaluation["refused_because"] += checked["refused_because"]
         refusal = record.uri("ServingValidator", "blessing") / REASON
         pushed = record.number("Pusher", "pushed_model", "pushed")
         return cls(
             folder,
             contract.load_prepared(folder.input),
-            json.loads(evaluation_file.read_text(encoding="utf-8")),
+            evaluation,
             record.uri("RunPage", "page") / PAGE,
             record.uri("AudienceTargeter", "targets"),
             Path(record.text("Pusher", "pushed_model", "pushed_destination")) if pushed else None,
@@ -158,3 +162,7 @@ class DemoReport:
                 shown = value if isinstance(value, str) else ", ".join(value[:3])
                 words.append(f"{field.name.split('_', 1)[1]}: {on_one_line(shown)}")
         return "; ".join(words[:3]) or "no tags"
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    return dict(json.loads(file.read_text(encoding="utf-8")))

@@ -19,9 +19,10 @@ class EvaluationConfig:
             blessed.
         min_difference: The same as a difference of recalls; both must hold.
         min_gain_slice: The share within each slice of the songs (`evaluation.slices`); None asks nothing of a slice.
-        min_gain_last: Share by which it must exceed that of the model pushed last, if there is one. Below 0: a model of
-            today's data may be worse by chance, and is still the one to serve. Every push is measured against the one
-            before, so small losses can add up from day to day: content cosine's margin is the floor.
+        min_gain_last: Share by which it must exceed that of the model pushed last as it was judged, if there is one and
+            the same songs were held out for it (`ColdSplit.rotate`). Below 0: a model of today's data may be worse by
+            chance, and is still the one to serve. Every push is measured against the one before, so small losses can
+            add up from day to day: content cosine's margin is the floor.
         min_difference_last: The same as a difference of recalls; None asks for none.
         min_gain_last_slice: `min_gain_last` within each slice.
         bootstrap: Resamples of the confidence intervals.

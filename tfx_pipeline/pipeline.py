@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from tfx_pipeline.components.data_gate import DataGate, StatisticsKeeper
 from tfx_pipeline.components.infra_validation import ServingValidator
 from tfx_pipeline.components.retrieval_evaluation import RetrievalEvaluator
 from tfx_pipeline.components.run_page import RunPage
+from tfx_pipeline.components.served_model import JudgedModelKeeper
 from tfx_pipeline.components.similar_songs import SimilarSongsLabeller
 from tfx_pipeline.components.song_schema import SongSchema
-from tfx_pipeline.components.targeting import AudienceTargeter
+from tfx_pipeline.components.targeting import AudienceTargeter, WeightChooser
 from tfx_pipeline.configs import PipelineConfig, to_json
 from tfx_pipeline.fingerprint import code_fingerprint, file_digest
+from tfx_pipeline.served_steps import Served, transform_of, with_every_song
 
 
 def create_pipeline(
@@ -44,7 +47,8 @@ def create_pipeline(
         pipeline_root: Folder for what the components write.
         data_root: Folder written by `contract.prepare`.
         serving_dir: Folder to which a blessed model is pushed as `<serving_dir>/<version>/`.
-        kept_statistics: Folder for the statistics of the data of the last pushed run.
+        kept_statistics: Folder for the statistics of the data of the last pushed run. Beside it `judged_model` keeps
+            the model that was judged in it, where another one is served.
         fields: The song fields that `contract.prepare` found.
         config: All settings.
         listener_table: Parquet file of listener vectors that take the place of those formed from plays.
@@ -57,6 +61,7 @@ def create_pipeline(
     """
     config = config or PipelineConfig()
     fields_json = contract.fields_to_json(fields)
+    judged_dir = os.path.join(os.path.dirname(kept_statistics), "judged_model")
 
     # Songs and plays come in, are counted and checked.
     song_gen = standard.parquet_example_gen(Path(data_root) / contract.SONGS).with_id("SongGen")
@@ -98,21 +103,7 @@ def create_pipeline(
         fields=fields_json,
         code=code_fingerprint("tfx_pipeline.components.song_schema"),
     )
-    transform = tfx.components.Transform(
-        examples=labeller.outputs["labelled_songs"],
-        schema=song_schema.outputs["schema"],
-        preprocessing_fn="tfx_pipeline.preprocessing.preprocessing_fn",
-        splits_config=tfx.proto.SplitsConfig(analyze=[WARM], transform=[WARM, NEW, VALIDATION, TEST]),
-        custom_config={
-            "fields": fields_json,
-            "min_frequency": config.transform.min_frequency,
-            "max_vocabulary": config.transform.max_vocabulary,
-            "code": code_fingerprint("tfx_pipeline.preprocessing"),
-        },
-        # Statistics and per-file partial results double the steps; nothing reads them.
-        disable_statistics=True,
-        disable_analyzer_cache=True,
-    )
+    transform = transform_of(labeller, song_schema, config, fields_json, [WARM, NEW, VALIDATION, TEST])
 
     learning = {
         "examples": transform.outputs["transformed_examples"],
@@ -121,6 +112,7 @@ def create_pipeline(
         "eval_args": tfx.proto.EvalArgs(splits=[VALIDATION]),
     }
     settings = {"fields": fields_json, "model": to_json(config.model), "training": to_json(config.training)}
+    fitting = settings | {"ridge": to_json(config.ridge), "song_ids": config.song_ids}
     tuners = []
     if config.tuning is not None:
         tuners = [
@@ -134,12 +126,7 @@ def create_pipeline(
     trainer = tfx.components.Trainer(
         run_fn="tfx_pipeline.trainer.run_fn",
         hyperparameters=tuners[0].outputs["best_hyperparameters"] if tuners else None,
-        custom_config=settings
-        | {
-            "ridge": to_json(config.ridge),
-            "song_ids": config.song_ids,
-            "code": code_fingerprint("tfx_pipeline.trainer"),
-        },
+        custom_config=fitting | {"split": to_json(config.split), "code": code_fingerprint("tfx_pipeline.trainer")},
         **learning,
     )
 
@@ -157,17 +144,26 @@ def create_pipeline(
         serving_dir=str(serving_dir),
         fields=fields_json,
         settings=to_json(config.evaluation),
+        judged_dir=judged_dir,
+        split=to_json(config.split),
         max_values=config.model.max_values,
         code=code_fingerprint("tfx_pipeline.components.retrieval_evaluation"),
     )
+
+    # What is served knows the songs, too, that were held out to judge it by.
+    served = Served(trainer, labeller, embedder, evaluator, [])
+    if config.refit != "off":
+        served = with_every_song(
+            served, config, fitting, song_schema, song_gen.outputs["examples"], play_gen.outputs["examples"]
+        )
     serving_validator = ServingValidator(
-        model=trainer.outputs["model"],
-        labelled_songs=labeller.outputs["labelled_songs"],
+        model=served.model.outputs["model"],
+        labelled_songs=served.labeller.outputs["labelled_songs"],
         code=code_fingerprint("tfx_pipeline.components.infra_validation"),
     )
     pusher = standard.pusher(
-        trainer.outputs["model"],
-        model_blessing=evaluator.outputs["blessing"],
+        served.model.outputs["model"],
+        model_blessing=served.judge.outputs["blessing"],
         infra_blessing=serving_validator.outputs["blessing"],
         serving_dir=serving_dir,
     )
@@ -180,17 +176,37 @@ def create_pipeline(
         code=code_fingerprint("tfx_pipeline.components.data_gate"),
     )
 
-    # New songs get their target listeners.
+    keepers = [keeper]
+    if config.refit == "train":
+        keepers.append(
+            JudgedModelKeeper(
+                pushed_model=pusher.outputs["pushed_model"],
+                model=trainer.outputs["model"],
+                kept=judged_dir,
+                code=code_fingerprint("tfx_pipeline.components.served_model"),
+            )
+        )
+
+    # New songs get their target listeners. Songs that were held out are new to the judged model alone.
+    asks_held_out = not {VALIDATION, TEST}.isdisjoint(config.targeting.target_splits)
+    targeted = embedder if asks_held_out else served.embedder
+    targeting = {
+        "plays": play_gen.outputs["examples"],
+        "settings": to_json(config.targeting),
+        "listeners": str(listener_table or ""),
+        "exclusions": str(exclusions or ""),
+        "digests": " ".join(file_digest(file) for file in (listener_table, exclusions) if file),
+        "code": code_fingerprint("tfx_pipeline.components.targeting"),
+    }
+    choosers = []
+    if targeted is not embedder and config.targeting.chooses_weight:
+        choosers = [WeightChooser(embeddings=embedder.outputs["embeddings"], **targeting)]
     targeter = AudienceTargeter(
-        plays=play_gen.outputs["examples"],
-        embeddings=embedder.outputs["embeddings"],
+        embeddings=targeted.outputs["embeddings"],
         pushed_model=pusher.outputs["pushed_model"],
-        settings=to_json(config.targeting),
-        listeners=str(listener_table or ""),
-        exclusions=str(exclusions or ""),
         serving_dir=str(serving_dir),
-        digests=" ".join(file_digest(file) for file in (listener_table, exclusions) if file),
-        code=code_fingerprint("tfx_pipeline.components.targeting"),
+        count_weight=choosers[0].outputs["count_weight"] if choosers else None,
+        **targeting,
     )
 
     page = RunPage(
@@ -202,7 +218,8 @@ def create_pipeline(
         infra_blessing=serving_validator.outputs["blessing"],
         pushed_model=pusher.outputs["pushed_model"],
         songs=song_gen.outputs["examples"],
-        embeddings=embedder.outputs["embeddings"],
+        embeddings=targeted.outputs["embeddings"],
+        served_blessing=None if served.judge is evaluator else served.judge.outputs["blessing"],
         targets=targeter.outputs["targets"],
         code=code_fingerprint("tfx_pipeline.components.run_page"),
     )
@@ -222,9 +239,11 @@ def create_pipeline(
             trainer,
             embedder,
             evaluator,
+            *served.steps,
             serving_validator,
             pusher,
-            keeper,
+            *keepers,
+            *choosers,
             targeter,
             page,
         ],

@@ -72,6 +72,7 @@ def page(
     pushed: str | None,
     examples: Sequence[Example],
     served_badly: str | None = None,
+    served: dict[str, Any] | None = None,
 ) -> str:
     """Returns the page.
 
@@ -84,23 +85,27 @@ def page(
         pushed: Folder of the pushed version.
         examples: New songs.
         served_badly: What went wrong when the model was served to be validated.
+        served: What was judged and what is served, where that is not the same model.
     """
     body = [
         "<h1>From plays to listeners: what this run did</h1>",
-        _outcome(evaluation, pushed, served_badly),
+        _outcome(
+            [*evaluation.get("refused_because", ()), *(served or {}).get("refused_because", ())], pushed, served_badly
+        ),
         f"<h2>What came in</h2>{_table_of('songs', songs)}{_table_of('plays', plays)}",
         f"<h3>Against the last pushed run</h3><pre>{html.escape(data_report)}</pre>",
         f"<h2>What was learnt</h2>{_learnt(learnt)}",
         f"<h2>How good it is</h2>{_judged(evaluation)}",
+        f"<h2>What is served</h2>{_served(served)}" if served else "",
         f"<h2>New songs</h2><div class=cards>{''.join(map(_card, examples))}</div>" if examples else "",
     ]
     return document("BCL run", "".join(body), _STYLE)
 
 
-def _outcome(evaluation: dict[str, Any], pushed: str | None, served_badly: str | None) -> str:
+def _outcome(refused_because: Sequence[str], pushed: str | None, served_badly: str | None) -> str:
     if pushed:
         return f"<p class=yes>Blessed and pushed: {html.escape(pushed)}</p>"
-    reasons = [*evaluation["refused_because"], *([f"when it was served: {served_badly}"] if served_badly else [])]
+    reasons = [*refused_because, *([f"when it was served: {served_badly}"] if served_badly else [])]
     return f"<p class=no>Not pushed:</p><ul class=no>{''.join(f'<li>{html.escape(r)}</li>' for r in reasons)}</ul>"
 
 
@@ -164,6 +169,36 @@ def _judged(evaluation: dict[str, Any]) -> str:
             lines = [[row, *(_estimate(of_rows[row]) for of_rows in report["slices"].values())] for row in rows]
             parts.append(table(["recall of slices", *report["slices"]], lines))
     return "".join(parts)
+
+
+_MADE = {
+    "train": "It is fitted again on all songs with the settings that the judged model chose. Nothing is held out from "
+    "it, so its recall cannot be measured: that of the judged model stands for it, and both agree as below.",
+    "index": "It is the judged model. The songs held out are in its index by their content; it has learnt nothing from "
+    "their plays.",
+}
+
+
+def _served(served: dict[str, Any]) -> str:
+    judged, overlap = served["judged"], served["overlap"]
+    held_out = ", ".join(f"{count:,} {split}" for split, count in judged["held_out"].items())
+    lines = [
+        ["Songs in the index of the judged model", f"{judged['songs_in_index']:,}"],
+        ["Songs held out from it", held_out],
+        *(
+            [f"Judged model on {split} songs", ", ".join(f"{name} {mean:.3f}" for name, mean in means.items())]
+            for split, means in judged["measured"].items()
+        ),
+        ["Songs in the index of the served model", f"{served['served']['songs_in_index']:,}"],
+    ]
+    if overlap:
+        parts = ", ".join(f"{split} {mean:.3f}" for split, mean in overlap["by_split"].items())
+        lines += [
+            [f"First {overlap['k']} matches that both have", f"{overlap['mean']:.3f} of {overlap['songs']:,} songs"],
+            ["The same by split", parts],
+            ["At least", f"{overlap['least']:.3f} (by chance {overlap['by_chance']:.3f})"],
+        ]
+    return f"<p>{_MADE[served['refit']]}</p>{table(['', ''], lines, 'words')}"
 
 
 def _estimate(found: dict[str, float]) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -19,53 +18,26 @@ from bcl_keras.judging import is_better
 from serving.export import RawField, ServedModel, export
 from serving.raw_fields import integer_id
 from tfx_pipeline import contract, features
-from tfx_pipeline.artifacts import LEARNT
-from tfx_pipeline.cold_split import NEW, VALIDATION, WARM
-from tfx_pipeline.configs import MOST_SPARSE_SONGS
+from tfx_pipeline.artifacts import EXTRA, LEARNT
 from tfx_pipeline.contract.ids import texts
 from tfx_pipeline.keras_backend import check_is_tensorflow
-from tfx_pipeline.song_table import NoSongsError, SongTable, read_song_table, split_uris, stack
+from tfx_pipeline.song_table import SongTable
+from tfx_pipeline.training_songs import Songs, read_songs, similar_pairs, validation_truth
 
 logger = logging.getLogger(__name__)
 
 _VALIDATION_K = 50
-_VALIDATION_TRUTH = 20
-_MOST_VALIDATION_SONGS = 2000
 #: By this name the training's log has it.
 VALIDATION_RECALL = f"val_recall_at_{_VALIDATION_K}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Songs:
-    """What training works on.
-
-    Attributes:
-        warm: The songs to learn from and to retrieve.
-        sparse: New songs that some listener plays, to learn from: in a row's number they follow the warm ones.
-        validation: Songs held out for choices.
-    """
-
-    warm: SongTable
-    sparse: SongTable
-    validation: SongTable
-
-    @property
-    def num_learnt(self) -> int:
-        """Number of songs to learn from."""
-        return len(self.warm) + len(self.sparse)
-
-    def learnt_features(self) -> dict[str, np.ndarray]:
-        """Returns field name to array of one row per song to learn from."""
-        return {name: stack([rows, self.sparse.features[name]]) for name, rows in self.warm.features.items()}
 
 
 def run_fn(fn_args: Any) -> None:
     """Trains and exports; called by TFX's Trainer.
 
     Args:
-        fn_args: TFX's `FnArgs`. `custom_config` holds `fields`, `model`, `training` and `ridge` as JSON, and may hold
-            `song_ids`: "int64" for an index whose ids are integers; default "string". `hyperparameters`, where a Tuner
-            ran, replace settings of the model.
+        fn_args: TFX's `FnArgs`. `custom_config` holds `fields`, `model`, `training`, `ridge` and `split` as JSON, and
+            may hold `song_ids`: "int64" for an index whose ids are integers; default "string". `hyperparameters`, where
+            a Tuner ran, replace settings of the model.
     """
     check_is_tensorflow()
     settings = fn_args.custom_config
@@ -82,16 +54,33 @@ def run_fn(fn_args: Any) -> None:
     if ridge is not None:
         model = bcl_keras.models.JoinedModel([ridge, towers])
         learnt["joined"] = model.adapt(validation_truth(songs), _VALIDATION_K)
-    learnt |= what_was_learnt(towers)
+    learnt |= what_was_learnt(towers) | {"split": json.loads(settings["split"])}
+    export_model(fn_args, model, songs, transform, learnt)
+
+
+def export_model(
+    fn_args: Any,
+    model: bcl_keras.models.BCLModel | bcl_keras.models.JoinedModel,
+    songs: Songs,
+    transform: tft.TFTransformOutput,
+    learnt: dict[str, Any],
+) -> None:
+    """Writes the SavedModel, and beside it and in the model run what was learnt."""
     learnt["songs"] = {name: len(getattr(songs, name)) for name in ("warm", "sparse", "validation")}
     logger.info("Learnt and chosen: %s", learnt)
-    os.makedirs(fn_args.model_run_dir, exist_ok=True)
-    with open(os.path.join(fn_args.model_run_dir, LEARNT), "w", encoding="utf-8") as file:
-        json.dump(learnt, file, indent=1)
+    settings = fn_args.custom_config
     served = served_model(
-        model, songs.warm, transform, song_fields, integer_ids=settings.get("song_ids", "string") == "int64"
+        model,
+        songs.warm,
+        transform,
+        contract.fields_from_json(settings["fields"]),
+        integer_ids=settings.get("song_ids", "string") == "int64",
     )
     export(served, fn_args.serving_model_dir)
+    for folder in (fn_args.model_run_dir, os.path.join(fn_args.serving_model_dir, EXTRA)):
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, LEARNT), "w", encoding="utf-8") as file:
+            json.dump(learnt, file, indent=1)
 
 
 def model_config(fn_args: Any) -> bcl_keras.BCLConfig:
@@ -193,47 +182,23 @@ def what_was_learnt(towers: bcl_keras.models.BCLModel) -> dict[str, Any]:
     history = {name: [float(value) for value in values] for name, values in towers.history.history.items()}
     learnt: dict[str, Any] = {"history": history, "fields": [field.name for field in towers.fields]}
     learnt["settings"] = towers.config.to_dict()
+    learnt["best_epoch"] = best_epoch(history)
     if towers.has_contrast:
         matrix = keras.ops.convert_to_numpy(towers.contrastive_views.correlation.matrix)
         learnt["correlation"] = np.round(matrix, 4).tolist()
     return learnt
 
 
-def validation_truth(songs: Songs) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Returns the features of validation songs, and rows of the warm songs that they should find, -1 for none.
-
-    Of more than `_MOST_VALIDATION_SONGS` a sample is taken: choices need no more, and each song is ranked against all.
-    """
-    warm, validation = songs.warm, songs.validation
-    count = len(validation)
-    sample = np.sort(np.random.default_rng(0).permutation(count)[:_MOST_VALIDATION_SONGS])
-    features = {name: values[sample] for name, values in validation.features.items()}
-    return features, warm.rows_of(validation.similar_ids[sample, :_VALIDATION_TRUTH])
-
-
-def similar_pairs(songs: Songs, positives: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns rows of anchors, warm songs first and sparse ones after them, rows of positives, and audience cosines.
-
-    Args:
-        songs: The songs to learn from.
-        positives: Most pairs of an anchor, the strongest. Defaults to all.
-
-    Raises:
-        ValueError: If no two warm songs share listeners beyond chance.
-    """
-    warm = songs.warm
-    ids, scores = (
-        stack((getattr(part, name) for part in (warm, songs.sparse)), positives)
-        for name in ("similar_ids", "similar_scores")
-    )
-    rows = warm.rows_of(ids)
-    anchors, places = np.nonzero(rows >= 0)
-    if not (anchors < len(warm)).any():
-        raise ValueError(
-            "plays: expected warm songs that share listeners more often than by chance, to learn from. "
-            f"Received: none among {len(warm)} warm songs"
-        )
-    return anchors, rows[anchors, places], scores[anchors, places]
+def best_epoch(history: Mapping[str, Sequence[float]]) -> int:
+    """Returns after how many epochs the weights were kept (`ValidationRecall`); without validation songs after all."""
+    recalls = history.get(VALIDATION_RECALL)
+    if not recalls:
+        return len(next(iter(history.values()), ()))
+    best = 0
+    for epoch, recall in enumerate(recalls):
+        if is_better(recall, recalls[best]):
+            best = epoch
+    return best + 1
 
 
 def served_model(
@@ -258,28 +223,3 @@ def served_model(
         index_ids=[integer_id(song_id) for song_id in ids] if integer_ids else ids,
         index_embeddings=model.warm_candidates(),
     )
-
-
-def read_songs(
-    fn_args: Any,
-    transform: tft.TFTransformOutput,
-    song_fields: Sequence[contract.SongField],
-    config: bcl_keras.BCLConfig,
-    sparse_per_warm: float,
-) -> Songs:
-    """Returns the songs to learn from and those held out for choices.
-
-    Of the sparse songs those with a similar warm song count, and a sample of them if there are more than
-    `sparse_per_warm` for every warm song, or `MOST_SPARSE_SONGS`.
-    """
-
-    def read(patterns: Sequence[str], split: str, most_similar: int | None = None) -> SongTable:
-        uris = split_uris(os.path.dirname(os.path.dirname(patterns[0])), [split])  # TFX gives <uri>/Split-<name>/*
-        return read_song_table(uris, transform, song_fields, max_values=config.max_values, most_similar=most_similar)
-
-    warm = read(fn_args.train_files, WARM)
-    sparse = warm.take(np.arange(0))
-    if most := min(int(sparse_per_warm * len(warm)), MOST_SPARSE_SONGS):
-        with contextlib.suppress(NoSongsError):
-            sparse = read(fn_args.train_files, NEW, most)
-    return Songs(warm, sparse, read(fn_args.eval_files, VALIDATION))

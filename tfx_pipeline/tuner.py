@@ -14,7 +14,8 @@ from tfx import v1 as tfx
 import bcl_keras
 from tfx_pipeline import contract
 from tfx_pipeline.keras_backend import check_is_tensorflow
-from tfx_pipeline.trainer import VALIDATION_RECALL, model_fields, read_songs, train, validation_truth
+from tfx_pipeline.trainer import VALIDATION_RECALL, model_fields, train
+from tfx_pipeline.training_songs import read_songs, validation_truth
 
 
 class ValidationRecallSearch(keras_tuner.RandomSearch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import keras
@@ -29,6 +29,8 @@ Tensor = Any
 
 _CONTENT_LENGTH = 1.3  # mean squared length of the content: with its square the kernel's diagonal is about 3
 _MOST_CANDIDATES = 8192  # candidates by which the weights of the blocks are chosen
+# What is chosen, and the config's values that it is chosen among.
+_CHOSEN = {"ridge": "ridges", "own_share": "own_shares", "power": "powers", "spread": "spreads"}
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,8 @@ class AudienceRidge(SongModel):
         features: Mapping[str, Any],
         similar: tuple[Any, Any, Any],
         validation: tuple[Mapping[str, Any], Any] | None = None,
+        *,
+        chosen: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Solve for the embeddings.
 
@@ -148,14 +152,18 @@ class AudienceRidge(SongModel):
             similar: Any rows, rows of warm songs of similar audience, similarities above 0: see `PairStream`.
             validation: Features of other songs and `(n, P)` rows of the warm songs they should retrieve, padded with
                 -1. They choose among the config's values.
+            chosen: What an earlier call returned, on other songs of the same fields. These settings are taken in place
+                of the config's values, and nothing is chosen.
 
         Returns:
             What was chosen: `block_weights`, `ridge`, `own_share`, `power`, `spread`; and `validation_recall`.
 
         Raises:
             ValueError: If a field is absent, unknown or breaks its contract, there are fewer rows than warm songs,
-                or a pair or a positive names a row that is none.
+                a pair or a positive names a row that is none, `chosen` is given with `validation`, or it lacks a
+                setting or the weight of a block.
         """
+        config = self.config if chosen is None else self._fixed(chosen, validation)
         features = check_features(self.fields, features)
         if validation is not None:
             validation = check_validation(self.fields, validation, self.num_songs)
@@ -172,14 +180,27 @@ class AudienceRidge(SongModel):
         self.content.adapt(warm)
         rng = np.random.default_rng(self.config.seed)
         judged = judged_songs(validation, rng)
-        if judged is not None:
+        if chosen is not None:
+            self.content.set_block_weights(chosen["block_weights"])
+        elif judged is not None:
             self._weigh_blocks(warm, judged, rng)
         self._scale_content(warm)
         landmarks = np.sort(rng.permutation(self.num_songs)[: self.landmarks.shape[0]])
         self.landmarks.assign(self.content(_rows(warm, landmarks)))
         similarity = AudienceSimilarity(similar, self.num_songs, num_rows)
         ridge = Nystroem(lambda part: self._numpy_kernel(_rows(features, part)), landmarks, num_rows)
-        return self._solve(ridge, similarity, judged)
+        return self._solve(config, ridge, similarity, judged)
+
+    def _fixed(self, chosen: Mapping[str, Any], validation: Any) -> RidgeConfig:
+        """Return settings that leave no choice."""
+        if validation is not None:
+            raise ValueError("Arguments `chosen` and `validation` must not both be given: the first leaves no choice")
+        if missing := [name for name in ("block_weights", *_CHOSEN) if name not in chosen]:
+            raise ValueError(
+                f"Argument `chosen` must hold what `adapt` returned. Received: {sorted(chosen)}, without {missing}"
+            )
+        fixed: dict[str, Any] = {grid: (chosen[name],) for name, grid in _CHOSEN.items()}
+        return replace(self.config, **fixed)
 
     def _weigh_blocks(
         self, features: Mapping[str, Array], judged: tuple[Mapping[str, Array], Array], rng: np.random.Generator
@@ -209,12 +230,13 @@ class AudienceRidge(SongModel):
 
     def _solve(
         self,
+        config: RidgeConfig,
         ridge: Nystroem,
         similarity: AudienceSimilarity,
         judged: tuple[Mapping[str, Array], Array] | None,
     ) -> dict[str, Any]:
         """Choose one setting after the other by the candidates without their neighbours, then the neighbours' part."""
-        config, judge, kernel = self.config, None, np.zeros((0, 0), "float32")
+        judge, kernel = None, np.zeros((0, 0), "float32")
         if judged is not None:
             judge = Judge(judged[1], config.k)
             everyone = np.arange(len(judged[1]))

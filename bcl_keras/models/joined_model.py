@@ -77,7 +77,13 @@ class JoinedModel(SongModel):
         )
         setattr(self, name, made)
 
-    def adapt(self, validation: tuple[Mapping[str, Any], Any] | None = None, k: int = 50) -> dict[str, Any]:
+    def adapt(
+        self,
+        validation: tuple[Mapping[str, Any], Any] | None = None,
+        k: int = 50,
+        *,
+        weights: Sequence[float] | None = None,
+    ) -> dict[str, Any]:
         """Bring the models to one scale and choose the weight of every model after the first, which counts 1.
 
         Call it again when a model has changed.
@@ -86,14 +92,17 @@ class JoinedModel(SongModel):
             validation: Features of songs that are not warm, and `(n, P)` rows of the warm songs they should retrieve,
                 padded with -1. Without it every model counts 1.
             k: Length of the list judged. Defaults to 50.
+            weights: One for each model, as an earlier call returned them. Nothing is chosen then.
 
         Returns:
             What was chosen: `weights`, the smallest of equal ones, and `validation_recall` of these and of every model
             `alone`.
 
         Raises:
-            ValueError: If a validation song breaks its fields' contract, or a positive is no row of a warm song.
+            ValueError: If a validation song breaks its fields' contract, a positive is no row of a warm song, or
+                `weights` are not one for each model, or given with `validation`.
         """
+        given = self._given_weights(weights, validation)
         if validation is not None:
             validation = check_validation(self.fields, validation, self.num_songs)
         if not self.built:
@@ -101,20 +110,31 @@ class JoinedModel(SongModel):
         candidates = [model.warm_candidates() for model in self.models]
         for place, songs in enumerate(candidates):
             getattr(self, f"covariance_{place}").assign(np.cov(songs.T, ddof=0).reshape(songs.shape[1], -1))
-        weights = (1.0,) * len(self.models)
         report: dict[str, Any] = {"validation_recall": None, "alone": []}
         judged = judged_songs(validation, np.random.default_rng(0))
         if judged is not None:
             scores = [self._scores(place, songs, judged[0]) for place, songs in enumerate(candidates)]
             judge = Judge(judged[1], k)
             recalls = {w: _recall(judge, scores, w) for w in _choices(len(self.models))}
-            weights = first_best(recalls)
-            report["validation_recall"] = recalls[weights]
+            given = first_best(recalls)
+            report["validation_recall"] = recalls[given]
             report["alone"] = [_recall(judge, [part], (1.0,)) for part in scores]
-        self.weights_of_models.assign(np.array(weights, "float32"))
+        self.weights_of_models.assign(np.array(given, "float32"))
         longest = np.linalg.norm(np.concatenate(candidates, axis=1), axis=1).max()
         self.longest.assign(longest if longest > 0 else 1.0)  # songs without any content have embeddings of zeros
-        return {"weights": list(weights), **report}
+        return {"weights": list(given), **report}
+
+    def _given_weights(self, weights: Sequence[float] | None, validation: Any) -> tuple[float, ...]:
+        if weights is None:
+            return (1.0,) * len(self.models)
+        if validation is not None:
+            raise ValueError("Arguments `weights` and `validation` must not both be given: the first leaves no choice")
+        if len(weights) != len(self.models) or not all(0 <= weight < np.inf for weight in weights):
+            raise ValueError(
+                f"Argument `weights` must hold {len(self.models)} finite numbers of at least 0, one for each model. "
+                f"Received: {list(weights)}"
+            )
+        return tuple(float(weight) for weight in weights)
 
     def _scores(self, place: int, songs: Array, features: Mapping[str, Any]) -> Array:
         tensors = {name: ops.convert_to_tensor(values) for name, values in features.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import keras
@@ -193,6 +194,27 @@ def test_validation_songs_choose() -> None:
     assert recalls[0] == pytest.approx(chosen["validation_recall"], abs=1e-6) and recalls[0] > recalls[1]
 
 
+def test_what_was_chosen_is_taken_as_it_is() -> None:
+    pairs, held_out = small.pairs(FEATURES, SONGS, each=6), small.features(80, seed=3, missing=0.0)
+    distances = np.abs(held_out["audio_tempo"][:, None] - np.nan_to_num(FEATURES["audio_tempo"])[None, :])
+    config = RidgeConfig(rank=16, k=8)
+    first, second, plain = (AudienceRidge(small.FIELDS, SONGS, config) for _ in range(3))
+    chosen = first.adapt(FEATURES, pairs, (held_out, np.argsort(distances, axis=1)[:, :5]))
+    again = second.adapt(FEATURES, pairs, chosen=chosen)
+    plain.adapt(FEATURES, pairs)
+    assert again["validation_recall"] is None
+    for name in ("ridge", "own_share", "power", "spread"):
+        assert again[name] == chosen[name]
+    assert again["block_weights"] == pytest.approx(chosen["block_weights"])
+    wanted, found, others = (embed(m, held_out) @ m.warm_candidates().T for m in (first, second, plain))
+    np.testing.assert_allclose(found, wanted, atol=1e-3 * np.abs(wanted).max())
+    assert np.abs(others - wanted).max() > 0.05 * np.abs(wanted).max()
+    # What was chosen survives JSON, and needs no value that the config knows.
+    kept = json.loads(json.dumps({**chosen, "ridge": 3.25, "spread": 0.125}))
+    third = AudienceRidge(small.FIELDS, SONGS, config).adapt(FEATURES, pairs, chosen=kept)
+    assert (third["ridge"], third["spread"]) == (3.25, 0.125)
+
+
 def test_joined_scores_are_standardised_sums() -> None:
     towers, _ = small.model_and_stream(songs=SONGS, cold=0)
     ridge = AudienceRidge(small.FIELDS, SONGS, RidgeConfig(rank=16))
@@ -213,6 +235,9 @@ def test_joined_scores_are_standardised_sums() -> None:
     np.testing.assert_allclose(ratio, np.broadcast_to(ratio.mean(axis=1, keepdims=True), ratio.shape), rtol=1e-3)
     assert found.max() <= 1.0 and np.linalg.norm(candidates, axis=1).max() == pytest.approx(1.0)
     np.testing.assert_allclose(embed(joined, FEATURES, song_index=np.arange(1, SONGS + 1)), candidates, atol=1e-5)
+    again = JoinedModel([ridge, towers])
+    assert again.adapt(weights=report["weights"]) == {"weights": [1.0, 4.0], "validation_recall": None, "alone": []}
+    np.testing.assert_allclose(embed(again, others) @ again.warm_candidates().T, found, atol=1e-6)
 
 
 def test_saved_and_loaded_it_embeds_alike(tmp_path: Path) -> None:
@@ -293,5 +318,18 @@ def test_messages() -> None:
         model.adapt({k: v[:59] for k, v in FEATURES.items()}, (np.array([60]), np.array([3]), np.array([0.5])))
     with pytest.raises(ValueError, match="every field. Received: nothing for 'audio_tempo'"):
         ContentVector(small.FIELDS).adapt({k: v for k, v in FEATURES.items() if k != "audio_tempo"})
+    good = {"block_weights": {}, "ridge": 1.0, "own_share": 0.0, "power": 1.0, "spread": 0.0}
+    pairs = symmetric_pairs()
+    with pytest.raises(ValueError, match="what `adapt` returned. Received: .*, without \\['power'\\]"):
+        model.adapt(FEATURES, pairs, chosen={name: value for name, value in good.items() if name != "power"})
+    with pytest.raises(ValueError, match="`weights` must hold .*'audio_timbre'.*Received: {}"):
+        model.adapt(FEATURES, pairs, chosen=good)
+    with pytest.raises(ValueError, match="`chosen` and `validation` must not both be given"):
+        model.adapt(FEATURES, pairs, (FEATURES, np.zeros((SONGS, 1), int)), chosen=good)
+    for weights in ([1.0, 2.0], [-1.0], [np.nan]):
+        with pytest.raises(ValueError, match="`weights` must hold 1 finite numbers of at least 0"):
+            JoinedModel([model]).adapt(weights=weights)
+    with pytest.raises(ValueError, match="`weights` and `validation` must not both be given"):
+        JoinedModel([model]).adapt((FEATURES, np.zeros((SONGS, 1), int)), weights=[1.0])
     with pytest.raises(ValueError, match="`models` must hold at least one model"):
         JoinedModel([])

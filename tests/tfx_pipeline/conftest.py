@@ -40,6 +40,7 @@ def small_config():
         model=bcl_keras.BCLConfig(epochs=2, batch_size=64, hidden_dims=(32,), field_dim=16, embedding_dim=16),
         evaluation=EvaluationConfig(min_gain=-1.0, bootstrap=50),
         targeting=TargetingConfig(listeners_per_song=10, clusters=3),
+        refit="index",  # no second training; `test_whole_path` has a run with one
     )
 
 

@@ -115,6 +115,17 @@ def test_counts_are_said_and_kept(tmp_path):
     assert not any("To learn from" in note for note in prepare(folder, tmp_path / "out").notes)
 
 
+def test_songs_held_out_this_month_are_counted(tmp_path):
+    folder, seen = write(tmp_path / "in", tastes()), set()
+    for month in ("2026-03", "2026-04", "2026-05"):
+        split = ColdSplit(rotate="month", period=month)
+        splits = [split_of(song, split) for song in range(SONGS)]
+        counts = f"{splits.count(VALIDATION)} validation songs and {splits.count(TEST)} test songs"
+        assert any(counts in note for note in check(folder, training=TrainingNeeds(split=split)).notes)
+        seen.add(counts)
+    assert len(seen) > 1
+
+
 def test_what_evaluation_lacks_is_noted(tmp_path):
     # Two warm songs that share listeners, one validation song that shares none, two songs that no song is like.
     validation = next(song for song in range(SONGS) if split_of(song) == VALIDATION)

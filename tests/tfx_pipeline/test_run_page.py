@@ -44,3 +44,34 @@ def test_a_refused_model_and_strange_names() -> None:
     assert "1 to 3, mean 2, deviation 1" in shown and "0.500 [0.400, 0.600]" in shown
     assert "<td>momentum</td><td>0.9</td>" in shown and "<td>hidden_dims</td><td>8</td>" in shown
     assert "<b>" not in shown and "Correlation of the fields" not in shown
+    assert "What is served" not in shown
+
+
+def test_what_was_judged_and_what_is_served() -> None:
+    served = {
+        "refit": "train",
+        "refused_because": ["served model: expected to share at least 0.50 of <all>. Received: 0.12"],
+        "judged": {
+            "songs_in_index": 1480,
+            "held_out": {"val": 190, "test": 230},
+            "measured": {"test": {"recall@50": 0.7125, "mrr": 0.5}},
+        },
+        "served": {"songs_in_index": 1900},
+        "overlap": {
+            "k": 50,
+            "songs": 1234,
+            "mean": 0.125,
+            "by_split": {"new": 0.25, "val": 0.0625},
+            "by_chance": 0.034,
+            "least": 0.5,
+        },
+    }
+    plain = {"songs": (0, []), "plays": (0, []), "data_report": "", "learnt": {"history": {}}, "pushed": None}
+    shown = run_page.page(**plain, evaluation={"refused_because": []}, examples=[], served=served)
+    assert "<li>served model: expected to share at least 0.50 of &lt;all&gt;. Received: 0.12</li>" in shown
+    for cell in ("1,480", "190 val, 230 test", "recall@50 0.713, mrr 0.500", "1,900", "0.125 of 1,234 songs"):
+        assert f"<td>{cell}</td>" in shown
+    assert "new 0.250, val 0.062" in shown and "0.500 (by chance 0.034)" in shown
+    alone = {**served, "refit": "index", "overlap": None, "refused_because": []}
+    shown = run_page.page(**plain | {"pushed": "serving/7"}, evaluation={}, examples=[], served=alone)
+    assert "It is the judged model." in shown and "by chance" not in shown

@@ -33,16 +33,19 @@ from serving.takedown import record_taken_down
 from tests.tfx_pipeline.conftest import SmallRun, refused, run_small
 from tests.vector_lengths import LENGTHS
 from tfx_pipeline import configs, contract, features, local_runner
-from tfx_pipeline.artifacts import LEARNT
+from tfx_pipeline.artifacts import EXTRA, LEARNT, SERVED, read_learnt
 from tfx_pipeline.audience import AudienceConfig, FindSimilarSongs
 from tfx_pipeline.cold_split import NEW, SPLITS, TEST, VALIDATION, WARM
+from tfx_pipeline.components.retrieval_evaluation import last_judged
 from tfx_pipeline.components.run_page import PAGE
 from tfx_pipeline.demo_report import DemoReport
 from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.run_folder import RunFolder
 from tfx_pipeline.run_record import RunRecord
 from tfx_pipeline.targeting import read_summary, read_targets
-from tfx_pipeline.trainer import model_config, read_songs, similar_pairs
+from tfx_pipeline.targeting.weights import WEIGHTS
+from tfx_pipeline.trainer import model_config
+from tfx_pipeline.training_songs import read_songs, similar_pairs
 from tfx_pipeline.tuner import tuner_fn
 
 
@@ -56,8 +59,8 @@ def saved_model(record: RunRecord) -> Path:
     return Path(record.text("Pusher", "pushed_model", "pushed_destination"))
 
 
-def labelled(record: RunRecord) -> dict[str, dict[str, tf.train.Example]]:
-    uri = record.uri("SimilarSongsLabeller", "labelled_songs")
+def labelled(record: RunRecord, by: str = "SimilarSongsLabeller") -> dict[str, dict[str, tf.train.Example]]:
+    uri = record.uri(by, "labelled_songs")
     found: dict[str, dict[str, tf.train.Example]] = {}
     for split in SPLITS:
         files = sorted(glob.glob(str(uri / f"Split-{split}" / "*.gz")))
@@ -71,8 +74,8 @@ def labelled(record: RunRecord) -> dict[str, dict[str, tf.train.Example]]:
 
 
 def stored(record: RunRecord, table: str, song_id: str | None = None) -> pa.Table:
-    """A table of the catalogue's embeddings, or one song's rows of it."""
-    files = sorted(glob.glob(str(record.uri("CatalogueEmbedder", "embeddings") / f"{table}-*")))
+    """A table of the catalogue's embeddings by the served model, or one song's rows of it."""
+    files = sorted(glob.glob(str(record.uri("ServedEmbedder", "embeddings") / f"{table}-*")))
     return pq.read_table(files[0], filters=song_id and [("song_id", "=", song_id)])
 
 
@@ -208,7 +211,8 @@ def test_the_pushed_model_answers_in_a_plain_session(small_run, record, saved_mo
     matches = session("match", k=k, exclude=none, **raw)
     assert matches["song_ids"].shape == matches["scores"].shape == (len(ids), 7)
     assert (np.diff(matches["scores"], axis=1) <= 0).all()
-    assert {song.decode() for song in matches["song_ids"].ravel()} <= set(by_split[WARM])
+    index = set(by_split[WARM]) | set(by_split[VALIDATION]) | set(by_split[TEST])
+    assert {song.decode() for song in matches["song_ids"].ravel()} <= index
     bulk = session("match_examples", examples=examples)
     np.testing.assert_array_equal(bulk["song_ids"][:, :7], matches["song_ids"])
 
@@ -216,9 +220,10 @@ def test_the_pushed_model_answers_in_a_plain_session(small_run, record, saved_mo
     without = session("match", k=k, exclude=best, **raw)
     np.testing.assert_array_equal(without["song_ids"][:, :6], matches["song_ids"][:, 1:])
     many = session("match", k=np.full(len(ids), 10**6, np.int32), exclude=none, **raw)
-    assert many["song_ids"].shape[1] == len(by_split[WARM]) - 1
-    for warm, candidate in zip(ids[5:], candidates[5:], strict=True):  # as in the index
+    assert many["song_ids"].shape[1] == len(index) - 1
+    for warm, candidate in zip(ids, candidates, strict=True):  # as in the index
         found = np.nonzero(many["song_ids"] == warm.encode())
+        assert len(found[0]) >= len(ids) - 1
         np.testing.assert_allclose(many["scores"][found], embedding[found[0]] @ candidate, atol=1e-5)
 
 
@@ -246,8 +251,7 @@ def test_the_graph_holds_stock_operations_only(saved_model):
 
 
 def test_the_server_answers_what_the_embedding_artifact_says(small_run, record):
-    by_split = labelled(record)
-    song_id = next(iter(by_split[TEST]))
+    song_id = next(iter(labelled(record)[NEW]))
     row = pq.read_table(small_run.folder.input / contract.SONGS, filters=[("song_id", "=", song_id)]).to_pylist()[0]
     display = contract.load_prepared(small_run.folder.input).display
     with (
@@ -270,10 +274,65 @@ def test_every_new_song_is_targeted_at_listeners_of_its_matches(small_run, recor
     plays = pq.read_table(small_run.folder.input / contract.PLAYS)
     played = set(zip(plays["user_id"].to_pylist(), plays["song_id"].to_pylist(), strict=True))
     targets = read_targets(uri).to_pylist()
+    assert record.text("AudienceTargeter", "targets", "embeddings") == str(record.uri("ServedEmbedder", "embeddings"))
     assert {row["song_id"] for row in targets} == new
     for row in targets:
         assert row["reason_song_ids"] and (row["user_id"], row["song_id"]) not in played
         assert all((row["user_id"], reason) in played for reason in row["reason_song_ids"])
+
+
+def test_every_song_of_enough_listeners_is_served_and_no_other(small_run, record, saved_model):
+    by_split, served = labelled(record), labelled(record, "ServedSongsLabeller")
+    warm = {*by_split[WARM], *by_split[VALIDATION], *by_split[TEST]}
+    assert set(served[WARM]) == warm and set(served[NEW]) == set(by_split[NEW])
+    assert not served[VALIDATION] and not served[TEST]
+    with SavedVersion(str(saved_model)) as version:
+        names = version.index.names()
+    assert set(names) == warm and len(names) == len(warm)
+    matched = {match for row in stored(record, "matches").to_pylist() for match in row["match_ids"]}
+    held_out = {*by_split[VALIDATION], *by_split[TEST]}
+    assert matched & held_out and matched & set(by_split[WARM])
+    # The weight is the one that validation songs chose while they were held out.
+    weight = json.loads((record.uri("WeightChooser", "count_weight") / "weight.json").read_text())["count_weight"]
+    assert weight in WEIGHTS
+    said = json.loads((saved_model / EXTRA / SERVED).read_text())
+    assert said["refit"] == "index" and said["overlap"]["mean"] > 0.99  # the same towers
+    counts = {name: len(by_split[name]) for name in (VALIDATION, TEST)}
+    assert said["judged"]["songs_in_index"] == len(by_split[WARM]) and said["judged"]["held_out"] == counts
+    assert said["served"]["songs_in_index"] == len(warm)
+    report = json.loads((record.uri("RetrievalEvaluator", "evaluation") / "report.json").read_text())
+    measured = report["test"]["rows"]["model"]["recall@50"]["mean"]
+    assert said["judged"]["measured"]["test"]["recall@50"] == measured
+    page = (record.uri("RunPage", "page") / PAGE).read_text()
+    assert "What is served" in page and f"recall@50 {measured:.3f}" in page and f"<td>{len(warm)}</td>" in page
+
+
+#: What the pipeline was made of before it served other songs than those it judged by.
+_WITHOUT_REFIT = """SongGen PlayGen SongStatistics SongSchemaGen SongValidator PlayStatistics PlaySchemaGen
+    PlayValidator DataGate SimilarSongsLabeller SongSchema Transform Trainer CatalogueEmbedder RetrievalEvaluator
+    ServingValidator Pusher StatisticsKeeper AudienceTargeter RunPage"""
+
+
+def test_what_each_refit_adds(small_run):
+    def steps(**settings: object) -> dict[str, set[str]]:
+        nodes = build(small_run, replace(small_run.config, **settings)).components
+        return {node.id: {other.id for other in node.upstream_nodes} for node in nodes}
+
+    without, index, train = (steps(refit=refit) for refit in ("off", "index", "train"))
+    assert sorted(without) == sorted(_WITHOUT_REFIT.split())
+    assert without["Pusher"] == {"Trainer", "RetrievalEvaluator", "ServingValidator"}
+    common = {"ServedSongsLabeller", "ServedEmbedder", "ServedModelChecker", "WeightChooser"}
+    assert set(index) - set(without) == {*common, "HeldOutIndexer"}
+    assert set(train) - set(without) == {*common, "ServedTransform", "ServedTrainer", "JudgedModelKeeper"}
+    assert train["Pusher"] == {"ServedTrainer", "ServedModelChecker", "ServingValidator"}
+    assert "RetrievalEvaluator" in train["ServedSongsLabeller"]  # judged before it is fitted again
+    assert {"ServedEmbedder", "WeightChooser"} < train["AudienceTargeter"]
+    # Held-out songs are new to the judged model alone, so that is asked for their listeners.
+    targeting = replace(small_run.config.targeting, target_splits=("new", "test"))
+    asked = steps(refit="train", targeting=targeting)
+    assert "CatalogueEmbedder" in asked["AudienceTargeter"] and "WeightChooser" not in asked
+    fixed = steps(refit="index", targeting=replace(small_run.config.targeting, count_weight=0.1))
+    assert "WeightChooser" not in fixed
 
 
 def test_the_report_has_every_row(record):
@@ -325,13 +384,14 @@ def test_excluded_listeners_and_a_listener_table_reach_the_targeting_alone(small
     first = read_targets(str(record.uri("AudienceTargeter", "targets")))["user_id"].to_pylist()
     often = max(set(first), key=first.count)
     excluded = pa.table({"user_id": [often], "song_id": pa.nulls(1, pa.string())})
-    assert ran_with(exclusions=excluded) == {"AudienceTargeter", "RunPage"}
+    assert ran_with(exclusions=excluded) == {"WeightChooser", "AudienceTargeter", "RunPage"}
     assert often not in targeted() and targeted()
     assert ran_with() == set()
     # Another content under the same name, and a table in place of the vectors that plays form.
     width = len(stored(record, "embeddings", next(iter(labelled(record)["test"]))).to_pylist()[0]["embedding"])
     table = pa.table({"user_id": [often], "embedding": [[1.0] + [0.0] * (width - 1)]})
-    assert ran_with(exclusions=excluded.slice(0, 0), listeners=table) == {"AudienceTargeter", "RunPage"}
+    ran = ran_with(exclusions=excluded.slice(0, 0), listeners=table)
+    assert ran == {"WeightChooser", "AudienceTargeter", "RunPage"}
     uri = RunRecord.latest(small_run.folder.metadata).uri("AudienceTargeter", "targets")
     without, scored = (sum(read_summary(str(uri))[name].to_pylist()) for name in ("without_vector", "scored"))
     assert 0 < scored - without < without  # one listener alone has a vector
@@ -344,7 +404,7 @@ def test_a_song_taken_down_is_in_nothing_that_the_next_run_writes(small_run, rec
     gone = {min(songs[WARM]), min(songs[TEST])}
     folder = RunFolder.at(tmp_path / "run")
     record_taken_down(folder.serving, gone)
-    run_small(small_run.data, folder.home, small_run.config, [].append)
+    run_small(small_run.data, folder.home, replace(small_run.config, refit="train"), [].append)
     after = RunRecord.latest(folder.metadata)
     left = {song_id for split in songs.values() for song_id in split} - gone
     assert {song_id for split in labelled(after).values() for song_id in split} == left
@@ -353,8 +413,25 @@ def test_a_song_taken_down_is_in_nothing_that_the_next_run_writes(small_run, rec
         assert not gone & {row["song_id"], *row["match_ids"]}
     targets = read_targets(str(after.uri("AudienceTargeter", "targets"))).to_pylist()
     assert targets and not any(gone & {row["song_id"], *row["reason_song_ids"]} for row in targets)
-    with SavedVersion(after.text("Pusher", "pushed_model", "pushed_destination")) as version:
-        assert set(version.index.names()) == set(labelled(after)[WARM])
+    # This run trains once more on all songs: the kept model is that without the held-out ones.
+    pushed = after.text("Pusher", "pushed_model", "pushed_destination")
+    for path, held_out in ((pushed, set()), (folder.home / "judged_model", {*songs[VALIDATION], *songs[TEST]})):
+        with SavedVersion(str(path)) as version:
+            assert set(version.index.names()) == left - held_out - set(songs[NEW])
+    judged, served = (read_learnt(str(path)) for path in (folder.home / "judged_model", pushed))
+    assert served["refit"] and "refit" not in judged
+    assert served["settings"]["epochs"] == len(served["history"]["loss"]) == judged["best_epoch"]
+    assert served["joined"]["weights"] == judged["joined"]["weights"]
+    assert served["songs"]["validation"] == 0 and served["songs"]["warm"] == len(left - set(songs[NEW]))
+    said = json.loads((Path(pushed) / EXTRA / SERVED).read_text())
+    assert said["blessed"] and 0.5 <= said["overlap"]["mean"] < 1
+    assert set(said["overlap"]["by_split"]) == {NEW, VALIDATION, TEST}
+    split = small_run.config.split
+    assert last_judged(str(folder.serving), str(folder.home / "judged_model"), split) == str(
+        folder.home / "judged_model"
+    )
+    assert last_judged(str(folder.serving), str(folder.home / "judged_model"), replace(split, salt="other")) is None
+    assert last_judged(str(folder.serving), str(tmp_path / "nothing"), split) is None
 
 
 def test_a_second_run_takes_everything_from_the_cache_and_a_refused_model_is_not_pushed(small_run):
@@ -366,7 +443,8 @@ def test_a_second_run_takes_everything_from_the_cache_and_a_refused_model_is_not
     lines.clear()
     run_small(small_run.data, small_run.folder.home, refused(small_run.config), lines.append)
     ran = {line.split()[0] for line in lines if "from cache" not in line}
-    assert ran == {"RetrievalEvaluator", "Pusher", "StatisticsKeeper", "AudienceTargeter", "RunPage"}
+    judging = {"RetrievalEvaluator", "ServedModelChecker"}
+    assert ran == {*judging, "Pusher", "StatisticsKeeper", "AudienceTargeter", "RunPage"}
     record = RunRecord.latest(small_run.folder.metadata)
     report = json.loads((record.uri("RetrievalEvaluator", "evaluation") / "report.json").read_text())
     (reason,) = report["refused_because"]
@@ -375,6 +453,7 @@ def test_a_second_run_takes_everything_from_the_cache_and_a_refused_model_is_not
     rows = report["test"]["rows"]
     assert rows["last pushed model"]["recall@50"]["mean"] == pytest.approx(rows["model"]["recall@50"]["mean"], abs=0.01)
     assert record.number("RetrievalEvaluator", "blessing", "blessed") == 0
+    assert record.number("ServedModelChecker", "blessing", "blessed") == 0
     assert record.number("Pusher", "pushed_model", "pushed") == 0
     assert record.number("AudienceTargeter", "targets", "targeted") == 0
     assert sorted(os.listdir(small_run.folder.serving)) == versions
@@ -536,11 +615,13 @@ def what_was_chosen(record: RunRecord) -> dict[str, object]:
     return {**chosen, "weights": learnt["joined"]["weights"], "songs": learnt["songs"]}
 
 
-def what_differs(config: configs.PipelineConfig) -> dict[str, dict[str, object]]:
+def what_differs(config: configs.PipelineConfig) -> dict[str, object]:
     """The settings that are not the defaults, as a user writes them into a file."""
     given, default = asdict(config), asdict(configs.PipelineConfig())
     return {
         section: {name: value for name, value in values.items() if value != default[section][name]}
+        if isinstance(values, dict)
+        else values
         for section, values in given.items()
         if values != default[section]
     }

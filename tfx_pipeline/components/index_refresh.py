@@ -47,7 +47,7 @@ def IndexRefresher(  # noqa: N802
         check_fields(contract.fields_from_json(fields), version.fields)
         index, changes = refreshed_index(
             version,
-            _read(split_pattern(songs, ALL)),
+            read_examples(split_pattern(songs, ALL)),
             drop=taken_down(serving_dir),
             is_catalogue=True,
             max_dropped=max_dropped,
@@ -84,7 +84,8 @@ def check_fields(found: tuple[contract.SongField, ...], taken: tuple[RawField, .
         raise RefreshError(f"songs: expected fields that the model was trained on ({names}). Received: none of them")
 
 
-def _read(pattern: str) -> Iterator[tuple[str, bytes]]:
+def read_examples(pattern: str) -> Iterator[tuple[str, bytes]]:
+    """Yields id and serialized tf.Example of each song."""
     files = sorted(tf.io.gfile.glob(pattern))
     for record in tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator():
         song_id = tf.train.Example.FromString(record).features.feature[features.SONG_ID].bytes_list.value[0]

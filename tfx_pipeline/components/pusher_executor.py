@@ -13,6 +13,7 @@ from tfx.utils import proto_utils
 from serving.refresh import drop_songs
 from serving.takedown import taken_down
 from serving.whole_files import sync_tree
+from tfx_pipeline.artifacts import EXTRA, SERVED
 
 _STAGING = ".pushing"
 
@@ -38,11 +39,12 @@ class Executor(executor.Executor):
         }
         try:
             super().Do(input_dict, output_dict, staged)
-            self._publish(output_dict, base, staging)
+            blessings = input_dict.get(standard_component_specs.MODEL_BLESSING_KEY, [])
+            self._publish(output_dict, base, staging, [os.path.join(blessing.uri, SERVED) for blessing in blessings])
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
-    def _publish(self, output_dict: dict[str, list[types.Artifact]], base: str, staging: str) -> None:
+    def _publish(self, output_dict: dict[str, list[types.Artifact]], base: str, staging: str, said: list[str]) -> None:
         pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
         if not pushed.get_int_custom_property("pushed"):
             return
@@ -53,6 +55,8 @@ class Executor(executor.Executor):
             # Songs may have been taken down since this run read its songs.
             if gone := taken_down(base):
                 drop_songs(staged, gone)
+            for path in filter(os.path.exists, said):  # what was judged and what is served
+                shutil.copyfile(path, os.path.join(staged, EXTRA, SERVED))
             sync_tree(staged)
             os.rename(staged, published)
         pushed.set_string_custom_property("pushed_destination", published)

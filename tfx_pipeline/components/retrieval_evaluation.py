@@ -15,8 +15,8 @@ from serving.publish import PublishError, latest_version
 from serving.raw_fields import fields_of_specs
 from serving.saved_version import RefreshError
 from tfx_pipeline import contract
-from tfx_pipeline.artifacts import SongEmbeddings
-from tfx_pipeline.cold_split import TEST, VALIDATION, WARM
+from tfx_pipeline.artifacts import SongEmbeddings, read_learnt
+from tfx_pipeline.cold_split import TEST, VALIDATION, WARM, ColdSplit
 from tfx_pipeline.components.catalogue_embedding import EMBEDDINGS
 from tfx_pipeline.components.index_refresh import check_fields
 from tfx_pipeline.components.similar_songs import split_pattern
@@ -43,12 +43,16 @@ def RetrievalEvaluator(  # noqa: N802
     serving_dir: tfx.dsl.components.Parameter[str],
     fields: tfx.dsl.components.Parameter[str],
     settings: tfx.dsl.components.Parameter[str],
+    judged_dir: tfx.dsl.components.Parameter[str],
+    split: tfx.dsl.components.Parameter[str],
     max_values: tfx.dsl.components.Parameter[int],
     code: tfx.dsl.components.Parameter[str],
 ) -> None:
     """Writes `report.json` and blesses a model that beats content cosine and the last pushed model on validation songs.
 
-    The decision is made once for the same model and settings: which model was pushed last is no part of the cache key.
+    A pushed model that was trained again on all songs knows the songs that are held out today. So its judged model,
+    which does not, stands for it. The decision is made once for the same model and settings: which model was pushed
+    last is no part of the cache key.
 
     Args:
         transformed_songs: Transformed songs by split.
@@ -60,6 +64,9 @@ def RetrievalEvaluator(  # noqa: N802
         serving_dir: Folder of the pushed versions; may be absent.
         fields: The song fields as JSON.
         settings: `EvaluationConfig` as JSON.
+        judged_dir: Folder of the judged model of the last pushed one, where that was trained again; may be absent.
+        split: `ColdSplit` as JSON: a model for which other songs were held out has learnt from today's, and is no
+            measure.
         max_values: Values of a multi-valued category used.
         code: Fingerprint of the code, so that the cache follows it.
     """
@@ -69,7 +76,8 @@ def RetrievalEvaluator(  # noqa: N802
     uris = split_uris(transformed_songs.uri, (WARM, VALIDATION, TEST))
     transform = tft.TFTransformOutput(transform_graph.uri)
     table = read_song_table(uris, transform, song_fields, max_values=max_values)
-    last = last_embeddings(serving_dir, labelled_songs, table, song_fields)
+    found = last_judged(serving_dir, judged_dir, ColdSplit(**json.loads(split)))
+    last = None if found is None else last_embeddings(found, labelled_songs, table, song_fields)
     reports = evaluate(table, song_fields, *read_embeddings(embeddings.uri, table), config, last)
     reasons = refusals(reports, config)
     blessed = not reasons
@@ -81,27 +89,42 @@ def RetrievalEvaluator(  # noqa: N802
     io_utils.write_string_file(os.path.join(blessing.uri, "BLESSED" if blessed else "NOT_BLESSED"), "")
 
 
-def last_embeddings(
-    serving_dir: str,
-    labelled_songs: tfx.types.standard_artifacts.Examples,
-    table: SongTable,
-    fields: tuple[contract.SongField, ...],
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Returns the query and the candidate embeddings of today's songs by the last pushed model.
-
-    None if there is no such model, or it cannot read today's songs because a field is of another kind now.
-    """
+def last_judged(serving_dir: str, judged_dir: str, split: ColdSplit) -> str | None:
+    """Returns the model to compare with: the last pushed one as it was judged; None where there is none."""
     try:
         version, path = latest_version(serving_dir)
     except PublishError:
         return None
+    learnt = read_learnt(path)
+    if learnt is not None and learnt.get("refit"):
+        path = judged_dir
+        if not os.path.isdir(path):
+            logger.warning("The model is not compared with version %d, whose judged model is not in %s", version, path)
+            return None
+        learnt = read_learnt(path)
+    if learnt is not None and not ColdSplit(**learnt["split"]).holds_out_as(split):
+        logger.warning("The model is not compared with version %d, for which other songs were held out", version)
+        return None
+    logger.info("The model is compared with version %d, as it was judged: %s", version, path)
+    return path
+
+
+def last_embeddings(
+    path: str,
+    labelled_songs: tfx.types.standard_artifacts.Examples,
+    table: SongTable,
+    fields: tuple[contract.SongField, ...],
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns the query and the candidate embeddings of today's songs by an earlier model.
+
+    None if it cannot read today's songs because a field is of another kind now.
+    """
     signatures = tf.saved_model.load(path).signatures
     try:
         check_fields(fields, fields_of_specs(signatures["embed"].structured_input_signature[1]))
     except RefreshError as error:
-        logger.warning("The model is not compared with version %d: %s", version, error)
+        logger.warning("The model is not compared with that in %s: %s", path, error)
         return None
-    logger.info("The model is compared with version %d", version)
     parts: dict[str, list[np.ndarray]] = {"serving_default": [], "candidate": []}
     rows: list[np.ndarray] = []
     for split in (WARM, VALIDATION, TEST):

@@ -9,7 +9,7 @@ from tfx import v1 as tfx
 from tfx.utils import io_utils
 
 from tfx_pipeline import run_page
-from tfx_pipeline.artifacts import LEARNT, DataReport, RunReport, SongEmbeddings, TargetListeners
+from tfx_pipeline.artifacts import LEARNT, SERVED, DataReport, RunReport, SongEmbeddings, TargetListeners
 from tfx_pipeline.cold_split import NEW
 from tfx_pipeline.components.catalogue_embedding import MATCHES
 from tfx_pipeline.components.data_gate import REPORT as DATA_REPORT
@@ -39,6 +39,7 @@ def RunPage(  # noqa: N802
     targets: tfx.dsl.components.InputArtifact[TargetListeners],
     page: tfx.dsl.components.OutputArtifact[RunReport],
     code: tfx.dsl.components.Parameter[str],
+    served_blessing: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ModelBlessing] = None,
 ) -> None:
     """Writes `run.html`.
 
@@ -55,6 +56,7 @@ def RunPage(  # noqa: N802
         targets: Target listeners of cold songs.
         page: The page.
         code: Fingerprint of the code, so that the cache follows it.
+        served_blessing: What was judged and what is served, where that is not the same model.
     """
     del code
     pushed = pushed_model.get_int_custom_property("pushed")
@@ -64,6 +66,7 @@ def RunPage(  # noqa: N802
         data_report=_read(report_of_data.uri, DATA_REPORT),
         learnt=json.loads(_read(model_run.uri, LEARNT)),
         evaluation=json.loads(_read(evaluation.uri, EVALUATION_REPORT)),
+        served=None if served_blessing is None else json.loads(_read(served_blessing.uri, SERVED)),
         served_badly=None if infra_blessing.get_int_custom_property("blessed") else _read(infra_blessing.uri, REASON),
         pushed=pushed_model.get_string_custom_property("pushed_destination") if pushed else None,
         examples=_examples(songs, embeddings, targets) if targets.get_int_custom_property("targeted") else [],

@@ -161,7 +161,7 @@ class TeachingCheck:
         """Return the draws by which songs with enough listeners are split."""
         enough = pa.array(np.flatnonzero(self._listening.listeners >= self._needs.split.min_listeners))
         songs = self._listening.song_ids.take(enough).to_pylist()
-        return [unit_hash(song.encode(), self._needs.split.salt) for song in songs]
+        return [unit_hash(song.encode(), self._needs.split.salt_in_use) for song in songs]
 
 
 def _changes(needs: TrainingNeeds, draws: list[float]) -> Iterator[tuple[str, float, TrainingNeeds]]:
