@@ -1,0 +1,103 @@
+"""What a finished run left, as plain paths and values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfx_pipeline.outputs.schemas import EMBEDDINGS, MATCHES, SONGS_SUMMARY, TARGETS
+
+if TYPE_CHECKING:
+    from tfx_pipeline.run_record import RunRecord
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a finished run left.
+
+    Attributes:
+        run_id: When it began, as TFX has it.
+        artifacts: A digest of which artifacts these are: two runs share it if the second took all from the cache.
+        parts: Parquet files of each published table, by the table's name; none where no model was pushed.
+        page: The run's page.
+        pushed: Folder of the version that was pushed; None where none was.
+        refused_because: Why none was pushed.
+        checks: What the gates decided.
+    """
+
+    run_id: str
+    artifacts: str
+    parts: dict[str, tuple[Path, ...]]
+    page: Path
+    pushed: Path | None
+    refused_because: tuple[str, ...]
+    checks: dict[str, Any]
+
+    @classmethod
+    def read(cls, record: RunRecord) -> RunResult:
+        """Reads the record of a run that ended."""
+        # Here, as they import TFX, which takes half a minute.
+        from tfx_pipeline.components.catalogue_embedding import EMBEDDINGS as EMBEDDING_FILES
+        from tfx_pipeline.components.catalogue_embedding import MATCHES as MATCH_FILES
+        from tfx_pipeline.components.data_gate import REPORT as DATA_REPORT
+        from tfx_pipeline.components.infra_validation import REASON
+        from tfx_pipeline.components.retrieval_evaluation import REPORT
+        from tfx_pipeline.components.run_page import PAGE
+        from tfx_pipeline.targeting.sinks import part_files
+
+        pushed = bool(record.number("Pusher", "pushed_model", "pushed"))
+        parts: dict[str, tuple[Path, ...]] = {}
+        if pushed:
+            embeddings = record.uri("CatalogueEmbedder", "embeddings")
+            targets = str(record.uri("AudienceTargeter", "targets"))
+            parts = {
+                EMBEDDINGS.name: tuple(sorted(embeddings.glob(f"{EMBEDDING_FILES}-*.parquet"))),
+                MATCHES.name: tuple(sorted(embeddings.glob(f"{MATCH_FILES}-*.parquet"))),
+                TARGETS.name: tuple(map(Path, part_files(targets, "targets"))),
+                SONGS_SUMMARY.name: tuple(map(Path, part_files(targets, "summary"))),
+            }
+        evaluation = json.loads(_text(record.uri("RetrievalEvaluator", "evaluation") / REPORT))
+        refusal = record.uri("ServingValidator", "blessing") / REASON
+        served_badly = _text(refusal) if refusal.exists() else None
+        reasons = [*evaluation["refused_because"]]
+        reasons += [] if served_badly is None else [f"when it was served: {served_badly}"]
+        return cls(
+            run_id=record.run_id,
+            artifacts=_digest(record),
+            parts=parts,
+            page=record.uri("RunPage", "page") / PAGE,
+            pushed=Path(record.text("Pusher", "pushed_model", "pushed_destination")) if pushed else None,
+            refused_because=tuple(reasons),
+            checks=_checks(evaluation, _text(record.uri("DataGate", "report_of_data") / DATA_REPORT), served_badly),
+        )
+
+
+def _checks(evaluation: dict[str, Any], data_report: str, served_badly: str | None) -> dict[str, Any]:
+    """What the gates decided. Of the data gate the number of findings alone: their text may hold values of columns."""
+    lines = data_report.splitlines()
+    found = {
+        split: {metric: estimate["mean"] for metric, estimate in evaluation[split]["rows"]["model"].items()}
+        for split in ("val", "test")
+        if split in evaluation
+    }
+    return {
+        "data": {"passed": True, "noted": sum(line.startswith("noted") for line in lines)},
+        "evaluation": {
+            "passed": evaluation["blessed"],
+            "refused_because": evaluation["refused_because"],
+            "model": found,
+        },
+        "serving": {"passed": served_badly is None, "refused_because": [served_badly] if served_badly else []},
+    }
+
+
+def _digest(record: RunRecord) -> str:
+    named = sorted((*key, artifact.id) for key, artifact in record.outputs.items())
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
