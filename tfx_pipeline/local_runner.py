@@ -31,7 +31,7 @@ from tfx_pipeline import contract
 from tfx_pipeline.beam_options import beam_options
 from tfx_pipeline.configs import PipelineConfig, read_settings
 from tfx_pipeline.console import Console, StoppedError, stops_in_words
-from tfx_pipeline.outputs.publishing import publish
+from tfx_pipeline.outputs.publishing import outcome, publish
 from tfx_pipeline.outputs.run_result import RunResult
 from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.progress import component_lines
@@ -105,7 +105,7 @@ def _run(folder: RunFolder, data: Path) -> None:
         console.say(say_left_out(left_out))
     with console.chatter_to(folder.log), stops_in_words(folder.log), component_lines(console.say):
         run(folder, catalogue.fields, config)
-    console.say(f"Results: {folder.latest}")
+    console.say(outcome(folder))
     console.say(f"Log: {folder.log}")
 
 

@@ -9,18 +9,22 @@ from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
 
+_OUTPUT, _INPUT = metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.INPUT
+
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Outputs of the last run, whether its components ran or the cache had their result.
+    """Inputs and outputs of the last run, whether its components ran or the cache had their result.
 
     Attributes:
         run_id: Name of the run: when it began.
         outputs: Artifact by (component id, output name).
+        inputs: Artifact by (component id, input name), the last one where there are several.
     """
 
     run_id: str
     outputs: dict[tuple[str, str], metadata_store_pb2.Artifact]
+    inputs: dict[tuple[str, str], metadata_store_pb2.Artifact]
 
     @classmethod
     def latest(cls, metadata: Path) -> RunRecord:
@@ -36,18 +40,22 @@ class RunRecord:
         last = _last_run(store)
         if last is None:
             raise ValueError(f"{metadata}: expected a pipeline run. Received: none")
-        outputs = {}
+        found: dict[int, dict[tuple[str, str], metadata_store_pb2.Artifact]] = {_OUTPUT: {}, _INPUT: {}}
         for execution in store.get_executions_by_context(last.id):
             node = _node_of(store, execution)
             for event in store.get_events_by_execution_ids([execution.id]):
-                if event.type == metadata_store_pb2.Event.OUTPUT:
+                if event.type in found:
                     (artifact,) = store.get_artifacts_by_id([event.artifact_id])
-                    outputs[node, event.path.steps[0].key] = artifact
-        return cls(last.name, outputs)
+                    found[event.type][node, event.path.steps[0].key] = artifact
+        return cls(last.name, found[_OUTPUT], found[_INPUT])
 
     def uri(self, component: str, output: str) -> Path:
         """Returns the folder of an output."""
         return Path(self.outputs[component, output].uri)
+
+    def input_uri(self, component: str, name: str) -> Path:
+        """Returns the folder of what a component read."""
+        return Path(self.inputs[component, name].uri)
 
     def number(self, component: str, output: str, name: str) -> int:
         """Returns an integer property that the component gave its output."""

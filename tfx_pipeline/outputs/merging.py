@@ -15,6 +15,8 @@ from tfx_pipeline.outputs.schemas import Table
 from tfx_pipeline.outputs.titles import Titles, as_array
 
 _ROWS_PER_GROUP = 10_000
+#: Finding titles costs a pass over the catalogue for each batch, so batches are as large as memory allows.
+_ROWS_AT_ONCE, _WITH_LISTS_AT_ONCE = 250_000, 10_000
 #: Where the file system has no hard links, or the file lies on another one.
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 
@@ -47,15 +49,17 @@ def write_table(table: Table, parts: Sequence[Path], out: Path, titles: Titles) 
     if not table.titles and len(parts) == 1 and pq.read_schema(parts[0]).equals(table.schema):
         link_or_copy(parts[0], out)
         return int(pq.read_metadata(out).num_rows)
+    has_lists = any(pa.types.is_list(table.schema.field(of).type) for _, of in table.titles)
+    at_once = _WITH_LISTS_AT_ONCE if has_lists else _ROWS_AT_ONCE
     rows = 0
     with pq.ParquetWriter(out, table.schema, compression="snappy") as writer:
-        for group in _in_groups(_rows(table, parts, titles)):
-            writer.write_table(group)
-            rows += group.num_rows
+        for batch in _joined(_batches(table, parts, at_once), at_once):
+            writer.write_table(_with_titles(table, batch, titles), row_group_size=_ROWS_PER_GROUP)
+            rows += batch.num_rows
     return rows
 
 
-def _rows(table: Table, parts: Sequence[Path], titles: Titles) -> Iterator[pa.Table]:
+def _batches(table: Table, parts: Sequence[Path], most: int) -> Iterator[pa.Table]:
     added = dict(table.titles)
     wanted = [column.name for column in table.columns if column.name not in added]
     for part in parts:
@@ -63,8 +67,20 @@ def _rows(table: Table, parts: Sequence[Path], titles: Titles) -> Iterator[pa.Ta
             names = file.schema_arrow.names
             if missing := [name for name in wanted if name not in names]:
                 raise ValueError(f"{part}: expected the columns {wanted}. Received: a file without {missing}")
-            for batch in file.iter_batches(_ROWS_PER_GROUP, columns=wanted, use_threads=False):
-                yield _with_titles(table, pa.Table.from_batches([batch]), titles)
+            for batch in file.iter_batches(most, columns=wanted, use_threads=False):
+                yield pa.Table.from_batches([batch])
+
+
+def _joined(tables: Iterator[pa.Table], least: int) -> Iterator[pa.Table]:
+    """Joins small tables: a small run has one for each of its many parts."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(one.num_rows for one in waiting) >= least:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
 
 
 def _with_titles(table: Table, rows: pa.Table, titles: Titles) -> pa.Table:
@@ -73,15 +89,3 @@ def _with_titles(table: Table, rows: pa.Table, titles: Titles) -> pa.Table:
         ids = columns[of]
         columns[name] = titles.of_lists(ids) if pa.types.is_list(ids.type) else titles.of(ids)
     return pa.Table.from_arrays([columns[name] for name in table.schema.names], schema=table.schema)
-
-
-def _in_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Joins small tables, of which there is one for each part of a small run, to row groups of a useful size."""
-    waiting: list[pa.Table] = []
-    for table in tables:
-        waiting.append(table)
-        if sum(one.num_rows for one in waiting) >= _ROWS_PER_GROUP:
-            yield pa.concat_tables(waiting)
-            waiting = []
-    if waiting:
-        yield pa.concat_tables(waiting)

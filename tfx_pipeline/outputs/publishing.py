@@ -80,6 +80,17 @@ def publish(folder: RunFolder, result: RunResult, settings: dict[str, Any]) -> P
     return out
 
 
+def outcome(folder: RunFolder) -> str:
+    """Returns a line about where the results of the last run are, or why there are none."""
+    last = last_published(folder)
+    if last is None:
+        return "Results: none"
+    out, manifest = last
+    if manifest["published"]:
+        return f"Results: {folder.latest}"
+    return f"No model was pushed: {'; '.join(manifest['not_published_because'])}\nResults: {out}"
+
+
 def name_of(run_id: str) -> str:
     """Returns the name of a run's folder; names sort as the runs began. A colon would end a path in many tools."""
     return run_id.replace(":", "-")

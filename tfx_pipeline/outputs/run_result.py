@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,8 @@ class RunResult:
         pushed = bool(record.number("Pusher", "pushed_model", "pushed"))
         parts: dict[str, tuple[Path, ...]] = {}
         if pushed:
-            embeddings = record.uri("CatalogueEmbedder", "embeddings")
+            # What the targets were made from, so that reasons and matches are of one model.
+            embeddings = record.input_uri("AudienceTargeter", "embeddings")
             targets = str(record.uri("AudienceTargeter", "targets"))
             parts = {
                 EMBEDDINGS.name: tuple(sorted(embeddings.glob(f"{EMBEDDING_FILES}-*.parquet"))),
@@ -60,10 +62,12 @@ class RunResult:
                 SONGS_SUMMARY.name: tuple(map(Path, part_files(targets, "summary"))),
             }
         evaluation = json.loads(_text(record.uri("RetrievalEvaluator", "evaluation") / REPORT))
-        refusal = record.uri("ServingValidator", "blessing") / REASON
-        served_badly = _text(refusal) if refusal.exists() else None
-        reasons = [*evaluation["refused_because"]]
-        reasons += [] if served_badly is None else [f"when it was served: {served_badly}"]
+        refusals = {
+            component: _refusals(Path(artifact.uri), REASON)
+            for (component, output), artifact in sorted(record.outputs.items())
+            if output == "blessing" and component != "RetrievalEvaluator"
+        }
+        reasons = [*evaluation["refused_because"], *itertools.chain.from_iterable(refusals.values())]
         return cls(
             run_id=record.run_id,
             artifacts=_digest(record),
@@ -71,26 +75,32 @@ class RunResult:
             page=record.uri("RunPage", "page") / PAGE,
             pushed=Path(record.text("Pusher", "pushed_model", "pushed_destination")) if pushed else None,
             refused_because=tuple(reasons),
-            checks=_checks(evaluation, _text(record.uri("DataGate", "report_of_data") / DATA_REPORT), served_badly),
+            checks=_checks(evaluation, _text(record.uri("DataGate", "report_of_data") / DATA_REPORT), refusals),
         )
 
 
-def _checks(evaluation: dict[str, Any], data_report: str, served_badly: str | None) -> dict[str, Any]:
+def _refusals(blessing: Path, infra_reason: str) -> list[str]:
+    """Why a component refused the model, as its blessing says: a JSON report, or the text of a failed serving."""
+    reasons: list[str] = []
+    for report in sorted(blessing.glob("*.json")):
+        reasons += json.loads(_text(report)).get("refused_because", [])
+    if (blessing / infra_reason).exists():
+        reasons.append(f"when it was served: {_text(blessing / infra_reason)}")
+    return reasons
+
+
+def _checks(evaluation: dict[str, Any], data_report: str, refusals: dict[str, list[str]]) -> dict[str, Any]:
     """What the gates decided. Of the data gate the number of findings alone: their text may hold values of columns."""
-    lines = data_report.splitlines()
     found = {
         split: {metric: estimate["mean"] for metric, estimate in evaluation[split]["rows"]["model"].items()}
         for split in ("val", "test")
         if split in evaluation
     }
+    judged = {"passed": evaluation["blessed"], "refused_because": evaluation["refused_because"], "model": found}
     return {
-        "data": {"passed": True, "noted": sum(line.startswith("noted") for line in lines)},
-        "evaluation": {
-            "passed": evaluation["blessed"],
-            "refused_because": evaluation["refused_because"],
-            "model": found,
-        },
-        "serving": {"passed": served_badly is None, "refused_because": [served_badly] if served_badly else []},
+        "DataGate": {"passed": True, "noted": sum(line.startswith("noted") for line in data_report.splitlines())},
+        "RetrievalEvaluator": judged,
+        **{name: {"passed": not reasons, "refused_because": reasons} for name, reasons in refusals.items()},
     }
 
 

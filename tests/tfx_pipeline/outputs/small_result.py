@@ -153,7 +153,7 @@ def small_result(home: Path, songs: dict[str, list] = SONGS) -> tuple[RunFolder,
         page=page,
         pushed=folder.serving / "1761966245",
         refused_because=(),
-        checks={"data": {"passed": True, "noted": 0}},
+        checks={"DataGate": {"passed": True, "noted": 0}},
     )
     return folder, result
 

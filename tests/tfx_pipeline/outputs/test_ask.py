@@ -15,7 +15,7 @@ from tfx_pipeline.outputs.publishing import publish
 
 
 @pytest.fixture
-def run(tmp_path):
+def home(tmp_path):
     folder, result = small_result(tmp_path)
     publish(folder, result, SETTINGS)
     return folder.home
@@ -28,8 +28,8 @@ def asked(capsys, *arguments: object) -> str:
     return out
 
 
-def test_matches_and_listeners_with_reasons(run, capsys):
-    found = json.loads(asked(capsys, run, "--song", "n1", "--format", "json"))
+def test_matches_and_listeners_with_reasons(home, capsys):
+    found = json.loads(asked(capsys, home, "--song", "n1", "--format", "json"))
     assert (found["song_id"], found["split"], found["model_version"]) == ("n1", "new", "1761966245")
     assert found["run_id"] == "2026-11-01T03-04-05.000006" and found["note"] is None
     first, second = found["matches"]
@@ -50,19 +50,19 @@ def test_matches_and_listeners_with_reasons(run, capsys):
     assert len(found["listeners"][2]["plays"]) == 2
 
 
-def test_the_table_has_a_line_for_each(run, capsys):
-    lines = asked(capsys, run, "--song", "n1").splitlines()
+def test_the_table_has_a_line_for_each(home, capsys):
+    lines = asked(capsys, home, "--song", "n1").splitlines()
     assert lines[0] == "Neu \u05e9\u05dc\u05d5\u05dd (n1), split new; run 2026-11-01T03-04-05.000006, model 1761966245"
     assert lines[2].split() == "1. First\\nline 0.900 genre rock; tags loud; year 1999".split()
     assert lines[3].split() == "2. B -0.250".split()
     assert lines[5].split() == "1. listener-a 1.000 First\\nline".split()
     assert lines[6].endswith("(held_aside)")
     assert len(lines) == 8
-    assert len(asked(capsys, run, "--song", "n1", "--matches", 1, "--listeners", 1).splitlines()) == 5
+    assert len(asked(capsys, home, "--song", "n1", "--matches", 1, "--listeners", 1).splitlines()) == 5
 
 
-def test_csv_has_a_row_for_each(run, capsys):
-    rows = list(csv.DictReader(io.StringIO(asked(capsys, run, "--song", "n1", "--format", "csv"))))
+def test_csv_has_a_row_for_each(home, capsys):
+    rows = list(csv.DictReader(io.StringIO(asked(capsys, home, "--song", "n1", "--format", "csv"))))
     assert [(row["kind"], row["rank"], row["id"]) for row in rows] == [
         ("match", "1", "w1"),
         ("match", "2", "w2"),
@@ -74,10 +74,10 @@ def test_csv_has_a_row_for_each(run, capsys):
     assert rows[2]["why"] == "plays First\nline"
 
 
-def test_a_song_without_listeners_says_why(run, capsys):
-    assert "No listeners: matches have no listeners." in asked(capsys, run, "--song", "n2")
-    assert "sought none for songs of split `val`" in asked(capsys, run, "--song", "v1")
-    held_out = json.loads(asked(capsys, run, "--song", "v1", "--format", "json"))
+def test_a_song_without_listeners_says_why(home, capsys):
+    assert "No listeners: matches have no listeners." in asked(capsys, home, "--song", "n2")
+    assert "sought none for songs of split `val`" in asked(capsys, home, "--song", "v1")
+    held_out = json.loads(asked(capsys, home, "--song", "v1", "--format", "json"))
     assert held_out["listeners"] == [] and held_out["matches"][0]["in_common"] == {
         "attribute_genre": ["folk"],
         "attribute_year": [2001.0],
@@ -85,8 +85,8 @@ def test_a_song_without_listeners_says_why(run, capsys):
 
 
 @pytest.mark.parametrize("song", ["n3", "N1", "n1 ", "", "\u05e9", "../../latest", "line\nbreak", "x" * 3000])
-def test_a_song_that_is_not_there_is_one_line(run, capsys, song):
-    assert ask.main([str(run), "--song", song]) == 2
+def test_a_song_that_is_not_there_is_one_line(home, capsys, song):
+    assert ask.main([str(home), "--song", song]) == 2
     out, err = capsys.readouterr()
     assert not out and err.count("\n") == 1 and len(err) < 500
     assert "expected a song of run 2026-11-01T03-04-05.000006. Received: " in err
@@ -133,14 +133,14 @@ def test_damaged_and_later_outputs_are_one_line(tmp_path, capsys):
         ("@/nowhere/song.json", "No such file"),
     ],
 )
-def test_song_json_that_is_not_one_song_is_one_line(run, capsys, given, said):
-    assert ask.main([str(run), "--song-json", given]) == 2
+def test_song_json_that_is_not_one_song_is_one_line(home, capsys, given, said):
+    assert ask.main([str(home), "--song-json", given]) == 2
     err = capsys.readouterr().err
     assert said in err and err.count("\n") == 1
 
 
 @pytest.mark.parametrize("arguments", [["--song", "a", "--song-json", "{}"], [], ["--song", "a", "--matches", "0"]])
-def test_arguments_that_do_not_fit_are_refused(run, capsys, arguments):
+def test_arguments_that_do_not_fit_are_refused(home, capsys, arguments):
     with pytest.raises(SystemExit) as ended:
-        ask.main([str(run), *arguments])
+        ask.main([str(home), *arguments])
     assert ended.value.code == 2

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from serving.folder_lock import FolderError
 from tests.any_text import AWKWARD, LONG
+from tests.small_disk import SmallDisk
 from tests.tfx_pipeline.outputs.small_result import (
     SETTINGS,
     USERS,
@@ -26,7 +27,7 @@ from tests.tfx_pipeline.outputs.small_result import (
 )
 from tfx_pipeline import contract
 from tfx_pipeline.outputs import merging
-from tfx_pipeline.outputs.publishing import publish
+from tfx_pipeline.outputs.publishing import outcome, publish
 from tfx_pipeline.outputs.schemas import EMBEDDINGS, MATCHES, TABLES
 from tfx_pipeline.outputs.titles import Titles
 
@@ -134,6 +135,8 @@ def test_a_refused_run_is_recorded_and_leaves_latest_as_it_is(tmp_path):
     assert (found["published"], found["model"]) == (False, None)
     assert found["not_published_because"] == ["val: expected a gain of 1000. Received: 0"]
     assert publish(folder, refused(result, "2026-11-03T00:00:00.000000"), SETTINGS) is None
+    said = "No model was pushed: val: expected a gain of 1000. Received: 0"
+    assert outcome(folder).splitlines() == [said, f"Results: {out}"]
     assert manifest_of(folder.latest)["run_id"] == published.name
 
 
@@ -149,6 +152,19 @@ def test_what_cannot_be_written_leaves_what_was_there(tmp_path):
         publish(folder, broken, SETTINGS)
     assert os.listdir(folder.history) == [first.name]
     assert manifest_of(folder.latest)["run_id"] == first.name
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path, small_disk: SmallDisk):
+    folder, result = small_result(tmp_path)
+    (small_disk.folder / "history").mkdir()
+    folder.history.symlink_to(small_disk.folder / "history")
+    for space in (0, 1 << 12, 3 << 12):
+        small_disk.leave(space)
+        with pytest.raises(OSError, match="No space left on device"):
+            publish(folder, result, SETTINGS)
+        assert os.listdir(folder.history) == [] and not os.path.lexists(folder.latest)
+    small_disk.leave(4 << 20)
+    assert manifest_of(publish(folder, result, SETTINGS))["published"]
 
 
 @pytest.mark.parametrize("place", ["latest", "history"])
@@ -180,7 +196,8 @@ def test_parts_of_any_sizes_become_one_file(tmp_path_factory, sizes, most):
     every = [song for ids in songs for song in ids]
     named = Titles(pa.array(every, pa.string()), pa.array([f"title of {song}" for song in every], pa.string()))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(merging, "_ROWS_PER_GROUP", most)
+        for name in ("_ROWS_PER_GROUP", "_WITH_LISTS_AT_ONCE"):
+            patch.setattr(merging, name, most)
         assert merging.write_table(MATCHES, parts, folder / "out.parquet", named) == len(every)
     rows = pq.read_table(folder / "out.parquet").to_pylist()
     assert [row["song_id"] for row in rows] == every
