@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +68,15 @@ def about_song(run: Path, song_id: str, num_matches: int, num_listeners: int) ->
     known = published.rows(EMBEDDINGS, song_id, ["song_id", "split"])
     if not known:
         raise OutputsError(
-            f"{published.folder / EMBEDDINGS.file}: expected a song of run {published.run_id}. "
-            f"Received: {quoted(song_id)}"
+            f"--song: expected the id of a song of run {published.run_id} in {run}. Received: {quoted(song_id)}"
         )
     found = published.rows(MATCHES, song_id)
     if not found:
         return _about_warm_song(run, published, song_id, known[0]["split"], num_matches)
     (row,) = found
-    ids, titles = row["match_ids"], dict(zip(row["match_ids"], row["match_titles"], strict=True))
+    ids, titles = row["match_ids"][:num_matches], dict(zip(row["match_ids"], row["match_titles"], strict=True))
+    catalogue = CatalogueRows.open(RunFolder.at(run).input)
+    rows = catalogue.of([song_id, *ids])
     listeners = published.rows(TARGETS, song_id)
     listeners.sort(key=lambda listener: listener["rank"])
     return Answer(
@@ -84,7 +85,7 @@ def about_song(run: Path, song_id: str, num_matches: int, num_listeners: int) ->
         split=row["split"],
         run_id=published.run_id,
         model_version=published.manifest["model"]["version"],
-        matches=_matches(run, song_id, ids[:num_matches], row["match_scores"], titles),
+        matches=_matches(rows.get(song_id, {}), ids, row["match_scores"], titles, rows, catalogue.fields),
         listeners=[_listener(listener, titles) for listener in listeners[:num_listeners]],
         note="" if listeners else _why_none(published, song_id, row["split"]),
     )
@@ -101,14 +102,14 @@ def about_new_song(run: Path, song: Mapping[str, Any], num_matches: int) -> Answ
     folder = RunFolder.at(run)
     catalogue = CatalogueRows.open(folder.input)
     served = matches_of(folder, song, num_matches)
-    rows = catalogue.of(served.ids)
-    matches = [
-        Match(rank, match, title_of(rows.get(match, {})), score, in_common(song, rows.get(match, {}), catalogue.fields))
-        for rank, (match, score) in enumerate(zip(served.ids, served.scores, strict=True), 1)
-    ]
+    is_known = served.known_fields != 0  # else the scores say nothing about this song
+    ids, scores = (served.ids, served.scores) if is_known else ([], [])
+    rows = catalogue.of(ids)
+    titles = {match: title_of(rows.get(match, {})) for match in ids}
+    matches = _matches(song, ids, scores, titles, rows, catalogue.fields)
     note = "Listeners are found by a run, for new songs of its catalogue. Add the song to the data and run again."
-    if served.known_fields == 0:
-        note = f"The model knows no value of this song, so the matches say nothing about it. {note}"
+    if not is_known:
+        note = f"No matches: the model knows no value of this song. {note}"
     song_id = song.get("song_id")
     return Answer(
         None if song_id is None else str(song_id), title_of(song), None, None, served.version, matches, note=note
@@ -126,18 +127,19 @@ def _about_warm_song(run: Path, published: PublishedRun, song_id: str, split: st
         )
     answer = about_new_song(run, song, num_matches)
     note = "Warm: the song has listeners of its own and is in the index. Runs find listeners for new songs."
-    title = title_of(CatalogueRows.open(RunFolder.at(run).input).of([song_id]).get(song_id, {}))
-    return Answer(song_id, title, split, None, answer.model_version, answer.matches, note=note)
+    return replace(answer, split=split, note=note if answer.matches else answer.note)
 
 
 def _matches(
-    run: Path, song_id: str, ids: Sequence[str], scores: Sequence[float], titles: Mapping[str, str | None]
+    song: Mapping[str, Any],
+    ids: Sequence[str],
+    scores: Sequence[float],
+    titles: Mapping[str, str | None],
+    rows: Mapping[str, Mapping[str, Any]],
+    fields: Sequence[str],
 ) -> list[Match]:
-    catalogue = CatalogueRows.open(RunFolder.at(run).input)
-    rows = catalogue.of([song_id, *ids])
-    song = rows.get(song_id, {})
     return [
-        Match(rank, match, titles[match], score, in_common(song, rows.get(match, {}), catalogue.fields))
+        Match(rank, match, titles[match], score, in_common(song, rows.get(match, {}), fields))
         for rank, (match, score) in enumerate(zip(ids, scores, strict=False), 1)
     ]
 

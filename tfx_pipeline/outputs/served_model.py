@@ -61,8 +61,8 @@ def matches_of(folder: RunFolder, song: Mapping[str, Any], count: int) -> Served
 
 
 def song_of_input(folder: RunFolder, song_id: str) -> dict[str, Any] | None:
-    """Returns a song of the prepared input as the client takes it; None where it is not there."""
+    """Returns a song of the prepared input, with its fields and what names it; None where it is not there."""
     file = folder.input / contract.SONGS
-    fields = {field.name for field in contract.load_prepared(folder.input).fields}
-    columns = [name for name in pq.read_schema(file).names if name == "song_id" or name in fields]
+    wanted = {"song_id", *NAMING, *(field.name for field in contract.load_prepared(folder.input).fields)}
+    columns = [name for name in pq.read_schema(file).names if name in wanted]
     return next(rows_of(file, [song_id], columns), None)

@@ -89,7 +89,7 @@ def test_a_song_that_is_not_there_is_one_line(home, capsys, song):
     assert ask.main([str(home), "--song", song]) == 2
     out, err = capsys.readouterr()
     assert not out and err.count("\n") == 1 and len(err) < 500
-    assert "expected a song of run 2026-11-01T03-04-05.000006. Received: " in err
+    assert err.startswith(f"--song: expected the id of a song of run 2026-11-01T03-04-05.000006 in {home}. Received: ")
 
 
 def test_a_folder_without_a_published_run_is_one_line(tmp_path, capsys):
