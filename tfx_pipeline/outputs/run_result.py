@@ -40,43 +40,56 @@ class RunResult:
     @classmethod
     def read(cls, record: RunRecord) -> RunResult:
         """Reads the record of a run that ended."""
-        # Here, as they import TFX, which takes half a minute.
-        from tfx_pipeline.components.catalogue_embedding import EMBEDDINGS as EMBEDDING_FILES
-        from tfx_pipeline.components.catalogue_embedding import MATCHES as MATCH_FILES
         from tfx_pipeline.components.data_gate import REPORT as DATA_REPORT
-        from tfx_pipeline.components.infra_validation import REASON
         from tfx_pipeline.components.retrieval_evaluation import REPORT
         from tfx_pipeline.components.run_page import PAGE
-        from tfx_pipeline.targeting.sinks import part_files
 
         pushed = bool(record.number("Pusher", "pushed_model", "pushed"))
-        parts: dict[str, tuple[Path, ...]] = {}
-        if pushed:
-            # What the targets were made from, so that reasons and matches are of one model.
-            embeddings = record.input_uri("AudienceTargeter", "embeddings")
-            targets = str(record.uri("AudienceTargeter", "targets"))
-            parts = {
-                EMBEDDINGS.name: tuple(sorted(embeddings.glob(f"{EMBEDDING_FILES}-*.parquet"))),
-                MATCHES.name: tuple(sorted(embeddings.glob(f"{MATCH_FILES}-*.parquet"))),
-                TARGETS.name: tuple(map(Path, part_files(targets, "targets"))),
-                SONGS_SUMMARY.name: tuple(map(Path, part_files(targets, "summary"))),
-            }
         evaluation = json.loads(_text(record.uri("RetrievalEvaluator", "evaluation") / REPORT))
-        refusals = {
-            component: _refusals(Path(artifact.uri), REASON)
-            for (component, output), artifact in sorted(record.outputs.items())
-            if output == "blessing" and component != "RetrievalEvaluator"
-        }
-        reasons = [*evaluation["refused_because"], *itertools.chain.from_iterable(refusals.values())]
+        gates = _gates(record)
+        reasons = itertools.chain.from_iterable(gate["refused_because"] for gate in gates.values())
         return cls(
             run_id=record.run_id,
             artifacts=_digest(record),
-            parts=parts,
+            parts=_parts(record) if pushed else {},
             page=record.uri("RunPage", "page") / PAGE,
             pushed=Path(record.text("Pusher", "pushed_model", "pushed_destination")) if pushed else None,
-            refused_because=tuple(reasons),
-            checks=_checks(evaluation, _text(record.uri("DataGate", "report_of_data") / DATA_REPORT), refusals),
+            refused_because=(*evaluation["refused_because"], *reasons),
+            checks=_checks(evaluation, _text(record.uri("DataGate", "report_of_data") / DATA_REPORT), gates),
         )
+
+
+# What names the components' files is imported where it is used, as it imports TFX, which takes half a minute.
+
+
+def _parts(record: RunRecord) -> dict[str, tuple[Path, ...]]:
+    """The files of each table; matches and embeddings are those that the targets were made from."""
+    from tfx_pipeline.components.catalogue_embedding import EMBEDDINGS as EMBEDDING_FILES
+    from tfx_pipeline.components.catalogue_embedding import MATCHES as MATCH_FILES
+    from tfx_pipeline.targeting.sinks import part_files
+
+    embeddings = record.input_uri("AudienceTargeter", "embeddings")
+    targets = str(record.uri("AudienceTargeter", "targets"))
+    return {
+        EMBEDDINGS.name: tuple(sorted(embeddings.glob(f"{EMBEDDING_FILES}-*.parquet"))),
+        MATCHES.name: tuple(sorted(embeddings.glob(f"{MATCH_FILES}-*.parquet"))),
+        TARGETS.name: tuple(map(Path, part_files(targets, "targets"))),
+        SONGS_SUMMARY.name: tuple(map(Path, part_files(targets, "summary"))),
+    }
+
+
+def _gates(record: RunRecord) -> dict[str, dict[str, Any]]:
+    """What each component decided that blesses a model, but for the evaluator, which says more."""
+    from tfx_pipeline.components.infra_validation import REASON
+
+    return {
+        component: {
+            "passed": bool(record.number(component, output, "blessed")),
+            "refused_because": _refusals(Path(artifact.uri), REASON),
+        }
+        for (component, output), artifact in sorted(record.outputs.items())
+        if output == "blessing" and component != "RetrievalEvaluator"
+    }
 
 
 def _refusals(blessing: Path, infra_reason: str) -> list[str]:
@@ -89,7 +102,7 @@ def _refusals(blessing: Path, infra_reason: str) -> list[str]:
     return reasons
 
 
-def _checks(evaluation: dict[str, Any], data_report: str, refusals: dict[str, list[str]]) -> dict[str, Any]:
+def _checks(evaluation: dict[str, Any], data_report: str, gates: dict[str, Any]) -> dict[str, Any]:
     """What the gates decided. Of the data gate the number of findings alone: their text may hold values of columns."""
     found = {
         split: {metric: estimate["mean"] for metric, estimate in evaluation[split]["rows"]["model"].items()}
@@ -100,7 +113,7 @@ def _checks(evaluation: dict[str, Any], data_report: str, refusals: dict[str, li
     return {
         "DataGate": {"passed": True, "noted": sum(line.startswith("noted") for line in data_report.splitlines())},
         "RetrievalEvaluator": judged,
-        **{name: {"passed": not reasons, "refused_because": reasons} for name, reasons in refusals.items()},
+        **gates,
     }
 
 

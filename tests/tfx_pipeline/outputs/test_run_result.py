@@ -89,6 +89,8 @@ def test_every_refusal_is_a_reason(record, tmp_path):
     (tmp_path / "AudienceTargeter" / "targets" / "_SUCCESS").unlink()  # nothing is targeted then
     report = {"blessed": False, "refused_because": ["val: too low"]}
     (tmp_path / "RetrievalEvaluator" / "evaluation" / "report.json").write_text(json.dumps(report))
+    for component in ("ServingValidator", "SecondChecker"):
+        record.outputs[component, "blessing"].custom_properties["blessed"].int_value = 0
     (tmp_path / "ServingValidator" / "blessing" / "INFRA_NOT_BLESSED").write_text("ValueError: no answer")
     (tmp_path / "SecondChecker" / "blessing" / "served.json").write_text('{"refused_because": ["too different"]}')
     result = RunResult.read(record)
