@@ -24,7 +24,7 @@ from tfx_pipeline.outputs.schemas import EMBEDDINGS, MANIFEST, MATCHES, PAGE, SC
 from tfx_pipeline.outputs.titles import Titles
 from tfx_pipeline.run_folder import RunFolder
 
-_ASIDE = ".publishing"
+_ASIDE, _NEXT_LATEST = ".publishing", ".latest.writing"
 
 
 def publish(folder: RunFolder, result: RunResult, settings: dict[str, Any]) -> Path | None:
@@ -47,8 +47,8 @@ def publish(folder: RunFolder, result: RunResult, settings: dict[str, Any]) -> P
     content = _digest(result.artifacts, settings, code["fingerprint"], SCHEMA_VERSION)
     last = last_published(folder)
     if last is not None and last[1].get("content") == content:
-        if result.pushed:
-            _point(folder, last[0])
+        if result.pushed and (_is_waiting(folder, last[0]) or not folder.latest.exists()):
+            point_latest(folder, last[0])
         return None
     aside, out = folder.history / _ASIDE, folder.history / name_of(result.run_id)
     shutil.rmtree(aside, ignore_errors=True)  # what a killed run left
@@ -59,24 +59,20 @@ def publish(folder: RunFolder, result: RunResult, settings: dict[str, Any]) -> P
         manifest = {
             "schema_version": SCHEMA_VERSION,
             "run_id": out.name,
-            "tfx_run_id": result.run_id,
             "content": content,
-            "code": code,
-            "model": None if result.pushed is None else {"version": result.pushed.name},
-            "published": result.pushed is not None,
-            "not_published_because": list(result.refused_because),
-            "checks": result.checks,
+            **_manifest_of(result, settings, code),
             "counts": _counts(folder, aside, rows),
-            "settings": settings,
         }
         (aside / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         sync_tree(aside)
+        if result.pushed:
+            _make_waiting(folder, out)
         os.rename(aside, out)
         _sync(folder.history)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     if result.pushed:
-        _point(folder, out)
+        point_latest(folder, out)
     return out
 
 
@@ -104,6 +100,18 @@ def last_published(folder: RunFolder) -> tuple[Path, dict[str, Any]] | None:
     return found[-1].parent, json.loads(found[-1].read_text(encoding="utf-8"))
 
 
+def _manifest_of(result: RunResult, settings: dict[str, Any], code: dict[str, str | None]) -> dict[str, Any]:
+    return {
+        "tfx_run_id": result.run_id,
+        "published": result.pushed is not None,
+        "not_published_because": list(result.refused_because),
+        "model": None if result.pushed is None else {"version": result.pushed.name},
+        "code": code,
+        "checks": result.checks,
+        "settings": settings,
+    }
+
+
 def _write_tables(folder: RunFolder, result: RunResult, out: Path) -> dict[str, int]:
     if result.pushed is None:
         return {}
@@ -125,16 +133,26 @@ def _counts(folder: RunFolder, out: Path, rows: dict[str, int]) -> dict[str, Any
     return counts
 
 
-def _point(folder: RunFolder, out: Path) -> None:
+def point_latest(folder: RunFolder, out: Path) -> None:
     """Makes `latest` a link to a folder of the history, by a rename, so that a reader finds the old one or the new."""
-    target = os.path.join(folder.history.name, out.name)
-    if folder.latest.is_symlink() and os.readlink(folder.latest) == target:
-        return
-    aside = folder.home / ".latest.writing"
-    aside.unlink(missing_ok=True)
-    os.symlink(target, aside)
-    os.replace(aside, folder.latest)
+    os.replace(_make_waiting(folder, out), folder.latest)
     _sync(folder.home)
+
+
+def _make_waiting(folder: RunFolder, out: Path) -> Path:
+    """Makes the next `latest` aside. It is there before `out`, so that a run that is killed between the two is known.
+
+    Without it, `latest` is older than the last run where somebody went back on purpose, and stays.
+    """
+    aside = folder.home / _NEXT_LATEST
+    aside.unlink(missing_ok=True)
+    os.symlink(os.path.join(folder.history.name, out.name), aside)
+    return aside
+
+
+def _is_waiting(folder: RunFolder, out: Path) -> bool:
+    aside = folder.home / _NEXT_LATEST
+    return aside.is_symlink() and Path(os.readlink(aside)).name == out.name
 
 
 def _sync(folder: Path) -> None:

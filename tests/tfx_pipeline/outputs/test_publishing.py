@@ -26,8 +26,8 @@ from tests.tfx_pipeline.outputs.small_result import (
     write_matches,
 )
 from tfx_pipeline import contract
-from tfx_pipeline.outputs import merging
-from tfx_pipeline.outputs.publishing import outcome, publish
+from tfx_pipeline.outputs import merging, publishing
+from tfx_pipeline.outputs.publishing import outcome, point_latest, publish
 from tfx_pipeline.outputs.schemas import EMBEDDINGS, MATCHES, TABLES
 from tfx_pipeline.outputs.titles import Titles
 
@@ -115,12 +115,41 @@ def test_a_run_that_left_the_same_publishes_nothing_anew(tmp_path):
     again = replace(result, run_id="2026-11-02T03:04:05.000006")
     assert publish(folder, again, SETTINGS) is None
     assert os.listdir(folder.history) == [first.name] and os.stat(first / "targets.parquet").st_ino == before
-    folder.latest.unlink()  # as where a run was killed just before the link
-    assert publish(folder, again, SETTINGS) is None
-    assert manifest_of(folder.latest)["run_id"] == first.name
     second = publish(folder, again, {"model": {"epochs": 3}})
     assert sorted(os.listdir(folder.history)) == [first.name, second.name]
     assert manifest_of(folder.latest)["run_id"] == second.name and manifest_of(first)["settings"] == SETTINGS
+
+
+def test_a_run_that_was_killed_before_the_link_is_finished_by_the_next(tmp_path, monkeypatch):
+    folder, result = small_result(tmp_path)
+    publish(folder, result, SETTINGS)
+    later = replace(result, run_id="2026-11-02T00:00:00.000000", artifacts="b")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(publishing.os, "replace", killed)
+        publish(folder, later, SETTINGS)
+    assert manifest_of(folder.latest)["run_id"] == "2026-11-01T03-04-05.000006"
+    assert publish(folder, replace(later, run_id="2026-11-03T00:00:00.000000"), SETTINGS) is None
+    assert manifest_of(folder.latest)["run_id"] == "2026-11-02T00-00-00.000000"
+
+
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_going_back_on_purpose_outlasts_a_run_with_nothing_new(tmp_path):
+    folder, result = small_result(tmp_path)
+    first = publish(folder, result, SETTINGS)
+    later = replace(result, run_id="2026-11-02T00:00:00.000000", artifacts="b")
+    second = publish(folder, later, SETTINGS)
+    point_latest(folder, first)
+    assert publish(folder, replace(later, run_id="2026-11-03T00:00:00.000000"), SETTINGS) is None
+    assert manifest_of(folder.latest)["run_id"] == first.name
+    folder.latest.unlink()  # a lost link comes back
+    assert publish(folder, replace(later, run_id="2026-11-03T00:00:00.000000"), SETTINGS) is None
+    assert manifest_of(folder.latest)["run_id"] == second.name
+    third = publish(folder, replace(result, run_id="2026-11-04T00:00:00.000000", artifacts="c"), SETTINGS)
+    assert manifest_of(folder.latest)["run_id"] == third.name
+    assert {path.name for path in folder.home.iterdir() if path.name.startswith(".")} == set()
 
 
 def test_a_refused_run_is_recorded_and_leaves_latest_as_it_is(tmp_path):
