@@ -20,6 +20,9 @@ from tfx_pipeline.components.infra_validation import REASON
 from tfx_pipeline.components.retrieval_evaluation import REPORT
 from tfx_pipeline.components.run_page import PAGE
 from tfx_pipeline.contract.text import on_one_line
+from tfx_pipeline.outputs.publishing import last_published
+from tfx_pipeline.outputs.schemas import PAGE as PUBLISHED_PAGE
+from tfx_pipeline.outputs.schemas import TARGETS
 from tfx_pipeline.run_folder import RunFolder
 from tfx_pipeline.run_record import RunRecord
 from tfx_pipeline.targeting import read_summary, read_targets
@@ -118,10 +121,13 @@ class DemoReport:
 
     def places(self) -> str:
         """Returns where everything lies."""
+        last = last_published(self.folder)
+        results = self.folder.latest if self.served or last is None else last[0]
         places = {
             "Model": self.served or "none pushed",
-            "Targets": self.targets,
-            "Report": self.page,
+            "Targets": results / TARGETS.file if self.served else "none, as no model was pushed",
+            "Report": results / PUBLISHED_PAGE,
+            "Results": results,
             "Log": self.folder.log,
         }
         return "\n" + "\n".join(f"{name + ':':<9}{place}" for name, place in places.items())

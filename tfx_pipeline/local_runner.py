@@ -11,6 +11,7 @@ with BCL_IGNORE_MISSING=1 ids of it may be unknown.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -30,9 +31,12 @@ from tfx_pipeline import contract
 from tfx_pipeline.beam_options import beam_options
 from tfx_pipeline.configs import PipelineConfig, read_settings
 from tfx_pipeline.console import Console, StoppedError, stops_in_words
+from tfx_pipeline.outputs.publishing import outcome, publish
+from tfx_pipeline.outputs.run_result import RunResult
 from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.progress import component_lines
 from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.run_record import RunRecord, last_run_id
 from tfx_pipeline.takedown import admitted, say_left_out, take_down_listed
 from tfx_pipeline.targeting.exclusions import as_parquet
 
@@ -40,12 +44,14 @@ from tfx_pipeline.targeting.exclusions import as_parquet
 def run(
     folder: RunFolder, fields: tuple[contract.SongField, ...], config: PipelineConfig | None = None, name: str = "bcl"
 ) -> None:
-    """Runs the pipeline on the prepared input of `folder`, reusing what its cache holds.
+    """Runs the pipeline on the prepared input of `folder`, reusing what its cache holds, and publishes the outcome.
 
     Raises:
         ContractError: If a file that the environment names for the targeting is not there, or every song of the
             catalogue was taken down.
     """
+    config = config or PipelineConfig()
+    before = last_run_id(folder.metadata)
     tfx.orchestration.LocalDagRunner().run(
         create_pipeline(
             pipeline_name=name,
@@ -63,6 +69,8 @@ def run(
             beam_pipeline_args=beam_options(),
         )
     )
+    if last_run_id(folder.metadata) != before:  # else `tfx pipeline create` read this file, and nothing ran
+        publish(folder, RunResult.read(RunRecord.latest(folder.metadata)), dataclasses.asdict(config))
 
 
 def main() -> None:
@@ -97,6 +105,7 @@ def _run(folder: RunFolder, data: Path) -> None:
         console.say(say_left_out(left_out))
     with console.chatter_to(folder.log), stops_in_words(folder.log), component_lines(console.say):
         run(folder, catalogue.fields, config)
+    console.say(outcome(folder))
     console.say(f"Log: {folder.log}")
 
 

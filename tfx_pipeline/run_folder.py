@@ -34,7 +34,7 @@ class RunFolder:
 
         Raises:
             FolderError: If the path has a character that a library cannot take, the folder lies in the data, cannot be
-                written, or is used by another process.
+                written, is used by another process, or has another file where a run publishes.
         """
         _check_characters(self.home, said)
         if data is not None and Path(os.path.realpath(data)) in (self.home, *self.home.parents):
@@ -42,7 +42,18 @@ class RunFolder:
                 f"{said}: expected a folder outside the data, {data}. Received: {self.home}. Choose another folder."
             )
         with only_process_in(self.home, shown=f"{said}: {self.home}"):
+            self._check_places(said)
             yield
+
+    def _check_places(self, said: str) -> None:
+        """Says before a run, not after it, that what it will publish has no place."""
+        if self.latest.exists() and not self.latest.is_symlink():
+            expected, found = "the link that runs write", self.latest
+        elif os.path.lexists(self.history) and not self.history.is_dir():
+            expected, found = "the folder of what runs published", self.history
+        else:
+            return
+        raise FolderError(f"{said}: {found}: expected {expected}. Received: another file. Move it to another place.")
 
     @property
     def input(self) -> Path:
@@ -83,6 +94,16 @@ class RunFolder:
     def kept_statistics(self) -> Path:
         """Statistics of the data of the last pushed run."""
         return self.home / "kept_statistics"
+
+    @property
+    def history(self) -> Path:
+        """What each run published, one folder per run."""
+        return self.home / "history"
+
+    @property
+    def latest(self) -> Path:
+        """A link to what the last run published whose model was pushed."""
+        return self.home / "latest"
 
     @property
     def log(self) -> Path:

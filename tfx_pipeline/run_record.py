@@ -9,16 +9,22 @@ from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
 
+_OUTPUT, _INPUT = metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.INPUT
+
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Outputs of the last run, whether its components ran or the cache had their result.
+    """Inputs and outputs of the last run, whether its components ran or the cache had their result.
 
     Attributes:
+        run_id: Name of the run: when it began.
         outputs: Artifact by (component id, output name).
+        inputs: Artifact by (component id, input name), the last one where there are several.
     """
 
+    run_id: str
     outputs: dict[tuple[str, str], metadata_store_pb2.Artifact]
+    inputs: dict[tuple[str, str], metadata_store_pb2.Artifact]
 
     @classmethod
     def latest(cls, metadata: Path) -> RunRecord:
@@ -30,25 +36,26 @@ class RunRecord:
         Raises:
             ValueError: If nothing ran yet.
         """
-        store = metadata_store.MetadataStore(
-            tfx.orchestration.metadata.sqlite_metadata_connection_config(str(metadata))
-        )
-        runs = store.get_contexts_by_type("pipeline_run")
-        if not runs:
+        store = _store(metadata)
+        last = _last_run(store)
+        if last is None:
             raise ValueError(f"{metadata}: expected a pipeline run. Received: none")
-        last = max(runs, key=lambda run: run.id)
-        outputs = {}
+        found: dict[int, dict[tuple[str, str], metadata_store_pb2.Artifact]] = {_OUTPUT: {}, _INPUT: {}}
         for execution in store.get_executions_by_context(last.id):
             node = _node_of(store, execution)
             for event in store.get_events_by_execution_ids([execution.id]):
-                if event.type == metadata_store_pb2.Event.OUTPUT:
+                if event.type in found:
                     (artifact,) = store.get_artifacts_by_id([event.artifact_id])
-                    outputs[node, event.path.steps[0].key] = artifact
-        return cls(outputs)
+                    found[event.type][node, event.path.steps[0].key] = artifact
+        return cls(last.name, found[_OUTPUT], found[_INPUT])
 
     def uri(self, component: str, output: str) -> Path:
         """Returns the folder of an output."""
         return Path(self.outputs[component, output].uri)
+
+    def input_uri(self, component: str, name: str) -> Path:
+        """Returns the folder of what a component read."""
+        return Path(self.inputs[component, name].uri)
 
     def number(self, component: str, output: str, name: str) -> int:
         """Returns an integer property that the component gave its output."""
@@ -57,6 +64,20 @@ class RunRecord:
     def text(self, component: str, output: str, name: str) -> str:
         """Returns a string property that the component gave its output."""
         return self.outputs[component, output].custom_properties[name].string_value
+
+
+def last_run_id(metadata: Path) -> str | None:
+    """Returns the name of the last run, ended or not; None if nothing ran yet."""
+    last = _last_run(_store(metadata)) if metadata.exists() else None
+    return None if last is None else str(last.name)
+
+
+def _store(metadata: Path) -> metadata_store.MetadataStore:
+    return metadata_store.MetadataStore(tfx.orchestration.metadata.sqlite_metadata_connection_config(str(metadata)))
+
+
+def _last_run(store: metadata_store.MetadataStore) -> metadata_store_pb2.Context | None:
+    return max(store.get_contexts_by_type("pipeline_run"), key=lambda run: run.id, default=None)
 
 
 def _node_of(store: metadata_store.MetadataStore, execution: metadata_store_pb2.Execution) -> str:

@@ -17,42 +17,19 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from serving.client import TLS, Client, ServingError, UnknownSongWarning
+from serving.client.json_songs import read_songs
 from serving.client.known_fields import KNOWN_FIELDS
-from serving.client.songs import SONG_ID, as_songs
+from serving.client.songs import SONG_ID
 
 # JSON escapes the controls below U+0020 and leaves these.
 _CONTROLS = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 
-def _read_songs(argument: str) -> list[Any]:
-    """Songs from JSON text, `@file`, or `-` for standard input: one object, a list of them, or one per line."""
-    if argument == "-":
-        text = sys.stdin.read()
-    elif argument.startswith("@"):
-        text = Path(argument[1:]).read_text(encoding="utf-8-sig")
-    else:
-        text = argument
-    if not text.strip():
-        raise ValueError("`--song-json` must be a JSON object, a list or one object per line. Received: nothing")
-    try:
-        songs = json.loads(text)
-    except json.JSONDecodeError:
-        try:
-            # Not splitlines: JSON may hold U+0085 and U+2028, at which it cuts, as they are.
-            songs = [json.loads(line) for line in text.split("\n") if line.strip()]
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                f"`--song-json` must be a JSON object, a list or one object per line. Received: {error}"
-            ) from error
-    return list(as_songs(songs))
-
-
 def _match(client: Client, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    songs = _read_songs(arguments.song_json)
+    songs = read_songs(arguments.song_json)
     exclude = [arguments.exclude] * len(songs) if arguments.exclude is not None else None
     ids, scores, known = client.match(
         songs, arguments.k, exclude=exclude, ignore=arguments.ignore, with_known_fields=True
@@ -64,7 +41,7 @@ def _match(client: Client, arguments: argparse.Namespace) -> Iterator[dict[str, 
 
 
 def _embed(client: Client, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    songs = _read_songs(arguments.song_json)
+    songs = read_songs(arguments.song_json)
     embeddings, known = client.embed(songs, ignore=arguments.ignore, with_known_fields=True)
     for head, row in zip(_heads(songs, known), embeddings.tolist(), strict=True):
         yield {**head, "embedding": row}

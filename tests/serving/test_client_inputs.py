@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 
 from serving.client import TLS, AsyncClient, Backoff, Client, Signature, TensorSpec
-from serving.client.__main__ import _read_songs
 from serving.client.batches import join_outputs, split_rows
 from serving.client.channel import check_target
 from serving.client.inputs import as_input, exclude_input, k_input
+from serving.client.json_songs import read_songs
 from serving.client.operations import Operations
 from serving.client.retry import Deadline
 from serving.client.songs import as_songs, check_fields, song_arrays
@@ -201,7 +201,7 @@ def test_songs_as_lines_are_cut_at_line_feeds_alone(tmp_path: Path) -> None:
     songs = [{"attribute_genre": "a\u2028b\x85c"}, {"attribute_genre": "\u00e9"}]
     lines = "\r\n".join(json.dumps(song, ensure_ascii=False) for song in songs)
     (tmp_path / "songs.json").write_bytes(b"\xef\xbb\xbf" + lines.encode())
-    assert _read_songs(lines) == _read_songs(f"@{tmp_path / 'songs.json'}") == songs
+    assert read_songs(lines) == read_songs(f"@{tmp_path / 'songs.json'}") == songs
 
 
 def split(rows: int, limit: int, reply: int = 0) -> list[int]:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,7 +33,7 @@ from serving.server import EmbeddedServer
 from serving.takedown import record_taken_down
 from tests.tfx_pipeline.conftest import SmallRun, refused, run_small
 from tests.vector_lengths import LENGTHS
-from tfx_pipeline import configs, contract, features, local_runner
+from tfx_pipeline import ask, configs, contract, features, local_runner
 from tfx_pipeline.artifacts import EXTRA, LEARNT, SERVED, read_learnt
 from tfx_pipeline.audience import AudienceConfig, FindSimilarSongs
 from tfx_pipeline.cold_split import NEW, SPLITS, TEST, VALIDATION, WARM
@@ -335,6 +336,68 @@ def test_what_each_refit_adds(small_run):
     assert "WeightChooser" not in fixed
 
 
+def test_the_run_publishes_what_its_components_wrote(small_run, record, saved_model):
+    latest = small_run.folder.latest
+    songs = pq.read_table(small_run.folder.input / contract.SONGS, columns=["song_id", "title"]).to_pylist()
+    titles = {row["song_id"]: row["title"] for row in songs}
+    assert len(set(titles.values())) > 10
+    uri = str(record.uri("AudienceTargeter", "targets"))
+    for name, written in (("targets", read_targets(uri)), ("songs_summary", read_summary(uri))):
+        rows = pq.read_table(latest / f"{name}.parquet").to_pylist()
+        assert rows == [{**row, "title": titles[row["song_id"]]} for row in written.to_pylist()] and rows
+    source = record.input_uri("AudienceTargeter", "embeddings")
+    matches, embeddings = (pq.read_table(sorted(source.glob(f"{name}-*"))) for name in ("matches", "embeddings"))
+    rows = pq.read_table(latest / "matches.parquet").to_pylist()
+    for row in rows:
+        assert row.pop("title") == titles[row["song_id"]]
+        assert row.pop("match_titles") == [titles[match] for match in row["match_ids"]]
+    assert rows == matches.to_pylist() and rows
+    assert pq.read_table(latest / "embeddings.parquet").equals(embeddings)
+    assert (latest / "run.html").read_text() == (record.uri("RunPage", "page") / PAGE).read_text()
+
+    text = (latest / "manifest.json").read_text()
+    manifest = json.loads(text)
+    assert manifest["model"]["version"] == saved_model.name and manifest["published"]
+    assert manifest["settings"]["model"]["epochs"] == small_run.config.model.epochs
+    assert all(check["passed"] for check in manifest["checks"].values())
+    assert {"DataGate", "RetrievalEvaluator", "ServingValidator"} <= set(manifest["checks"])
+    assert manifest["counts"]["embeddings_by_split"] == dict(Counter(embeddings["split"].to_pylist()))
+    users = set(pq.read_table(small_run.folder.input / contract.PLAYS)["user_id"].to_pylist())
+    assert users and not any(f'"{user}"' in text for user in users)
+
+
+def test_a_song_can_be_asked_about(small_run, record, capsys):
+    def asked(*arguments: str) -> dict:
+        assert ask.main([str(small_run.folder.home), *arguments, "--matches", "7", "--format", "json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    by_split = labelled(record)
+    new, warm = min(by_split[NEW]), min(by_split[WARM])
+    latest = pq.read_table(small_run.folder.latest / "matches.parquet", filters=[("song_id", "=", new)]).to_pylist()
+    found = asked("--song", new)
+    assert [match["song_id"] for match in found["matches"]] == latest[0]["match_ids"][:7]
+    (listeners,) = [read_targets(str(record.uri("AudienceTargeter", "targets")), [new]).to_pylist()]
+    assert [row["user_id"] for row in found["listeners"]] == [row["user_id"] for row in listeners][:10]
+    assert found["listeners"] and all(row["plays"] for row in found["listeners"])
+
+    fields = [field.name for field in contract.load_prepared(small_run.folder.input).fields]
+    rows = {row["song_id"]: row for row in pq.read_table(small_run.folder.input / contract.SONGS).to_pylist()}
+    served = asked("--song-json", json.dumps({"title": "mine", **{name: rows[new][name] for name in fields}}))
+    assert [match["song_id"] for match in served["matches"]] == latest[0]["match_ids"][:7]
+    scores = [match["score"] for match in served["matches"]]
+    np.testing.assert_allclose(scores, latest[0]["match_scores"][:7], atol=1e-5)
+    assert served["listeners"] == [] and "Listeners are found by a run" in served["note"] and served["title"] == "mine"
+    assert [m["in_common"] for m in served["matches"]] == [m["in_common"] for m in found["matches"]]
+    assert any(match["in_common"] for match in served["matches"])
+
+    known = asked("--song", warm)
+    assert len(known["matches"]) == 7 and warm not in {match["song_id"] for match in known["matches"]}
+    assert known["title"] == rows[warm]["title"] and known["note"].startswith("Warm")
+
+    unknown = asked("--song-json", '{"attribute_genre": "none of the catalogue"}')
+    assert unknown["matches"] == [] and unknown["note"].startswith("No matches: the model knows no value of this song")
+
+
 def test_the_report_has_every_row(record):
     report = json.loads((record.uri("RetrievalEvaluator", "evaluation") / "report.json").read_text())
     assert report["blessed"]
@@ -436,9 +499,13 @@ def test_a_song_taken_down_is_in_nothing_that_the_next_run_writes(small_run, rec
 
 def test_a_second_run_takes_everything_from_the_cache_and_a_refused_model_is_not_pushed(small_run):
     lines: list[str] = []
+    before = sorted(os.listdir(small_run.folder.history))
     run_small(small_run.data, small_run.folder.home, small_run.config, lines.append)
     assert len(lines) == len(small_run.lines) and all("from cache" in line for line in lines)
+    assert sorted(os.listdir(small_run.folder.history)) == before
     versions = sorted(os.listdir(small_run.folder.serving))
+    latest, history = os.readlink(small_run.folder.latest), sorted(os.listdir(small_run.folder.history))
+    assert history[-1] == Path(latest).name
 
     lines.clear()
     run_small(small_run.data, small_run.folder.home, refused(small_run.config), lines.append)
@@ -457,6 +524,10 @@ def test_a_second_run_takes_everything_from_the_cache_and_a_refused_model_is_not
     assert record.number("Pusher", "pushed_model", "pushed") == 0
     assert record.number("AudienceTargeter", "targets", "targeted") == 0
     assert sorted(os.listdir(small_run.folder.serving)) == versions
+    assert os.readlink(small_run.folder.latest) == latest
+    (added,) = sorted(set(os.listdir(small_run.folder.history)) - set(history))
+    manifest = json.loads((small_run.folder.history / added / "manifest.json").read_text())
+    assert not manifest["published"] and manifest["not_published_because"] == [reason]
     run_small(small_run.data, small_run.folder.home, small_run.config, lines.append)  # leave it as it was
 
 
@@ -592,6 +663,9 @@ def test_a_killed_run_started_again_by_the_tfx_command_ends_with_the_same_result
     assert len(lines) == len(small_run.lines), everything
     cached = {line.split()[0] for line in lines if "from cache" in line}
     assert "Transform" in cached and "Trainer" not in cached
+
+    (published,) = os.listdir(home / "history")  # by the one command that ran something
+    assert f"Results: {home / 'latest'}" in ran and os.readlink(home / "latest") == f"history/{published}"
 
     after_kill = RunRecord.latest(home / "metadata.sqlite")
     first, second = (stored(of_run, "embeddings").sort_by("song_id") for of_run in (record, after_kill))

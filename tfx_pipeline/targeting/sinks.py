@@ -17,7 +17,7 @@ import posixpath
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import apache_beam as beam
 import pyarrow as pa
@@ -117,6 +117,12 @@ def read_targets(directory: str, song_ids: Sequence[str] | None = None) -> pa.Ta
 def read_summary(directory: str, song_ids: Sequence[str] | None = None) -> pa.Table:
     """One row per cold song; with `song_ids` only theirs."""
     return _read(directory, "summary", song_ids)
+
+
+def part_files(directory: str, kind: Literal["targets", "summary"]) -> list[str]:
+    """Paths of the files that make up one table of the result, in the order of their parts."""
+    files = read_marker(directory)[kind]["files"]
+    return [posixpath.join(directory, kind, files[shard]) for shard in sorted(files, key=int)]
 
 
 def _read(directory: str, kind: str, song_ids: Sequence[str] | None) -> pa.Table:

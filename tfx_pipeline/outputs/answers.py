@@ -1,0 +1,159 @@
+"""Answers about one song: its matches and its listeners, with scores and reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tfx_pipeline.contract.text import quoted
+from tfx_pipeline.outputs.in_common import CatalogueRows, in_common, title_of
+from tfx_pipeline.outputs.reading import OutputsError, PublishedRun
+from tfx_pipeline.outputs.schemas import EMBEDDINGS, MATCHES, SONGS_SUMMARY, TARGETS
+from tfx_pipeline.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Match:
+    """A similar song; `in_common` has the values that it shares with the song, by field."""
+
+    rank: int
+    song_id: str
+    title: str | None
+    score: float
+    in_common: dict[str, list[Any]]
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A target listener; `plays` are the matches that they play, as (id, title, score)."""
+
+    rank: int
+    user_id: str
+    score: float
+    group: str
+    plays: list[tuple[str, str | None, float]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is known of one song.
+
+    Attributes:
+        run_id: The run whose outputs were read; None where the model alone was asked.
+        model_version: Of the model that gave the matches.
+        note: Why there are no listeners; "" where there are some.
+    """
+
+    song_id: str | None
+    title: str | None
+    split: str | None
+    run_id: str | None
+    model_version: str
+    matches: list[Match] = field(default_factory=list)
+    listeners: list[Listener] = field(default_factory=list)
+    note: str = ""
+
+
+def about_song(run: Path, song_id: str, num_matches: int, num_listeners: int) -> Answer:
+    """Returns what the latest run published about a song of its catalogue.
+
+    A warm song is in the index and gets neither matches nor listeners from a run: the model is asked for its matches.
+
+    Raises:
+        OutputsError: If nothing was published, or the song is not in the run.
+    """
+    published = PublishedRun.latest(run)
+    known = published.rows(EMBEDDINGS, song_id, ["song_id", "split"])
+    if not known:
+        raise OutputsError(
+            f"--song: expected the id of a song of run {published.run_id} in {run}. Received: {quoted(song_id)}"
+        )
+    found = published.rows(MATCHES, song_id)
+    if not found:
+        return _about_warm_song(run, published, song_id, known[0]["split"], num_matches)
+    (row,) = found
+    ids, titles = row["match_ids"][:num_matches], dict(zip(row["match_ids"], row["match_titles"], strict=True))
+    catalogue = CatalogueRows.open(RunFolder.at(run).input)
+    rows = catalogue.of([song_id, *ids])
+    listeners = published.rows(TARGETS, song_id)
+    listeners.sort(key=lambda listener: listener["rank"])
+    return Answer(
+        song_id=song_id,
+        title=row["title"],
+        split=row["split"],
+        run_id=published.run_id,
+        model_version=published.manifest["model"]["version"],
+        matches=_matches(rows.get(song_id, {}), ids, row["match_scores"], titles, rows, catalogue.fields),
+        listeners=[_listener(listener, titles) for listener in listeners[:num_listeners]],
+        note="" if listeners else _why_none(published, song_id, row["split"]),
+    )
+
+
+def about_new_song(run: Path, song: Mapping[str, Any], num_matches: int) -> Answer:
+    """Returns the matches of a song that need not be in the catalogue, by the model that is served.
+
+    Raises:
+        ValueError: If no model was pushed, or the song does not fit its fields.
+    """
+    from tfx_pipeline.outputs.served_model import matches_of
+
+    folder = RunFolder.at(run)
+    catalogue = CatalogueRows.open(folder.input)
+    served = matches_of(folder, song, num_matches)
+    is_known = served.known_fields != 0  # else the scores say nothing about this song
+    ids, scores = (served.ids, served.scores) if is_known else ([], [])
+    rows = catalogue.of(ids)
+    titles = {match: title_of(rows.get(match, {})) for match in ids}
+    matches = _matches(song, ids, scores, titles, rows, catalogue.fields)
+    note = "Listeners are found by a run, for new songs of its catalogue. Add the song to the data and run again."
+    if not is_known:
+        note = f"No matches: the model knows no value of this song. {note}"
+    song_id = song.get("song_id")
+    return Answer(
+        None if song_id is None else str(song_id), title_of(song), None, None, served.version, matches, note=note
+    )
+
+
+def _about_warm_song(run: Path, published: PublishedRun, song_id: str, split: str, num_matches: int) -> Answer:
+    from tfx_pipeline.outputs.served_model import song_of_input
+
+    song = song_of_input(RunFolder.at(run), song_id)
+    if song is None:
+        raise OutputsError(
+            f"{run}: expected a song of the data as it was read last. Received: {quoted(song_id)}, which is in run "
+            f"{published.run_id} and no longer in the data."
+        )
+    answer = about_new_song(run, song, num_matches)
+    note = "Warm: the song has listeners of its own and is in the index. Runs find listeners for new songs."
+    return replace(answer, split=split, note=note if answer.matches else answer.note)
+
+
+def _matches(
+    song: Mapping[str, Any],
+    ids: Sequence[str],
+    scores: Sequence[float],
+    titles: Mapping[str, str | None],
+    rows: Mapping[str, Mapping[str, Any]],
+    fields: Sequence[str],
+) -> list[Match]:
+    return [
+        Match(rank, match, titles[match], score, in_common(song, rows.get(match, {}), fields))
+        for rank, (match, score) in enumerate(zip(ids, scores, strict=False), 1)
+    ]
+
+
+def _listener(row: Mapping[str, Any], titles: Mapping[str, str | None]) -> Listener:
+    plays = [
+        (song, titles.get(song), score)
+        for song, score in zip(row["reason_song_ids"], row["reason_scores"], strict=True)
+    ]
+    return Listener(row["rank"], row["user_id"], row["score"], row["group"], plays)
+
+
+def _why_none(published: PublishedRun, song_id: str, split: str) -> str:
+    summary = published.rows(SONGS_SUMMARY, song_id, ["status"])
+    if summary:
+        return f"No listeners: {summary[0]['status']}."
+    return f"No listeners: the run sought none for songs of split `{split}` (setting targeting.target_splits)."

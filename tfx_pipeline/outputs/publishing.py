@@ -1,0 +1,167 @@
+"""Puts what a run gives to others at its address, whole or not at all.
+
+RUN/history/<run id>/   the files of one run, as `schemas` has them, and manifest.json
+RUN/latest              a link to the last of these whose model was pushed
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from serving.whole_files import sync_tree
+from tfx_pipeline import contract
+from tfx_pipeline.outputs.code_version import code_version
+from tfx_pipeline.outputs.merging import link_or_copy, write_table
+from tfx_pipeline.outputs.run_result import RunResult
+from tfx_pipeline.outputs.schemas import EMBEDDINGS, MANIFEST, MATCHES, PAGE, SCHEMA_VERSION, TABLES
+from tfx_pipeline.outputs.titles import Titles
+from tfx_pipeline.run_folder import RunFolder
+
+_ASIDE, _NEXT_LATEST = ".publishing", ".latest.writing"
+
+
+def publish(folder: RunFolder, result: RunResult, settings: dict[str, Any]) -> Path | None:
+    """Publishes what a run left, or records why it pushed no model.
+
+    A run that left the same as the one before it, as when all came from the cache, publishes nothing anew.
+
+    Args:
+        folder: The run's folder, which the caller holds.
+        result: What the run left.
+        settings: All settings of the run.
+
+    Returns:
+        Folder of the run in the history, where one was written.
+
+    Raises:
+        OSError: If something cannot be written. What was published before stays.
+    """
+    code = code_version()
+    content = _digest(result.artifacts, settings, code["fingerprint"], SCHEMA_VERSION)
+    last = last_published(folder)
+    if last is not None and last[1].get("content") == content:
+        if result.pushed and (_is_waiting(folder, last[0]) or not folder.latest.exists()):
+            point_latest(folder, last[0])
+        return None
+    aside, out = folder.history / _ASIDE, folder.history / name_of(result.run_id)
+    shutil.rmtree(aside, ignore_errors=True)  # what a killed run left
+    aside.mkdir(parents=True)
+    try:
+        rows = _write_tables(folder, result, aside)
+        link_or_copy(result.page, aside / PAGE)
+        manifest = {
+            "schema_version": SCHEMA_VERSION,
+            "run_id": out.name,
+            "content": content,
+            **_manifest_of(result, settings, code),
+            "counts": _counts(folder, aside, rows),
+        }
+        (aside / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        sync_tree(aside)
+        if result.pushed:
+            _make_waiting(folder, out)
+        os.rename(aside, out)
+        _sync(folder.history)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    if result.pushed:
+        point_latest(folder, out)
+    return out
+
+
+def outcome(folder: RunFolder) -> str:
+    """Returns a line about where the results of the last run are, or why there are none."""
+    last = last_published(folder)
+    if last is None:
+        return "Results: none"
+    out, manifest = last
+    if manifest["published"]:
+        return f"Results: {folder.latest}"
+    return f"No model was pushed: {'; '.join(manifest['not_published_because'])}\nResults: {out}"
+
+
+def name_of(run_id: str) -> str:
+    """Returns the name of a run's folder; names sort as the runs began. A colon would end a path in many tools."""
+    return run_id.replace(":", "-")
+
+
+def last_published(folder: RunFolder) -> tuple[Path, dict[str, Any]] | None:
+    """Returns folder and manifest of the last run in the history; None where there is none."""
+    found = sorted(folder.history.glob(f"[!.]*/{MANIFEST}"))
+    if not found:
+        return None
+    return found[-1].parent, json.loads(found[-1].read_text(encoding="utf-8"))
+
+
+def _manifest_of(result: RunResult, settings: dict[str, Any], code: dict[str, str | None]) -> dict[str, Any]:
+    return {
+        "tfx_run_id": result.run_id,
+        "published": result.pushed is not None,
+        "not_published_because": list(result.refused_because),
+        "model": None if result.pushed is None else {"version": result.pushed.name},
+        "code": code,
+        "checks": result.checks,
+        "settings": settings,
+    }
+
+
+def _write_tables(folder: RunFolder, result: RunResult, out: Path) -> dict[str, int]:
+    if result.pushed is None:
+        return {}
+    titles = Titles.read(folder.input / contract.SONGS)
+    return {table.name: write_table(table, result.parts[table.name], out / table.file, titles) for table in TABLES}
+
+
+def _counts(folder: RunFolder, out: Path, rows: dict[str, int]) -> dict[str, Any]:
+    catalogue = contract.load_prepared(folder.input)
+    counts: dict[str, Any] = {
+        "input": {"songs": catalogue.num_songs, "users": catalogue.num_users, "plays": catalogue.num_plays},
+        "rows": rows,
+    }
+    if rows:
+        for table in (EMBEDDINGS, MATCHES):
+            split = pq.ParquetFile(out / table.file).read(columns=["split"], use_threads=False)["split"]
+            counted = split.value_counts().to_pylist()
+            counts[f"{table.name}_by_split"] = {entry["values"]: entry["counts"] for entry in counted}
+    return counts
+
+
+def point_latest(folder: RunFolder, out: Path) -> None:
+    """Makes `latest` a link to a folder of the history, by a rename, so that a reader finds the old one or the new."""
+    os.replace(_make_waiting(folder, out), folder.latest)
+    _sync(folder.home)
+
+
+def _make_waiting(folder: RunFolder, out: Path) -> Path:
+    """Makes the next `latest` aside. It is there before `out`, so that a run that is killed between the two is known.
+
+    Without it, `latest` is older than the last run where somebody went back on purpose, and stays.
+    """
+    aside = folder.home / _NEXT_LATEST
+    aside.unlink(missing_ok=True)
+    os.symlink(os.path.join(folder.history.name, out.name), aside)
+    return aside
+
+
+def _is_waiting(folder: RunFolder, out: Path) -> bool:
+    aside = folder.home / _NEXT_LATEST
+    return aside.is_symlink() and Path(os.readlink(aside)).name == out.name
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,126 @@
+"""What a finished run left, as plain paths and values."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfx_pipeline.outputs.schemas import EMBEDDINGS, MATCHES, SONGS_SUMMARY, TARGETS
+
+if TYPE_CHECKING:
+    from tfx_pipeline.run_record import RunRecord
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a finished run left.
+
+    Attributes:
+        run_id: When it began, as TFX has it.
+        artifacts: A digest of which artifacts these are: two runs share it if the second took all from the cache.
+        parts: Parquet files of each published table, by the table's name; none where no model was pushed.
+        page: The run's page.
+        pushed: Folder of the version that was pushed; None where none was.
+        refused_because: Why none was pushed.
+        checks: What the gates decided.
+    """
+
+    run_id: str
+    artifacts: str
+    parts: dict[str, tuple[Path, ...]]
+    page: Path
+    pushed: Path | None
+    refused_because: tuple[str, ...]
+    checks: dict[str, Any]
+
+    @classmethod
+    def read(cls, record: RunRecord) -> RunResult:
+        """Reads the record of a run that ended."""
+        from tfx_pipeline.components.data_gate import REPORT as DATA_REPORT
+        from tfx_pipeline.components.retrieval_evaluation import REPORT
+        from tfx_pipeline.components.run_page import PAGE
+
+        pushed = bool(record.number("Pusher", "pushed_model", "pushed"))
+        evaluation = json.loads(_text(record.uri("RetrievalEvaluator", "evaluation") / REPORT))
+        gates = _gates(record)
+        reasons = itertools.chain.from_iterable(gate["refused_because"] for gate in gates.values())
+        return cls(
+            run_id=record.run_id,
+            artifacts=_digest(record),
+            parts=_parts(record) if pushed else {},
+            page=record.uri("RunPage", "page") / PAGE,
+            pushed=Path(record.text("Pusher", "pushed_model", "pushed_destination")) if pushed else None,
+            refused_because=(*evaluation["refused_because"], *reasons),
+            checks=_checks(evaluation, _text(record.uri("DataGate", "report_of_data") / DATA_REPORT), gates),
+        )
+
+
+# What names the components' files is imported where it is used, as it imports TFX, which takes half a minute.
+
+
+def _parts(record: RunRecord) -> dict[str, tuple[Path, ...]]:
+    """The files of each table; matches and embeddings are those that the targets were made from."""
+    from tfx_pipeline.components.catalogue_embedding import EMBEDDINGS as EMBEDDING_FILES
+    from tfx_pipeline.components.catalogue_embedding import MATCHES as MATCH_FILES
+    from tfx_pipeline.targeting.sinks import part_files
+
+    embeddings = record.input_uri("AudienceTargeter", "embeddings")
+    targets = str(record.uri("AudienceTargeter", "targets"))
+    return {
+        EMBEDDINGS.name: tuple(sorted(embeddings.glob(f"{EMBEDDING_FILES}-*.parquet"))),
+        MATCHES.name: tuple(sorted(embeddings.glob(f"{MATCH_FILES}-*.parquet"))),
+        TARGETS.name: tuple(map(Path, part_files(targets, "targets"))),
+        SONGS_SUMMARY.name: tuple(map(Path, part_files(targets, "summary"))),
+    }
+
+
+def _gates(record: RunRecord) -> dict[str, dict[str, Any]]:
+    """What each component decided that blesses a model, but for the evaluator, which says more."""
+    from tfx_pipeline.components.infra_validation import REASON
+
+    return {
+        component: {
+            "passed": bool(record.number(component, output, "blessed")),
+            "refused_because": _refusals(Path(artifact.uri), REASON),
+        }
+        for (component, output), artifact in sorted(record.outputs.items())
+        if output == "blessing" and component != "RetrievalEvaluator"
+    }
+
+
+def _refusals(blessing: Path, infra_reason: str) -> list[str]:
+    """Why a component refused the model, as its blessing says: a JSON report, or the text of a failed serving."""
+    reasons: list[str] = []
+    for report in sorted(blessing.glob("*.json")):
+        reasons += json.loads(_text(report)).get("refused_because", [])
+    if (blessing / infra_reason).exists():
+        reasons.append(f"when it was served: {_text(blessing / infra_reason)}")
+    return reasons
+
+
+def _checks(evaluation: dict[str, Any], data_report: str, gates: dict[str, Any]) -> dict[str, Any]:
+    """What the gates decided. Of the data gate the number of findings alone: their text may hold values of columns."""
+    found = {
+        split: {metric: estimate["mean"] for metric, estimate in evaluation[split]["rows"]["model"].items()}
+        for split in ("val", "test")
+        if split in evaluation
+    }
+    judged = {"passed": evaluation["blessed"], "refused_because": evaluation["refused_because"], "model": found}
+    return {
+        "DataGate": {"passed": True, "noted": sum(line.startswith("noted") for line in data_report.splitlines())},
+        "RetrievalEvaluator": judged,
+        **gates,
+    }
+
+
+def _digest(record: RunRecord) -> str:
+    named = sorted((*key, artifact.id) for key, artifact in record.outputs.items())
+    return hashlib.sha256(json.dumps(named).encode()).hexdigest()
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8")

@@ -1,0 +1,68 @@
+"""Asks the pushed model about one song, through a server in this process, as a service would ask it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from tfx_pipeline import contract
+from tfx_pipeline.console import import_quietly
+from tfx_pipeline.outputs.reading import rows_of
+from tfx_pipeline.outputs.titles import NAMING
+from tfx_pipeline.run_folder import RunFolder
+
+_NAME = "bcl"
+
+
+@dataclass(frozen=True)
+class ServedMatches:
+    """Ids and scores of similar songs, best first; `known_fields` is None where the model does not say."""
+
+    ids: list[str]
+    scores: list[float]
+    known_fields: int | None
+    version: str
+
+
+def matches_of(folder: RunFolder, song: Mapping[str, Any], count: int) -> ServedMatches:
+    """Returns the songs of the index that are most similar; never the song itself, if it has a `song_id`.
+
+    Raises:
+        PublishError: If no model was pushed.
+        ValueError, TypeError: If the song does not fit the model's fields.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import_quietly("tensorflow")
+    from serving.client import Client, UnknownSongWarning
+    from serving.publish import latest_version
+    from serving.server import EmbeddedServer
+
+    base = str(folder.serving)
+    version, _ = latest_version(base)  # says where there is none: a server would wait for one
+    display = contract.load_prepared(folder.input).display
+    with (
+        EmbeddedServer(port=0, model_name=_NAME, model_base_path=base, max_num_load_retries=0) as server,
+        Client(server.target, model_name=_NAME, timeout=None) as client,
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", UnknownSongWarning)  # the answer's note says it
+        ids, scores, known = client.match([song], k=count, ignore=(*display, *NAMING), with_known_fields=True)
+    return ServedMatches(
+        [str(match) for match in ids[0]],
+        [float(score) for score in scores[0]],
+        None if known is None else int(known[0]),
+        str(version),
+    )
+
+
+def song_of_input(folder: RunFolder, song_id: str) -> dict[str, Any] | None:
+    """Returns a song of the prepared input, with its fields and what names it; None where it is not there."""
+    file = folder.input / contract.SONGS
+    wanted = {"song_id", *NAMING, *(field.name for field in contract.load_prepared(folder.input).fields)}
+    columns = [name for name in pq.read_schema(file).names if name in wanted]
+    return next(rows_of(file, [song_id], columns), None)
