@@ -116,7 +116,7 @@ def targeting_of_engine() -> TargetingConfig:
     of cold songs whose matches they play, so fewer and larger shards mean less to keep: see "Scale" in BUILD_NOTES.md.
     The rule is the default of `TargetingConfig`, which validation songs chose: see `benchmarks/targeting.py choose`.
 
-    A listener gets at most `NEW_SONGS_PER_LISTENER` songs of a run, which costs what `benchmarks/targeting.py cap` says.
+    A listener gets at most `NEW_SONGS_PER_LISTENER` songs of a run; `benchmarks/targeting.py cap` says what that costs.
     `TargetingConfig` has no such bound: it is of a single campaign, and this of a service.
     """
     if has_workers():
