@@ -3,6 +3,7 @@
 python -m benchmarks.targeting quality --data DIR [DIR ...] --groups basic clusters   recall and precision on test songs
 python -m benchmarks.targeting choose --data DIR [DIR ...]      rules and weights on validation songs, the best of them
 python -m benchmarks.targeting campaign --data DIR [DIR ...]    the same budget for each rule: effective plays, lift, p
+python -m benchmarks.targeting cap --data DIR [DIR ...]         players found with and without the cap per listener
 python -m benchmarks.targeting speed                            clustering, processes, ten times as many cold songs
 
 DIR is a folder of the input contract, or the word `simulated`. Embeddings are a two-tower in closed form (see
@@ -18,11 +19,12 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.targeting_study import findings, speed, tables, tested_rules
+from benchmarks.targeting_study import capping, findings, speed, tables, tested_rules
 from benchmarks.targeting_study.counts import CUTOFFS, Judged, join
 from benchmarks.targeting_study.datasets import read_data_set
 from benchmarks.targeting_study.judging import Judge
@@ -41,11 +43,11 @@ def main(arguments: list[str]) -> None:
         options.out.mkdir(parents=True, exist_ok=True)
     if options.part == "speed":
         for part in options.measure:
-            found = getattr(speed, part)()
+            found = capping.speed() if part == "cap" else getattr(speed, part)()
             _save(options.out, f"speed-{part}", found, json.dumps({part: found}) + "\n")
         return
     for name in options.data:
-        run = {"quality": _quality, "choose": _choose, "campaign": _campaign}[options.part]
+        run = {"quality": _quality, "choose": _choose, "campaign": _campaign, "cap": _cap}[options.part]
         start = time.process_time()
         run(Path(name).name, name, options)
         sys.stderr.write(f"{options.part} {name}: {time.process_time() - start:.0f} s CPU\n")
@@ -86,6 +88,18 @@ def _campaign(title: str, source: str, options: argparse.Namespace) -> None:
         _save(options.out, f"{tables.CAMPAIGN}{title}-{budget}", found, tables.campaign_table(title, found).markdown())
 
 
+def _cap(title: str, source: str, options: argparse.Namespace) -> None:
+    found: dict[int, tuple[list[capping.Campaign], list[capping.Campaign]]] = {}
+    for validation, test in _judges(source, ("val", "test"), options):
+        weight = validation.choose_weight(TargetingConfig())
+        config = TargetingConfig(count_weight=weight, target_splits=("test",), cap=options.most)
+        for size, free, with_cap in capping.campaigns(test, config, options.songs_per_run):
+            for runs, run in zip(found.setdefault(size, ([], [])), (free, with_cap), strict=True):
+                runs.append(run)
+    kept = {size: [asdict(capping.total(runs)) for runs in both] for size, both in found.items()}
+    _save(options.out, f"cap-{title}", kept, capping.table_of(title, found, options.most))
+
+
 def _judge(judges: list[Judge], rules: Mapping[str, TargetingConfig]) -> Judged:
     return join([judge.judge(rules) for judge in judges])
 
@@ -115,7 +129,7 @@ def _save(out: Path | None, name: str, found: dict, shown: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("quality", "choose", "campaign", "speed"))
+    parser.add_argument("part", choices=("quality", "choose", "campaign", "cap", "speed"))
     parser.add_argument("--data", nargs="+", default=["simulated"], help="folders, or the word simulated")
     parser.add_argument("--groups", nargs="+", default=list(tested_rules.GROUPS)[:-1], choices=tested_rules.GROUPS)
     parser.add_argument("--seeds", type=int, default=5)
@@ -123,9 +137,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--min-plays", type=int, help=f"plays from which one is effective; default {MIN_PLAYS}, else 1")
     parser.add_argument("--budget", type=int, default=100, choices=CUTOFFS, help="of the choice")
     parser.add_argument("--rules", nargs="+", help="of the campaign, with `default` and `count`; default all")
+    parser.add_argument("--songs-per-run", nargs="+", type=int, default=[10, 50, 200], help="of cap: new songs at once")
+    parser.add_argument("--most", type=int, default=5, help="of cap: new songs per listener and run")
     parser.add_argument("--embeddings", type=Path, help="folder with embeddings-*.parquet and matches-*.parquet")
     parser.add_argument("--out", type=Path, help="folder for JSON")
-    parser.add_argument("--measure", nargs="+", default=["clustering", "processes", "growth"], help="of speed")
+    parser.add_argument("--measure", nargs="+", default=["clustering", "processes", "growth", "cap"], help="of speed")
     return parser
 
 

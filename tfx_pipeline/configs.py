@@ -104,6 +104,10 @@ class TuningConfig:
         check_at_least(self, 1, "trials")
 
 
+#: Without a bound, one listener of a public set stands among the best five of every sixth new song.
+NEW_SONGS_PER_LISTENER = 5
+
+
 def targeting_of_engine() -> TargetingConfig:
     """Returns the default targeting settings of the Beam engine that the environment names (`beam_options`).
 
@@ -111,8 +115,13 @@ def targeting_of_engine() -> TargetingConfig:
     shuffles in memory. A song's vector is sent to every shard of listeners who play it, and a listener's to every shard
     of cold songs whose matches they play, so fewer and larger shards mean less to keep: see "Scale" in BUILD_NOTES.md.
     The rule is the default of `TargetingConfig`, which validation songs chose: see `benchmarks/targeting.py choose`.
+
+    A listener gets at most `NEW_SONGS_PER_LISTENER` songs of a run; `benchmarks/targeting.py cap` says what that costs.
+    `TargetingConfig` has no such bound: it is of a single campaign, and this of a service.
     """
-    return TargetingConfig() if has_workers() else TargetingConfig(songs_per_shard=8192, plays_per_shard=1_000_000)
+    if has_workers():
+        return TargetingConfig(cap=NEW_SONGS_PER_LISTENER)
+    return TargetingConfig(cap=NEW_SONGS_PER_LISTENER, songs_per_shard=8192, plays_per_shard=1_000_000)
 
 
 def evident_model() -> bcl_keras.BCLConfig:
@@ -191,7 +200,8 @@ def _changed(config: Any, given: Any, file: str, place: str) -> Any:
         if dataclasses.is_dataclass(old):
             value = _changed(old, value, file, where)
         changes[name] = tuple(value) if isinstance(old, tuple) and isinstance(value, list) else value
-        _check_kind(old, changes[name], "auto" in str(known[name]), f"{file}: {where}")
+        if value is not None or "None" not in str(known[name]):
+            _check_kind(old, changes[name], "auto" in str(known[name]), f"{file}: {where}")
     try:
         return dataclasses.replace(config, **changes)
     except (TypeError, ValueError) as error:

@@ -39,6 +39,7 @@ from tfx_pipeline.run_folder import RunFolder
 from tfx_pipeline.run_record import RunRecord, last_run_id
 from tfx_pipeline.takedown import admitted, say_left_out, take_down_listed
 from tfx_pipeline.targeting.exclusions import as_parquet
+from tfx_pipeline.targeting.forgotten import without_forgotten
 
 
 def run(
@@ -61,7 +62,7 @@ def run(
             kept_statistics=folder.kept_statistics,
             fields=fields,
             config=config,
-            listener_table=_file("BCL_LISTENERS"),
+            listener_table=_listener_table(folder),
             exclusions=_exclusions(folder),
             metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
                 str(folder.metadata)
@@ -111,7 +112,14 @@ def _run(folder: RunFolder, data: Path) -> None:
 
 def _exclusions(folder: RunFolder) -> Path | None:
     path = _file("BCL_EXCLUSIONS")
-    return None if path is None else Path(as_parquet(str(path), folder.exclusions))
+    if path is None:
+        return None
+    return without_forgotten(Path(as_parquet(str(path), folder.exclusions)), folder.exclusions)
+
+
+def _listener_table(folder: RunFolder) -> Path | None:
+    path = _file("BCL_LISTENERS")
+    return None if path is None else without_forgotten(path, folder.listeners)
 
 
 def _file(variable: str) -> Path | None:

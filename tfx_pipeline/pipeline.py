@@ -25,6 +25,9 @@ from tfx_pipeline.configs import PipelineConfig, to_json
 from tfx_pipeline.fingerprint import code_fingerprint, file_digest
 from tfx_pipeline.served_steps import Served, transform_of, with_every_song
 
+#: Columns of which statistics are made; None = all. The most frequent values of a listener's id would be ids.
+_COUNTED = {"Song": None, "Play": ("song_id", "plays", "liked", "timestamp")}
+
 
 def create_pipeline(
     *,
@@ -70,7 +73,7 @@ def create_pipeline(
     schemas = {}
     counted = {}
     for name, gen in (("Song", song_gen), ("Play", play_gen)):
-        statistics = tfx.components.StatisticsGen(examples=gen.outputs["examples"]).with_id(f"{name}Statistics")
+        statistics = standard.statistics_gen(gen.outputs["examples"], _COUNTED[name]).with_id(f"{name}Statistics")
         schemas[name] = tfx.components.SchemaGen(
             statistics=statistics.outputs["statistics"], infer_feature_shape=False
         ).with_id(f"{name}SchemaGen")

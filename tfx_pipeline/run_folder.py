@@ -71,6 +71,11 @@ class RunFolder:
         return self.home / "exclusions.parquet"
 
     @property
+    def listeners(self) -> Path:
+        """The given table of listener vectors, where some of its listeners are to be forgotten."""
+        return self.home / "listeners.parquet"
+
+    @property
     def simulated(self) -> Path:
         """The simulated catalogue, where no data was given."""
         return self.home / "simulated"

@@ -24,11 +24,11 @@ pre { overflow-x: auto; background: #f5f5f5; padding: .7rem }
 
 @dataclass(frozen=True)
 class Example:
-    """One cold song: its matches with scores, its listeners with scores and the songs they play."""
+    """One cold song: its matches with scores, its best listeners' scores and the songs they play. No page has ids."""
 
     song: str
     matches: list[tuple[str, float]]
-    listeners: list[tuple[str, float, list[str]]]
+    listeners: list[tuple[float, list[str]]]
 
 
 @dataclass(frozen=True)
@@ -213,8 +213,8 @@ def _name(text: str) -> str:
 def _card(example: Example) -> str:
     matches = "".join(f"<li>{_name(song)} <small>{score:.3f}</small></li>" for song, score in example.matches)
     listeners = "".join(
-        f"<li>user {_name(user)} <small>{score:.3f}, plays {', '.join(map(_name, reasons))}</small></li>"
-        for user, score, reasons in example.listeners
+        f"<li>plays {', '.join(map(_name, reasons))} <small>{score:.3f}</small></li>"
+        for score, reasons in example.listeners
     )
     return (
         f"<section><h3>{_name(example.song)}</h3><p>Similar songs</p><ol>{matches}</ol>"

@@ -15,7 +15,7 @@ from tfx_pipeline.console import import_quietly
 from tfx_pipeline.contract import PLAYS, SONGS
 from tfx_pipeline.contract.errors import ContractError, broken
 from tfx_pipeline.contract.folder import new_folder
-from tfx_pipeline.fingerprint import file_digest
+from tfx_pipeline.fingerprint import set_time_by_content
 from tfx_pipeline.id_lists import read_ids
 from tfx_pipeline.run_folder import RunFolder
 
@@ -110,9 +110,7 @@ def _write_without(source: Path, out: Path, gone: pa.Array) -> None:
             table = table.filter(pc.invert(pc.is_in(table["song_id"], value_set=gone)))
             if table.num_rows:
                 writer.write_table(table)
-    # A time made from the content, as `contract.prepare` sets it, for ExampleGen's cache.
-    seconds = 1_000_000_000 + int(file_digest(out)[:7], 16)
-    os.utime(out, (seconds, seconds))
+    set_time_by_content(out)
 
 
 def _row_groups(file: pq.ParquetFile) -> Iterator[pa.Table]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
@@ -79,7 +80,7 @@ class Judge:
             listeners.audiences(plays, config.max_audience, config.seed), plays["songs"]
         )
         with one_thread():
-            return weights.choose_weight(weights.count_hits(self._shard(config), [truth], config))
+            return weights.choose_weight(weights.count_hits(self.shard(config), [truth], config))
 
     def ranking(self, candidates: Candidates, config: TargetingConfig) -> np.ndarray:
         """The first targets of a song, as rows of `users`: what the step on Beam gives, for one song."""
@@ -92,6 +93,12 @@ class Judge:
             return _first(score_listeners(vectors, everyone, candidates.query, config).score, CUTOFFS[-1])
         score = score_listeners(vectors[candidates.audience], counts, candidates.query, config).score
         return candidates.audience[_first(score, CUTOFFS[-1])]
+
+    def played(self, targets: pa.Table) -> int:
+        """How many of the targets did play their song."""
+        song = np.searchsorted(self._data.songs, id_array(targets["song_id"].to_pylist()))
+        user = np.searchsorted(self._data.users, id_array(targets["user_id"].to_pylist()))
+        return int((np.asarray(self._data.plays[song, user]) > 0).sum())
 
     def _counts(self, shared: TargetingConfig, rules: Mapping[str, TargetingConfig]) -> dict[str, np.ndarray]:
         """Counts of rules whose audiences and queries are those of `shared`."""
@@ -133,10 +140,10 @@ class Judge:
 
     def candidates(self, config: TargetingConfig) -> Iterator[Candidates]:
         """The judged songs by id, each with its audience scored."""
-        shard = self._shard(config)
+        shard = self.shard(config)
         return score_songs(shard, config, shard.catalogue["ids"])
 
-    def _shard(self, config: TargetingConfig) -> Shard:
+    def shard(self, config: TargetingConfig) -> Shard:
         """All judged songs as one shard; the last one is kept, since most rules have the same."""
         key = (config.matches_per_song, config.interests, config.max_audience, config.seed)
         if key not in self._shards:

@@ -36,13 +36,14 @@ def test_a_refused_model_and_strange_names() -> None:
         evaluation=evaluation,
         pushed=None,
         served_badly="INTERNAL: <no answer>",
-        examples=[run_page.Example("A <song>", [("match & more", 0.25)], [("u1", 1.5, ["match & more"])])],
+        examples=[run_page.Example("A <song>", [("match & more", 0.25)], [(1.5, ["match & more"])])],
     )
     assert "<li>when it was served: INTERNAL: &lt;no answer&gt;</li>" in shown
     assert "Not pushed:" in shown and "(last pushed model 0.6000)" in shown
     assert "attribute_&lt;b&gt;" in shown and "rock &amp; roll (1)" in shown and "A &lt;song&gt;" in shown
     assert "1 to 3, mean 2, deviation 1" in shown and "0.500 [0.400, 0.600]" in shown
     assert "<td>momentum</td><td>0.9</td>" in shown and "<td>hidden_dims</td><td>8</td>" in shown
+    assert "<li>plays <bdi>match &amp; more</bdi> <small>1.500</small></li>" in shown
     assert "<b>" not in shown and "Correlation of the fields" not in shown
     assert "What is served" not in shown
 

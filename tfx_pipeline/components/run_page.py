@@ -102,7 +102,7 @@ def _examples(
                 )
             ],
             [
-                (row["user_id"], row["score"], [names.get(reason, reason) for reason in row["reason_song_ids"][:3]])
+                (row["score"], [names.get(reason, reason) for reason in row["reason_song_ids"][:3]])
                 for row in listeners
                 if row["song_id"] == song and row["rank"] <= _LISTENERS
             ],

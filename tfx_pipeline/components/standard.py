@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import tensorflow_data_validation as tfdv
 from google.protobuf import wrappers_pb2
 from tfx import v1 as tfx
 from tfx.components.example_gen.component import FileBasedExampleGen
@@ -38,6 +40,17 @@ def parquet_example_gen(file: Path) -> ParquetExampleGen:
         output_config=tfx.proto.Output(),
         custom_config=code,  # the executor reads none: it is there so that the cache follows the code
     )
+
+
+def statistics_gen(examples: Channel, columns: Sequence[str] | None = None) -> tfx.components.StatisticsGen:
+    """Counts examples.
+
+    Args:
+        examples: What ExampleGen wrote.
+        columns: Those to count; None = all.
+    """
+    options = None if columns is None else tfdv.StatsOptions(feature_allowlist=list(columns))
+    return tfx.components.StatisticsGen(examples=examples, stats_options=options)
 
 
 def pusher(

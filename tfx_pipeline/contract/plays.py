@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from tfx_pipeline.contract.columns import Numbers, clean_id
 from tfx_pipeline.contract.errors import broken
+from tfx_pipeline.contract.forgotten import NOBODY, Forgotten
 from tfx_pipeline.contract.play_columns import (
     epoch_units,
     is_count,
@@ -44,6 +45,7 @@ class Plays:
         zero: rows dropped because `plays` is 0.
         notes: what was passed over or guessed, in words.
         units: for each file in which times are numbers, the unit in which they count since 1970.
+        forgotten: whose rows are left out.
     """
 
     columns: tuple[str, ...]
@@ -53,6 +55,7 @@ class Plays:
     zero: int
     notes: tuple[str, ...]
     units: Mapping[Path, str] = field(default_factory=dict)
+    forgotten: Forgotten = NOBODY
 
     @property
     def unknown_share(self) -> float:
@@ -60,8 +63,14 @@ class Plays:
         return self.unknown / max(self.num_plays + self.zero + self.unknown, 1)
 
 
-def scan_plays(source: Source, song_ids: pa.Array, *, max_unknown_plays: float) -> Plays:
+def scan_plays(source: Source, song_ids: pa.Array, *, max_unknown_plays: float, forgotten: Forgotten = NOBODY) -> Plays:
     """Check plays.parquet and return what it holds.
+
+    Args:
+        source: the table.
+        song_ids: the known songs.
+        max_unknown_plays: the largest share of plays of other songs.
+        forgotten: listeners whose plays are left out, and counted.
 
     Raises:
         ContractError: whatever breaks the contract first.
@@ -69,21 +78,28 @@ def scan_plays(source: Source, song_ids: pa.Array, *, max_unknown_plays: float) 
     columns = _columns(source)
     units = epoch_units(source, "timestamp") if "timestamp" in columns else {}
     users, kept, unknown, zero, example = _Distinct(), 0, 0, 0, ""
+    gone, plays_gone = _Distinct(), 0
     for rows in source.batches(columns):
         cleaned, known, counted = _clean(rows, columns, units, song_ids)
-        if not known.all() and not example:
-            index = int((~known).argmax())
+        marked = forgotten.marks(cleaned.column("user_id"))
+        if marked.any():
+            gone.add(cleaned.column("user_id").filter(pa.array(marked)))
+            plays_gone += int(marked.sum())
+        known, counted, absent = known & ~marked, counted & ~marked, ~known & ~marked
+        if absent.any() and not example:
+            index = int(absent.argmax())
             where = f" of {rows.file}" if len(source.parts) > 1 else ""
             example = f"{quoted(cleaned.column('song_id')[index].as_py())} in row {rows.first_row + index}{where}"
         users.add(cleaned.column("user_id").filter(pa.array(known & counted)))
         kept += int((known & counted).sum())
-        unknown += int((~known).sum())
+        unknown += int(absent.sum())
         zero += int((known & ~counted).sum())
     notes = [*source.notes, *say_units("timestamp", units)]
     notes += [f"Column {name} of plays is not read." for name in source.names if name not in columns]
     notes += [f"{zero} rows with 0 plays are left out."] if zero else []
     notes += [f"{unknown} plays of unknown songs are left out, first {example}."] if unknown else []
-    plays = Plays(columns, kept, users.count(), unknown, zero, tuple(notes), units)
+    notes += [f"{plays_gone:,} plays of {gone.count():,} forgotten listeners are left out."] if plays_gone else []
+    plays = Plays(columns, kept, users.count(), unknown, zero, tuple(notes), units, forgotten)
     if plays.unknown_share > max_unknown_plays:
         expected = f"at most {max_unknown_plays:.2%} of plays of songs that songs.parquet lacks"
         raise broken(
@@ -98,7 +114,7 @@ def clean_plays(source: Source, plays: Plays, song_ids: pa.Array) -> Iterator[pa
     """Yield the batches the pipeline reads: user_id, song_id, plays, then liked and timestamp where present."""
     for rows in source.batches(plays.columns):
         cleaned, known, counted = _clean(rows, plays.columns, plays.units, song_ids)
-        yield cleaned.filter(pa.array(known & counted))
+        yield cleaned.filter(pa.array(known & counted & ~plays.forgotten.marks(cleaned.column("user_id"))))
 
 
 def read_plays(source: Source) -> pa.Table:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,12 +16,13 @@ from tfx_pipeline.contract.catalogue import Catalogue, check_share, combined, su
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.fields import SongField
 from tfx_pipeline.contract.folder import check_replaceable, new_folder
+from tfx_pipeline.contract.forgotten import Forgotten
 from tfx_pipeline.contract.inputs import input_digest, open_sources
 from tfx_pipeline.contract.plays import clean_plays, plays_schema, scan_plays
 from tfx_pipeline.contract.songs import clean_songs, scan_songs, songs_schema
 from tfx_pipeline.contract.source import Source
 from tfx_pipeline.contract.teachable import TeachingCheck, TrainingNeeds
-from tfx_pipeline.fingerprint import code_fingerprint, file_digest
+from tfx_pipeline.fingerprint import code_fingerprint, file_digest, set_time_by_content
 
 MANIFEST = "catalogue.json"
 SONGS = Path("songs") / "songs.parquet"
@@ -46,6 +46,7 @@ def prepare(
     list<string>, numbers as float32, vectors as list<float32>), plays/plays.parquet (user_id, song_id, plays int64,
     where present liked 0 or 1 and timestamp in seconds) and catalogue.json. The same input gives the same bytes and the
     same file times, so that the pipeline's cache holds; where `out` was prepared from it already, nothing is touched.
+    Plays of listeners whom `tfx_pipeline.forget` put on a list beside or above `out` are left out, and counted.
 
     Args:
         folder: holds songs.parquet and plays.parquet, or the same as CSV, or a folder with both for each day.
@@ -67,11 +68,13 @@ def prepare(
     if not folder.is_dir():
         with open_sources(folder):
             pass
-    state = _state(input_digest(folder, window=window, until=until), max_unknown_plays, training)
+    forgotten = Forgotten.of_run(out)
+    inputs = input_digest(folder, window=window, until=until)
+    state = _state(inputs, max_unknown_plays, training, forgotten)
     if _is_current(out, state):
         return replace(load_prepared(out), folder=folder)
     with new_folder(out, MANIFEST) as aside, open_sources(folder, window=window, until=until) as sources:
-        catalogue = _write(folder, sources, aside, max_unknown_plays, training)
+        catalogue = _write(folder, sources, aside, max_unknown_plays, training, forgotten)
         _write_manifest(aside, catalogue, state)
     return catalogue
 
@@ -97,11 +100,12 @@ def _write(
     aside: Path,
     max_unknown_plays: float,
     training: TrainingNeeds | None,
+    forgotten: Forgotten,
 ) -> Catalogue:
     songs_file, plays_file, notes = sources
     songs = scan_songs(songs_file)
     ids = combined(songs.ids)
-    plays = scan_plays(plays_file, ids, max_unknown_plays=max_unknown_plays)
+    plays = scan_plays(plays_file, ids, max_unknown_plays=max_unknown_plays, forgotten=forgotten)
     schema = songs_schema(songs.fields, songs.display)
     _write_parquet(aside / SONGS, schema, clean_songs(songs_file, songs), _SONG_ROWS)
     batches = clean_plays(plays_file, plays, ids)
@@ -118,10 +122,7 @@ def _write_parquet(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBat
         for batch in batches:
             for start in range(0, batch.num_rows, rows):
                 writer.write_table(pa.Table.from_batches([batch.slice(start, rows)], schema))
-    # ExampleGen's cache key knows a file by its size and its time in whole seconds. A time made from the content makes
-    # that key change with the content and with nothing else.
-    seconds = 1_000_000_000 + int(file_digest(path)[:7], 16)
-    os.utime(path, (seconds, seconds))
+    set_time_by_content(path)
 
 
 def _write_manifest(aside: Path, catalogue: Catalogue, state: str) -> None:
@@ -132,10 +133,10 @@ def _write_manifest(aside: Path, catalogue: Catalogue, state: str) -> None:
     (aside / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _state(inputs: str, max_unknown_plays: float, training: TrainingNeeds | None) -> str:
-    """Return what the output depends on: the input, the code that reads it, the settings."""
+def _state(inputs: str, max_unknown_plays: float, training: TrainingNeeds | None, forgotten: Forgotten) -> str:
+    """Return what the output depends on: the input, the code that reads it, the settings, who is left out."""
     code = [code_fingerprint(__name__)]
-    settings = [repr(max_unknown_plays), training.key() if training else ""]
+    settings = [repr(max_unknown_plays), training.key() if training else "", forgotten.state()]
     return hashlib.sha256("\n".join([inputs, *code, *settings, pa.__version__]).encode()).hexdigest()
 
 

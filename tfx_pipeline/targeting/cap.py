@@ -14,7 +14,7 @@ from tfx_pipeline.targeting.blocks import encode_ids, group_rows, shard_of, shar
 from tfx_pipeline.targeting.config import TargetingConfig
 
 _ROWS_PER_SHARD = 500_000
-_ROUNDS = 8
+ROUNDS = 8
 
 
 def cap_listeners(
@@ -22,7 +22,7 @@ def cap_listeners(
 ) -> beam.PCollection:
     """Leaves each listener the `config.cap` songs of highest score, ties by song id.
 
-    Deferred acceptance (Gale and Shapley 1962), `_ROUNDS` rounds of it: each song proposes to its best
+    Deferred acceptance (Gale and Shapley 1962), `ROUNDS` rounds of it: each song proposes to its best
     `config.listeners_per_song`, listeners keep the best songs that propose and turn the others away, and a song that
     was turned away proposes to its next candidates. So a listener's cap goes to songs of which they become a target.
     Songs enter with `config.depth` candidates; the summary shows those that still end with fewer targets than asked.
@@ -34,17 +34,17 @@ def cap_listeners(
     Returns:
         (cold shard, targets).
     """
-    for number in range(1, _ROUNDS + 1):
+    for number in range(1, ROUNDS + 1):
         refusals = _proposed(targets, song_shards, config, f"Round{number}") | f"Refuse{number}" >> beam.ParDo(
-            _Answer(config.cap, accepted=False)
+            Answer(config.cap, accepted=False)
         ).with_output_types(tuple[int, Any])
         targets = (
             {"candidates": targets, "refusals": refusals}
             | f"GroupRefusals{number}" >> beam.CoGroupByKey()
-            | f"DropRefused{number}" >> beam.FlatMap(_without_refused).with_output_types(tuple[int, Any])
+            | f"DropRefused{number}" >> beam.FlatMap(without_refused).with_output_types(tuple[int, Any])
         )
     return _proposed(targets, song_shards, config, "Last") | "Accept" >> beam.ParDo(
-        _Answer(config.cap, accepted=True)
+        Answer(config.cap, accepted=True)
     ).with_output_types(tuple[int, Any])
 
 
@@ -53,7 +53,7 @@ def _proposed(
 ) -> beam.PCollection:
     return (
         targets
-        | f"Propose{name}" >> beam.FlatMap(_by_listener, song_shards, config).with_output_types(tuple[int, Any])
+        | f"Propose{name}" >> beam.FlatMap(by_listener, song_shards, config).with_output_types(tuple[int, Any])
         | f"GroupByListener{name}" >> beam.GroupByKey()
     )
 
@@ -66,7 +66,7 @@ def first_songs(candidates: pa.Table, most: int) -> np.ndarray:
     return np.sort(order[place < most])
 
 
-class _Answer(beam.DoFn):
+class Answer(beam.DoFn):
     """What listeners say to the songs that propose to them."""
 
     def __init__(self, cap: int | None, *, accepted: bool):
@@ -84,7 +84,7 @@ class _Answer(beam.DoFn):
             yield shard, proposals.take(pa.array(answered[rows]))
 
 
-def _without_refused(element: tuple[int, dict[str, Any]]) -> Iterator[tuple[int, pa.Table]]:
+def without_refused(element: tuple[int, dict[str, Any]]) -> Iterator[tuple[int, pa.Table]]:
     cold, parts = element
     refused = [_pairs(table) for table in parts["refusals"]]
     for table in parts["candidates"]:
@@ -98,7 +98,7 @@ def _pairs(table: pa.Table) -> pa.Array:
     return pa.concat_arrays(joined.chunks) if isinstance(joined, pa.ChunkedArray) else joined
 
 
-def _by_listener(
+def by_listener(
     element: tuple[int, pa.Table], song_shards: int, config: TargetingConfig
 ) -> Iterator[tuple[int, tuple[int, pa.Table]]]:
     cold, table = element

@@ -1,0 +1,102 @@
+"""Listeners who asked to be forgotten: their plays are left out of whatever is prepared in their run's folder.
+
+The list holds no ids. Each id is kept as its keyed BLAKE2b hash, under a key that is drawn for the run's folder: the
+list alone names nobody, and lists of two folders cannot be joined. Whoever has the list and an id can still ask whether
+that id is on it, as the next run must.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from serving.whole_files import write_whole
+from tfx_pipeline.contract.columns import Numbers
+from tfx_pipeline.contract.errors import broken
+
+#: In the folder of a run.
+NAME = "forgotten.json"
+_BYTES = 16
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """The list.
+
+    Attributes:
+        key: Of the hashes.
+        hashes: Of the ids.
+    """
+
+    key: bytes
+    hashes: frozenset[bytes]
+
+    @classmethod
+    def none(cls) -> Forgotten:
+        """Return a list of nobody, with a new key."""
+        return cls(secrets.token_bytes(32), frozenset())
+
+    @classmethod
+    def read(cls, file: Path) -> Forgotten:
+        """Return the list of a file; of nobody where there is no file.
+
+        Raises:
+            ContractError: the file is damaged. A run that went on without it would let the listeners in again.
+        """
+        remedy = "Restore it from a copy, or remove it and forget all its listeners again."
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+            hashes = frozenset(map(bytes.fromhex, found["hashes"]))
+            key = bytes.fromhex(found["key"])
+        except FileNotFoundError:
+            return cls.none()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise broken(file, "the list of forgotten listeners", "a damaged file", remedy=remedy) from error
+        if not 16 <= len(key) <= 64 or any(len(one) != _BYTES for one in hashes):
+            raise broken(file, "the list of forgotten listeners", "a damaged file", remedy=remedy)
+        return cls(key, hashes)
+
+    @classmethod
+    def of_run(cls, out: Path) -> Forgotten:
+        """Return the list that holds for a folder: the nearest one beside it or above it."""
+        for folder in out.absolute().parents:
+            if (folder / NAME).exists():
+                return cls.read(folder / NAME)
+        return NOBODY
+
+    def write(self, file: Path) -> None:
+        """Write the list, whole or not at all."""
+        content = {"key": self.key.hex(), "hashes": sorted(one.hex() for one in self.hashes)}
+        write_whole(file, json.dumps(content, indent=1) + "\n")
+
+    def and_also(self, users: Iterable[str]) -> Forgotten:
+        """Return the list with more listeners."""
+        return Forgotten(self.key, self.hashes | {self._hash(user) for user in users})
+
+    def marks(self, users: pa.Array) -> Numbers:
+        """Return which of the ids are on the list."""
+        if not self.hashes or not len(users):
+            return np.zeros(len(users), bool)
+        coded = users.dictionary_encode()
+        hashes = (self._hash(user) for user in coded.dictionary.to_pylist())
+        listed = coded.dictionary.filter(pa.array([one in self.hashes for one in hashes], pa.bool_()))
+        return np.asarray(pc.is_in(users, value_set=listed.cast(users.type)))
+
+    def state(self) -> str:
+        """Return text that differs where the list does."""
+        return " ".join([self.key.hex(), *sorted(one.hex() for one in self.hashes)]) if self.hashes else ""
+
+    def _hash(self, user: str) -> bytes:
+        return hashlib.blake2b(user.encode(), digest_size=_BYTES, key=self.key).digest()
+
+
+#: Leaves nobody out.
+NOBODY = Forgotten(b"", frozenset())

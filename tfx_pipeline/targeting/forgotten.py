@@ -1,0 +1,38 @@
+"""Tables of listeners that are given to a run, without those who are to be forgotten."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tfx_pipeline.contract.forgotten import Forgotten
+
+
+def without_forgotten(table: Path, aside: Path) -> Path:
+    """Returns a Parquet table without the forgotten listeners: `table` itself where it has none of them, else `aside`.
+
+    Args:
+        table: With a column user_id.
+        aside: The file to write, in the folder of the run, whose list holds.
+    """
+    forgotten = Forgotten.of_run(aside)
+    if not forgotten.hashes or not table.is_file():
+        return table
+    read = pq.read_table(table)
+    if "user_id" not in read.column_names:
+        return table  # the step that reads it says what is wrong with it
+    users = read["user_id"].cast(pa.string()).combine_chunks()
+    users = users.chunk(0) if isinstance(users, pa.ChunkedArray) else users
+    marked = forgotten.marks(users)
+    if not marked.any():
+        return table
+    writing = aside.with_name(f".{aside.name}.writing")
+    try:
+        pq.write_table(read.filter(pa.array(~marked)), writing)
+        os.replace(writing, aside)
+    finally:
+        writing.unlink(missing_ok=True)
+    return aside
