@@ -44,7 +44,8 @@ class Console:
         sys.stdout.flush()
         sys.stderr.flush()
         saved = [os.dup(descriptor) for descriptor in (1, 2)]
-        previous, self._stream = self._stream, os.fdopen(os.dup(saved[0]), "w")
+        shown = saved[1] if self._stream is sys.stderr else saved[0]
+        previous, self._stream = self._stream, os.fdopen(os.dup(shown), "w")
         with log.open("ab", buffering=0) as file:
             for descriptor in (1, 2):
                 os.dup2(file.fileno(), descriptor)

@@ -21,8 +21,8 @@ if __name__ == "__main__":
 from tfx_pipeline import contract
 from tfx_pipeline.console import Console, StoppedError, stops_in_words
 from tfx_pipeline.keras_backend import use_tensorflow
+from tfx_pipeline.one_run import Request, add_options, check_input, path, read_config, run_pipeline
 from tfx_pipeline.run_folder import RunFolder
-from tfx_pipeline.takedown import say_left_out, take_down
 
 if TYPE_CHECKING:
     from tfx_pipeline.configs import PipelineConfig
@@ -35,32 +35,24 @@ _READY = re.compile(r"(?:localhost|127\.0\.0\.1):(\d+)")
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the demo; returns the exit code: 0, 1 if no model was good enough to serve, 2 for bad input."""
     parser = argparse.ArgumentParser(prog="python -m tfx_pipeline.demo", description=__doc__)
-    parser.add_argument("--data", type=_path, help="folder with songs and plays; a simulated catalogue if absent")
-    parser.add_argument("--out", type=_path, help="folder for all that is written (default: runs/<name of the data>)")
-    parser.add_argument("--window", type=int, help="of data in spans, how many of the latest are read (default: all)")
-    parser.add_argument("--settings", type=_path, help="JSON file of settings that differ from the defaults")
-    parser.add_argument("--takedown", type=_path, help="list of songs to take down, for this run and all later ones")
-    parser.add_argument("--ignore-missing", action="store_true", help="ids of --takedown may be unknown")
+    parser.add_argument("--data", type=path, help="folder with songs and plays; a simulated catalogue if absent")
+    parser.add_argument("--out", type=path, help="folder for all that is written (default: runs/<name of the data>)")
+    add_options(parser)
     arguments = parser.parse_args(argv)
     console = Console()
     name = arguments.data.resolve().name if arguments.data else "simulated"
     folder = RunFolder.at(arguments.out or Path("runs") / name)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    request = Request.of(arguments, folder.simulated if arguments.data is None else None)
     try:
-        needs = contract.TrainingNeeds.read(arguments.settings) if arguments.settings else contract.TrainingNeeds()
+        request.training_needs()  # says at once that they cannot be used
         with folder.for_this_run("OUT", arguments.data):
             use_tensorflow()
             if arguments.data is None:
                 _simulate(console, folder)
-            source = arguments.data or folder.simulated
-            catalogue = contract.prepare(source, folder.input, window=arguments.window, training=needs)
-            missing = arguments.ignore_missing
-            left_out = take_down(folder.serving, folder.input, arguments.takedown, ignore_missing=missing)
-            console.say(_describe(catalogue))
-            if left_out:
-                console.say(say_left_out(left_out))
+            catalogue = check_input(request, folder, console)
             console.say("\nPipeline (loading TensorFlow Extended takes half a minute)")
-            config = _settings(console, folder, arguments.settings, catalogue.num_new)
+            config = _with_targets(read_config(request, folder, console), catalogue.num_new)
             return _run(console, folder, catalogue, config)
     except StoppedError as error:
         sys.stderr.write(f"\n{error}\n")
@@ -68,11 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:  # of the folders, the contract or the settings
         sys.stderr.write(f"{error}\n")
         return 2
-
-
-def _path(text: str) -> Path:
-    """Returns the path; ~ is the user's home, which a shell does not say everywhere, where no such file is there."""
-    return Path(text if os.path.lexists(text) else os.path.expanduser(text))
 
 
 def _simulate(console: Console, folder: RunFolder) -> None:
@@ -86,21 +73,10 @@ def _simulate(console: Console, folder: RunFolder) -> None:
         simulate(folder.simulated, songs=_SIMULATED_SONGS, users=_SIMULATED_USERS, plays=_SIMULATED_PLAYS)
 
 
-def _describe(catalogue: contract.Catalogue) -> str:
-    kinds = ", ".join(field.name for field in catalogue.fields)
-    return (
-        f"Catalogue: {catalogue.num_songs:,} songs, {catalogue.num_users:,} users, {catalogue.num_plays:,} plays\n"
-        f"Fields: {kinds}" + "".join(f"\n  note: {note}" for note in catalogue.notes)
-    )
-
-
-def _settings(console: Console, folder: RunFolder, file: Path | None, num_new: int | None) -> PipelineConfig:
+def _with_targets(config: PipelineConfig, num_new: int | None) -> PipelineConfig:
     """Returns the settings of the run. Where the data has no new song, songs held out for the report get targets."""
-    with console.chatter_to(folder.log):
-        from tfx_pipeline.cold_split import NEW, TEST
-        from tfx_pipeline.configs import PipelineConfig, read_settings
+    from tfx_pipeline.cold_split import NEW, TEST
 
-        config = PipelineConfig() if file is None else read_settings(file)
     if num_new == 0 and config.targeting.target_splits == (NEW,):
         return replace(config, targeting=replace(config.targeting, target_splits=(NEW, TEST)))
     return config
@@ -108,13 +84,7 @@ def _settings(console: Console, folder: RunFolder, file: Path | None, num_new: i
 
 def _run(console: Console, folder: RunFolder, catalogue: contract.Catalogue, config: PipelineConfig) -> int:
     with console.chatter_to(folder.log), stops_in_words(folder.log):
-        from tfx_pipeline import local_runner
-        from tfx_pipeline.progress import component_lines
-        from tfx_pipeline.run_record import RunRecord
-
-        with component_lines(console.say):
-            local_runner.run(folder, catalogue.fields, config)
-        record = RunRecord.latest(folder.metadata)
+        record = run_pipeline(folder, catalogue, config, console)
         from tfx_pipeline.demo_report import DemoReport
 
         report = DemoReport.read(record, folder)

@@ -12,11 +12,19 @@ from tfx.orchestration.portable import launcher
 _RAN, _CACHED, _FAILED = "{:6.1f} s", "from cache", "failed"
 
 
+class OutOfTimeError(RuntimeError):
+    """The time for a run is over. What ran before is in the cache of the next run."""
+
+
 @contextmanager
-def component_lines(say: Callable[[str], None]) -> Iterator[None]:
+def component_lines(say: Callable[[str], None], *, until: float | None = None) -> Iterator[None]:
     """Calls `say` with a line when a component ends: its name and how long it took, or that the cache had its result.
 
     TFX offers no hook for this. Its log has the names, but components change the log's level while they run.
+
+    Args:
+        say: What is called.
+        until: Time of `time.monotonic` after which no component starts but raises `OutOfTimeError`; None for no end.
     """
     launch, run_executor = launcher.Launcher.launch, launcher.Launcher._run_executor
     executed: set[str] = set()
@@ -28,6 +36,8 @@ def component_lines(say: Callable[[str], None]) -> Iterator[None]:
     def timed(self: launcher.Launcher) -> Any:
         name = self._pipeline_node.node_info.id
         start = time.monotonic()
+        if until is not None and start >= until:
+            raise OutOfTimeError(f"The time budget was used up before {name}. The next run goes on from there.")
         try:
             execution = launch(self)
         except Exception:

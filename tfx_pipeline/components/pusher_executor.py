@@ -10,6 +10,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
+from serving.linked_files import share_files
 from serving.refresh import drop_songs
 from serving.takedown import taken_down
 from serving.whole_files import sync_tree
@@ -19,7 +20,10 @@ _STAGING = ".pushing"
 
 
 class Executor(executor.Executor):
-    """TFX's Pusher, which copies into a staging folder that model servers ignore; the whole version is then renamed."""
+    """TFX's Pusher, which copies into a staging folder that model servers ignore; the whole version is then renamed.
+
+    What it copied is then shared with the model: files of the same content become one.
+    """
 
     def Do(  # noqa: N802
         self,
@@ -39,10 +43,21 @@ class Executor(executor.Executor):
         }
         try:
             super().Do(input_dict, output_dict, staged)
+            self._share(input_dict, output_dict, staging)
             blessings = input_dict.get(standard_component_specs.MODEL_BLESSING_KEY, [])
             self._publish(output_dict, base, staging, [os.path.join(blessing.uri, SERVED) for blessing in blessings])
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+
+    def _share(
+        self, input_dict: dict[str, list[types.Artifact]], output_dict: dict[str, list[types.Artifact]], staging: str
+    ) -> None:
+        """Makes one file of the three that the disk would hold: of the model, in the version and in the archive."""
+        pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
+        if pushed.get_int_custom_property("pushed"):
+            model = self.GetModelPath(input_dict)
+            for copy in (pushed.uri, os.path.join(staging, pushed.get_string_custom_property("pushed_version"))):
+                share_files(model, copy)
 
     def _publish(self, output_dict: dict[str, list[types.Artifact]], base: str, staging: str, said: list[str]) -> None:
         pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])

@@ -1,0 +1,46 @@
+"""Copies that take no room: a file with two names in place of a second file with the same content.
+
+Whoever changes a file that may have another name must write a new file and rename it, as `whole_files` does.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import shutil
+from pathlib import Path
+
+
+def link_tree(source: Path | str, out: Path | str) -> None:
+    """Makes a copy of a folder whose files are those of `source`; copies them where a file cannot have two names.
+
+    Raises:
+        OSError: If it cannot be written, as where the disk is full.
+    """
+    shutil.copytree(source, out, copy_function=_link)
+
+
+def share_files(original: Path | str, copy: Path | str) -> None:
+    """Makes the files of a copy those of the original where both have the same content; leaves all others alone."""
+    for folder, _, names in os.walk(copy):
+        for name in names:
+            path = os.path.join(folder, name)
+            same = os.path.join(original, os.path.relpath(path, copy))
+            if os.path.isfile(same) and not os.path.samefile(same, path) and filecmp.cmp(same, path, shallow=False):
+                _replace_by_link(same, path)
+
+
+def _link(source: str, out: str) -> None:
+    try:
+        os.link(source, out)
+    except OSError:  # another file system, or one that knows no second names
+        shutil.copy2(source, out)
+
+
+def _replace_by_link(original: str, path: str) -> None:
+    aside = f"{path}.linking"
+    try:
+        os.link(original, aside)
+    except OSError:
+        return
+    os.replace(aside, path)

@@ -1,0 +1,123 @@
+"""All runs of a pipeline, as ML Metadata has them; reads without TFX, which takes half a minute to load."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml_metadata import errors, metadata_store
+from ml_metadata.proto import metadata_store_pb2
+
+_State = metadata_store_pb2.Execution
+#: What `components.retrieval_evaluation` writes.
+_REPORT = "report.json"
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """One run, ended or not.
+
+    Attributes:
+        run_id: Name of the run: when it began.
+        executions: Ids of what ran in it, also of what the cache had.
+        artifacts: Artifacts that these read or wrote, by id.
+        outcome: `pushed`, `unchanged` (the model of an earlier run), `refused` (by a gate) or `failed` (or stopped).
+        version: Number of the pushed model; "" if none was.
+        recall: Of the model for test songs, with the name of the measure; None where it was not judged, or its report
+            was pruned.
+    """
+
+    run_id: str
+    executions: frozenset[int]
+    artifacts: dict[int, metadata_store_pb2.Artifact]
+    outcome: str
+    version: str = ""
+    recall: tuple[str, float] | None = None
+
+
+def open_store(metadata: Path, *, read_only: bool = False) -> metadata_store.MetadataStore:
+    """Opens a database of ML Metadata.
+
+    Raises:
+        ValueError: If there is none, or the file is another one.
+    """
+    if not metadata.is_file():
+        raise ValueError(f"{metadata}: expected the record of a run. Received: no such file. Run the pipeline first.")
+    config = metadata_store_pb2.ConnectionConfig()
+    config.sqlite.filename_uri = str(metadata)
+    config.sqlite.connection_mode = 1 if read_only else 2  # READONLY, READWRITE
+    try:
+        return metadata_store.MetadataStore(config)
+    except (errors.StatusError, RuntimeError) as error:
+        raise ValueError(f"{metadata}: expected a database of ML Metadata. Received: {error}") from error
+
+
+def read_runs(store: metadata_store.MetadataStore) -> list[RecordedRun]:
+    """Returns the runs, oldest first."""
+    contexts = sorted(_of_type(store, "pipeline_run"), key=lambda context: context.id)
+    runs: list[RecordedRun] = []
+    known: set[int] = set()
+    for context in contexts:
+        run = _read(store, context, known)
+        runs.append(run)
+        known |= run.artifacts.keys()
+    return runs
+
+
+def of_type(run: RecordedRun, name: str) -> list[metadata_store_pb2.Artifact]:
+    """Returns the artifacts of a type, such as `PushedModel`, oldest first."""
+    return [artifact for _, artifact in sorted(run.artifacts.items()) if artifact.type == name]
+
+
+def place_of(artifact: metadata_store_pb2.Artifact) -> tuple[str, ...]:
+    """Returns component, output and number of an artifact's folder, which hold wherever the run's folder lies now."""
+    return Path(artifact.uri).parts[-3:]
+
+
+def _of_type(store: metadata_store.MetadataStore, name: str) -> Sequence[Any]:
+    return store.get_contexts_by_type(name)  # type: ignore[no-any-return]
+
+
+def _read(store: metadata_store.MetadataStore, context: Any, known: set[int]) -> RecordedRun:
+    executions = store.get_executions_by_context(context.id)
+    ids = [execution.id for execution in executions]
+    events = store.get_events_by_execution_ids(ids) if ids else []
+    found = store.get_artifacts_by_id(sorted({event.artifact_id for event in events})) if events else []
+    run = RecordedRun(context.name, frozenset(ids), {artifact.id: artifact for artifact in found}, "failed")
+    pushed = of_type(run, "PushedModel")
+    if not pushed:
+        gate_failed = any(e.type.endswith(".DataGate") and e.last_known_state == _State.FAILED for e in executions)
+        return _with(run, outcome="refused" if gate_failed else "failed")
+    last = pushed[-1]
+    version = (
+        last.custom_properties["pushed_version"].string_value if "pushed_version" in last.custom_properties else ""
+    )
+    is_pushed = bool(version and last.custom_properties["pushed"].int_value)
+    outcome = ("unchanged" if last.id in known else "pushed") if is_pushed else "refused"
+    if any(e.last_known_state in (_State.FAILED, _State.RUNNING, _State.NEW) for e in executions):
+        outcome = "failed"
+    return _with(run, outcome=outcome, version=version if is_pushed else "", recall=_recall(run))
+
+
+def _with(run: RecordedRun, **changes: Any) -> RecordedRun:
+    return RecordedRun(**{**vars(run), **changes})
+
+
+def _recall(run: RecordedRun) -> tuple[str, float] | None:
+    for evaluation in of_type(run, "ModelEvaluation")[-1:]:
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            report = json.loads((Path(evaluation.uri) / _REPORT).read_text(encoding="utf-8"))
+            return recall_of(report)
+    return None
+
+
+def recall_of(report: dict[str, Any]) -> tuple[str, float] | None:
+    """Returns name and mean of the model's recall for test songs, from the evaluation's report; None without them."""
+    if "test" not in report:
+        return None
+    name = f"recall@{report['settings']['k']}"
+    return name, float(report["test"]["rows"]["model"][name]["mean"])

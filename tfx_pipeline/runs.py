@@ -1,0 +1,154 @@
+"""The runs of a folder: what each did, back to the model before, and what may go.
+
+    python -m tfx_pipeline.runs list RUN                      one line per run: outcome, version, recall
+    python -m tfx_pipeline.runs rollback RUN                  serves the previous model again
+    python -m tfx_pipeline.runs prune RUN --keep 7 --dry-run  says what would go; without --dry-run it goes
+
+Exit code 0, or 2 with one message where something cannot be done; nothing has changed then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from tfx_pipeline.stopping import heed_signals
+
+if __name__ == "__main__":
+    heed_signals("What was not said to be done was not done.")  # before the imports below
+
+from serving.publish import PublishError, latest_version
+from tfx_pipeline.console import write_text
+from tfx_pipeline.gate_memory import go_back_to
+from tfx_pipeline.keras_backend import use_tensorflow
+from tfx_pipeline.pruning import plan, published_version
+from tfx_pipeline.rollback import origin_of, previous_version, roll_back
+from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.run_history import RecordedRun, open_store, read_runs
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    folder = RunFolder.at(arguments.run)
+    try:
+        if not folder.home.is_dir():
+            raise ValueError(f"{arguments.run}: expected the folder of a run. Received: no such folder")
+        arguments.command(folder, arguments)
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of the command line."""
+    whole = argparse.ArgumentParser(
+        prog="python -m tfx_pipeline.runs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = whole.add_subparsers(required=True, metavar="COMMAND")
+    listing = commands.add_parser("list", help="one line per run, the oldest first")
+    listing.set_defaults(command=_list)
+    back = commands.add_parser("rollback", help="serve the previous model again, under a new number")
+    back.set_defaults(command=_roll_back)
+    pruning = commands.add_parser("prune", help="remove all but the last runs and versions")
+    pruning.add_argument("--keep", type=int, required=True, metavar="N", help="how many runs and versions stay")
+    pruning.set_defaults(command=_prune)
+    for command in (listing, back, pruning):
+        command.add_argument("run", type=Path, metavar="RUN", help="folder of the runs, as --out names it")
+    listing.add_argument("--json", action="store_true", help="one JSON object per line in place of the table")
+    for command in (back, pruning):
+        command.add_argument("--dry-run", action="store_true", help="say what would happen, change nothing")
+    return whole
+
+
+def _list(folder: RunFolder, arguments: argparse.Namespace) -> None:
+    runs = read_runs(open_store(folder.metadata, read_only=True))
+    served = _served(folder)
+    if arguments.json:
+        for run in runs:
+            write_text(json.dumps(_as_dict(run, served)) + "\n")
+        return
+    write_text(f"{'run':<28}{'outcome':<11}{'version':<21}recall\n")
+    for run in runs:
+        recall = "" if run.recall is None else f"{run.recall[1]:.3f} ({run.recall[0]})"
+        version = run.version + (" *" if _is_served(run, served) else "")
+        write_text(f"{run.run_id:<28}{run.outcome:<11}{version:<21}{recall}".rstrip() + "\n")
+    if served is None:
+        write_text("No model is served.\n")
+        return
+    number, origin = served
+    write_text(f"Served: version {number}" + (f", a copy of {origin}" if number != origin else "") + "\n")
+
+
+def _as_dict(run: RecordedRun, served: tuple[int, int] | None) -> dict[str, object]:
+    recall = None if run.recall is None else {run.recall[0]: run.recall[1]}
+    return {
+        "run_id": run.run_id,
+        "outcome": run.outcome,
+        "model_version": run.version or None,
+        "recall": recall,
+        "served": _is_served(run, served),
+    }
+
+
+def _is_served(run: RecordedRun, served: tuple[int, int] | None) -> bool:
+    return served is not None and run.outcome != "unchanged" and run.version == str(served[1])
+
+
+def _served(folder: RunFolder) -> tuple[int, int] | None:
+    """Returns the number of the version that is served, and that under which it was pushed first."""
+    with suppress(PublishError):
+        number, _ = latest_version(str(folder.serving))
+        return number, origin_of(folder.serving, number)
+    return None
+
+
+def _roll_back(folder: RunFolder, arguments: argparse.Namespace) -> None:
+    served, _ = latest_version(str(folder.serving))
+    if arguments.dry_run:
+        source = previous_version(folder.serving, served)
+        write_text(f"would serve version {source} in place of {served}, as version {served + 1}\n")
+        return
+    use_tensorflow()
+    with folder.for_this_run("RUN"):
+        done = roll_back(folder.serving)
+        write_text(f"version {done.source} is served in place of {done.instead_of}, as version {done.published}\n")
+        origin = origin_of(folder.serving, done.published)
+        for line in go_back_to(folder, origin):
+            write_text(f"note: {line}\n")
+        _point_latest(folder, origin)
+
+
+def _point_latest(folder: RunFolder, version: int) -> None:
+    """Makes RUN/latest lead to what the run published that pushed `version`, where runs publish and it is kept."""
+    latest = folder.home / "latest"
+    published = [path for path in (folder.home / "history").glob("[!.]*") if published_version(path) == str(version)]
+    if not (latest.is_symlink() and published):
+        return
+    aside = folder.home / ".latest.writing"
+    aside.unlink(missing_ok=True)
+    os.symlink(os.path.join("history", max(published).name), aside)
+    os.replace(aside, latest)
+    write_text(f"{latest} leads to {max(published).name}\n")
+
+
+def _prune(folder: RunFolder, arguments: argparse.Namespace) -> None:
+    with folder.for_this_run("RUN"):
+        found = plan(folder, arguments.keep)
+        said = found.in_words()
+        if arguments.dry_run:
+            write_text(f"would go: {said}\n" + "".join(f"  {path}\n" for path in found.folders))
+            return
+        found.carry_out()
+        write_text(f"gone: {said}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
