@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +22,11 @@ from serving.warmup_requests import REQUESTS_FILE
 from tests.any_text import AWKWARD, LONG
 from tests.serving import small_export
 from tfx_pipeline import refresh_runner
-from tfx_pipeline.artifacts import TargetListeners
+from tfx_pipeline.artifacts import EXTRA, LEARNT, TargetListeners
+from tfx_pipeline.cold_split import ColdSplit
 from tfx_pipeline.components.index_refresh import check_fields
 from tfx_pipeline.components.infra_validation import REASON, ServingValidator, problem_of
-from tfx_pipeline.components.retrieval_evaluation import last_embeddings, read_embeddings
+from tfx_pipeline.components.retrieval_evaluation import last_embeddings, last_judged, read_embeddings
 from tfx_pipeline.components.targeting import AudienceTargeter
 from tfx_pipeline.contract import SongField
 from tfx_pipeline.contract.ids import id_array, no_ids
@@ -182,13 +185,39 @@ def test_a_model_that_does_not_answer_is_refused_with_the_reason(saved_model: Pa
     assert targets.get_int_custom_property("targeted") == 0
 
 
-def test_a_last_model_of_other_fields_is_no_row(saved_model: Path, tmp_path: Path) -> None:
+def test_a_last_model_of_other_fields_is_no_row(saved_model: Path) -> None:
     """It cannot read today's songs: once a bare error of TensorFlow, after all that comes before it had run."""
-    shutil.copytree(saved_model, tmp_path / "serving" / "1")
     fields = (SongField("attribute_genre", "multi_category"), SongField("audio_tempo", "number"))
-    assert last_embeddings(str(tmp_path / "serving"), None, None, fields) is None
+    assert last_embeddings(str(saved_model), None, None, fields) is None
     with pytest.raises(AttributeError):  # fields that fit are read on, here from no songs at all
-        last_embeddings(str(tmp_path / "serving"), None, None, fields[1:])
+        last_embeddings(str(saved_model), None, None, fields[1:])
+
+
+def test_a_model_is_compared_with_the_last_one_as_that_was_judged(saved_model: Path, tmp_path: Path) -> None:
+    serving, judged, split = tmp_path / "serving", tmp_path / "judged_model", ColdSplit()
+
+    def push(version: str, **learnt: object) -> Path:
+        shutil.copytree(saved_model, serving / version)
+        return say(serving / version, **learnt)
+
+    def say(model: Path, **learnt: object) -> Path:
+        (model / EXTRA / LEARNT).write_text(json.dumps(learnt))
+        return model
+
+    def found(rule: ColdSplit = split) -> str | None:
+        return last_judged(str(serving), str(judged), rule)
+
+    assert found() is None
+    shutil.copytree(saved_model, serving / "1")  # as models were before they said what was learnt
+    assert found() == str(serving / "1")
+    plain = push("2", split=asdict(split))
+    assert found() == str(plain) and found(ColdSplit(salt="2026-11")) is None
+    push("3", split=asdict(split.without_held_out()), refit=True)
+    assert found() is None  # it knows today's held-out songs, and the model judged for it is gone
+    shutil.copytree(saved_model, judged)
+    say(judged, split=asdict(split))
+    assert found() == str(judged) and found(ColdSplit(rotate="month")) is None
+    assert found(ColdSplit(min_listeners=9)) == str(judged)
 
 
 def test_embeddings_are_found_by_any_id(tmp_path: Path) -> None:

@@ -62,9 +62,9 @@ def AudienceTargeter(  # noqa: N802
     del code, digests
     pushed = pushed_model.get_int_custom_property("pushed")
     targets.set_int_custom_property("targeted", int(bool(pushed)))
-    targets.set_string_custom_property("embeddings", embeddings.uri)
     if not pushed:
         return
+    targets.set_string_custom_property("embeddings", embeddings.uri)
     config = TargetingConfig.from_dict(json.loads(settings))
     if count_weight is not None:
         with open(os.path.join(count_weight.uri, WEIGHT), encoding="utf-8") as file:
