@@ -24,7 +24,8 @@ def without_rows(path: Path, wanted: Wanted) -> tuple[bytes, str] | None:
     mark = next((mark for mark, cells in names.items() if USER in cells), None)
     if mark is None:
         return None
-    place, lines, kept, gone = names[mark].index(USER), _Lines(path.read_text("utf-8", newline="")), [], 0
+    place, lines, gone = names[mark].index(USER), _Lines(path.read_bytes().decode()), 0
+    kept: list[str] = []
     for row in csv.reader(lines, delimiter=mark):
         cell = row[place] if place < len(row) else ""
         if wanted.ids.isdisjoint({cell, cell.strip()}) or not kept:
