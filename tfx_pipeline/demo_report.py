@@ -28,7 +28,7 @@ from tfx_pipeline.run_record import RunRecord
 from tfx_pipeline.targeting import read_summary, read_targets
 
 _REASONS = 3
-_CONSIDERED = 50
+_CONSIDERED = 1000
 #: What a song of each split is called.
 _TITLES = {
     NEW: "New song",
@@ -83,7 +83,7 @@ class DemoReport:
         # Without a time limit: a server on a machine that is busy is slow, not gone.
         with Client(target, timeout=None) as client:
             for song_id, split in self._chosen(num_songs):
-                song = self._song(song_id)
+                song = self._songs([song_id])[song_id]
                 (ids,), (scores,) = client.match([song], k=num_matches, ignore=self.catalogue.display)
                 name = f"{on_one_line(titles.get(song_id, song_id))} ({self._in_words(song)})"
                 yield f"\n{_TITLES[split]}: {name}"
@@ -148,17 +148,17 @@ class DemoReport:
         rows = [row for row in read_summary(str(self.targets)).to_pylist() if row["targets"]]
         new = [row for row in rows if row["split"] == NEW] or rows
         ranked = sorted(new, key=lambda row: (-row["audience"], row["song_id"]))[:_CONSIDERED]
+        songs = self._songs([row["song_id"] for row in ranked])
         kinds: dict[str, list[tuple[str, str]]] = {}
         for row in ranked:
-            kind = self._in_words(self._song(row["song_id"])).split("; ")[0].split(", ")[0]
+            kind = self._in_words(songs[row["song_id"]]).split("; ")[0].split(", ")[0]
             kinds.setdefault(kind, []).append((row["song_id"], row["split"]))
         in_turn = itertools.chain.from_iterable(itertools.zip_longest(*kinds.values()))
         return [song for song in in_turn if song is not None][:count]
 
-    def _song(self, song_id: str) -> dict[str, Any]:
-        filters = [("song_id", "=", song_id)]
-        table: pa.Table = pq.read_table(self.folder.input / contract.SONGS, filters=filters)
-        return table.to_pylist()[0]
+    def _songs(self, ids: list[str]) -> dict[str, dict[str, Any]]:
+        table: pa.Table = pq.read_table(self.folder.input / contract.SONGS, filters=[("song_id", "in", ids)])
+        return {song["song_id"]: song for song in table.to_pylist()}
 
     def _in_words(self, song: dict[str, Any]) -> str:
         words = []
