@@ -26,6 +26,7 @@ from tfx_pipeline.forgetting import rewriting
 from tfx_pipeline.forgetting.contents import holds
 from tfx_pipeline.forgetting.folder import still_held
 from tfx_pipeline.forgetting.wanted import Wanted
+from tfx_pipeline.targeting.forgotten import without_forgotten
 
 GONE, STAYS = ["listener-ä-17", 'lissy <&> "quoted"', "u0000012"], ["listener-ä-170", "u00000123", "someone else"]
 SONGS = [f"song{number}" for number in range(12)]
@@ -217,6 +218,16 @@ def test_the_next_run_leaves_them_out_of_a_source_that_still_has_them(run: Path,
     (run / NAME).write_text("{}")
     with pytest.raises(contract.ContractError, match="expected the list of forgotten listeners"):
         contract.prepare(data, run / "refresh" / "input")
+
+
+def test_lists_that_are_handed_in_lose_them_on_the_way_in(run: Path, tmp_path: Path) -> None:
+    given, aside = tmp_path / "vectors.parquet", run / "listeners.parquet"
+    pq.write_table(plays(GONE + STAYS, pa.large_string()), given)
+    assert without_forgotten(given, aside) == given
+    assert forget(run, GONE) == 0
+    assert without_forgotten(given, aside) == aside
+    assert pq.read_table(aside)["user_id"].unique().to_pylist() == STAYS
+    assert set(pq.read_table(given)["user_id"].to_pylist()) == {*GONE, *STAYS}
 
 
 def test_the_data_too(run: Path, tmp_path: Path) -> None:

@@ -43,7 +43,17 @@ def test_an_engine_with_workers_gets_shards_to_share_out(monkeypatch) -> None:
     alone = PipelineConfig().targeting
     monkeypatch.setenv("BCL_BEAM", "--runner=FlinkRunner")
     shared = PipelineConfig().targeting
-    assert shared == TargetingConfig() and shared.songs_per_shard < alone.songs_per_shard
+    assert shared == TargetingConfig(cap=alone.cap) and shared.songs_per_shard < alone.songs_per_shard
+
+
+def test_a_listener_gets_five_songs_of_a_run_unless_the_settings_say_otherwise(tmp_path: Path) -> None:
+    assert PipelineConfig().targeting.cap == 5
+    for said, expected in (("null", None), ("1", 1)):
+        (tmp_path / "settings.json").write_text(f'{{"targeting": {{"cap": {said}}}}}')
+        assert read_settings(tmp_path / "settings.json").targeting.cap == expected
+    (tmp_path / "settings.json").write_text('{"targeting": {"listeners_per_song": null}}')
+    with pytest.raises(SettingsError, match="targeting.listeners_per_song: expected a value like"):
+        read_settings(tmp_path / "settings.json")
 
 
 def test_a_byte_order_mark_is_no_setting(tmp_path: Path) -> None:

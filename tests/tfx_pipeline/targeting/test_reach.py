@@ -12,6 +12,8 @@ EVERYBODY = {
     "expand": TargetingConfig(rule="hybrid", count_weight=0.3, reach="expand", listeners_per_song=90),
 }
 
+GROUPS = ("target", "held_aside")
+
 
 def pairs(result):
     return [(row["song_id"], row["user_id"]) for row in result.targets]
@@ -45,6 +47,30 @@ def test_exclusions(world, run_world, reach):
     assert result.summary[song]["excluded"] == 2
     counts = result.marker["counts"]
     assert counts["listeners_excluded"] == 1 and counts["exclusions_rows"] == len(excluded)
+
+
+@pytest.mark.parametrize("given", ["plays", "table"])
+@pytest.mark.parametrize("reach", ["filter", "expand"])
+def test_an_excluded_listener_has_no_row_whatever_else_is_asked(world, run_world, reach, given):
+    """Neither as a target nor held aside, with a cap, and with vectors that somebody else formed."""
+    song = world.matches[0]["song_id"]
+    users = sorted(world.user_group)
+    everywhere, here = set(users[::4]), set(users[1::4])
+    excluded = [{"user_id": user, "song_id": None} for user in sorted(everywhere)]
+    excluded += [{"user_id": user, "song_id": song} for user in sorted(here)]
+    more = {}
+    if given == "table":
+        vectors = {row["song_id"]: row["embedding"] for row in world.catalogue}
+        own = {row["user_id"]: vectors[row["song_id"]] for row in world.plays}
+        more["listeners"] = [{"user_id": user, "embedding": own[user]} for user in users]
+    config = TargetingConfig(
+        rule="hybrid", count_weight=0.3, reach=reach, listeners_per_song=15, cap=3, held_aside=0.5, cap_depth=4
+    )
+    result = run_world(config, exclusions=excluded, **more)
+    groups = {group: {row["user_id"] for row in result.targets if row["group"] == group} for group in GROUPS}
+    assert all(groups.values()) and everywhere.isdisjoint(set.union(*groups.values()))
+    assert result.of(song) and here.isdisjoint(result.of(song))
+    assert max(Counter(row["user_id"] for row in result.targets).values()) <= 3
 
 
 @pytest.mark.parametrize("reach", ["filter", "expand"])
