@@ -72,7 +72,6 @@ def run(tmp_path: Path) -> Path:
         "pipeline/PlayGen",
         "pipeline/stats",
         "history/one",
-        "latest",
         "serving",
     ):
         (home / name).mkdir(parents=True)
@@ -81,7 +80,8 @@ def run(tmp_path: Path) -> Path:
     coded = plays(users, pa.large_string())
     coded = coded.set_column(0, "user_id", coded["user_id"].dictionary_encode())
     pq.write_table(coded, home / "history/one/targets.parquet", compression="zstd")
-    os.link(home / "history/one/targets.parquet", home / "latest/targets.parquet")
+    (home / "latest").symlink_to("history/one")
+    os.link(home / "history/one/targets.parquet", home / "pipeline/targets.parquet")
     pq.write_table(plays(users).replace_schema_metadata({"made": "by hand"}), home / "exclusions.parquet")
     write_examples(home / "pipeline/PlayGen/plays-00000.gz", users * 3)
     write_statistics(home / "pipeline/stats/FeatureStats.pb", users)
@@ -128,12 +128,12 @@ def test_no_byte_of_the_ids_is_left_and_the_others_stay(run: Path, capsys: Any) 
             for spell in (str, html.escape, lambda text: json.dumps(text)[1:-1]):
                 inside = sum(data.count(spell(other).encode()) for other in others)
                 assert data.count(spell(user).encode()) == inside, (file, user)
-    for name in ("input/plays/plays.parquet", "history/one/targets.parquet", "latest/targets.parquet"):
+    for name in ("input/plays/plays.parquet", "history/one/targets.parquet", "pipeline/targets.parquet"):
         assert pq.read_table(run / name)["user_id"].unique().to_pylist() == STAYS
     left = pq.ParquetFile(run / "history/one/targets.parquet")
     assert pa.types.is_dictionary(left.schema_arrow.field("user_id").type)
     assert left.metadata.row_group(0).column(0).compression == "ZSTD"
-    assert os.path.samefile(run / "history/one/targets.parquet", run / "latest/targets.parquet")
+    assert os.path.samefile(run / "history/one/targets.parquet", run / "pipeline/targets.parquet")
     assert pq.read_schema(run / "exclusions.parquet").metadata[b"made"] == b"by hand"
     assert (run / "history/one/targets.csv").read_bytes().decode().count("\r\n") == 1 + len(STAYS)
     assert json.loads((run / "history/one/report.json").read_text())["recall"] == 0.5
