@@ -78,8 +78,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _check_numbers(arguments: argparse.Namespace) -> None:
-    if arguments.keep is not None and arguments.keep < 1:
-        raise ValueError(f"--keep: expected at least 1. Received: {arguments.keep}")
+    for option in ("keep", "window"):
+        if (given := getattr(arguments, option)) is not None and given < 1:
+            raise ValueError(f"--{option}: expected at least 1. Received: {given}")
     if arguments.time_budget is not None and not arguments.time_budget > 0:
         raise ValueError(f"--time-budget: expected seconds above 0. Received: {arguments.time_budget:g}")
 

@@ -1,7 +1,5 @@
 """A pipeline of one step, to try what is done around steps."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tfx import v1 as tfx

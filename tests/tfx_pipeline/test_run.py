@@ -66,7 +66,7 @@ def test_a_dry_run_checks_and_says_what_would_go(data: Path, tmp_path: Path) -> 
         (["--time-budget", "0"], "--time-budget: expected seconds above 0. Received: 0"),
         (["--time-budget", "nan"], "--time-budget: expected seconds above 0. Received: nan"),
         (["--settings", "/nowhere.json"], "expected a JSON file. Received: No such file or directory"),
-        (["--window", "0"], "window"),
+        (["--window", "0"], "--window: expected at least 1. Received: 0"),
     ],
 )
 def test_bad_options(
@@ -120,7 +120,8 @@ def test_lines_meant_for_standard_error_stay_there(tmp_path: Path) -> None:
     script = """
         import os, sys
         from pathlib import Path
-                console = Console(sys.stderr)
+        from tfx_pipeline.console import Console
+        console = Console(sys.stderr)
         with console.chatter_to(Path(sys.argv[1])):
             console.say("said")
             os.write(1, b"chatter")

@@ -15,7 +15,7 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_component_specs as specs
 from tfx.utils import proto_utils
 
-from serving.saved_version import SavedVersion
+from serving.saved_version import SavedVersion, read_index
 from serving.takedown import RECORD, record_taken_down, taken_down
 from tests.serving import small_export
 from tfx_pipeline import demo
@@ -147,3 +147,10 @@ def test_a_model_trained_before_a_takedown_is_pushed_without_the_song(tmp_path: 
     assert sorted(os.listdir(base)) == sorted([RECORD, version])
     with SavedVersion(str(base / version)) as served:
         assert served.index.names() == [f"song-{number}" for number in range(12) if number != 3]
+    # Files are shared between model, archive and version; only the version's own were changed.
+    trained = tmp_path / "model" / "Format-Serving"
+    assert len(read_index(str(trained)).names()) == 12
+    shards = [folder / "variables" / "variables.data-00000-of-00001" for folder in (trained, tmp_path / "pushed")]
+    assert os.path.samefile(*shards) and not os.path.samefile(
+        shards[0], base / version / shards[0].relative_to(trained)
+    )
