@@ -35,9 +35,9 @@ def test_long_text_is_cut() -> None:
 
 def test_names_on_the_page_are_no_markup_and_isolated() -> None:
     names = [*AWKWARD, LONG]
-    card = run_page._card(run_page.Example(names[0], [(name, 0.5) for name in names], [(n, 1.0, [n]) for n in names]))
+    card = run_page._card(run_page.Example(names[0], [(name, 0.5) for name in names], [(1.0, [n]) for n in names]))
     found = [html.unescape(name) for name in re.findall(r"<bdi>(.*?)</bdi>", card)]
-    assert found == [on_one_line(name) for name in [names[0], *names, *(n for name in names for n in (name, name))]]
+    assert found == [on_one_line(name) for name in [names[0], *names, *names]]
     assert set(re.findall(r"</?(\w+)", card)) == {"section", "h3", "p", "ol", "li", "small", "bdi"}
 
 
