@@ -37,6 +37,8 @@ from tfx_pipeline.new_songs import NewSongs
 from tfx_pipeline.song_table import SongTable, read_song_table
 from tfx_pipeline.targeting import TargetingConfig, TargetListeners, WriteTargets, read_summary, read_targets
 
+pytestmark = pytest.mark.slow
+
 Play = tuple[str, str]
 SPLIT = ColdSplit(validation_share=0.1, test_share=0.1, min_listeners=3)
 TYPES = [("song_id", pa.string()), ("attribute_genre", pa.string()), ("attribute_tags", pa.list_(pa.string()))]

@@ -13,6 +13,8 @@ import pytest
 
 from tfx_pipeline.stopping import GOES_ON, descendants
 
+pytestmark = pytest.mark.slow
+
 _PREFACE = """
     import os, signal, subprocess, sys, threading, time
     from tfx_pipeline.stopping import heed_signals
