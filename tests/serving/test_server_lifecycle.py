@@ -29,6 +29,8 @@ from serving.server.model_config import Roots, check_transition
 from serving.server.versions import Policy, parse_version, scan
 from tests.waiting import LAST_RESORT, eventually
 
+pytestmark = pytest.mark.slow  # a server and its versions for nearly every test
+
 POLL = 0.05
 
 

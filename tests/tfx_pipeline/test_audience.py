@@ -13,6 +13,8 @@ from tfx_pipeline.cold_split import NEW, TEST, VALIDATION, WARM, ColdSplit
 from tfx_pipeline.contract.listening import Listening
 from tfx_pipeline.contract.pairs import count_pairs
 
+pytestmark = pytest.mark.pipeline  # the whole labeller in Beam
+
 AUDIENCE = AudienceConfig()
 SPLIT = ColdSplit(validation_share=0.15, test_share=0.15)
 LEARNT = (WARM, NEW)

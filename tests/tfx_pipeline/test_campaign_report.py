@@ -13,6 +13,8 @@ from scipy.stats import binomtest
 from tfx_pipeline.campaign_report import Share, as_text, main, outcomes
 from tfx_pipeline.targeting import read_targets
 
+pytestmark = pytest.mark.pipeline  # the report on what the targeting wrote in Beam
+
 TARGETS = pa.table(
     {
         "song_id": ["a", "a", "a", "b", "b", "b"],

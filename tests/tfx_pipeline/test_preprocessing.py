@@ -14,6 +14,8 @@ from tfx_pipeline import contract, features, preprocessing
 from tfx_pipeline.contract import SongField
 from tfx_pipeline.song_table import read_song_table
 
+pytestmark = pytest.mark.pipeline  # the whole Transform in Beam
+
 FIELDS = [
     SongField("attribute_artist", "category"),
     SongField("attribute_tags", "multi_category"),

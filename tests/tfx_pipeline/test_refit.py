@@ -14,6 +14,8 @@ from tfx_pipeline.refit import chosen_towers, refit
 from tfx_pipeline.trainer import VALIDATION_RECALL, best_epoch, solve_ridge, train, what_was_learnt
 from tfx_pipeline.training_songs import Songs, validation_truth
 
+pytestmark = pytest.mark.slow  # every test fits models
+
 TOWERS = bcl_keras.BCLConfig(epochs=3, batch_size=16, embedding_dim=8, field_dim=8, hidden_dims=(8,), field_dropout=0.3)
 RIDGE = bcl_keras.models.RidgeConfig(k=6)
 DRAWN = {"positives": 5, "anchor_popularity_power": 0.5}

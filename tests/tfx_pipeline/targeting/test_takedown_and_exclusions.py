@@ -15,6 +15,8 @@ from tfx_pipeline.targeting import packing, read_summary, read_targets
 from tfx_pipeline.targeting.exclusions import as_parquet
 from tfx_pipeline.targeting.takedown import drop_matches, drop_songs
 
+pytestmark = pytest.mark.pipeline  # the whole targeting in Beam
+
 
 @pytest.fixture
 def files(world: Any, tmp_path: Path) -> Path:

@@ -13,6 +13,8 @@ from serving.folder_lock import only_process_in
 from tfx_pipeline.target import main
 from tfx_pipeline.targeting import packing, read_summary, read_targets
 
+pytestmark = pytest.mark.pipeline  # the whole targeting in Beam
+
 
 @pytest.fixture
 def files(world, tmp_path):
