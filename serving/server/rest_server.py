@@ -17,6 +17,8 @@ from serving.server.rest_replies import error_to_json
 
 # aiohttp waits so long twice, for the handler and then for the connection; together as long as gRPC waits.
 _GRACE_SECONDS = 5.0
+# A client that still sends after its error gets this long to read it. aiohttp's own 10 s keep connections of slow bodies.
+_LINGERING_SECONDS = 1.0
 _CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "POST, GET",
@@ -88,7 +90,9 @@ class RestServer:
     async def _open(self, host: str, port: int) -> int:
         application = web.Application(client_max_size=self._max_body_bytes)
         application.router.add_route("*", "/{path:.*}", self._answer)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=_GRACE_SECONDS / 2)
+        self._runner = web.AppRunner(
+            application, access_log=None, shutdown_timeout=_GRACE_SECONDS / 2, lingering_time=_LINGERING_SECONDS
+        )
         await self._runner.setup()
         await web.TCPSite(self._runner, host.strip("[]"), port).start()
         return int(self._runner.addresses[0][1])
