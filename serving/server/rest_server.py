@@ -17,7 +17,7 @@ from serving.server.rest_replies import error_to_json
 
 # aiohttp waits so long twice, for the handler and then for the connection; together as long as gRPC waits.
 _GRACE_SECONDS = 5.0
-# A client that still sends after its error gets this long to read it. aiohttp's own 10 s keep connections of slow bodies.
+# So long a client that still sends can read its error. With the 10 s of aiohttp, slow bodies would keep connections.
 _LINGERING_SECONDS = 1.0
 _CORS = {
     "Access-Control-Allow-Origin": "*",
