@@ -1,5 +1,7 @@
 """A CSV pair in place of Parquet: what the cells become, and the message for each bad one."""
 
+import csv
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -117,6 +119,17 @@ def test_parquet_comes_first_and_the_two_may_be_mixed(folder):
     catalogue = check(folder)
     assert [field.name for field in catalogue.fields] == ["audio_a", "audio_b"]
     assert "songs.csv is not read, because songs.parquet is there." in catalogue.notes
+
+
+def test_files_of_tabs_may_say_so_in_their_names(folder, tmp_path):
+    with (folder / "songs.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.reader(file))
+    with (folder / "songs.tsv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, delimiter="\t", lineterminator="\n").writerows(rows)
+    prepare(folder, tmp_path / "both")
+    (folder / "songs.csv").unlink()
+    prepare(folder, tmp_path / "out")
+    assert pq.read_table(tmp_path / "out" / SONGS).equals(pq.read_table(tmp_path / "both" / SONGS))
 
 
 def test_command_line_refuses_with_one_line(folder, capsys):

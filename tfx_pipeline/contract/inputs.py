@@ -12,7 +12,7 @@ from tfx_pipeline.contract.csv_file import convert_plays, convert_songs
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.source import Source
 from tfx_pipeline.contract.spans import find_spans, read_days, write_latest_songs
-from tfx_pipeline.contract.tables import Part, find_table, table_parts, tables_named
+from tfx_pipeline.contract.tables import TEXT_SUFFIXES, Part, find_table, table_parts, tables_named
 from tfx_pipeline.fingerprint import file_digest
 
 
@@ -49,7 +49,7 @@ def open_sources(
         notes += ("The window is not read: the folder holds no days.",) if window is not None else ()
         sources = []
         for path, convert in zip(found, (convert_songs, convert_plays), strict=True):
-            if path.suffix == ".csv":
+            if path.suffix in TEXT_SUFFIXES:
                 parquet = Path(aside) / f"{path.stem}.parquet"
                 notes += convert(path, parquet)
                 sources.append(Source([Part(parquet, path)], path))

@@ -24,7 +24,7 @@ from tfx_pipeline.contract.columns import Numbers, clean_id, display_text
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.songs import Tally, display_names, holed_notes, song_fields, songs_schema, typed
 from tfx_pipeline.contract.source import Source
-from tfx_pipeline.contract.tables import DAYS, Part, table_parts, tables_named
+from tfx_pipeline.contract.tables import DAYS, TEXT_SUFFIXES, Part, table_parts, tables_named
 
 _NUMBERED = re.compile(r"span-(\d+)")
 _DATED = re.compile(r"(?:span-|[A-Za-z]\w*=)?(\d{4}-\d{2}-\d{2}|(?<==)\d{8})")
@@ -172,7 +172,7 @@ def _span(folder: Path) -> Span | None:
 
 
 def _parts(span: Span, name: str) -> tuple[Part, ...]:
-    found = [path for path in tables_named(span.folder, name) if path.suffix != ".csv"]
+    found = [path for path in tables_named(span.folder, name) if path.suffix not in TEXT_SUFFIXES]
     if not found:
         remedy = "A span without new songs has a file without rows."
         raise broken(span.folder / f"{name}.parquet", "a Parquet file", "none", remedy=remedy)

@@ -69,8 +69,12 @@ def parquet_files(folder: Path) -> list[Path]:
     return [file for file in _files(folder, frozenset()) if file.name.lower().endswith(_SUFFIXES)]
 
 
+#: Endings of tables that are text. What separates their columns is found in the file.
+TEXT_SUFFIXES = (".csv", ".tsv")
+
+
 def find_table(folder: Path, name: str) -> Path:
-    """Return where a table lies in a folder: `name`.parquet (a file or a folder), `name`/ or `name`.csv.
+    """Return where a table lies in a folder: `name`.parquet (a file or a folder), `name`/, `name`.csv or `name`.tsv.
 
     Raises:
         ContractError: it is in none of these.
@@ -94,14 +98,16 @@ def tables_named(folder: Path, name: str) -> list[Path]:
     """Return the files and folders that may be the table, best first; of those only the first is read.
 
     Raises:
-        ContractError: `name`.csv is a folder.
+        ContractError: `name`.csv or `name`.tsv is a folder.
     """
-    csv = folder / f"{name}.csv"
-    if csv.is_dir():
-        raise broken(csv, "one file", "a folder", remedy="Write the parts as one CSV file, or as Parquet.")
+    texts = [folder / f"{name}{suffix}" for suffix in TEXT_SUFFIXES]
+    for path in texts:
+        if path.is_dir():
+            raise broken(path, "one file", "a folder", remedy="Write the parts as one CSV file, or as Parquet.")
     parquet, bare = folder / f"{name}.parquet", folder / name
     # A folder of that name may hold anything, such as sound files.
-    is_table = {parquet: parquet.exists(), bare: bare.is_dir() and bool(parquet_files(bare)), csv: csv.is_file()}
+    is_table = {parquet: parquet.exists(), bare: bare.is_dir() and bool(parquet_files(bare))}
+    is_table |= {path: path.is_file() for path in texts}
     return [path for path, there in is_table.items() if there]
 
 
