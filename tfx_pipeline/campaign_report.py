@@ -1,4 +1,4 @@
-"""Yesterday's targets against today's plays: `python -m tfx_pipeline.campaign_report --targets DIR --plays FILE`.
+"""Yesterday's targets against today's plays: `python -m tfx_pipeline.campaign_report --targets FILE --plays FILE`.
 
 Of the listeners that a song was pushed to, and of those that were set aside at random and were not: how many played it
 and how many liked it. The difference of the two is what the push brought.
@@ -144,14 +144,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tfx_pipeline.campaign_report", description=(__doc__ or "").split("\n\n")[1]
     )
-    parser.add_argument("--targets", type=Path, required=True, help="folder that the targeting step wrote")
+    parser.add_argument(
+        "--targets", type=Path, required=True, help="targets.parquet of a run, or the folder that targeting wrote"
+    )
     parser.add_argument(
         "--plays", type=Path, required=True, help="plays since then: a Parquet file or a folder of them"
     )
     parser.add_argument("--out", type=Path, help="file for the same as JSON, with a row per song")
     options = parser.parse_args(argv)
     try:
-        found, songs = outcomes(read_targets(str(options.targets)), _read_plays(options.plays))
+        found, songs = outcomes(_read_targets(options.targets), _read_plays(options.plays))
         if options.out:
             report = {"groups": [asdict(o) for o in found], "songs": songs.to_pylist()}
             write_whole(options.out, json.dumps(report, indent=1) + "\n")
@@ -160,6 +162,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     sys.stdout.write(as_text(found) + "\n")
     return 0
+
+
+def _read_targets(path: Path) -> pa.Table:
+    if path.is_dir():
+        return read_targets(str(path))
+    source, columns = Source.at(path), ["song_id", "user_id", "group"]
+    for name in columns:
+        source.check_ids(name)
+    schema = pa.schema([(name, pa.string()) for name in columns])
+    batches = source.batches(columns)
+    parts = [pa.table([rows.column(name).cast(pa.string()) for name in columns], schema=schema) for rows in batches]
+    return pa.concat_tables([schema.empty_table(), *parts])
 
 
 def _read_plays(table: Path) -> pa.Table:
