@@ -113,7 +113,7 @@ def targeting_of_engine() -> TargetingConfig:
 
     Several workers need shards to share out: they get the defaults of `TargetingConfig`. This process keeps all that it
     shuffles in memory. A song's vector is sent to every shard of listeners who play it, and a listener's to every shard
-    of cold songs whose matches they play, so fewer and larger shards mean less to keep: see docs/results/speed-and-scale.md.
+    of cold songs whose matches they play, so few and large shards mean less to keep (docs/results/speed-and-scale.md).
     The rule is the default of `TargetingConfig`, which validation songs chose: see `benchmarks/targeting.py choose`.
 
     A listener gets at most `NEW_SONGS_PER_LISTENER` songs of a run; `benchmarks/targeting.py cap` says what that costs.
