@@ -16,6 +16,7 @@ import pyarrow as pa
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfx_pipeline.datasets.simulation.seeds import seed_of
 from tfx_pipeline.datasets.simulation.songs import FIRST_DAY, LAST_DAY
 from tfx_pipeline.datasets.simulation.world import Array, World
 
@@ -62,7 +63,7 @@ def draw_users(world: World, count: int, plays: int, most: int, seed: int) -> Us
         yield tfd.Independent(tfd.Normal(middle, deviation), 2, name="taste")
         yield root(tfd.Sample(tfd.Pareto(settings.user_power, 1.0), count, name="activity"))
 
-    draw = tfd.JointDistributionCoroutine(users).sample(seed=tf.constant([seed, -1], tf.int32))
+    draw = tfd.JointDistributionCoroutine(users).sample(seed=seed_of(seed, -1))
     activity = np.asarray(draw.activity, np.float64)
     return Users(np.asarray(draw.taste), activity, share_out(activity, plays, most))
 
@@ -124,7 +125,7 @@ class PlayLaw:
         for block, (first, last) in enumerate(self.blocks()):
             generator = np.random.default_rng([seed, 2, block])
             user, song = self._pairs(first, last, generator)
-            yield self._table(user, song, tf.constant([seed, -2 - block], tf.int32))
+            yield self._table(user, song, seed_of(seed, -2 - block))
 
     def _pairs(self, first: int, last: int, generator: np.random.Generator) -> tuple[Array, Array]:
         """Return users and their different songs, in order of user."""
@@ -145,7 +146,7 @@ class PlayLaw:
 
     def _songs(self, logits: Array, generator: np.random.Generator) -> Array:
         """Return a song for each row of station logits."""
-        station = np.asarray(tfd.Categorical(logits=logits.astype(np.float32)).sample(seed=_pair(generator)))
+        station = np.asarray(tfd.Categorical(logits=logits.astype(np.float32)).sample(seed=seed_of(*generator.integers(2**31, size=2).tolist())))
         chance = generator.random(len(station))
         song = np.empty(len(station), np.int64)
         for index in np.unique(station):
@@ -179,7 +180,3 @@ class PlayLaw:
                 "timestamp": pa.array(seconds.astype(np.int64), pa.timestamp("s")),
             }
         )
-
-
-def _pair(generator: np.random.Generator) -> Any:
-    return tf.constant(generator.integers(2**31, size=2), tf.int32)
