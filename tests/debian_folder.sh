@@ -71,6 +71,8 @@ copy_tree() {
 }
 
 # Runs a command in a folder's Debian. The mounts and the processes of a run end with it, however it ends.
+# With LEND=nothing it gets no file of this machine but its names of hosts: a step that installs certificates writes
+# what others are lent.
 # run_in_debian FOLDER COMMAND [ARGUMENT ...]
 run_in_debian() {
     unshare --mount --pid --fork --kill-child "$BASH" "${BASH_SOURCE[0]}" --inside "$@"
@@ -85,7 +87,9 @@ run_inside() {
     mount -t proc proc "$folder/proc"
     mount --rbind /dev "$folder/dev"
     for path in /etc/resolv.conf /etc/hosts; do lend "$path" "$folder"; done
-    while IFS= read -r path; do lend "$path" "$folder"; done < <(lent_paths | sort -u)
+    if [ "${LEND-}" != nothing ]; then
+        while IFS= read -r path; do lend "$path" "$folder"; done < <(lent_paths | sort -u)
+    fi
     mapfile -d '' settings < <(env -0 | grep -zE "$SETTINGS")
     env -i "${settings[@]}" HOME=/root LANG=C.UTF-8 PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin \
         chroot "$folder" "$@"

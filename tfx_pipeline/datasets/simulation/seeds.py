@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-tfd = tfp.distributions
+tfd: Any = tfp.distributions
 _RELEASE = tuple(int(part) for part in tfp.__version__.split(".")[:2])
 
 
