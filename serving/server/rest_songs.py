@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from serving.protos import DATA_TYPES
 from serving.raw_fields import RawField
@@ -47,7 +47,7 @@ def completed(document: Mapping[str, Any], signature: Any) -> Mapping[str, Any]:
     return document
 
 
-def _is_object(value: Any) -> bool:
+def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict) and not is_base64(value)
 
 
