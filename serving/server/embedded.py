@@ -149,7 +149,7 @@ class EmbeddedServer:
             return
         settings = self._settings(self.flags.rest_api_timeout_in_ms)
         server = RestServer(
-            RestHandlers(self.core, settings, self.metrics),
+            RestHandlers(self.core, settings, self.metrics, strict=self.flags.rest_api_strict),
             self.metrics,
             metrics_path=metrics_path(self.flags.monitoring_config_file),
             max_body_bytes=self.flags.rest_api_max_body_bytes,

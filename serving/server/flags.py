@@ -75,6 +75,9 @@ class ServerFlags:
         1000, "requests that may run or wait, as many again over REST; further ones get RESOURCE_EXHAUSTED", ours=True
     )
     rest_api_max_body_bytes: int = _flag(256 * 2**20, "largest body of a REST request, unpacked", ours=True)
+    rest_api_strict: bool = _flag(
+        False, "refuse over REST what TensorFlow Serving refuses: missing fields, lists of different length", ours=True
+    )
     log_file: str = _flag("", "file for what TensorFlow and gRPC write; default nowhere", ours=True)
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ Source: tensorflow_serving/model_servers/{http_rest_api_handler,http_rest_api_ut
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -36,6 +37,7 @@ from serving.server.rest_replies import (
     tensors_to_json,
 )
 from serving.server.rest_requests import fill_examples, fill_predict_request
+from serving.server.rest_songs import completed
 from serving.tensors import from_proto
 
 _MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
@@ -53,10 +55,12 @@ class RestHandlers:
         core: the models.
         settings: as for gRPC, with the time limit of REST.
         metrics: where requests are counted.
+        strict: refuse what TensorFlow Serving refuses: missing fields, lists of different length.
     """
 
-    def __init__(self, core: ServerCore, settings: RunContext, metrics: Metrics) -> None:
+    def __init__(self, core: ServerCore, settings: RunContext, metrics: Metrics, *, strict: bool = False) -> None:
         self._core = core
+        self._strict = strict
         self._settings = replace(settings, metrics=metrics)
         self._metrics = metrics
 
@@ -94,7 +98,7 @@ class RestHandlers:
     def _predict(self, match: re.Match[str], body: bytes) -> str:
         request = predict_pb2.PredictRequest()
         _fill_model_spec(match, request.model_spec)
-        document = parse_object(body)
+        document: Mapping[str, Any] = parse_object(body)
         request.model_spec.signature_name = read_signature_name(document)
         name = request.model_spec.signature_name or DEFAULT_SIGNATURE
         with self._core.lease(request.model_spec) as lent:
@@ -103,6 +107,8 @@ class RestHandlers:
                 raise invalid_argument(f'Serving signature name: "{name}" not found in signature def')
             if not signature.inputs:
                 raise invalid_argument(f"Failed to get input map for signature: {name}")
+            if not self._strict:
+                document = completed(document, signature)
             form = fill_predict_request(document, signature, request)
         response = predict(self._core, request, self._settings)
         return tensors_to_json({key: from_proto(value) for key, value in sorted(response.outputs.items())}, form)

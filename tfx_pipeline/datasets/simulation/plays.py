@@ -16,6 +16,7 @@ import pyarrow as pa
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfx_pipeline.datasets.simulation.seeds import Dirichlet, NegativeBinomial, joint_seed
 from tfx_pipeline.datasets.simulation.songs import FIRST_DAY, LAST_DAY
 from tfx_pipeline.datasets.simulation.world import Array, World
 
@@ -56,13 +57,13 @@ def draw_users(world: World, count: int, plays: int, most: int, seed: int) -> Us
 
     def users() -> Any:
         concentration = tf.fill([len(world.centres)], settings.interests)
-        interests = yield root(tfd.Sample(tfd.Dirichlet(concentration), count, name="interests"))
+        interests = yield root(tfd.Sample(Dirichlet(concentration), count, name="interests"))
         middle = tf.math.l2_normalize(tf.matmul(interests, centres), axis=-1)
         deviation = settings.spread / 2 / settings.dimensions**0.5
         yield tfd.Independent(tfd.Normal(middle, deviation), 2, name="taste")
         yield root(tfd.Sample(tfd.Pareto(settings.user_power, 1.0), count, name="activity"))
 
-    draw = tfd.JointDistributionCoroutine(users).sample(seed=tf.constant([seed, -1], tf.int32))
+    draw = tfd.JointDistributionCoroutine(users).sample(seed=joint_seed(seed, -1))
     activity = np.asarray(draw.activity, np.float64)
     return Users(np.asarray(draw.taste), activity, share_out(activity, plays, most))
 
@@ -124,7 +125,7 @@ class PlayLaw:
         for block, (first, last) in enumerate(self.blocks()):
             generator = np.random.default_rng([seed, 2, block])
             user, song = self._pairs(first, last, generator)
-            yield self._table(user, song, tf.constant([seed, -2 - block], tf.int32))
+            yield self._table(user, song, joint_seed(seed, -2 - block))
 
     def _pairs(self, first: int, last: int, generator: np.random.Generator) -> tuple[Array, Array]:
         """Return users and their different songs, in order of user."""
@@ -157,12 +158,13 @@ class PlayLaw:
         """Return the rows of plays.parquet: taste that fits brings more plays and likes."""
         fit = np.einsum("nd,nd->n", self.users.taste[user], self.taste[song]).astype(np.float32)
         newest = 1 - self.world.settings.unreleased
-        span = (LAST_DAY - FIRST_DAY).astype(int)
+        # As an int of Python: numpy 2 would turn float32 into float64 with one of its own.
+        span = int((LAST_DAY - FIRST_DAY).astype(int))
         start = np.maximum(self.released[song], newest - _YEAR / span)
 
         law = tfd.JointDistributionNamed(
             {
-                "more": tfd.NegativeBinomial(total_count=0.8, logits=0.5 + fit),
+                "more": NegativeBinomial(total_count=0.8, logits=0.5 + fit),
                 "liked": tfd.Bernoulli(logits=3.0 * fit - 2.5),
                 "moment": tfd.Uniform(start.astype(np.float64), np.float64(newest)),
             },

@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfx_pipeline.datasets.simulation.names import artists, titles, vocabulary
+from tfx_pipeline.datasets.simulation.seeds import joint_seed
 from tfx_pipeline.datasets.simulation.world import FIELDS, GROUPS, Array, FieldModel, World
 
 tfd = tfp.distributions
@@ -94,7 +95,7 @@ def draw_songs(world: World, count: int, seed: int) -> Iterator[SongBlock]:
     """Yield blocks of songs; block b depends on the seed and b alone."""
     law = song_law(world, BLOCK)
     for block, start in enumerate(range(0, count, BLOCK)):
-        draw = law.sample(seed=tf.constant([seed, block], tf.int32))
+        draw = law.sample(seed=joint_seed(seed, block))
         # A whole block always: the law is built once, and a song does not depend on how many follow it in its block.
         values = {name: np.asarray(value)[: count - start] for name, value in draw._asdict().items()}
         yield _block(world, values, start, np.random.default_rng([seed, 1, block]), count)
@@ -102,7 +103,8 @@ def draw_songs(world: World, count: int, seed: int) -> Iterator[SongBlock]:
 
 def _block(world: World, values: dict[str, Array], start: int, generator: np.random.Generator, count: int) -> SongBlock:
     size = len(values["released"])
-    days = (LAST_DAY - FIRST_DAY).astype(int)
+    # As an int of Python: numpy 2 would turn float32 into float64 with one of its own.
+    days = int((LAST_DAY - FIRST_DAY).astype(int))
     columns: dict[str, Any] = {
         "song_id": [f"s{index:07d}" for index in range(start, start + size)],
         "title": titles(generator, size),
