@@ -11,7 +11,7 @@ from typing import Any
 from serving.publish import PublishError, latest_version
 from tfx_pipeline.run_folder import RunFolder
 
-#: By outcome. `unchanged`: nothing new came in, and the model of an earlier run stays.
+#: By outcome. `unchanged`: nothing new came in, and what is served stays.
 EXIT_CODES = {"pushed": 0, "unchanged": 0, "checked": 0, "failed": 1, "bad input": 2, "refused": 3}
 
 
@@ -22,7 +22,8 @@ class Outcome:
     Attributes:
         outcome: One of `EXIT_CODES`.
         run_id: Name of the run, when the pipeline began; None if it did not begin.
-        model_version: Number of the model that the run pushed, now or, if unchanged, earlier.
+        model_version: Number of the model that the run pushed, now or, if unchanged, earlier. Where the data is that
+            of an earlier run, and another model was served meanwhile, the number under which it is served again.
         recall: Of the model for test songs, by the name of the measure; empty where it was not judged.
         reasons: Why it was refused, failed or is bad input.
         paths: Where things lie, by name.
@@ -58,10 +59,14 @@ class Outcome:
 def of_finished(folder: RunFolder) -> Outcome:
     """Reads what the run left that has just come to its end."""
     from tfx_pipeline.demo_report import DemoReport
-    from tfx_pipeline.run_history import recall_of
+    from tfx_pipeline.run_history import open_store, read_runs, recall_of
     from tfx_pipeline.run_record import RunRecord
+    from tfx_pipeline.served_again import standing
+    from tfx_pipeline.served_copies import served_again_by
 
-    last = _last_run(folder)
+    runs = read_runs(open_store(folder.metadata))
+    last, again = runs[-1], served_again_by(folder.serving)
+    stands = standing(folder.serving, runs)
     report = DemoReport.read(RunRecord.latest(folder.metadata), folder)
     recall = recall_of(report.evaluation)
     paths = {"page": report.page, "targets": report.targets, "log": folder.log}
@@ -69,12 +74,16 @@ def of_finished(folder: RunFolder) -> Outcome:
         paths["model"] = report.served
     if (latest := folder.home / "latest").exists():
         paths["latest"] = latest
+    reasons = tuple(report.refused_because()) if report.served is None else ()
+    if stands is not None and stands.is_left:
+        reasons = (stands.why_left(),)
+    is_again = last.run_id in again
     return Outcome(
-        last.outcome,
+        "pushed" if is_again else last.outcome,
         last.run_id,
-        last.version or None,
+        str(again[last.run_id]) if is_again else last.version or None,
         {} if recall is None else dict([recall]),
-        () if report.served else tuple(report.refused_because()),
+        reasons,
         {name: str(path) for name, path in paths.items()},
     )
 
