@@ -116,7 +116,8 @@ def _of_songs(plan: Night, found: Published | None, service: Service, forgotten:
     """After a push: songs of three listeners are in the index, all others are matched and targeted."""
     if plan.exit_code or not plan.pushes or found is None:
         return
-    listeners = {song: service.listeners_of(song, plan.day) - forgotten for song in service.songs_until(plan.day)}
+    played = service.listeners(plan.day)
+    listeners = {song: played.get(song, set()) - forgotten for song in service.songs_until(plan.day)}
     warm = {song for song, users in listeners.items() if len(users) >= _WARM}
     if found.retrieved != warm:
         yield f"index: expected {len(warm)} songs of {_WARM} listeners. Other: {sorted(found.retrieved ^ warm)[:5]}"
@@ -126,5 +127,5 @@ def _of_songs(plan: Night, found: Published | None, service: Service, forgotten:
     if lacking := new - found.targets.keys():
         yield f"targets: expected all {len(new)} new songs. Without: {sorted(lacking)[:5]}"
     for song, users in found.targets.items():
-        if played := users & listeners.get(song, set()):
-            yield f"targets of {song}: expected nobody who played it. Received: {len(played)} who did"
+        if those := users & listeners.get(song, set()):
+            yield f"targets of {song}: expected nobody who played it. Received: {len(those)} who did"

@@ -46,7 +46,8 @@ def reached(nights: list[dict[str, Any]], service: Service) -> dict[str, float]:
         for song, users in night["targets"].items():
             first.setdefault(song, set(users))
     came = {song for song in service.songs["song_id"].to_pylist()[OLD_SONGS:] if song in first}
-    later = {song: service.listeners_of(song) for song in came}
+    ever = service.listeners()
+    later = {song: ever.get(song, set()) for song in came}
     targets = sum(len(first[song]) for song in came)
     hits = sum(len(first[song] & later[song]) for song in came)
     return {

@@ -50,10 +50,13 @@ class Service:
                 when.append(int(day) + 1 + place // _A_DAY if day else 0)
         return cls(_songs(genres, days, rng), _plays(users, songs, when))
 
-    def listeners_of(self, song_id: str, day: int | None = None) -> set[str]:
-        """Returns who plays a song, until a day or ever."""
-        rows = zip(*(self.plays[name].to_pylist() for name in ("user_id", "song_id", "day")), strict=True)
-        return {user for user, song, when in rows if song == song_id and (day is None or when <= day)}
+    def listeners(self, day: int | None = None) -> dict[str, set[str]]:
+        """Returns who plays each song, until a day or ever; songs that nobody plays are not in it."""
+        plays = self.plays if day is None else self.plays.filter(pa.array(self.plays["day"].to_numpy() <= day))
+        found: dict[str, set[str]] = {}
+        for user, song in zip(plays["user_id"].to_pylist(), plays["song_id"].to_pylist(), strict=True):
+            found.setdefault(song, set()).add(user)
+        return found
 
     def songs_until(self, day: int) -> list[str]:
         """Returns the songs that have come, in their order."""
