@@ -48,7 +48,8 @@ class Published:
         matches = pq.read_table(latest / "matches.parquet", columns=["song_id"])["song_id"].to_pylist()
         targets: dict[str, set[str]] = {}
         for row in tables["targets"]:
-            targets.setdefault(row["song_id"], set()).add(row["user_id"])
+            if row["group"] == "target":
+                targets.setdefault(row["song_id"], set()).add(row["user_id"])
         retrieved = frozenset(row["song_id"] for row in tables["embeddings"] if row["split"] == "warm")
         return cls(latest.resolve().name, manifest["model"]["version"], retrieved, frozenset(matches), targets)
 
