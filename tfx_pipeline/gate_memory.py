@@ -8,12 +8,13 @@ import shutil
 from pathlib import Path
 
 from serving.linked_files import link_tree
+from serving.whole_files import write_whole
 from tfx_pipeline.run_folder import RunFolder
 from tfx_pipeline.run_history import RecordedRun, open_store, output_of, read_runs
 
 _STATISTICS = {"songs": "SongStatistics", "plays": "PlayStatistics"}
 #: Where TFX's artifacts hold them.
-_SPLIT, _MODEL = "Split-all", "Format-Serving"
+_SPLIT, _MODEL, _REPORT = "Split-all", "Format-Serving", "report.txt"
 
 
 def go_back_to(folder: RunFolder, version: int) -> list[str]:
@@ -46,6 +47,17 @@ def keep(folder: RunFolder, run: RecordedRun) -> None:
     _keep_statistics(folder, run)
     if folder.judged_model.is_dir() or output_of(folder.pipeline_root, run, "ServedTrainer", "model") is not None:
         _keep_judged(folder, run)
+
+
+def show_report(folder: RunFolder, run: RecordedRun) -> None:
+    """Makes the data gate's report beside the statistics that of this run, which may have it from the cache."""
+    report = output_of(folder.pipeline_root, run, "DataGate", "report_of_data")
+    shown = folder.kept_statistics.with_name(f"{folder.kept_statistics.name}_report.txt")
+    if report is None or not (report / _REPORT).is_file():
+        return
+    text = (report / _REPORT).read_text(encoding="utf-8") + "\n"
+    if not shown.exists() or shown.read_text(encoding="utf-8") != text:
+        write_whole(shown, text)
 
 
 def _keep_statistics(folder: RunFolder, run: RecordedRun) -> bool:

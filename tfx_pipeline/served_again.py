@@ -15,7 +15,7 @@ from serving.linked_files import link_tree
 from serving.publish import latest_version, next_version
 from serving.server.versions import scan
 from serving.whole_files import sync_tree
-from tfx_pipeline.gate_memory import keep
+from tfx_pipeline.gate_memory import keep, show_report
 from tfx_pipeline.run_folder import RunFolder
 from tfx_pipeline.run_history import RecordedRun, open_store, output_of, pushes, read_runs
 from tfx_pipeline.served_copies import Copy, drop_taken_down, left, pushed_as, write_record
@@ -74,7 +74,7 @@ def serve_model_of_last_run(folder: RunFolder) -> Served:
     """Publishes the model of the last run again, if it came from the cache and another one is served.
 
     A model that somebody went back from is not served again by itself. What the gates compare the next run with goes
-    with the model.
+    with the model, and the report of the data gate is that of this run.
 
     Args:
         folder: The run's folder, which the caller holds.
@@ -84,8 +84,8 @@ def serve_model_of_last_run(folder: RunFolder) -> Served:
         OSError: If the copy cannot be written. The next run tries it again.
     """
     runs = read_runs(open_store(folder.metadata, read_only=True))
-    found = standing(folder.serving, runs)
-    line = None
+    show_report(folder, runs[-1])
+    found, line = standing(folder.serving, runs), None
     if found is None:
         return Served()
     if found.is_left:

@@ -168,6 +168,18 @@ def test_memory_of_the_gates_that_is_gone_comes_back(nights: Nights) -> None:
     assert statistics(nights) == statistics_of(nights, 0)
 
 
+def test_the_report_of_the_data_is_that_of_the_last_run(nights: Nights) -> None:
+    """A gate that passed from the cache writes nothing, and the refusal of the night before would stay."""
+    nights.add("pushed")
+    nights.give(0, "DataGate", "report_of_data", "bcl.DataReport", "report.txt", "no difference")
+    report = nights.folder.home / "kept_statistics_report.txt"
+    nights.add("stopped")
+    report.write_text("stops the run: plays\n")
+    nights.add("pushed", cached=True, of=0)
+    settle(nights)
+    assert report.read_text() == "no difference\n"
+
+
 def test_a_publication_under_way_stops_it_and_the_next_run_does_it(nights: Nights) -> None:
     nights.add("pushed")
     nights.add("pushed")
