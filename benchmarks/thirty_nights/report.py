@@ -65,7 +65,11 @@ def report(found: dict[str, Any]) -> str:
     lines = [f"# Nights of a small service, `--keep {found['keep']}`", "", *_in_words(said), ""]
     lines += ["| night | what | exit | outcome | seconds | CPU s | disk MB | files | problems |", "|" + " --- |" * 9]
     for night in found["nights"]:
-        wrong = "; ".join([*night["problems"], *(f"id in {file}" for file in night["leaks"])]).replace("|", "/")
+        wrong = (
+            "; ".join([*night["problems"], *(f"id in {file}" for file in night["leaks"])])
+            .replace("|", "/")
+            .replace("\n", " ")
+        )
         cells = [night["night"], night["what"], night["exit_code"], night["outcome"] or "", night["seconds"]]
         cells += [night["cpu"], f"{night['disk']['all'] / 1e6:.1f}", night["disk"]["files"], wrong[:200]]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
