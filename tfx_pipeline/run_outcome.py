@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +59,10 @@ class Outcome:
 def of_finished(folder: RunFolder) -> Outcome:
     """Reads what the run left that has just come to its end."""
     from tfx_pipeline.demo_report import DemoReport
-    from tfx_pipeline.run_history import open_store, read_runs, recall_of
+    from tfx_pipeline.run_history import recall_of
     from tfx_pipeline.run_record import RunRecord
-    from tfx_pipeline.served_again import standing
-    from tfx_pipeline.served_copies import served_again_by
 
-    runs = read_runs(open_store(folder.metadata))
-    last, again = runs[-1], served_again_by(folder.serving)
-    stands = standing(folder.serving, runs)
+    found = of_record(folder)
     report = DemoReport.read(RunRecord.latest(folder.metadata), folder)
     recall = recall_of(report.evaluation)
     paths = {"page": report.page, "targets": report.targets, "log": folder.log}
@@ -74,18 +70,26 @@ def of_finished(folder: RunFolder) -> Outcome:
         paths["model"] = report.served
     if (latest := folder.home / "latest").exists():
         paths["latest"] = latest
-    reasons = tuple(report.refused_because()) if report.served is None else ()
-    if stands is not None and stands.is_left:
-        reasons = (stands.why_left(),)
-    is_again = last.run_id in again
-    return Outcome(
-        "pushed" if is_again else last.outcome,
-        last.run_id,
-        str(again[last.run_id]) if is_again else last.version or None,
-        {} if recall is None else dict([recall]),
-        reasons,
-        {name: str(path) for name, path in paths.items()},
+    return replace(
+        found,
+        recall={} if recall is None else dict([recall]),
+        reasons=found.reasons if report.served else tuple(report.refused_because()),
+        paths={name: str(path) for name, path in paths.items()},
     )
+
+
+def of_record(folder: RunFolder) -> Outcome:
+    """Returns what ML Metadata and the served folder say of the last run: what came of it, and with which version."""
+    from tfx_pipeline.run_history import open_store, read_runs
+    from tfx_pipeline.served_again import standing
+    from tfx_pipeline.served_copies import served_again_by
+
+    runs = read_runs(open_store(folder.metadata))
+    last, again, stands = runs[-1], served_again_by(folder.serving), standing(folder.serving, runs)
+    if last.run_id in again:
+        return Outcome("pushed", last.run_id, str(again[last.run_id]))
+    reasons = (stands.why_left(),) if stands is not None and stands.is_left else ()
+    return Outcome(last.outcome, last.run_id, last.version or None, reasons=reasons)
 
 
 def of_data_gate(folder: RunFolder, error: Exception) -> Outcome:

@@ -132,12 +132,14 @@ def _publish_first(serving: Path, archive: Path, root: Path, run: RecordedRun, v
 
 def _fill(serving: Path, staging: Path, archive: Path, root: Path, run: RecordedRun) -> None:
     """Writes the version as the Pusher does: the model, and what was judged and what is served."""
-    from tfx_pipeline.artifacts import EXTRA, SERVED  # imports TFX, which takes half a minute
-
     link_tree(archive, staging)
     drop_taken_down(serving, str(staging))
     blessing = output_of(root, run, "ServedModelChecker", "blessing")
-    if blessing is not None and (blessing / SERVED).is_file():
+    if blessing is None:
+        return
+    from tfx_pipeline.artifacts import EXTRA, SERVED  # imports TFX, which takes half a minute
+
+    if (blessing / SERVED).is_file():
         said = staging / EXTRA / SERVED
         said.parent.mkdir(exist_ok=True)
         said.unlink(missing_ok=True)  # it may be one file with the archive's

@@ -14,6 +14,7 @@ from tests.tfx_pipeline.recorded_nights import Nights
 from tfx_pipeline.pruning import plan
 from tfx_pipeline.rollback import roll_back
 from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.run_outcome import of_record
 from tfx_pipeline.runs import main
 from tfx_pipeline.served_again import serve_index_of_last_refresh, serve_model_of_last_run
 from tfx_pipeline.served_copies import pushed_as
@@ -189,6 +190,32 @@ def test_a_publication_under_way_stops_it_and_the_next_run_does_it(nights: Night
         serve_model_of_last_run(nights.folder)
     before = number(nights)
     assert settle(nights) is not None and number(nights) == before + 1
+
+
+def test_the_line_of_the_run_says_what_is_served(nights: Nights) -> None:
+    first, second = nights.add("pushed"), nights.add("pushed")
+    folder = nights.folder
+
+    def said() -> tuple[object, ...]:
+        found = of_record(folder)
+        line = json.loads(found.line(folder, 1.0, None))
+        return found.exit_code, line["outcome"], line["model_version"], line["served_version"], len(line["reasons"])
+
+    assert said() == (0, "pushed", second, second, 0)
+    nights.add("pushed", cached=True, of=0)
+    settle(nights)
+    copy = str(int(second) + 1)
+    assert said() == (0, "pushed", copy, copy, 0)
+    nights.add("pushed", cached=True, of=0)
+    settle(nights)
+    assert said() == (0, "unchanged", first, copy, 0)
+    roll_back(folder.serving)
+    nights.add("pushed", cached=True, of=0)
+    settle(nights)
+    assert said() == (0, "unchanged", first, str(int(copy) + 1), 1)
+    nights.add("refused")
+    settle(nights)
+    assert said() == (3, "refused", None, str(int(copy) + 1), 0)
 
 
 def test_the_list_and_the_way_back(nights: Nights, capsys: pytest.CaptureFixture[str]) -> None:
