@@ -199,6 +199,8 @@ def _changed(config: Any, given: Any, file: str, place: str) -> Any:
             old = None if value is None else old or _OPTIONAL[name]()
         if dataclasses.is_dataclass(old):
             value = _changed(old, value, file, where)
+        if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)  # JSON has one kind of numbers; components and the cache tell 0 from 0.0
         changes[name] = tuple(value) if isinstance(old, tuple) and isinstance(value, list) else value
         if value is not None or "None" not in str(known[name]):
             _check_kind(old, changes[name], "auto" in str(known[name]), f"{file}: {where}")

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from serving.client import Client
+from serving.publish import latest_version
 from tfx_pipeline import contract
 from tfx_pipeline.artifacts import SERVED
 from tfx_pipeline.cold_split import NEW, TEST, VALIDATION
@@ -73,7 +74,8 @@ class DemoReport:
             evaluation,
             record.uri("RunPage", "page") / PAGE,
             record.uri("AudienceTargeter", "targets"),
-            Path(record.text("Pusher", "pushed_model", "pushed_destination")) if pushed else None,
+            # Not where the Pusher put it: an earlier run may have pushed it, or somebody refreshed it since.
+            Path(latest_version(str(folder.serving))[1]) if pushed else None,
             refusal.read_text(encoding="utf-8") if refusal.exists() else None,
         )
 

@@ -1,18 +1,20 @@
-"""What the gates compare the next run with goes back together with the model."""
+"""What the gates compare the next run with is that of the run whose model is served, also where a model comes back."""
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 from pathlib import Path
 
 from serving.linked_files import link_tree
+from serving.whole_files import write_whole
 from tfx_pipeline.run_folder import RunFolder
-from tfx_pipeline.run_history import RecordedRun, open_store, place_of, read_runs
+from tfx_pipeline.run_history import RecordedRun, open_store, output_of, read_runs
 
 _STATISTICS = {"songs": "SongStatistics", "plays": "PlayStatistics"}
 #: Where TFX's artifacts hold them.
-_SPLIT, _MODEL = "Split-all", "Format-Serving"
+_SPLIT, _MODEL, _REPORT = "Split-all", "Format-Serving", "report.txt"
 
 
 def go_back_to(folder: RunFolder, version: int) -> list[str]:
@@ -28,43 +30,73 @@ def go_back_to(folder: RunFolder, version: int) -> list[str]:
     runs = read_runs(open_store(folder.metadata, read_only=True)) if folder.metadata.exists() else []
     pushers = [run for run in runs if run.outcome != "unchanged" and run.version == str(version)]
     missing = []
-    if not (pushers and _restore_statistics(folder, pushers[0])):
+    if not (pushers and _keep_statistics(folder, pushers[0])):
         missing.append(
             f"{folder.kept_statistics}: the data gate still compares with the later run, as the run that pushed "
             f"version {version} was pruned. Remove this folder if the next night's data is refused for that."
         )
-    judged = folder.home / "judged_model"
-    if judged.is_dir() and not (pushers and _restore_judged(folder, pushers[0], judged)):
-        missing.append(f"{judged}: the next model is still compared with the judged model of the later run.")
+    if folder.judged_model.is_dir() and not (pushers and _keep_judged(folder, pushers[0])):
+        missing.append(
+            f"{folder.judged_model}: the next model is still compared with the judged model of the later run."
+        )
     return missing
 
 
-def _restore_statistics(folder: RunFolder, run: RecordedRun) -> bool:
-    found = {table: _output(folder, run, component, "statistics") for table, component in _STATISTICS.items()}
+def keep(folder: RunFolder, run: RecordedRun) -> None:
+    """Makes the gates compare the next run with this one; where they do already, nothing changes."""
+    _keep_statistics(folder, run)
+    if folder.judged_model.is_dir() or output_of(folder.pipeline_root, run, "ServedTrainer", "model") is not None:
+        _keep_judged(folder, run)
+
+
+def show_report(folder: RunFolder, run: RecordedRun) -> None:
+    """Makes the data gate's report beside the statistics that of this run, which may have it from the cache."""
+    report = output_of(folder.pipeline_root, run, "DataGate", "report_of_data")
+    shown = folder.kept_statistics.with_name(f"{folder.kept_statistics.name}_report.txt")
+    if report is None or not (report / _REPORT).is_file():
+        return
+    text = (report / _REPORT).read_text(encoding="utf-8") + "\n"
+    if not shown.exists() or shown.read_text(encoding="utf-8") != text:
+        write_whole(shown, text)
+
+
+def _keep_statistics(folder: RunFolder, run: RecordedRun) -> bool:
+    root, kept = folder.pipeline_root, folder.kept_statistics
+    found = {table: output_of(root, run, component, "statistics") for table, component in _STATISTICS.items()}
     places = {table: path / _SPLIT for table, path in found.items() if path is not None and (path / _SPLIT).is_dir()}
     if len(places) < len(found):
         return False
-    aside = _aside(folder.kept_statistics)
+    if all(_is_same(place, kept / table) for table, place in places.items()):
+        return True
+    aside = _aside(kept)
     for table, place in places.items():
         link_tree(place, aside / table)
-    _replace(aside, folder.kept_statistics)
+    _replace(aside, kept)
     return True
 
 
-def _restore_judged(folder: RunFolder, run: RecordedRun, judged: Path) -> bool:
-    model = _output(folder, run, "Trainer", "model")
+def _keep_judged(folder: RunFolder, run: RecordedRun) -> bool:
+    model = output_of(folder.pipeline_root, run, "Trainer", "model")
     if model is None or not (model / _MODEL).is_dir():
         return False
-    aside = _aside(judged)
+    if _is_same(model / _MODEL, folder.judged_model):
+        return True
+    aside = _aside(folder.judged_model)
     link_tree(model / _MODEL, aside)
-    _replace(aside, judged)
+    _replace(aside, folder.judged_model)
     return True
 
 
-def _output(folder: RunFolder, run: RecordedRun, component: str, output: str) -> Path | None:
-    """Returns the folder of an output, as it lies below the run's folder now."""
-    places = [place for artifact in run.artifacts.values() if (place := place_of(artifact))[:2] == (component, output)]
-    return folder.pipeline_root.joinpath(*places[-1]) if places else None
+def _is_same(one: Path, other: Path) -> bool:
+    """Returns whether two folders hold the same files; one under two names is not read."""
+    names = [
+        {file.relative_to(folder) for file in folder.rglob("*") if file.is_file()} if folder.is_dir() else None
+        for folder in (one, other)
+    ]
+    return names[0] == names[1] and all(
+        os.path.samefile(one / name, other / name) or filecmp.cmp(one / name, other / name, shallow=False)
+        for name in names[0] or ()
+    )
 
 
 def _aside(out: Path) -> Path:

@@ -37,6 +37,7 @@ from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.progress import component_lines
 from tfx_pipeline.run_folder import RunFolder
 from tfx_pipeline.run_record import RunRecord, last_run_id
+from tfx_pipeline.served_again import serve_model_of_last_run
 from tfx_pipeline.takedown import admitted, say_left_out, take_down_listed
 from tfx_pipeline.targeting.exclusions import as_parquet
 from tfx_pipeline.targeting.forgotten import without_forgotten
@@ -44,8 +45,11 @@ from tfx_pipeline.targeting.forgotten import without_forgotten
 
 def run(
     folder: RunFolder, fields: tuple[contract.SongField, ...], config: PipelineConfig | None = None, name: str = "bcl"
-) -> None:
+) -> str | None:
     """Runs the pipeline on the prepared input of `folder`, reusing what its cache holds, and publishes the outcome.
+
+    Returns:
+        A line where the data is that of an earlier run, and its model is served again, or why it is not.
 
     Raises:
         ContractError: If a file that the environment names for the targeting is not there, or every song of the
@@ -70,8 +74,12 @@ def run(
             beam_pipeline_args=beam_options(),
         )
     )
-    if last_run_id(folder.metadata) != before:  # else `tfx pipeline create` read this file, and nothing ran
+    if last_run_id(folder.metadata) == before:  # `tfx pipeline create` read this file, and nothing ran
+        return None
+    served = serve_model_of_last_run(folder)
+    if not served.is_left:
         publish(folder, RunResult.read(RunRecord.latest(folder.metadata)), dataclasses.asdict(config))
+    return served.line
 
 
 def main() -> None:
@@ -105,7 +113,9 @@ def _run(folder: RunFolder, data: Path) -> None:
     if left_out:
         console.say(say_left_out(left_out))
     with console.chatter_to(folder.log), stops_in_words(folder.log), component_lines(console.say):
-        run(folder, catalogue.fields, config)
+        said = run(folder, catalogue.fields, config)
+    if said:
+        console.say(said)
     console.say(outcome(folder))
     console.say(f"Log: {folder.log}")
 

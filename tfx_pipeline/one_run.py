@@ -120,6 +120,8 @@ def run_pipeline(
 ) -> RunRecord:
     """Runs the pipeline, a line for each component, and returns the record of the run.
 
+    A line more says where the model of an earlier run is served again, or why it is not.
+
     Args:
         folder: The run's folder, which the caller holds; where chatter goes is the caller's choice.
         catalogue: The checked input.
@@ -135,5 +137,7 @@ def run_pipeline(
     from tfx_pipeline.run_record import RunRecord
 
     with component_lines(console.say, until=until):
-        local_runner.run(folder, catalogue.fields, config)
+        line = local_runner.run(folder, catalogue.fields, config)
+    if line:
+        console.say(line)
     return RunRecord.latest(folder.metadata)

@@ -18,9 +18,9 @@ from pathlib import Path
 from ml_metadata.proto import metadata_store_pb2
 
 from serving.server.versions import scan
-from tfx_pipeline.rollback import origin_of
 from tfx_pipeline.run_folder import RunFolder
-from tfx_pipeline.run_history import RecordedRun, open_store, place_of, read_runs
+from tfx_pipeline.run_history import RecordedRun, open_store, place_of, pushes, read_runs
+from tfx_pipeline.served_copies import pushed_as
 
 #: Folders that are about to go are renamed to this first: nobody sees a half of one.
 _GOING = ".pruning"
@@ -81,34 +81,34 @@ def plan(folder: RunFolder, keep: int) -> Plan:
         raise ValueError(f"--keep: expected at least 1. Received: {keep}")
     versions = scan(str(folder.serving)) if folder.serving.is_dir() else {}
     gone_versions = sorted(versions)[:-keep]
-    served = origin_of(folder.serving, max(versions)) if versions else None
+    served: int | None = None
     folders = [*_half_gone(folder), *(Path(versions[number]) for number in gone_versions)]
     runs: tuple[str, ...] = ()
     artifacts: dict[Path, tuple[int, ...]] = {}
     for home in (folder.home, folder.home / "refresh"):
         metadata = home / folder.metadata.name
         if metadata.exists():
-            gone, ids, outputs = _of_pipeline(metadata, home / folder.pipeline_root.name, keep, served)
+            recorded = read_runs(open_store(metadata))
+            push = pushed_as(folder.serving, max(versions), pushes(recorded)) if versions else None
+            gone, ids, outputs = _of_pipeline(metadata, home / folder.pipeline_root.name, recorded, keep, push)
             runs, artifacts[metadata] = (*runs, *gone), ids
             folders += outputs
+            served = push if home == folder.home else served  # a refresh publishes no results
     folders += _published(folder, keep, served)
     return Plan(runs, tuple(gone_versions), tuple(folders), artifacts)
 
 
-def kept_runs(runs: list[RecordedRun], keep: int, served: int | None) -> list[RecordedRun]:
-    """Returns the last runs, and the one that pushed the model that is served or that a refresh made it from."""
-    pushed = [run for run in runs if run.outcome != "unchanged" and run.version.isdecimal()]
-    pushers = [run for run in pushed if served is not None and int(run.version) <= served]
-    of_served = {max(pushers, key=lambda run: int(run.version)).run_id} if pushers else set()
+def kept_runs(runs: list[RecordedRun], keep: int, push: int | None) -> list[RecordedRun]:
+    """Returns the last runs, and the one whose push, of this number, the served version comes from."""
+    of_served = {run.run_id for run in runs if run.outcome != "unchanged" and run.version == str(push)}
     return [run for place, run in enumerate(runs, 1) if place > len(runs) - keep or run.run_id in of_served]
 
 
 def _of_pipeline(
-    metadata: Path, root: Path, keep: int, served: int | None
+    metadata: Path, root: Path, runs: list[RecordedRun], keep: int, push: int | None
 ) -> tuple[list[str], tuple[int, ...], list[Path]]:
     store = open_store(metadata)
-    runs = read_runs(store)
-    kept = kept_runs(runs, keep, served)
+    kept = kept_runs(runs, keep, push)
     artifacts = {number for run in kept for number in run.artifacts}
     executions = {number for run in kept for number in run.executions}
     places = {place_of(run.artifacts[number]) for run in kept for number in run.artifacts}

@@ -29,6 +29,8 @@ from tfx_pipeline.console import Console, StoppedError, stops_in_words
 from tfx_pipeline.progress import component_lines
 from tfx_pipeline.refresh_pipeline import create_refresh_pipeline
 from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.run_record import last_run_id
+from tfx_pipeline.served_again import serve_index_of_last_refresh
 from tfx_pipeline.takedown import take_down_listed
 
 NAME = "bcl-refresh"
@@ -63,7 +65,7 @@ def _home(folder: RunFolder) -> Path:
 
 
 def _run_prepared(folder: RunFolder, catalogue: contract.Catalogue, max_dropped: float = 0.2, name: str = NAME) -> None:
-    home = _home(folder)
+    home, before = _home(folder), last_run_id(metadata_of(folder))
     tfx.orchestration.LocalDagRunner().run(
         create_refresh_pipeline(
             pipeline_name=name,
@@ -78,6 +80,8 @@ def _run_prepared(folder: RunFolder, catalogue: contract.Catalogue, max_dropped:
             beam_pipeline_args=beam_options(),
         )
     )
+    if last_run_id(metadata_of(folder)) != before:  # else `tfx pipeline create` read this file, and nothing ran
+        serve_index_of_last_refresh(folder.serving, metadata_of(folder), home / "pipeline")
 
 
 def main() -> None:

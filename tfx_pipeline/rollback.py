@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from serving.linked_files import link_tree
 from serving.publish import next_version
 from serving.server.versions import scan
-from serving.takedown import taken_down
-from serving.whole_files import write_whole
-from tfx_pipeline.console import import_quietly
-
-#: In a version that is a copy: of which version, and instead of which.
-RECORD = os.path.join("assets.extra", "rollback.json")
+from tfx_pipeline.served_copies import Copy, drop_taken_down, origin_of, write_record
 
 
 class RollbackError(ValueError):
@@ -39,18 +31,6 @@ class Rollback:
     published: int
 
 
-def origin_of(base: Path, number: int) -> int:
-    """Returns the number under which a version was pushed first, where it is a copy that a rollback made."""
-    seen: set[int] = set()
-    while number not in seen:
-        seen.add(number)
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            record = json.loads((base / str(number) / RECORD).read_text(encoding="utf-8"))
-            if record["version"] == number:  # a refresh of a copy has its record, and is a version of its own
-                number = int(record["copy_of"])
-    return number
-
-
 def roll_back(base: Path) -> Rollback:
     """Serves the previous version again, without songs that were taken down since.
 
@@ -68,8 +48,8 @@ def roll_back(base: Path) -> Rollback:
         source = previous_version(base, served)
         version = served + 1
         link_tree(scan(str(base))[source], publication.staging)
-        _drop_taken_down(base, publication.staging)
-        _write_record(Path(publication.staging), version=version, copy_of=source, instead_of=served)
+        drop_taken_down(base, publication.staging)
+        write_record(Path(publication.staging), Copy(version, copy_of=source, instead_of=served))
     return Rollback(source, served, version)
 
 
@@ -79,7 +59,7 @@ def previous_version(base: Path, served: int) -> int:
     Raises:
         RollbackError: If there is none.
     """
-    origin = origin_of(base, served)
+    origin = origin_of(base, served, of_rollbacks=True)
     earlier = [number for number in scan(str(base)) if number < origin]
     if not earlier:
         copied = "" if origin == served else f", a copy of version {origin}"
@@ -87,20 +67,3 @@ def previous_version(base: Path, served: int) -> int:
             f"{base}: expected a version before {origin}. Received: version {served}{copied}, and none."
         )
     return max(earlier)
-
-
-def _drop_taken_down(base: Path, staging: str) -> None:
-    gone = taken_down(base)
-    if not gone:
-        return
-    import_quietly("tensorflow")
-    from serving.refresh import drop_songs
-
-    drop_songs(staging, gone)
-
-
-def _write_record(staging: Path, **numbers: int) -> None:
-    """The copy's own record: the file may be one with the version's that it was copied from, so it is replaced."""
-    (staging / RECORD).parent.mkdir(exist_ok=True)
-    when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    write_whole(staging / RECORD, json.dumps({**numbers, "when": when}) + "\n")

@@ -53,8 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 pruned = _prune(folder, arguments.keep, console, dry_run=arguments.dry_run)
     except (ValueError, OSError) as error:  # of the folders, the contract or the settings
         outcome = of_stopped(folder, str(error), _BAD_INPUT)
-    for reason in outcome.reasons:
-        console.say(reason)
+    if outcome.exit_code:  # else the run has said it
+        for reason in outcome.reasons:
+            console.say(reason)
     sys.stdout.write(outcome.line(folder, time.monotonic() - began, pruned))
     return outcome.exit_code
 

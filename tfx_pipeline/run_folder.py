@@ -101,6 +101,11 @@ class RunFolder:
         return self.home / "kept_statistics"
 
     @property
+    def judged_model(self) -> Path:
+        """The judged model of the last pushed run, where another one is served."""
+        return self.home / "judged_model"
+
+    @property
     def history(self) -> Path:
         """What each run published, one folder per run."""
         return self.home / "history"

@@ -73,6 +73,17 @@ def of_type(run: RecordedRun, name: str) -> list[metadata_store_pb2.Artifact]:
     return [artifact for _, artifact in sorted(run.artifacts.items()) if artifact.type == name]
 
 
+def pushes(runs: Sequence[RecordedRun]) -> frozenset[int]:
+    """Returns the numbers under which runs pushed models."""
+    return frozenset(int(run.version) for run in runs if run.outcome != "unchanged" and run.version.isdecimal())
+
+
+def output_of(root: Path, run: RecordedRun, component: str, output: str) -> Path | None:
+    """Returns the folder of an output, as it lies below `root` now; None where the run has none."""
+    places = [place for artifact in run.artifacts.values() if (place := place_of(artifact))[:2] == (component, output)]
+    return root.joinpath(*places[-1]) if places else None
+
+
 def place_of(artifact: metadata_store_pb2.Artifact) -> tuple[str, ...]:
     """Returns component, output and number of an artifact's folder, which hold wherever the run's folder lies now."""
     return Path(artifact.uri).parts[-3:]

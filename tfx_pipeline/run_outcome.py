@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from serving.publish import PublishError, latest_version
 from tfx_pipeline.run_folder import RunFolder
 
-#: By outcome. `unchanged`: nothing new came in, and the model of an earlier run stays.
+#: By outcome. `unchanged`: nothing new came in, and what is served stays.
 EXIT_CODES = {"pushed": 0, "unchanged": 0, "checked": 0, "failed": 1, "bad input": 2, "refused": 3}
 
 
@@ -22,7 +22,8 @@ class Outcome:
     Attributes:
         outcome: One of `EXIT_CODES`.
         run_id: Name of the run, when the pipeline began; None if it did not begin.
-        model_version: Number of the model that the run pushed, now or, if unchanged, earlier.
+        model_version: Number of the model that the run pushed, now or, if unchanged, earlier. Where the data is that
+            of an earlier run, and another model was served meanwhile, the number under which it is served again.
         recall: Of the model for test songs, by the name of the measure; empty where it was not judged.
         reasons: Why it was refused, failed or is bad input.
         paths: Where things lie, by name.
@@ -61,7 +62,7 @@ def of_finished(folder: RunFolder) -> Outcome:
     from tfx_pipeline.run_history import recall_of
     from tfx_pipeline.run_record import RunRecord
 
-    last = _last_run(folder)
+    found = of_record(folder)
     report = DemoReport.read(RunRecord.latest(folder.metadata), folder)
     recall = recall_of(report.evaluation)
     paths = {"page": report.page, "targets": report.targets, "log": folder.log}
@@ -69,14 +70,26 @@ def of_finished(folder: RunFolder) -> Outcome:
         paths["model"] = report.served
     if (latest := folder.home / "latest").exists():
         paths["latest"] = latest
-    return Outcome(
-        last.outcome,
-        last.run_id,
-        last.version or None,
-        {} if recall is None else dict([recall]),
-        () if report.served else tuple(report.refused_because()),
-        {name: str(path) for name, path in paths.items()},
+    return replace(
+        found,
+        recall={} if recall is None else dict([recall]),
+        reasons=found.reasons if report.served else tuple(report.refused_because()),
+        paths={name: str(path) for name, path in paths.items()},
     )
+
+
+def of_record(folder: RunFolder) -> Outcome:
+    """Returns what ML Metadata and the served folder say of the last run: what came of it, and with which version."""
+    from tfx_pipeline.run_history import open_store, read_runs
+    from tfx_pipeline.served_again import standing
+    from tfx_pipeline.served_copies import served_again_by
+
+    runs = read_runs(open_store(folder.metadata))
+    last, again, stands = runs[-1], served_again_by(folder.serving), standing(folder.serving, runs)
+    if last.run_id in again:
+        return Outcome("pushed", last.run_id, str(again[last.run_id]))
+    reasons = (stands.why_left(),) if stands is not None and stands.is_left else ()
+    return Outcome(last.outcome, last.run_id, last.version or None, reasons=reasons)
 
 
 def of_data_gate(folder: RunFolder, error: Exception) -> Outcome:

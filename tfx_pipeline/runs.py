@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from tfx_pipeline.stopping import heed_signals
@@ -27,9 +28,10 @@ from tfx_pipeline.console import write_text
 from tfx_pipeline.gate_memory import go_back_to
 from tfx_pipeline.keras_backend import use_tensorflow
 from tfx_pipeline.pruning import plan, published_version
-from tfx_pipeline.rollback import origin_of, previous_version, roll_back
+from tfx_pipeline.rollback import previous_version, roll_back
 from tfx_pipeline.run_folder import RunFolder
-from tfx_pipeline.run_history import RecordedRun, open_store, read_runs
+from tfx_pipeline.run_history import RecordedRun, open_store, pushes, read_runs
+from tfx_pipeline.served_copies import origin_of, pushed_as, served_again_by
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,43 +72,51 @@ def parser() -> argparse.ArgumentParser:
 
 def _list(folder: RunFolder, arguments: argparse.Namespace) -> None:
     runs = read_runs(open_store(folder.metadata, read_only=True))
+    again = served_again_by(folder.serving)
+    shown = [
+        replace(run, outcome="pushed", version=str(again[run.run_id])) if run.run_id in again else run for run in runs
+    ]
     served = _served(folder)
+    of_served = _run_of(shown, folder, served)
     if arguments.json:
-        for run in runs:
-            write_text(json.dumps(_as_dict(run, served)) + "\n")
+        for run in shown:
+            write_text(json.dumps(_as_dict(run, run.run_id == of_served)) + "\n")
         return
     write_text(f"{'run':<28}{'outcome':<11}{'version':<21}recall\n")
-    for run in runs:
+    for run in shown:
         recall = "" if run.recall is None else f"{run.recall[1]:.3f} ({run.recall[0]})"
-        version = run.version + (" *" if _is_served(run, served) else "")
+        version = run.version + (" *" if run.run_id == of_served else "")
         write_text(f"{run.run_id:<28}{run.outcome:<11}{version:<21}{recall}".rstrip() + "\n")
     if served is None:
         write_text("No model is served.\n")
         return
-    number, origin = served
-    write_text(f"Served: version {number}" + (f", a copy of {origin}" if number != origin else "") + "\n")
+    origin = origin_of(folder.serving, served)
+    write_text(f"Served: version {served}" + (f", a copy of {origin}" if served != origin else "") + "\n")
 
 
-def _as_dict(run: RecordedRun, served: tuple[int, int] | None) -> dict[str, object]:
+def _as_dict(run: RecordedRun, is_served: bool) -> dict[str, object]:
     recall = None if run.recall is None else {run.recall[0]: run.recall[1]}
     return {
         "run_id": run.run_id,
         "outcome": run.outcome,
         "model_version": run.version or None,
         "recall": recall,
-        "served": _is_served(run, served),
+        "served": is_served,
     }
 
 
-def _is_served(run: RecordedRun, served: tuple[int, int] | None) -> bool:
-    return served is not None and run.outcome != "unchanged" and run.version == str(served[1])
+def _run_of(shown: list[RecordedRun], folder: RunFolder, served: int | None) -> str | None:
+    """Returns the run that pushed the version that is served, or the one that it is a copy or a refresh of."""
+    if served is None:
+        return None
+    push = pushed_as(folder.serving, served, pushes(shown))
+    pushers = [run.run_id for run in shown if run.outcome != "unchanged" and run.version == str(push)]
+    return pushers[0] if pushers else None
 
 
-def _served(folder: RunFolder) -> tuple[int, int] | None:
-    """Returns the number of the version that is served, and that under which it was pushed first."""
+def _served(folder: RunFolder) -> int | None:
     with suppress(PublishError):
-        number, _ = latest_version(str(folder.serving))
-        return number, origin_of(folder.serving, number)
+        return latest_version(str(folder.serving))[0]
     return None
 
 
@@ -120,7 +130,8 @@ def _roll_back(folder: RunFolder, arguments: argparse.Namespace) -> None:
     with folder.for_this_run("RUN"):
         done = roll_back(folder.serving)
         write_text(f"version {done.source} is served in place of {done.instead_of}, as version {done.published}\n")
-        origin = origin_of(folder.serving, done.published)
+        pushed = pushes(read_runs(open_store(folder.metadata, read_only=True))) if folder.metadata.exists() else ()
+        origin = pushed_as(folder.serving, done.published, pushed) or done.source
         for line in go_back_to(folder, origin):
             write_text(f"note: {line}\n")
         _point_latest(folder, origin)

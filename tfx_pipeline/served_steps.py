@@ -76,7 +76,7 @@ def with_every_song(
         evaluation=judged.judge.outputs["evaluation"],
         judged_blessing=judged.judge.outputs["blessing"],
         refit=config.refit,
-        least_overlap=config.refit_overlap,
+        least_overlap=float(config.refit_overlap),
         settings=to_json(config.evaluation),
         split=to_json(config.split),
         code=code_fingerprint("tfx_pipeline.components.served_model"),

@@ -41,10 +41,10 @@ class Nights:
         config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
         self.store = metadata_store.MetadataStore(config)
 
-    def add(self, outcome: str, *, cached: bool = False, recall: float = 0.25) -> str:
+    def add(self, outcome: str, *, cached: bool = False, of: int = -1, recall: float = 0.25) -> str:
         """Adds a run: `pushed`, `refused` by the evaluation, `stopped` by the data gate, or `killed` before training.
 
-        A run that is cached takes all that the one before it left.
+        A run that is cached takes all that run `of` left, the one before it by default.
         """
         name = f"2026-11-{len(self.names) + 1:02}T02:00:00.000000"
         run = mlmd.Context(type_id=self._type("context", "pipeline_run"), name=name)
@@ -54,11 +54,14 @@ class Nights:
             if outcome in ("stopped", "killed") and kind not in ("ExampleStatistics",):
                 break
             if cached:
-                artifact = self.made[-1][component]
+                artifact = self.made[of][component]
                 self._execute(run_id, component, mlmd.Execution.CACHED, artifact)
             else:
                 artifact = self._new(run_id, component, output, kind, outcome, recall)
             made[component] = artifact
+        for component in self.made[of].keys() - made.keys() if cached else ():
+            made[component] = self.made[of][component]
+            self._execute(run_id, component, mlmd.Execution.CACHED, made[component])
         if outcome == "stopped":
             self._execute(run_id, "tfx_pipeline.components.data_gate.DataGate", mlmd.Execution.FAILED)
         if outcome == "killed":
@@ -67,6 +70,18 @@ class Nights:
         self.names.append(name)
         self.made.append(made)
         return made["Pusher"].custom_properties["pushed_version"].string_value if "Pusher" in made else ""
+
+    def give(self, run: int, component: str, output: str, kind: str, name: str, content: str) -> mlmd.Artifact:
+        """Adds an output of one file to a run."""
+        context = next(c for c in self.store.get_contexts_by_type("pipeline_run") if c.name == self.names[run])
+        execution = self._execute(context.id, component, mlmd.Execution.COMPLETE)
+        place = self.folder.pipeline_root / component / output / str(execution)
+        _fill(place, content, name)
+        artifact = mlmd.Artifact(type_id=self._type("artifact", kind), uri=str(place), state=mlmd.Artifact.LIVE)
+        (artifact.id,) = self.store.put_artifacts([artifact])
+        self._link(execution, artifact.id)
+        self.made[run][component] = artifact
+        return artifact
 
     def publish(self, run: int) -> None:
         """Writes what a run gives to others, and makes `latest` lead there."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from tfx_pipeline.beam_options import IN_MEMORY, beam_options
-from tfx_pipeline.configs import PipelineConfig, SearchSpace, TuningConfig, read_settings
+from tfx_pipeline.configs import PipelineConfig, SearchSpace, TuningConfig, read_settings, to_json
 from tfx_pipeline.contract.__main__ import main as check_contract
 from tfx_pipeline.settings_file import SettingsError
 from tfx_pipeline.targeting import TargetingConfig
@@ -30,6 +30,30 @@ def test_settings_change_what_they_name(tmp_path: Path) -> None:
         targeting=replace(default.targeting, clusters="auto"),
     )
     assert read_settings(file) == expected
+
+
+def test_a_whole_number_does_for_a_fraction(tmp_path: Path) -> None:
+    """TFX refuses a whole number for a parameter of a component, after the input has been read."""
+
+    def wholes(settings: dict, default: dict) -> dict:
+        """Every fraction of the settings as a whole number that it may be."""
+        found = {}
+        for name, value in default.items():
+            if isinstance(value, dict) and name in ("evaluation", "data_gate", "split"):
+                found[name] = wholes({}, value)
+            elif isinstance(value, float):
+                found[name] = 0
+        return settings | found
+
+    (tmp_path / "settings.json").write_text(json.dumps(wholes({}, asdict(PipelineConfig()))))
+    (tmp_path / "same.json").write_text(json.dumps(wholes({}, asdict(PipelineConfig()))).replace(": 0", ": 0.0"))
+    whole, same = (read_settings(tmp_path / name) for name in ("settings.json", "same.json"))
+    assert to_json(whole) == to_json(same) and whole.refit_overlap == 0 and whole.data_gate.max_drift == 0
+    default, given = (json.loads(to_json(config)) for config in (PipelineConfig(), whole))
+    for section in ("evaluation", "data_gate", "split"):
+        kinds = [{name: type(value) for name, value in config[section].items()} for config in (default, given)]
+        assert kinds[0] == kinds[1]
+    assert type(whole.refit_overlap) is float
 
 
 def test_a_search_space_takes_whole_numbers_for_others(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Thirty nights of a small music service, good ones and bad ones: see `__main__`."""
