@@ -13,9 +13,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tfx_pipeline.console import import_quietly
 from tfx_pipeline.keras_backend import use_tensorflow
 
 use_tensorflow()  # before TFX, which imports Keras
+import_quietly("tfx_pipeline.pipeline")  # and with it TFX
 
 # isort: split
 from tfx import v1 as tfx
