@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,6 +95,22 @@ def test_help_says_it_all(command: str, monkeypatch: pytest.MonkeyPatch) -> None
     missing = [lack for below in with_commands(parser) for lack in lacks(below)]
     assert not missing, "\n".join(missing)
     assert all(below.format_help() for below in with_commands(parser))  # a stray % would raise
+
+
+def installed_commands() -> list[object]:
+    names = [command.removesuffix(".__main__") for command in commands() if not command.startswith("benchmarks.")]
+    # It loads TFX before it reads its arguments.
+    return [pytest.param(name, marks=pytest.mark.slow) if name.endswith("vertex_runner") else name for name in names]
+
+
+@pytest.mark.parametrize("command", installed_commands())
+def test_help_is_all_that_is_printed(command: str) -> None:
+    """No warning of a library reaches the terminal, whatever a command imports before it reads its arguments."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
+    done = subprocess.run(
+        [sys.executable, "-m", command, "--help"], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("usage: ")
 
 
 def test_commands_are_found() -> None:

@@ -148,7 +148,7 @@ def test_a_list_that_csv_reads_as_one_needs_no_remedy(tmp_path: Path, written: C
     pairs = combinations([f"tag {i}" for i in range(12)], 2)
     column = [written(list(pair)) for pair in islice(pairs, SONGS)]  # each is another one, as titles are
     (note,) = notes(write(tmp_path / "in", "csv", tags=column))
-    assert note.endswith("rename: tags to attribute_tags.")
+    assert note.endswith(" To learn from it, rename: tags to attribute_tags.")
     fields = check(write(tmp_path / "renamed", "csv", attribute_tags=column)).fields
     assert {field.name: field.kind for field in fields}["attribute_tags"] == "multi_category"
 

@@ -197,7 +197,7 @@ def test_a_shell_has_tfx_and_python(tmp_path: Path) -> None:
     python = tmp_path / ".venv/bin/python"
     python.write_text('#!/bin/sh\necho "ours: $*"\n')
     python.chmod(0o755)
-    (tmp_path / "home/.bashrc").write_text(f'mine=kept; export PATH="/other:{os.environ["PATH"]}"\n')
+    (tmp_path / "home/.bashrc").write_text(f'mine=kept; export PATH="/other:{os.environ["PATH"]}"; cd /\n')
     (tmp_path / "ready").touch()
     command = ["make", "-s", "-f", str(MAKEFILE), "shell", f"READY={tmp_path / 'ready'}", f"PYTHON={sys.executable}"]
     done = subprocess.run(

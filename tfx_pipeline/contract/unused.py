@@ -133,7 +133,10 @@ def renames(unused: dict[str, Unused]) -> str:
     """Return the sentence that says how to make fields of the columns; empty where there are none."""
     if not unused:
         return ""
-    return f"To learn from them, rename: {_joined([f'{on_one_line(c.name)} to {name}' for name, c in unused.items()])}."
+    them = "it" if len(unused) == 1 else "them"
+    return (
+        f"To learn from {them}, rename: {_joined([f'{on_one_line(c.name)} to {name}' for name, c in unused.items()])}."
+    )
 
 
 def _joined(names: Sequence[str]) -> str:
