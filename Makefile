@@ -1,5 +1,6 @@
 # make demo   sets up .venv, runs the pipeline on a simulated catalogue (or DATA=folder) and shows what it found;
 #             SETTINGS=file.json changes settings
+# make shell  opens a shell in which tfx and python are those of .venv
 # make test   sets up .venv, checks style and types, runs the tests
 # make check  the same without the tests that run a pipeline or are slow
 # make test-latest   runs the same on Debian 13, which it installs in .lanes/; needs root and debootstrap
@@ -10,16 +11,17 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV_VERSION := 0.13.9
 
-# ml-metadata and tensorflow-data-validation of TFX 1.21 need glibc 2.39.
-LANE := $(shell $(PYTHON) -c "import platform, sys; \
-	glibc = tuple(map(int, platform.libc_ver()[1].split('.'))); \
-	print('tfx-1.21' if glibc >= (2, 39) and sys.version_info >= (3, 11) else 'tfx-1.16')")
-READY := .venv/ready-$(LANE)
+# The file of requirements for this machine; where none suits it, a sentence. Nothing where no Python runs.
+SAID := $(if $(PYTHON),$(shell $(PYTHON) $(dir $(lastword $(MAKEFILE_LIST)))requirements/lane.py 2>/dev/null))
+LANE := $(if $(word 2,$(SAID)),,$(SAID))
+NO_PYTHON = expected Python 3.11 (3.10; up to 3.13 beside glibc 2.39) on x86-64 Linux with glibc. \
+	Received: $(if $(PYTHON),$(PYTHON) that does not run,no python3). Install one and name it: make PYTHON=python3.11
+READY := .venv/ready-$(or $(LANE),nothing)
 BIN := .venv/bin
 # A file's tests share what they make, and a process.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test check test-latest bench serve-smoke lint lock clean
+.PHONY: demo shell test check test-latest bench serve-smoke lint lock clean
 
 # The shell gets what the user wrote as variables: spaces, quotes, $ and # mean nothing to make or to the shell then.
 override DATA := $(value DATA)
@@ -29,8 +31,13 @@ override MODEL_DIR := $(value MODEL_DIR)
 export DATA OUT SETTINGS MODEL_DIR
 
 demo: $(READY)
-	@$(BIN)/python -W ignore -m tfx_pipeline.demo $${DATA:+--data="$$DATA"} $${OUT:+--out="$$OUT"} \
+	@$(BIN)/python -m tfx_pipeline.demo $${DATA:+--data="$$DATA"} $${OUT:+--out="$$OUT"} \
 		$${SETTINGS:+--settings="$$SETTINGS"}
+
+# bash alone can be told what to read at its start: what the user's own file puts before PATH comes after .venv then.
+shell: $(READY)
+	@echo "tfx and python are those of .venv here. Leave with: exit"
+	@exec bash --rcfile requirements/shellrc -i
 
 test: lint .venvs/ready
 	@$(PYTEST)
@@ -58,6 +65,10 @@ lint: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy bcl_keras tfx_pipeline serving
 
+ifeq ($(LANE),)
+$(READY):
+	$(error $(or $(SAID),$(NO_PYTHON)))
+else
 # uv, because tfx 1.16 declares Python < 3.11, which pip takes literally although it works.
 $(READY): requirements/$(LANE).txt pyproject.toml
 	@echo "Setting up .venv with $(LANE) (a few minutes the first time)"
@@ -66,6 +77,7 @@ $(READY): requirements/$(LANE).txt pyproject.toml
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements/$(LANE).txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
+endif
 
 # One light environment per Keras backend. Where one cannot be made, its tests are skipped and say so.
 .venvs/ready: $(READY) tests/bcl_keras/make_backend_envs.py

@@ -39,11 +39,19 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.pipeline_scale", description=(__doc__ or "").split("\n\n")[1]
     )
-    parser.add_argument("--songs", type=int, default=100_000)
-    parser.add_argument("--plays", type=int, nargs="+", default=[1_000_000, 10_000_000])
-    parser.add_argument("--plays-per-user", type=int, default=100)
-    parser.add_argument("--settings", type=Path, help="JSON file of settings (default: one epoch of training)")
-    parser.add_argument("--out", type=Path, default=Path("runs/scale"))
+    parser.add_argument("--songs", type=int, default=100_000, help="number of songs (default: %(default)s)")
+    parser.add_argument(
+        "--plays",
+        type=int,
+        nargs="+",
+        default=[1_000_000, 10_000_000],
+        help="numbers of plays, a run for each (default: 1000000 10000000)",
+    )
+    parser.add_argument("--plays-per-user", type=int, default=100, help="plays of each user (default: %(default)s)")
+    parser.add_argument("--settings", type=Path, help="JSON file of settings (default: a short training)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/scale"), help="folder for all that is written (default: %(default)s)"
+    )
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     settings = options.settings or options.out / "settings.json"

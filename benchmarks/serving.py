@@ -292,9 +292,13 @@ def startup() -> dict[str, Any]:
 def main() -> int:
     """Run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["throughput", "reload", "memory", "fuzz", "startup"])
-    parser.add_argument("--seconds", type=float, help="default 20, 60 or 600")
-    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument(
+        "what", choices=["throughput", "reload", "memory", "fuzz", "startup"], help="figure to measure, see above"
+    )
+    parser.add_argument(
+        "--seconds", type=float, help="seconds of measuring (default: 20 for throughput, 60 for reload, 600 for memory)"
+    )
+    parser.add_argument("--count", type=int, default=10_000, help="number of requests of fuzz (default: %(default)s)")
     arguments = parser.parse_args()
     defaults = {"throughput": 20.0, "reload": 60.0, "memory": 600.0}
     seconds = arguments.seconds or defaults.get(arguments.what, 0.0)

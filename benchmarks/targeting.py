@@ -129,19 +129,56 @@ def _save(out: Path | None, name: str, found: dict, shown: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("quality", "choose", "campaign", "cap", "speed"))
-    parser.add_argument("--data", nargs="+", default=["simulated"], help="folders, or the word simulated")
-    parser.add_argument("--groups", nargs="+", default=list(tested_rules.GROUPS)[:-1], choices=tested_rules.GROUPS)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--songs", type=int, help="most songs judged per seed; default all")
-    parser.add_argument("--min-plays", type=int, help=f"plays from which one is effective; default {MIN_PLAYS}, else 1")
-    parser.add_argument("--budget", type=int, default=100, choices=CUTOFFS, help="of the choice")
-    parser.add_argument("--rules", nargs="+", help="of the campaign, with `default` and `count`; default all")
-    parser.add_argument("--songs-per-run", nargs="+", type=int, default=[10, 50, 200], help="of cap: new songs at once")
-    parser.add_argument("--most", type=int, default=5, help="of cap: new songs per listener and run")
-    parser.add_argument("--embeddings", type=Path, help="folder with embeddings-*.parquet and matches-*.parquet")
-    parser.add_argument("--out", type=Path, help="folder for JSON")
-    parser.add_argument("--measure", nargs="+", default=["clustering", "processes", "growth", "cap"], help="of speed")
+    groups = list(tested_rules.GROUPS)[:-1]
+    parts = ["clustering", "processes", "growth", "cap"]
+    parser.add_argument(
+        "part", choices=("quality", "choose", "campaign", "cap", "speed"), help="what to find, see above"
+    )
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        default=["simulated"],
+        help="folders of songs and plays, or the word simulated (default: simulated)",
+    )
+    parser.add_argument(
+        "--groups",
+        nargs="+",
+        default=groups,
+        choices=tested_rules.GROUPS,
+        help="of quality: groups of rules to compare (default: %(default)s)",
+    )
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0 (default: %(default)s)")
+    parser.add_argument("--songs", type=int, help="most songs judged per seed (default: all)")
+    parser.add_argument(
+        "--min-plays", type=int, help=f"number of plays from which one is effective (default: {MIN_PLAYS}, else 1)"
+    )
+    parser.add_argument(
+        "--budget",
+        type=int,
+        default=100,
+        choices=CUTOFFS,
+        help="of choose: number of listeners per song (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rules", nargs="+", help="of campaign: rules to compare, with `default` and `count` (default: all)"
+    )
+    parser.add_argument(
+        "--songs-per-run",
+        nargs="+",
+        type=int,
+        default=[10, 50, 200],
+        help="of cap: numbers of new songs at once (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--most", type=int, default=5, help="of cap: most new songs per listener and run (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--embeddings",
+        type=Path,
+        help="folder with embeddings-*.parquet and matches-*.parquet (default: a closed form is fitted)",
+    )
+    parser.add_argument("--out", type=Path, help="folder for JSON and Markdown (default: printed only)")
+    parser.add_argument("--measure", nargs="+", default=parts, help="of speed: what to measure (default: %(default)s)")
     return parser
 
 

@@ -26,6 +26,16 @@ import pyarrow.parquet as pq
 
 from tfx_pipeline.keras_backend import use_tensorflow
 
+#: Options: name, default, what it is.
+_NUMBERS = (
+    ("songs", 900, "number of songs"),
+    ("users", 500, "number of users"),
+    ("plays", 90_000, "number of pairs of user and song played"),
+    ("days", 10, "number of days"),
+    ("window", 8, "number of days whose plays are learnt from"),
+    ("seed", 0, "number from which the catalogue is drawn"),
+)
+
 
 def cut_into_spans(catalogue: Path, out: Path, count: int) -> None:
     """Writes `span-1` to `span-<count>` with equally many plays, in the order of time.
@@ -145,9 +155,11 @@ def main(arguments: list[str]) -> int:
         description=(__doc__ or "").split("\n\n")[0],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    for name, default in (("songs", 900), ("users", 500), ("plays", 90_000), ("days", 10), ("window", 8), ("seed", 0)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--out", type=Path, default=Path("runs/ten_days"))
+    for name, default, said in _NUMBERS:
+        parser.add_argument(f"--{name}", type=int, default=default, help=f"{said} (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/ten_days"), help="folder for all that is written (default: %(default)s)"
+    )
     options = parser.parse_args(arguments)
     home = options.out.resolve()
     use_tensorflow()

@@ -255,8 +255,8 @@ PARTS = {"correlation": correlation, "step": step, "tfrs": tfrs, "gpu": gpu}
 def main(arguments: list[str]) -> None:
     """Run the parts named, or all that need no GPU."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("parts", nargs="*", help=f"what to measure, of {', '.join(PARTS)} (default: all but gpu)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of turns of each rival (default: %(default)s)")
     chosen = parser.parse_args(arguments)
     unknown = set(chosen.parts) - set(PARTS)
     if unknown:

@@ -7,6 +7,7 @@ Needs Docker with its compose plugin. Exit code 0 where every check passed, 1 wh
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -81,17 +82,30 @@ def check(target: str = _TARGET, rest: str = _REST) -> None:
     _say("REST status and metrics answer")
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        usage="make serve-smoke MODEL_DIR=folder, or python -m serving.smoke MODEL_DIR",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "model_dir", nargs="?", metavar="MODEL_DIR", help="folder that holds the model's version folders"
+    )
+    return parser
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the smoke test."""
-    arguments = sys.argv[1:] if argv is None else list(argv)
-    if len(arguments) != 1:
-        sys.stderr.write("usage: make serve-smoke MODEL_DIR=folder, or python -m serving.smoke MODEL_DIR\n")
+    parser = _parser()
+    model_dir = parser.parse_args(argv).model_dir
+    if model_dir is None:
+        parser.print_usage(sys.stderr)
         return 2
     if (found := missing_docker()) is not None:
         sys.stderr.write(f"The smoke test runs the real TensorFlow Serving: expected Docker. Received: {found}.\n")
         return 2
     try:
-        environment = {**os.environ, "MODEL_DIR": check_model_dir(arguments[0])}
+        environment = {**os.environ, "MODEL_DIR": check_model_dir(model_dir)}
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
         return 2

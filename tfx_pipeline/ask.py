@@ -43,11 +43,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of the runs: what the demo calls OUT")
     song = parser.add_mutually_exclusive_group(required=True)
-    song.add_argument("--song", metavar="ID", help="id of a song of the data")
-    song.add_argument("--song-json", metavar="JSON", help="fields of one song as a JSON object, @file, or - for stdin")
-    parser.add_argument("--matches", type=_count, default=10, help="most similar songs shown (default %(default)s)")
-    parser.add_argument("--listeners", type=_count, default=10, help="most listeners shown (default %(default)s)")
-    parser.add_argument("--format", choices=sorted(FORMATS), default="table", help="default %(default)s")
+    song.add_argument("--song", metavar="ID", help="id of a song of the data (default: none; give this or --song-json)")
+    song.add_argument(
+        "--song-json",
+        metavar="JSON",
+        help="fields of one song as a JSON object, @file, or - for standard input (default: none)",
+    )
+    parser.add_argument("--matches", type=_count, default=10, help="most similar songs shown (default: %(default)s)")
+    parser.add_argument("--listeners", type=_count, default=10, help="most listeners shown (default: %(default)s)")
+    parser.add_argument(
+        "--format", choices=sorted(FORMATS), default="table", help="form of the answer (default: %(default)s)"
+    )
     return parser
 
 

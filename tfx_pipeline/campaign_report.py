@@ -150,7 +150,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--plays", type=Path, required=True, help="plays since then: a Parquet file or a folder of them"
     )
-    parser.add_argument("--out", type=Path, help="file for the same as JSON, with a row per song")
+    parser.add_argument(
+        "--out", type=Path, help="file for the same as JSON, with a row per song (default: not written)"
+    )
     options = parser.parse_args(argv)
     try:
         found, songs = outcomes(_read_targets(options.targets), _read_plays(options.plays))

@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import TextIO
 
@@ -47,6 +48,7 @@ class Console:
         shown = saved[1] if self._stream is sys.stderr else saved[0]
         previous, self._stream = self._stream, os.fdopen(os.dup(shown), "w")
         with log.open("ab", buffering=0) as file:
+            _said_at_import.move_to(file)
             for descriptor in (1, 2):
                 os.dup2(file.fileno(), descriptor)
             try:
@@ -55,6 +57,7 @@ class Console:
                 for stream in (sys.stdout, sys.stderr):
                     with suppress(OSError):  # the log's disk is full
                         stream.flush()
+                _said_at_import.move_to(file)
                 for descriptor, original in zip((1, 2), saved, strict=True):
                     os.dup2(original, descriptor)
                     os.close(original)
@@ -95,18 +98,42 @@ def is_disk_full(error: BaseException | None) -> bool:
     return False
 
 
-def import_quietly(package: str) -> None:
-    """Imports a package for a command that shows nothing of what the package says of itself, such as its own warnings.
+class _Heard:
+    """What packages said while `import_quietly` imported them, in memory; a log gets it once there is one."""
 
-    What TensorFlow 2.21 logs while it is loaded heeds no log level (github.com/tensorflow/tensorflow/issues/100442).
+    def __init__(self) -> None:
+        self._file = -1
+
+    def descriptor(self) -> int:
+        """Returns the file descriptor to write to; all that is written is kept."""
+        if self._file < 0:
+            self._file = os.memfd_create("import") if hasattr(os, "memfd_create") else os.open(os.devnull, os.O_RDWR)
+        return self._file
+
+    def move_to(self, log: FileIO) -> None:
+        """Writes to the log what was not written to one yet."""
+        if self._file >= 0:
+            with suppress(OSError):  # the log's disk is full
+                log.write(os.pread(self._file, os.fstat(self._file).st_size, 0))
+            os.close(self._file)
+            self._file = -1
+
+
+_said_at_import = _Heard()
+
+
+def import_quietly(package: str) -> None:
+    """Imports a package without a line of what it says of itself, such as its own warnings.
+
+    A log that `Console.chatter_to` writes gets the lines. What TensorFlow 2.21 logs while it is loaded heeds no log
+    level (github.com/tensorflow/tensorflow/issues/100442).
     """
     sys.stderr.flush()
     saved = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
+    os.dup2(_said_at_import.descriptor(), 2)
     try:
         importlib.import_module(package)
     finally:
+        sys.stderr.flush()
         os.dup2(saved, 2)
         os.close(saved)

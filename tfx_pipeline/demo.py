@@ -35,7 +35,7 @@ _READY = re.compile(r"(?:localhost|127\.0\.0\.1):(\d+)")
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the demo; returns the exit code: 0, 1 if no model was good enough to serve, 2 for bad input."""
     parser = argparse.ArgumentParser(prog="python -m tfx_pipeline.demo", description=__doc__)
-    parser.add_argument("--data", type=path, help="folder with songs and plays; a simulated catalogue if absent")
+    parser.add_argument("--data", type=path, help="folder with songs and plays (default: a simulated catalogue)")
     parser.add_argument("--out", type=path, help="folder for all that is written (default: runs/<name of the data>)")
     add_options(parser)
     arguments = parser.parse_args(argv)

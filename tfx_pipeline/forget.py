@@ -48,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("run", type=Path, help="folder of the runs, as --out of the demo or BCL_RUN")
     parser.add_argument("--users", type=Path, required=True, help="list of user ids: text, CSV or Parquet")
-    parser.add_argument("--data", type=Path, help="folder of songs and plays to take them out of as well")
+    parser.add_argument(
+        "--data", type=Path, help="folder of songs and plays to take them out of as well (default: none)"
+    )
     parser.add_argument("--dry-run", action="store_true", help="say which files would change, and change none")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

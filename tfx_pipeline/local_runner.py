@@ -16,6 +16,7 @@ import os
 import sys
 from pathlib import Path
 
+from tfx_pipeline.console import import_quietly
 from tfx_pipeline.keras_backend import use_tensorflow
 from tfx_pipeline.stopping import end_with_tfx, heed_signals
 
@@ -23,6 +24,7 @@ if __name__ == "__main__":
     heed_signals()  # before the imports below, which take half a minute
     end_with_tfx()
 use_tensorflow()  # before TFX, which imports Keras
+import_quietly("tfx_pipeline.pipeline")  # and with it TFX
 
 # isort: split
 from tfx import v1 as tfx

@@ -61,9 +61,15 @@ class Request:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options of a request but for `--data`."""
-    parser.add_argument("--window", type=int, help="of data in spans, how many of the latest are read (default: all)")
-    parser.add_argument("--settings", type=path, help="JSON file of settings that differ from the defaults")
-    parser.add_argument("--takedown", type=path, help="list of songs to take down, for this run and all later ones")
+    parser.add_argument("--window", type=int, help="number of the latest days whose plays are read (default: all)")
+    parser.add_argument(
+        "--settings", type=path, help="JSON file of the settings that differ from the defaults (default: none differ)"
+    )
+    parser.add_argument(
+        "--takedown",
+        type=path,
+        help="list of ids of songs to take down, for this run and all later ones (default: none)",
+    )
     parser.add_argument("--ignore-missing", action="store_true", help="pass over ids of --takedown that are unknown")
 
 

@@ -55,13 +55,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("serving_dir", type=Path, help="folder of the model's versions, as the pipeline pushes them")
     parser.add_argument(
-        "--songs", type=Path, metavar="FILE", help="Parquet file as songs.parquet: song_id and features"
+        "--songs",
+        type=Path,
+        metavar="FILE",
+        help="songs to add, as songs.parquet: song_id and features (default: none)",
     )
     parser.add_argument("--catalogue", action="store_true", help="--songs are all songs: drop those it lacks")
     parser.add_argument(
-        "--drop", type=Path, metavar="FILE", help="list of ids to take down: dropped, never added again"
+        "--drop", type=Path, metavar="FILE", help="list of ids to take down: dropped, never added again (default: none)"
     )
-    parser.add_argument("--restore", type=Path, metavar="FILE", help="list of ids taken down that may come back")
+    parser.add_argument(
+        "--restore", type=Path, metavar="FILE", help="list of ids taken down that may come back (default: none)"
+    )
     parser.add_argument(
         "--ignore-missing",
         action="store_true",
@@ -72,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_share,
         default=0.2,
         metavar="SHARE",
-        help="the largest share of the index that --catalogue may drop (default 0.2)",
+        help="largest share of the index that --catalogue may drop, from 0 to 1 (default: %(default)s)",
     )
     return parser
 

@@ -68,9 +68,14 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=path, required=True, help="folder with songs and plays")
     parser.add_argument("--out", type=path, required=True, help="folder for all that is written, the same every night")
     add_options(parser)
-    parser.add_argument("--keep", type=int, metavar="N", help="runs and versions that stay afterwards (default: all)")
     parser.add_argument(
-        "--time-budget", type=float, metavar="SECONDS", help="after which no step of the run starts (default: no end)"
+        "--keep", type=int, metavar="N", help="number of runs and versions that stay afterwards (default: all)"
+    )
+    parser.add_argument(
+        "--time-budget",
+        type=float,
+        metavar="SECONDS",
+        help="seconds after which no step of the run starts (default: no end)",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="check the data and say what --keep would remove; run and change nothing"

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tfx_pipeline.stopping import heed_signals
 
@@ -55,12 +56,12 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m tfx_pipeline.runs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
-    listing = commands.add_parser("list", help="one line per run, the oldest first")
+    listing = _command(commands, "list", "One line per run, the oldest first.")
     listing.set_defaults(command=_list)
-    back = commands.add_parser("rollback", help="serve the previous model again, under a new number")
+    back = _command(commands, "rollback", "Serve the previous model again, under a new number.")
     back.set_defaults(command=_roll_back)
-    pruning = commands.add_parser("prune", help="remove all but the last runs and versions")
-    pruning.add_argument("--keep", type=int, required=True, metavar="N", help="how many runs and versions stay")
+    pruning = _command(commands, "prune", "Remove all but the last runs and versions.")
+    pruning.add_argument("--keep", type=int, required=True, metavar="N", help="number of runs and versions that stay")
     pruning.set_defaults(command=_prune)
     for command in (listing, back, pruning):
         command.add_argument("run", type=Path, metavar="RUN", help="folder of the runs, as --out names it")
@@ -68,6 +69,12 @@ def parser() -> argparse.ArgumentParser:
     for command in (back, pruning):
         command.add_argument("--dry-run", action="store_true", help="say what would happen, change nothing")
     return whole
+
+
+def _command(commands: Any, name: str, said: str) -> argparse.ArgumentParser:
+    """Adds a command; --help says the same in the list of commands and of the command alone."""
+    added: argparse.ArgumentParser = commands.add_parser(name, help=said, description=said)
+    return added
 
 
 def _list(folder: RunFolder, arguments: argparse.Namespace) -> None:

@@ -18,6 +18,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: Seconds for the main thread to see the signal, for all to end in order, and for other processes to end.
 _TO_SEE, _TO_END, _TO_LEAVE = 1.0, 5.0, 2.0
 
+_OUR_TFX = b"tfx_pipeline.tfx_command"
 _SIGNAL_AT_PARENTS_DEATH = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
 
 GOES_ON = "The next run goes on where this one stopped."
@@ -42,7 +43,7 @@ def end_with_tfx() -> None:
     with suppress(OSError, AttributeError):  # what is asked of the kernel here is Linux's
         parent = os.getppid()
         words = [os.path.basename(word) for word in Path(f"/proc/{parent}/cmdline").read_bytes().split(b"\0")]
-        if b"tfx" in words[:2] and b"run" in words:
+        if (b"tfx" in words[:2] or _OUR_TFX in words) and b"run" in words:
             ctypes.CDLL(None).prctl(_SIGNAL_AT_PARENTS_DEATH, signal.SIGTERM)
             if os.getppid() != parent:
                 signal.raise_signal(signal.SIGTERM)

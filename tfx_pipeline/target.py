@@ -1,6 +1,6 @@
 """Command line of the targeting step: exported embeddings, matches and plays in, target listeners out.
 
-    python -m tfx_pipeline.target --catalogue embeddings --matches matches --plays plays.parquet \
+    python -m tfx_pipeline.target --catalogue embeddings --matches matches --plays plays.parquet \\
         --output targets --rule hybrid --listeners-per-song 200
 
 Every setting of `TargetingConfig` is a flag; what the command does not know goes to Beam as a pipeline option. Ends
@@ -35,6 +35,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 
 from serving.folder_lock import only_process_in
 from tfx_pipeline.id_lists import read_ids
+from tfx_pipeline.setting_texts import setting_texts
 from tfx_pipeline.targeting import TargetingConfig, read_marker, read_summary, target_listeners
 from tfx_pipeline.targeting.exclusions import as_parquet
 from tfx_pipeline.targeting.sources import song_ids
@@ -132,21 +133,30 @@ def _parser() -> argparse.ArgumentParser:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     for name, columns in _INPUTS.items():
         parser.add_argument(f"--{name}", required=True, help=f"Parquet file, folder or pattern: {columns}")
-    parser.add_argument("--listener-vectors", help="Parquet with user_id, embedding, in place of vectors from plays")
-    parser.add_argument("--exclusions", help="table of user_id, song_id (none: every song), or list of user ids")
-    parser.add_argument("--takedown", type=Path, help="list of songs to take down: neither targeted nor a reason to")
+    parser.add_argument(
+        "--listener-vectors",
+        help="Parquet file, folder or pattern: user_id, embedding (default: vectors are formed from plays)",
+    )
+    parser.add_argument(
+        "--exclusions", help="table of user_id, song_id (null: every song), or list of user ids (default: none)"
+    )
+    parser.add_argument(
+        "--takedown", type=Path, help="list of ids of songs that are neither targeted nor a reason (default: none)"
+    )
     parser.add_argument("--ignore-missing", action="store_true", help="ids of --takedown may be unknown")
     parser.add_argument("--output", required=True, help="folder for targets, summary and _SUCCESS")
+    texts = setting_texts(TargetingConfig)
     for field in dataclasses.fields(TargetingConfig):
-        parser.add_argument(f"--{field.name.replace('_', '-')}", **_flag(field))
+        parser.add_argument(f"--{field.name.replace('_', '-')}", **_flag(field, texts[field.name]))
     return parser
 
 
-def _flag(field: dataclasses.Field) -> dict[str, Any]:
+def _flag(field: dataclasses.Field, text: str) -> dict[str, Any]:
     """How argparse reads a setting; a flag that is not given stays None, so that the config's default holds."""
-    shown = {"help": f"default {field.default}", "default": None}
+    default = " ".join(field.default) if isinstance(field.default, tuple) else str(field.default).lower()
+    shown = {"help": f"{text.rstrip('.')} (default: {default})".replace("%", "%%"), "default": None}
     if typing.get_origin(field.type) is tuple:
-        return {**shown, "nargs": "+"}
+        return {**shown, "nargs": "+", "metavar": "SPLIT"}
     kinds = _kinds(field.type)
     number = float if float in kinds else int
     if bool in kinds:
@@ -154,7 +164,7 @@ def _flag(field: dataclasses.Field) -> dict[str, Any]:
     if str in kinds and number in kinds:
         return {**shown, "type": lambda text: text if text == "auto" else number(text), "metavar": "NUMBER|auto"}
     if str in kinds:
-        return {**shown, "metavar": "NAME"}
+        return {**shown, "metavar": f"{{{','.join(typing.get_args(field.type))}}}"}
     return {**shown, "type": number, "metavar": "NUMBER"}
 
 

@@ -13,9 +13,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tfx_pipeline.console import import_quietly
 from tfx_pipeline.keras_backend import use_tensorflow
 
 use_tensorflow()  # before TFX, which imports Keras
+import_quietly("tfx_pipeline.pipeline")  # and with it TFX
 
 # isort: split
 from tfx import v1 as tfx
@@ -78,9 +80,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="checked input, at the path the containers see too")
     parser.add_argument("--home", required=True, help="folder for what runs write, as the containers see it")
     parser.add_argument("--image", required=True, help="container image that holds this package")
-    parser.add_argument("--settings", type=Path, help="JSON file of settings that differ from the defaults")
-    parser.add_argument("--out", type=Path, default=Path("pipeline.json"))
-    parser.add_argument("--beam", nargs="*", default=[], metavar="OPTION", help="of the Beam runner, without --")
+    parser.add_argument(
+        "--settings", type=Path, help="JSON file of the settings that differ from the defaults (default: none differ)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("pipeline.json"), help="file for the job as JSON (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--beam", nargs="*", default=[], metavar="OPTION", help="options of the Beam runner, without -- (default: none)"
+    )
     options = parser.parse_args(argv)
     try:
         compile_pipeline(

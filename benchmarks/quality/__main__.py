@@ -29,19 +29,31 @@ def main(arguments: list[str]) -> int:
     known = [row.name for row in ROWS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__.split("\n\n")[1])
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders in the input contract")
-    parser.add_argument("--seeds", type=int, default=5, help="number of splits and initial states")
-    parser.add_argument("--songs", type=int, help="most songs with at least 3 listeners, drawn by hash; default: all")
-    parser.add_argument("--rows", nargs="+", choices=known, metavar="NAME", help=f"of: {', '.join(known)}")
+    parser.add_argument(
+        "--seeds", type=int, default=5, help="number of splits and initial states (default: %(default)s)"
+    )
+    parser.add_argument("--songs", type=int, help="most songs with at least 3 listeners, drawn by hash (default: all)")
+    parser.add_argument(
+        "--rows",
+        nargs="+",
+        choices=known,
+        metavar="NAME",
+        help=f"rows of the table (default: all, or with --quick the main ones): {', '.join(known)}",
+    )
     parser.add_argument("--quick", action="store_true", help="one seed, the main rows, one epoch of training")
     parser.add_argument("--sweeps", action="store_true", help="also vary the paper's free settings one by one")
     parser.add_argument(
-        "--targeting", type=Path, help="folder of `benchmarks.targeting`'s --out, shown on the page too"
+        "--targeting", type=Path, help="folder of `benchmarks.targeting`'s --out, shown on the page too (default: none)"
     )
     parser.add_argument(
         "--report", action="store_true", help="run nothing: report what lies in OUT/<name of each DIR> already"
     )
-    parser.add_argument("--jobs", type=int, default=cores(), help="processes; default: one for each core, %(default)s")
-    parser.add_argument("--out", type=Path, default=Path("runs/quality"))
+    parser.add_argument(
+        "--jobs", type=int, default=cores(), help="number of processes (default: one for each core, %(default)s)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/quality"), help="folder for all that is written (default: %(default)s)"
+    )
     options = parser.parse_args(arguments)
     chosen = [row for row in ROWS if (row.name in options.rows if options.rows else row.quick or not options.quick)]
     if options.sweeps:

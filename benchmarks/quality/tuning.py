@@ -57,8 +57,13 @@ def main(arguments: list[str]) -> int:
     """Runs the search."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.tuning", description=__doc__.split("\n\n")[1])
     parser.add_argument("--data", type=Path, required=True, help="folder in the input contract")
-    parser.add_argument("--trials", type=int, default=6, help="settings tried of every model")
-    parser.add_argument("--rows", nargs="+", choices=list(MODELS), default=list(MODELS), metavar="NAME")
+    parser.add_argument(
+        "--trials", type=int, default=6, help="number of settings tried of every model (default: %(default)s)"
+    )
+    names = list(MODELS)
+    parser.add_argument(
+        "--rows", nargs="+", choices=names, default=names, metavar="NAME", help="models to try (default: %(default)s)"
+    )
     options = parser.parse_args(arguments)
     problem = Problem.of(read_data_set(options.data), seed=0)
     songs = problem.cold(VALIDATION)

@@ -77,28 +77,47 @@ def _metadata(client: Client, _: argparse.Namespace) -> Iterator[dict[str, Any]]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m serving.client", description="Ask a served model.")
+    parser = argparse.ArgumentParser(prog="python -m serving.client", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--target", default="localhost:8500", help="host:port or unix:/path (default %(default)s)")
-    common.add_argument("--model_name", "--model-name", default="bcl", help="default %(default)s")
-    common.add_argument("--version", type=int, help="a version other than the latest")
-    common.add_argument("--label", help="a version label")
-    common.add_argument("--timeout", type=float, default=10.0, help="seconds (default %(default)s)")
-    common.add_argument("--tls-ca", help="PEM file of the server's authority: switches TLS on")
-    common.add_argument("--tls-cert", help="PEM file of the client's certificate")
-    common.add_argument("--tls-key", help="PEM file of the client's key")
+    common.add_argument(
+        "--target",
+        default="localhost:8500",
+        help="address of the server, host:port or unix:/path (default: %(default)s)",
+    )
+    common.add_argument("--model_name", "--model-name", default="bcl", help="name of the model (default: %(default)s)")
+    common.add_argument("--version", type=int, help="number of the model's version (default: the latest)")
+    common.add_argument("--label", help="label of the model's version (default: none)")
+    common.add_argument("--timeout", type=float, default=10.0, help="most seconds for a call (default: %(default)s)")
+    common.add_argument("--tls-ca", help="PEM file of the server's authority: switches TLS on (default: none)")
+    common.add_argument("--tls-cert", help="PEM file of the client's certificate (default: none)")
+    common.add_argument("--tls-key", help="PEM file of the client's key (default: none)")
     songs = argparse.ArgumentParser(add_help=False)
     songs.add_argument("--song-json", required=True, help="JSON of one song or a list, @file, or - for standard input")
-    songs.add_argument("--ignore", action="append", default=[], metavar="COLUMN", help="a column that is no field")
+    songs.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="column of the songs that is no field; may be given again (default: none)",
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    match = commands.add_parser("match", parents=[common, songs], help="ids and scores of similar songs")
-    match.add_argument("--k", type=int, default=10, help="how many (default %(default)s)")
-    match.add_argument("--exclude", help="an id that must not come back (default each song's song_id)")
+    match = commands.add_parser("match", parents=[common, songs], **_said("Ids and scores of similar songs."))
+    match.add_argument("--k", type=int, default=10, help="number of similar songs (default: %(default)s)")
+    match.add_argument("--exclude", help="id that must not come back (default: each song's song_id)")
     match.set_defaults(run=_match)
-    commands.add_parser("embed", parents=[common, songs], help="embeddings of songs").set_defaults(run=_embed)
-    commands.add_parser("status", parents=[common], help="versions of the model").set_defaults(run=_status)
-    commands.add_parser("metadata", parents=[common], help="signatures of the model").set_defaults(run=_metadata)
+    embed = commands.add_parser("embed", parents=[common, songs], **_said("Embeddings of songs."))
+    embed.set_defaults(run=_embed)
+    status = commands.add_parser("status", parents=[common], **_said("Versions of the model and their states."))
+    status.set_defaults(run=_status)
+    metadata = commands.add_parser("metadata", parents=[common], **_said("Signatures of the model."))
+    metadata.set_defaults(run=_metadata)
     return parser
+
+
+def _said(text: str) -> dict[str, Any]:
+    """What --help says of a command, in the list of commands and of the command alone."""
+    return {"help": text, "description": text}
 
 
 def _client(arguments: argparse.Namespace) -> Client:

@@ -37,11 +37,11 @@ class ServerFlags:
     grpc_socket_path: str = _flag("", "path of a Unix socket to answer gRPC on as well")
     rest_api_port: int = _flag(0, "TCP port of REST; 0 = no REST, -1 picks a free one")
     rest_api_num_threads: int = _flag(0, "REST requests that run at the same time; 0 = as --grpc_max_threads")
-    rest_api_timeout_in_ms: int = _flag(30000, "time limit of a REST request")
+    rest_api_timeout_in_ms: int = _flag(30000, "milliseconds that a REST request may take")
     rest_api_enable_cors_support: bool = _flag(False, "answer CORS preflight requests")
     model_name: str = _flag("default", "name of the model; ignored with --model_config_file")
     model_base_path: str = _flag("", "absolute path of the folder that holds the version folders")
-    model_config_file: str = _flag("", "text proto ModelServerConfig")
+    model_config_file: str = _flag("", "file with a text proto ModelServerConfig")
     model_config_file_poll_wait_seconds: float = _flag(0.0, "seconds between looks at --model_config_file; 0 = never")
     saved_model_tags: str = _flag("serve", "tags of the graph to load, separated by commas")
     file_system_poll_wait_seconds: float = _flag(1.0, "seconds between looks for new versions; 0 = only one look")
@@ -51,9 +51,11 @@ class ServerFlags:
     enable_model_warmup: bool = _flag(True, "replay assets.extra/tf_serving_warmup_requests before a version serves")
     num_request_iterations_for_warmup: int = _flag(1, "how often each warm-up record is replayed")
     enable_batching: bool = _flag(False, "join concurrent requests into batches")
-    batching_parameters_file: str = _flag("", "text proto BatchingParameters; needs --enable_batching")
-    monitoring_config_file: str = _flag("", "text proto MonitoringConfig: Prometheus metrics on the REST port")
-    ssl_config_file: str = _flag("", "text proto SSLConfig with PEM contents: TLS on gRPC")
+    batching_parameters_file: str = _flag("", "file with a text proto BatchingParameters; needs --enable_batching")
+    monitoring_config_file: str = _flag(
+        "", "file with a text proto MonitoringConfig: Prometheus metrics on the REST port"
+    )
+    ssl_config_file: str = _flag("", "file with a text proto SSLConfig with PEM contents: TLS on gRPC")
     enable_grpc_healthcheck_service: bool = _flag(False, "answer grpc.health.v1.Health")
     grpc_channel_arguments: str = _flag("", "comma-separated key=value arguments of the gRPC server")
     grpc_max_threads: int = _flag(32, "requests that run at the same time")
@@ -69,12 +71,14 @@ class ServerFlags:
         "HandleReloadConfigRequest can name no others. TensorFlow Serving itself loads from any path it is sent",
         ours=True,
     )
-    grpc_max_message_bytes: int = _flag(2**31 - 1, "largest message, both ways", ours=True)
+    grpc_max_message_bytes: int = _flag(2**31 - 1, "bytes of the largest message, both ways", ours=True)
     grpc_max_concurrent_streams: int = _flag(1000, "requests that one connection may have open", ours=True)
     grpc_max_concurrent_requests: int = _flag(
         1000, "requests that may run or wait, as many again over REST; further ones get RESOURCE_EXHAUSTED", ours=True
     )
-    rest_api_max_body_bytes: int = _flag(256 * 2**20, "largest body of a REST request, unpacked", ours=True)
+    rest_api_max_body_bytes: int = _flag(
+        256 * 2**20, "bytes of the largest body of a REST request, unpacked", ours=True
+    )
     rest_api_strict: bool = _flag(
         False, "refuse over REST what TensorFlow Serving refuses: missing fields, lists of different length", ours=True
     )

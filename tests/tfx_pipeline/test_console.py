@@ -24,3 +24,30 @@ def test_only_our_lines_are_seen(tmp_path):
     assert done.stdout == "a line for the user\nanother line\n"
     assert done.stderr == ""
     assert set(log.read_text().splitlines()) == {"python chatter", "native chatter", "child chatter"}
+
+
+_LATE = """
+import sys
+from pathlib import Path
+from tfx_pipeline.console import Console, import_quietly
+import_quietly("noisy")
+with Console().chatter_to(Path(sys.argv[1])):
+    import_quietly("noisy_too")
+    print("chatter")
+import_quietly("noisy_again")
+"""
+
+
+def test_what_packages_say_while_they_are_imported_reaches_the_log_alone(tmp_path):
+    """Also what was said before there was a log; without one it is lost."""
+    for name in ("noisy", "noisy_too", "noisy_again"):
+        code = f"import os, warnings\nos.write(2, b'native {name}\\n')\nwarnings.warn('{name} warns', FutureWarning)\n"
+        (tmp_path / f"{name}.py").write_text(code)
+    log = tmp_path / "run.log"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    done = subprocess.run([sys.executable, "-c", _LATE, str(log)], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    said = log.read_text()
+    for expected in ("native noisy\n", "noisy warns", "native noisy_too\n", "noisy_too warns", "chatter\n"):
+        assert expected in said
+    assert said.index("noisy warns") < said.index("chatter") and "noisy_again" not in said

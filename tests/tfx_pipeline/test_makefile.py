@@ -1,9 +1,10 @@
-"""What make passes on is what the user wrote, whatever the shell or make would take it for."""
+"""What make passes on is what the user wrote; a machine that is not supported is told so in one line."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 MAKEFILE = Path(__file__).parents[2] / "Makefile"
+LANE = MAKEFILE.parent / "requirements" / "lane.py"
 NAMES = [
     "a folder/with spaces",
     "it's",
@@ -82,4 +84,133 @@ def test_the_other_targets(make) -> None:
         "--seeds",
         "5",
         "--quick",
+    ]
+
+
+#: What a machine and its Python say of themselves, and what `make` says then.
+ARM_MAC = {"system": "Darwin", "machine": "arm64", "libc_ver": ("", "")}
+MACHINES = {
+    "macOS on ARM": (ARM_MAC, "Received: macOS on arm64. Elsewhere use the Dockerfile, or WSL on Windows."),
+    "macOS on Intel": (ARM_MAC | {"machine": "x86_64"}, "Received: macOS on x86_64."),
+    "Linux on ARM": ({"machine": "aarch64"}, "Received: Linux on aarch64."),
+    "Raspberry Pi": ({"machine": "armv7l"}, "Received: Linux on armv7l."),
+    "Windows": ({"system": "Windows", "machine": "AMD64", "libc_ver": ("", "")}, "Received: Windows on AMD64."),
+    "MSYS": ({"system": "MSYS_NT-10.0-19045", "libc_ver": ("", "")}, "Received: MSYS_NT-10.0-19045 on x86_64."),
+    "Alpine": ({"libc_ver": ("", "")}, "Received: Linux without glibc, such as Alpine with musl."),
+    "Alpine, newer Python": ({"libc_ver": ("musl", "1.2.5")}, "Received: Linux without glibc"),
+    "nothing known": ({"system": "", "machine": "", "libc_ver": ("", "")}, "Received: an unknown system on an unknown"),
+    "Python 3.9": ({"version": (3, 9, 2)}, "expected Python 3.11 or 3.10. Received: CPython 3.9.2 ("),
+    "Python 3.12 beside an old glibc": (
+        {"version": (3, 12, 1)},
+        "expected Python 3.11 or 3.10. Received: CPython 3.12.1",
+    ),
+    "Python 3.14": ({"version": (3, 14, 0), "libc_ver": ("glibc", "2.41")}, "expected Python 3.11 to 3.13. Received"),
+}
+SUITED = {
+    "tfx-1.16": [{}, {"version": (3, 10, 0)}, {"libc_ver": ("glibc", "2.17")}, {"machine": "amd64"}],
+    "tfx-1.21": [
+        {"libc_ver": ("glibc", "2.39"), "version": (3, 12, 3)},
+        {"libc_ver": ("glibc", "2.41"), "version": (3, 13, 5)},
+        {"libc_ver": ("glibc", "3.0"), "version": (3, 11, 7)},
+    ],
+}
+_FAKE = """#!{python}
+import platform, runpy, sys
+said = {said!r}
+for name in ("system", "machine", "libc_ver"):
+    setattr(platform, name, lambda value=said[name]: value)
+platform.python_version = lambda: ".".join(map(str, said["version"]))
+sys.version_info = said["version"]
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def a_machine(folder: Path, **said: object) -> Path:
+    """A Python that says it runs on another machine."""
+    usual = {"system": "Linux", "machine": "x86_64", "libc_ver": ("glibc", "2.36"), "version": (3, 11, 7)}
+    python = folder / "fake_python"
+    python.write_text(_FAKE.format(python=sys.executable, said=usual | said))
+    python.chmod(0o755)
+    return python
+
+
+def what_make_says(folder: Path, target: str, python: Path | str, path: str | None = None) -> str:
+    """The one line with which make ends before any work."""
+    command = ["make", "-f", str(MAKEFILE), target, *([f"PYTHON={python}"] if python else [])]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "PYTHON"))}
+    done = subprocess.run(
+        command, cwd=folder, env=environment | ({"PATH": path} if path else {}), capture_output=True, text=True
+    )
+    assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
+    assert not (folder / ".venv").exists()
+    return done.stderr
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_a_machine_that_is_not_supported_is_told_in_one_line(tmp_path: Path, name: str) -> None:
+    said, expected = MACHINES[name]
+    line = what_make_says(tmp_path, "demo", a_machine(tmp_path, **said))
+    assert expected in line
+    if "version" not in said:
+        assert "*** expected x86-64 Linux with glibc. " in line
+
+
+@pytest.mark.parametrize("target", ["test", "check", "bench", "shell", "lint", "serve-smoke"])
+def test_so_does_each_target_that_needs_the_environment(tmp_path: Path, target: str) -> None:
+    assert "Received: macOS on arm64." in what_make_says(tmp_path, target, a_machine(tmp_path, **ARM_MAC))
+
+
+def test_other_targets_need_no_such_machine(tmp_path: Path) -> None:
+    command = ["make", "-s", "-f", str(MAKEFILE), "clean", f"PYTHON={a_machine(tmp_path, **ARM_MAC)}"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+
+
+def test_a_machine_without_a_python_that_runs(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\necho Python was not found >&2\nexit 9\n")  # as Windows' own python3 does
+    broken.chmod(0o755)
+    expected = "expected Python 3.11 (3.10; up to 3.13 beside glibc 2.39) on x86-64 Linux with glibc. Received: "
+    assert f"{expected}{broken} that does not run." in what_make_says(tmp_path, "demo", broken)
+    assert f"{expected}nothing that does not run." in what_make_says(tmp_path, "demo", "nothing")
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for tool in ("make", "sh"):
+        (tools / tool).symlink_to(shutil.which(tool) or tool)
+    assert f"{expected}no python3." in what_make_says(tmp_path, "demo", "", path=str(tools))
+
+
+def test_requirements_by_machine(tmp_path: Path) -> None:
+    for lane, machines in SUITED.items():
+        assert (LANE.parent / f"{lane}.txt").is_file()
+        for said in machines:
+            command = [a_machine(tmp_path, **said), LANE]
+            assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == lane
+
+
+def test_a_shell_has_tfx_and_python(tmp_path: Path) -> None:
+    """What the user's own file does to PATH comes before, and what make exports to its children is gone."""
+    for folder in (".venv/bin", "requirements", "home"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "requirements/shellrc").write_text((LANE.parent / "shellrc").read_text())
+    (tmp_path / ".venv/bin/activate").write_text(f'export PATH="{tmp_path}/.venv/bin:$PATH"\n')
+    python = tmp_path / ".venv/bin/python"
+    python.write_text('#!/bin/sh\necho "ours: $*"\n')
+    python.chmod(0o755)
+    (tmp_path / "home/.bashrc").write_text(f'mine=kept; export PATH="/other:{os.environ["PATH"]}"; cd /\n')
+    (tmp_path / "ready").touch()
+    command = ["make", "-s", "-f", str(MAKEFILE), "shell", f"READY={tmp_path / 'ready'}", f"PYTHON={sys.executable}"]
+    done = subprocess.run(
+        [*command, f"--old-file={tmp_path / 'ready'}"],
+        cwd=tmp_path,
+        env=os.environ | {"HOME": str(tmp_path / "home")},
+        input="tfx run create --engine local\necho $mine ${MAKELEVEL-unset} ${MAKEFLAGS-unset}\nexit\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [
+        "tfx and python are those of .venv here. Leave with: exit",
+        "ours: -m tfx_pipeline.tfx_command run create --engine local",
+        "kept unset unset",
     ]

@@ -180,7 +180,7 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
     assert process.communicate("") == ("", "") and process.returncode == 0
 
 
-@pytest.mark.parametrize(("command", "ends"), [("tfx", True), ("other", False)])
+@pytest.mark.parametrize(("command", "ends"), [("tfx", True), ("tfx_pipeline.tfx_command", True), ("other", False)])
 def test_a_run_ends_with_the_tfx_command_alone(tmp_path: Path, command: str, ends: bool) -> None:
     """As `tfx run create` starts it; what `nohup` or a shell has started goes on without them."""
     runner = textwrap.dedent(_PREFACE) + textwrap.dedent("""

@@ -606,12 +606,12 @@ _KILLED = """
 #: What a user types, in one process, because importing TFX takes most of the time of each command.
 _TFX = """
     import sys
-    from tfx.tools.cli.cli_main import cli_group
+    from tfx_pipeline.tfx_command import main
 
     def tfx(*arguments):
         print("$ tfx", *arguments[:2], flush=True)
         try:
-            cli_group.main([*arguments, "--engine", "local"], prog_name="tfx", standalone_mode=False)
+            main([*arguments, "--engine", "local"])
         except SystemExit as error:
             print("exit", error.code, flush=True)
 
@@ -640,10 +640,8 @@ def test_a_killed_run_started_again_by_the_tfx_command_ends_with_the_same_result
     runner = Path(local_runner.__file__)
     variables = {"BCL_DATA": small_run.data, "BCL_RUN": home, "BCL_SETTINGS": settings, "LOCAL_HOME": tmp_path / "tfx"}
     inherited = {name: value for name, value in os.environ.items() if name != "TF_USE_LEGACY_KERAS"}
-    # The tfx command calls `pip` by name.
-    inherited["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(_TFX), str(runner)],
+        [sys.executable, "-c", textwrap.dedent(_TFX), str(runner)],
         cwd=tmp_path,
         env=inherited | {name: str(value) for name, value in variables.items()},
         capture_output=True,
@@ -659,8 +657,12 @@ def test_a_killed_run_started_again_by_the_tfx_command_ends_with_the_same_result
     assert 'Pipeline "bcl" updated successfully' in updated
     assert 'Pipeline "bcl" deleted successfully' in deleted
     assert 'Pipeline "bcl" does not exist' in gone
-    lines = [line for line in ran.splitlines() if re.search(r" s$| from cache", line)]
+    first, *lines, results, of_log, ended = ran.splitlines()[1:]
+    assert (first, ended) == ("Creating a run for pipeline: bcl", "exit 0"), everything
+    assert results.startswith("Results: ") and of_log == f"Log: {home / 'run.log'}"
+    assert all(re.fullmatch(r"  \w+ +(\d+\.\d s|from cache)", line) for line in lines), everything
     assert len(lines) == len(small_run.lines), everything
+    assert done.stderr == ""  # what libraries say is in the log
     cached = {line.split()[0] for line in lines if "from cache" in line}
     assert "Transform" in cached and "Trainer" not in cached
 

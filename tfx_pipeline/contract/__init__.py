@@ -4,7 +4,8 @@ songs.parquet: `song_id`, strings, unique, never null; features named `attribute
 type says the kind: string = category, list<string> = multi-valued category, int or float = number, list<float> of one
 length = dense vector. Null means missing; so do the empty string, the empty list and a vector with a null element. A
 feature without a value in any row is left out, with a note. Every other column is carried for display and never reaches
-the model.
+the model; a note says which of them could, and by what name (`unused`). So does one of lists that were written as text
+(`written_lists`).
 
 plays.parquet: `user_id`, `song_id`, strings; optional `plays` int (1 where absent or null; rows with 0 are left out),
 `liked` bool, `timestamp` (timestamp, or seconds since 1970). A user may have several rows for one song. Plays of

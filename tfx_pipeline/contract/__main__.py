@@ -34,12 +34,23 @@ def describe(catalogue: Catalogue) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check the folder; return 0, or 2 with one message on standard error."""
-    parser = argparse.ArgumentParser(prog="python -m tfx_pipeline.contract", description="Check an input folder.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tfx_pipeline.contract", description="Check an input folder and print what it holds."
+    )
     parser.add_argument("folder", help="holds songs.parquet and plays.parquet, or the same as CSV")
-    parser.add_argument("--max-unknown-plays", type=float, default=0.01, help="share of plays of unknown songs (0.01)")
-    parser.add_argument("--settings", type=Path, help="JSON file of the pipeline's settings, for what training needs")
-    parser.add_argument("--for-refresh", action="store_true", help="do not count what training needs")
-    parser.add_argument("--out", help="folder for the checked input, as the pipeline reads it; default: not written")
+    parser.add_argument(
+        "--max-unknown-plays",
+        type=float,
+        default=0.01,
+        help="largest share of plays whose song is unknown, from 0 to 1 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--settings", type=Path, help="JSON file of settings, for what training needs (default: those of the pipeline)"
+    )
+    parser.add_argument(
+        "--for-refresh", action="store_true", help="do not count what training needs (default: count it)"
+    )
+    parser.add_argument("--out", help="folder for the checked input, as the pipeline reads it (default: not written)")
     options = parser.parse_args(arguments)
     share = options.max_unknown_plays
     try:

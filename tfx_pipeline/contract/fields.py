@@ -158,15 +158,19 @@ def _stated_length(arrow_type: pa.DataType) -> int:
     return int(arrow_type.list_size) if pa.types.is_fixed_size_list(arrow_type) else 1
 
 
+def speaks_of_plays(words: Iterable[str]) -> bool:
+    """Return whether the words of a column's name say that it is made from plays."""
+    joined = set(words)
+    return bool(joined & _PLAYS_WORDS or (joined & _COUNTED and joined & _COUNTS))
+
+
 def _check_name(name: str, file: Path | str) -> None:
     if not _FIELD_NAME.fullmatch(name):
         raise broken(
             file, "a name of letters, digits and underscores (it names an input of the served model)", repr(name)
         )
     words = name.lower().split("_")[1:]
-    joined = set(words)
-    hint = sorted(joined & _PLAYS_WORDS) or (sorted(joined & _COUNTED) if joined & _COUNTS else [])
-    if hint:
+    if speaks_of_plays(words):
         raise broken(
             file,
             "no feature made from plays: popularity must not reach the model, a new song has none",

@@ -48,11 +48,16 @@ class FreeText:
     def _below(self, hashes: np.ndarray) -> np.ndarray:
         return hashes <= np.uint64(self._bound - 1)
 
+    @property
+    def different(self) -> float:
+        """How many different values there are for each value, at most 1."""
+        return len(self._hashes) / max(int(self._counts.sum()), 1)
+
     def note(self, name: str) -> str | None:
         """Return what to say of a column that looks like free text; None of any other."""
         if self._values < self.LEAST_VALUES:
             return None
-        different, length = len(self._hashes) / max(int(self._counts.sum()), 1), self._characters / self._values
+        different, length = self.different, self._characters / self._values
         if different < self.LEAST_DIFFERENT or length < self.LEAST_LENGTH:
             return None
         return (

@@ -38,7 +38,8 @@ def open_sources(
             days = read_days(folder, window=window, until=until)
             songs = Path(aside) / "songs.parquet"
             notes = write_latest_songs(days.songs, songs)
-            yield Source([Part(songs, days.songs.shown)], days.songs.shown), days.plays, notes
+            given = days.songs
+            yield Source([Part(songs, given.shown)], given.shown, given), days.plays, notes
             return
         found = [find_table(folder, name) for name in ("songs", "plays")]
         notes = tuple(

@@ -15,6 +15,8 @@ from tfx_pipeline.contract.fields import SongField, fields_of, is_feature
 from tfx_pipeline.contract.free_text import FreeText
 from tfx_pipeline.contract.source import Rows, Source
 from tfx_pipeline.contract.text import quoted
+from tfx_pipeline.contract.unused import find_unused, renames, unused_notes
+from tfx_pipeline.contract.written_lists import WrittenLists
 
 MIN_FIELDS = 2
 
@@ -83,6 +85,7 @@ def display_names(source: Source) -> tuple[str, ...]:
 def _summary(source: Source, tallies: list[Tally], ids: pa.ChunkedArray) -> Songs:
     used = [tally for tally in tallies if tally.present]
     features = [name for name in source.names if is_feature(name)]
+    unused = find_unused(source)
     empty = [name for name in features if name not in {tally.field.name for tally in used}]
     if len(used) < MIN_FIELDS:
         names = [tally.field.name for tally in used]
@@ -90,16 +93,20 @@ def _summary(source: Source, tallies: list[Tally], ids: pa.ChunkedArray) -> Song
             f"; without any value: {', '.join(empty)}" if empty else ""
         )
         raise broken(
-            source.shown, f"at least {MIN_FIELDS} fields (attribute_*, audio_*, lyric_*) with values", received
+            source.shown,
+            f"at least {MIN_FIELDS} fields (attribute_*, audio_*, lyric_*) with values",
+            received,
+            remedy=renames(unused),
         )
     notes = [f"{name} is left out: it has no value in any row." for name in empty]
     notes += [note for t in used if (note := t.text.note(t.field.name))]
+    notes += [note for t in used if (note := t.lists.note(t.field.name))]
     return Songs(
         fields=tuple(SongField(t.field.name, t.field.kind, t.length or 1) for t in used),
         missing=tuple(1 - t.present / len(ids) for t in used),
         display=display_names(source),
         ids=ids,
-        notes=(*source.notes, *notes, *holed_notes(used)),
+        notes=(*source.notes, *notes, *holed_notes(used), *unused_notes(unused)),
     )
 
 
@@ -121,7 +128,7 @@ class Tally:
     def __init__(self, field: SongField):
         self.field = field
         self.present = self.holed = self.length = 0
-        self.text = FreeText()
+        self.text, self.lists = FreeText(), WrittenLists()
 
     def add(self, rows: Rows) -> pa.Array:
         """Count the rows in and return the column, cleaned.
@@ -135,6 +142,7 @@ class Tally:
         self.present += int(present.sum())
         if pa.types.is_string(cleaned.type):
             self.text.add(cleaned)
+            self.lists.add(cleaned)
         if self.field.kind == "vector" and present.size and not pa.types.is_null(cleaned.type):
             self.holed += int(((list_lengths(array) > 0) & ~present).sum())
             self._check_length(cleaned, place)

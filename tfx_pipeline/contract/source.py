@@ -69,11 +69,13 @@ class Source:
     Args:
         parts: the files, in the order of their rows.
         shown: the file or folder to name where no single part is meant.
+        given: the table that this one was made from, with the types that the user gave it; None = this one.
     """
 
-    def __init__(self, parts: Sequence[Part], shown: Path):
+    def __init__(self, parts: Sequence[Part], shown: Path, given: Source | None = None):
         self.parts = tuple(parts)
         self.shown = shown
+        self.given = given or self
 
     @classmethod
     def at(cls, path: Path) -> Source:

@@ -172,10 +172,18 @@ def _letters(name: Iterable[str]) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Convert the archive; return 0, or 2 with one message on standard error."""
-    parser = argparse.ArgumentParser(prog="python -m tfx_pipeline.datasets.lastfm", description="Import Last.fm-2K.")
-    parser.add_argument("archive", help="hetrec2011-lastfm-2k.zip as downloaded")
-    parser.add_argument("out", help="folder to write")
-    parser.add_argument("--min-tag-users", type=int, default=1, help="users who must have given a tag (1)")
+    parser = argparse.ArgumentParser(
+        prog="python -m tfx_pipeline.datasets.lastfm",
+        description="Write the Last.fm-2K archive as songs.parquet and plays.parquet.",
+    )
+    parser.add_argument("archive", help="the archive as downloaded, hetrec2011-lastfm-2k.zip")
+    parser.add_argument("out", help="folder to write songs.parquet and plays.parquet into")
+    parser.add_argument(
+        "--min-tag-users",
+        type=int,
+        default=1,
+        help="number of users who must have given a tag to an artist for it to count (default: %(default)s)",
+    )
     options = parser.parse_args(arguments)
     try:
         catalogue = convert(options.archive, options.out, min_tag_users=options.min_tag_users)

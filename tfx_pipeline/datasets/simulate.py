@@ -146,12 +146,17 @@ def _write_truth(path: Path, world: World, songs: dict[str, Any], users: Users, 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Simulate a catalogue; return 0, or 2 with one message on standard error."""
     parser = argparse.ArgumentParser(
-        prog="python -m tfx_pipeline.datasets.simulate", description="Simulate a catalogue."
+        prog="python -m tfx_pipeline.datasets.simulate",
+        description="Write a simulated catalogue: songs.parquet, plays.parquet and the truth behind them.",
     )
-    parser.add_argument("--songs", type=int, default=3_000, help="number of songs (3000)")
-    parser.add_argument("--users", type=int, default=1_500, help="number of users (1500)")
-    parser.add_argument("--plays", type=int, default=120_000, help="pairs of user and song played (120000)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything drawn (0)")
+    parser.add_argument("--songs", type=int, default=3_000, help="number of songs (default: %(default)s)")
+    parser.add_argument("--users", type=int, default=1_500, help="number of users (default: %(default)s)")
+    parser.add_argument(
+        "--plays", type=int, default=120_000, help="number of pairs of user and song played (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="number from which everything is drawn (default: %(default)s)"
+    )
     parser.add_argument("out", help="folder to write: new, empty, or an earlier simulation")
     options = parser.parse_args(arguments)
     # TensorFlow's chatter about the machine is of no use here; set before it is imported.

@@ -36,11 +36,11 @@ class TargetingConfig:
         iterations: Most Lloyd iterations.
         members: Weight of a listener in the clustering: `similarity` (their count), or `uniform`.
         pooling: How a listener's cosines to the centroids become one score.
-        temperature: Of `logsumexp`.
+        temperature: Divides the cosines before `logsumexp`: the smaller, the more the closest centroid decides.
         song_role: Where the cold song's own vector enters `cat`: nowhere (the paper); as weight of the `members` (times
             their cosine to the song, negative cosines as 0); added to each of the `centroids`' cosines; added to the
             `listeners`' score.
-        song_weight: Weight of that addition.
+        song_weight: Weight of what `song_role` adds to the `centroids` or the `listeners`.
         interests: Vectors per listener: 1 is the mean of what they play, j > 1 clusters it into j interests and the
             closest one counts.
         quota: With `cat` or a `hybrid` with it: fill the targets from every cluster in proportion to its weight.
@@ -55,7 +55,7 @@ class TargetingConfig:
         songs_per_shard: Cold songs worked on together; bounds the memory of a worker.
         plays_per_shard: Plays worked on together when listener vectors are formed; bounds the memory of a worker.
         listeners_at_once: Listeners scored at once by `expand`.
-        seed: Of sampling, clustering and holding aside. Change it for each campaign.
+        seed: Number from which sampling, clustering and holding aside are drawn. Change it for each campaign.
     """
 
     rule: Rule = "hybrid"

@@ -1,0 +1,176 @@
+"""Columns of songs that no model sees, and the names by which it would."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tfx_pipeline.contract.csv_kinds import NUMBER
+from tfx_pipeline.contract.fields import (
+    GROUPS,
+    Kind,
+    is_feature,
+    is_list,
+    is_number,
+    is_text,
+    plain_type,
+    speaks_of_plays,
+)
+from tfx_pipeline.contract.free_text import FreeText
+from tfx_pipeline.contract.source import Source
+from tfx_pipeline.contract.text import on_one_line
+from tfx_pipeline.contract.written_lists import WrittenLists
+
+_MOST_NAMED = 12
+#: A column that tells songs apart, as titles do, teaches nothing about others.
+_MOST_DIFFERENT = 0.9
+_NAMES_A_SONG = frozenset("song track title name display".split())
+#: Numbers that say which, not what.
+_NUMBERED = frozenset("id ids index row unnamed track isrc".split())
+_ARTIST = frozenset("artist artists performer performers band singer".split())
+#: Numbers that are no sound.
+_NOT_AUDIO = frozenset("year decade date release released age price".split())
+
+
+@dataclass
+class Unused:
+    """A column that is carried for display, as it looks batch by batch.
+
+    Attributes:
+        name: the column.
+        kinds: the kinds of field that its types say, None among them where one says none.
+        is_csv: whether it comes from CSV, where a field of numbers would be read as such.
+    """
+
+    name: str
+    kinds: frozenset[Kind | None]
+    is_csv: bool
+    is_present: bool = False
+    is_numbers: bool = True
+    text: FreeText = field(default_factory=FreeText)
+    lists: WrittenLists = field(default_factory=WrittenLists)
+
+    def add(self, array: pa.Array) -> None:
+        """Take a batch into account."""
+        if is_text(array.type):
+            array = _decoded(array)
+        if array.null_count == len(array):
+            return
+        self.is_present = True
+        if "category" in self.kinds and pa.types.is_string(array.type):
+            self.text.add(array)
+            self.lists.add(array)
+            self.is_numbers &= pc.all(pc.match_substring_regex(array.drop_null(), f"^{NUMBER}$")).as_py()
+
+    @property
+    def kind(self) -> Kind | None:
+        """The kind of field that the column could be; None where it should be none."""
+        kind: Kind | None = "category" if self.kinds <= {"category", "number"} else None
+        if len(self.kinds) == 1:
+            (kind,) = self.kinds
+        if kind == "category" and self.is_csv and self.is_numbers:
+            kind = "number"
+        words = set(_words(self.name))
+        names_a_song = words and words <= _NAMES_A_SONG
+        if not self.is_present or names_a_song or speaks_of_plays(words) or (kind == "number" and _NUMBERED & words):
+            return None
+        tells_apart = kind == "category" and self.text.different >= _MOST_DIFFERENT
+        return None if tells_apart and not self.lists.mark else kind
+
+    def suggested(self, place: int) -> str:
+        """Return a name that makes the column a field; `place` names it where nothing of its own name can stay."""
+        name = re.sub(r"[^A-Za-z0-9_]+", "_", self.name).strip("_") or f"column_{place}"
+        first, _, rest = name.partition("_")
+        if first.lower() in GROUPS and rest:
+            return f"{first.lower()}_{rest}"
+        if {"lyric", "lyrics"} & set(_words(self.name)):
+            return f"lyric_{name}"
+        is_sound = self.kind in ("number", "vector") and not _NOT_AUDIO & set(_words(self.name))
+        return f"{'audio' if is_sound else 'attribute'}_{name}"
+
+
+def find_unused(source: Source) -> dict[str, Unused]:
+    """Return the columns that could be fields but are carried for display, by the name that would make them fields.
+
+    Memory is bounded. A column that tells songs apart, as a title, an id or an address does, and one that speaks of
+    plays is not among them.
+    """
+    is_csv = any(part.path != part.shown for part in source.given.parts)
+    types: dict[str, set[Kind | None]] = {}
+    for header in source.given.filled:
+        for column in header.schema:
+            if column.name != "song_id" and not is_feature(column.name) and not pa.types.is_null(column.type):
+                types.setdefault(column.name, set()).add(_kind(column.type))
+    columns = [Unused(name, frozenset(kinds), is_csv) for name, kinds in types.items()]
+    for rows in source.batches([column.name for column in columns]) if columns else ():
+        for unused in columns:
+            unused.add(rows.column(unused.name))
+    found = {unused.suggested(place): unused for place, unused in enumerate(columns, 1) if unused.kind}
+    return {name: unused for name, unused in found.items() if name not in source.names}
+
+
+def unused_notes(unused: dict[str, Unused]) -> tuple[str, ...]:
+    """Return in words which columns are not used, how to use them, and which are worth it most."""
+    if not unused:
+        return ()
+    names = _joined([column.name for column in unused.values()])
+    notes = [f"Not used: {names}, carried for display only. {renames(unused)}"]
+    for name, column in unused.items():
+        if _ARTIST & set(_words(column.name)):
+            shown = on_one_line(column.name)
+            notes.append(f"{shown}: songs of one artist often share listeners. It is worth being a field, {name}.")
+        is_read = column.is_csv and column.lists.mark in ("[", "|")  # as a list, once it is a field
+        if not is_read and (note := column.lists.note(name)):
+            notes.append(note)
+    return tuple(notes)
+
+
+def renames(unused: dict[str, Unused]) -> str:
+    """Return the sentence that says how to make fields of the columns; empty where there are none."""
+    if not unused:
+        return ""
+    them = "it" if len(unused) == 1 else "them"
+    return (
+        f"To learn from {them}, rename: {_joined([f'{on_one_line(c.name)} to {name}' for name, c in unused.items()])}."
+    )
+
+
+def _joined(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(map(on_one_line, names[:_MOST_NAMED])) + more
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[^\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+
+
+def _kind(arrow_type: pa.DataType) -> Kind | None:
+    """Return the kind of field of an Arrow type; None where it can be none."""
+    if is_text(arrow_type):
+        return "category"
+    if is_number(arrow_type):
+        return "number"
+    if is_list(arrow_type):
+        element = plain_type(arrow_type.value_type)
+        if is_text(element):
+            return "multi_category"
+        if pa.types.is_floating(element):
+            return "vector"
+    return None
+
+
+def _decoded(array: pa.Array) -> pa.Array:
+    """Return strings; those of bytes that are no UTF-8 are null, which harms nobody here."""
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        values = array.cast(pa.large_binary()).to_pylist()
+        array = pa.array([value.decode("utf-8", "replace") if value is not None else None for value in values])
+    text = array.cast(pa.string())
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
