@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 from serving.linked_files import link_tree
+from serving.whole_files import begin_folder, replace_folder
 from tfx_pipeline.run_folder import RunFolder
 from tfx_pipeline.run_history import RecordedRun, open_store, place_of, read_runs
 
@@ -44,10 +43,10 @@ def _restore_statistics(folder: RunFolder, run: RecordedRun) -> bool:
     places = {table: path / _SPLIT for table, path in found.items() if path is not None and (path / _SPLIT).is_dir()}
     if len(places) < len(found):
         return False
-    aside = _aside(folder.kept_statistics)
+    aside = begin_folder(folder.kept_statistics)
     for table, place in places.items():
         link_tree(place, aside / table)
-    _replace(aside, folder.kept_statistics)
+    replace_folder(aside, folder.kept_statistics)
     return True
 
 
@@ -55,9 +54,9 @@ def _restore_judged(folder: RunFolder, run: RecordedRun, judged: Path) -> bool:
     model = _output(folder, run, "Trainer", "model")
     if model is None or not (model / _MODEL).is_dir():
         return False
-    aside = _aside(judged)
+    aside = begin_folder(judged)
     link_tree(model / _MODEL, aside)
-    _replace(aside, judged)
+    replace_folder(aside, judged)
     return True
 
 
@@ -65,19 +64,3 @@ def _output(folder: RunFolder, run: RecordedRun, component: str, output: str) ->
     """Returns the folder of an output, as it lies below the run's folder now."""
     places = [place for artifact in run.artifacts.values() if (place := place_of(artifact))[:2] == (component, output)]
     return folder.pipeline_root.joinpath(*places[-1]) if places else None
-
-
-def _aside(out: Path) -> Path:
-    aside = out.with_name(f"{out.name}.writing")
-    shutil.rmtree(aside, ignore_errors=True)
-    return aside
-
-
-def _replace(aside: Path, out: Path) -> None:
-    """Puts a folder in the place of another; the data gate reads `.before` where a kill comes between the renames."""
-    before = out.with_name(f"{out.name}.before")
-    shutil.rmtree(before, ignore_errors=True)
-    if out.exists():
-        os.rename(out, before)
-    os.rename(aside, out)
-    shutil.rmtree(before, ignore_errors=True)
