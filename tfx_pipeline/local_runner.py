@@ -53,6 +53,7 @@ def run(
     """
     config = config or PipelineConfig()
     before = last_run_id(folder.metadata)
+    lists = {"listeners": _listener_table(folder), "exclusions": _exclusions(folder)}
     tfx.orchestration.LocalDagRunner().run(
         create_pipeline(
             pipeline_name=name,
@@ -62,8 +63,8 @@ def run(
             kept_statistics=folder.kept_statistics,
             fields=fields,
             config=config,
-            listener_table=_listener_table(folder),
-            exclusions=_exclusions(folder),
+            listener_table=lists["listeners"],
+            exclusions=lists["exclusions"],
             metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
                 str(folder.metadata)
             ),
@@ -71,7 +72,7 @@ def run(
         )
     )
     if last_run_id(folder.metadata) != before:  # else `tfx pipeline create` read this file, and nothing ran
-        publish(folder, RunResult.read(RunRecord.latest(folder.metadata)), dataclasses.asdict(config))
+        publish(folder, RunResult.read(RunRecord.latest(folder.metadata)), dataclasses.asdict(config), lists)
 
 
 def main() -> None:
@@ -98,7 +99,7 @@ def _run(folder: RunFolder, data: Path) -> None:
     window = _whole_number("BCL_WINDOW")
     _ = _file("BCL_LISTENERS"), _file("BCL_EXCLUSIONS")
     settled = config or PipelineConfig()
-    training = contract.TrainingNeeds(settled.split, settled.audience, settled.evaluation)
+    training = contract.TrainingNeeds(settled.split, settled.audience, settled.evaluation, settled.transform)
     catalogue = contract.prepare(data, folder.input, window=window, training=training)
     left_out = take_down_listed(folder, folder.input)
     console = Console()
