@@ -361,6 +361,10 @@ def test_the_run_publishes_what_its_components_wrote(small_run, record, saved_mo
     assert manifest["settings"]["model"]["epochs"] == small_run.config.model.epochs
     assert all(check["passed"] for check in manifest["checks"].values())
     assert {"DataGate", "RetrievalEvaluator", "ServingValidator"} <= set(manifest["checks"])
+    assert manifest["counts"]["songs_of_which_nothing_is_known"] == sum(not row["match_ids"] for row in rows)
+    assert np.abs([score for row in rows for score in row["match_scores"]]).max() <= 1 + 1e-5
+    least, most = manifest["targeting"]["target_scores"]
+    assert all(least <= row["score"] <= most for row in read_targets(uri).to_pylist())
     assert manifest["counts"]["embeddings_by_split"] == dict(Counter(embeddings["split"].to_pylist()))
     users = set(pq.read_table(small_run.folder.input / contract.PLAYS)["user_id"].to_pylist())
     assert users and not any(f'"{user}"' in text for user in users)
