@@ -31,7 +31,6 @@ class BCLConfig:
     input_dropout: float = 0.3  # share of the joined field vectors' elements dropped in training
     hidden_dropout: float = 0.3  # share of hidden elements dropped in training
     field_dropout: float = 0.0  # chance that a whole field counts as missing in the supervised task
-    max_values: int = 32  # longest row of a multi-valued field kept in the feature table
     normalize: bool = True  # unit-length embeddings: inner products are cosines
 
     # What a warm song's plays say, added in the candidate tower (our addition).
@@ -73,7 +72,7 @@ class BCLConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("embedding_dim", "field_dim", "max_values", "update_every", "epochs"):
+        for name in ("embedding_dim", "field_dim", "update_every", "epochs"):
             self._check(name, getattr(self, name) >= 1, "at least 1")
         for name in ("input_dropout", "hidden_dropout", "field_dropout", "plays_dropout", "mask_rate"):
             self._check(name, 0.0 <= getattr(self, name) < 1.0, "in [0, 1)")

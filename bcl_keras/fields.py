@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 FieldKind = Literal["category", "multi_category", "number", "vector"]
+#: Of a multi-valued field the first so many known values count, in training and wherever a song is embedded.
+MAX_VALUES = 32
 
 
 @dataclass(frozen=True)
@@ -25,14 +27,17 @@ class Field:
             `"vector"`: floats `(n, size)`, a row that holds a NaN = missing.
         size: Number of ids including 0 for the two category kinds (valid ids are `0 .. size - 1`), length of the
             vector for `"vector"`, 1 for `"number"`. Defaults to 1.
+        max_values: Values of a `"multi_category"` that count, the first ones that are not 0. Every layer and model
+            keeps to it, so that a song is embedded alike wherever that is done. Defaults to 32.
 
     Raises:
-        ValueError: If `kind` is unknown or `size` does not fit it.
+        ValueError: If `kind` is unknown, or `size` or `max_values` does not fit it.
     """
 
     name: str
     kind: FieldKind
     size: int = 1
+    max_values: int = MAX_VALUES
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -46,6 +51,8 @@ class Field:
             )
         if self.kind == "number" and self.size != 1:
             raise ValueError(f"Argument `size` of a number field must be 1. Received: {self.size}")
+        if self.max_values < 1:
+            raise ValueError(f"Argument `max_values` must be at least 1. Received: {self.max_values}")
 
     @property
     def is_categorical(self) -> bool:
@@ -98,6 +105,22 @@ def check_values(field: Field, values: Any) -> Array:
     if field.kind == "vector" and array.shape[1] != field.size:
         raise ValueError(f"{label} must have vectors of length {field.size}. Received: shape {array.shape}")
     return _check_ids(array, label, field.size) if field.is_categorical else _check_numbers(array, label)
+
+
+def first_known(field: Field, array: Array) -> Array:
+    """Return the ids of a multi-valued field as lists of those that count, in their order, padded at the end.
+
+    Args:
+        field: The field.
+        array: `(n, L)` ids, 0 for none.
+
+    Returns:
+        `(n, length of the longest list that is left)`, at least one column.
+    """
+    order = np.argsort(array == 0, axis=1, kind="stable")  # values first, padding last
+    longest = int((array > 0).sum(axis=1).max(initial=1))
+    order = order[:, : min(max(1, longest), field.max_values)]
+    return np.ascontiguousarray(np.take_along_axis(array, order, axis=1))
 
 
 def _check_ids(array: Array, label: str, size: int) -> Array:

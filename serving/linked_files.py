@@ -5,10 +5,28 @@ Whoever changes a file that may have another name must write a new file and rena
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import os
 import shutil
 from pathlib import Path
+
+#: Where the file system knows no second names, or the file lies on another one.
+_NO_LINKS = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
+
+
+def link_or_copy(source: Path | str, out: Path | str) -> None:
+    """Makes `out` the same file as `source`; a copy of it where a file cannot have two names.
+
+    Raises:
+        OSError: If it cannot be written, as where the disk is full.
+    """
+    try:
+        os.link(source, out)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        shutil.copy2(source, out)
 
 
 def link_tree(source: Path | str, out: Path | str) -> None:
@@ -17,7 +35,7 @@ def link_tree(source: Path | str, out: Path | str) -> None:
     Raises:
         OSError: If it cannot be written, as where the disk is full.
     """
-    shutil.copytree(source, out, copy_function=_link)
+    shutil.copytree(source, out, copy_function=link_or_copy)
 
 
 def share_files(original: Path | str, copy: Path | str) -> None:
@@ -28,13 +46,6 @@ def share_files(original: Path | str, copy: Path | str) -> None:
             same = os.path.join(original, os.path.relpath(path, copy))
             if os.path.isfile(same) and not os.path.samefile(same, path) and filecmp.cmp(same, path, shallow=False):
                 _replace_by_link(same, path)
-
-
-def _link(source: str, out: str) -> None:
-    try:
-        os.link(source, out)
-    except OSError:  # another file system, or one that knows no second names
-        shutil.copy2(source, out)
 
 
 def _replace_by_link(original: str, path: str) -> None:

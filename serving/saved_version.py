@@ -81,11 +81,26 @@ class SavedVersion:
             self.close()
             raise RefreshError(f"{path}: expected the signatures {_NEEDED}. Received: a model without {missing}")
         self.fields: tuple[RawField, ...] = fields_of(signatures["embed"])
-        candidate = signatures["candidate"]
-        self._examples = candidate.inputs["examples"].name
-        # Models exported before they counted known fields are refreshed like others.
-        outputs = [name for name in ("embedding", KNOWN_FIELDS) if name in candidate.outputs]
-        self._outputs = [candidate.outputs[name].name for name in outputs]
+
+    def run(self, signature: str, examples: list[bytes]) -> dict[str, np.ndarray]:
+        """Returns the outputs of a signature that takes serialized songs, by name.
+
+        Args:
+            signature: Such as `match_examples`.
+            examples: Songs as tf.Examples.
+
+        Raises:
+            RefreshError: If the model has no such signature.
+            RequestError: If TensorFlow cannot read an example.
+        """
+        found = self._session.signatures.get(signature)
+        if found is None or "examples" not in found.inputs:
+            raise RefreshError(f"{self.path}: expected the signature {signature}. Received: a model without it")
+        column = np.empty(len(examples), object)
+        column[:] = examples
+        outputs = [info.name for info in found.outputs.values()]
+        values = self._session.run([(found.inputs["examples"].name, column)], outputs)
+        return dict(zip(found.outputs, values, strict=True))
 
     def embed(self, examples: list[bytes]) -> tuple[np.ndarray, np.ndarray | None]:
         """Embeds serialized songs as the index has them.
@@ -97,10 +112,9 @@ class SavedVersion:
         Raises:
             RequestError: If TensorFlow cannot read an example.
         """
-        column = np.empty(len(examples), object)
-        column[:] = examples
-        embeddings, *known_fields = self._session.run([(self._examples, column)], self._outputs)
-        return embeddings, known_fields[0] if known_fields else None
+        outputs = self.run("candidate", examples)
+        # Models exported before they counted known fields are refreshed like others.
+        return outputs["embedding"], outputs.get(KNOWN_FIELDS)
 
     def close(self) -> None:
         """Frees the model."""

@@ -21,7 +21,8 @@ class SongEmbeddings(Artifact):
     """Embeddings and matches of the whole catalogue.
 
     `embeddings-*.parquet`: song_id, split, embedding (of its content), candidate_embedding (as in the index).
-    `matches-*.parquet`: song_id, match_ids, match_scores, for every song that is not in the index.
+    `matches-*.parquet`: song_id, match_ids, match_scores, for every song that is not in the index; empty lists where
+    the model knows no value of the song.
     """
 
     TYPE_NAME = "bcl.SongEmbeddings"

@@ -16,24 +16,8 @@ from tfx_pipeline.config_checks import check_at_least
 from tfx_pipeline.data_gate import DataGateConfig
 from tfx_pipeline.evaluation_config import EvaluationConfig
 from tfx_pipeline.settings_file import SettingsError, read_object
-from tfx_pipeline.targeting.config import TargetingConfig
-
-
-@dataclass(frozen=True)
-class TransformConfig:
-    """Settings of the Transform step.
-
-    Args:
-        min_frequency: Warm songs in which a category must occur to have an id of its own.
-        max_vocabulary: Most ids of one field.
-    """
-
-    min_frequency: int = 2
-    max_vocabulary: int = 200_000
-
-    def __post_init__(self) -> None:
-        check_at_least(self, 1, "min_frequency", "max_vocabulary")
-
+from tfx_pipeline.targeting.config import NEW_SONGS_PER_LISTENER, TargetingConfig
+from tfx_pipeline.transform_config import TransformConfig
 
 #: That are learnt from: each is a row of the closed form, 16 KiB with all landmarks.
 MOST_SPARSE_SONGS = 20_000
@@ -104,10 +88,6 @@ class TuningConfig:
         check_at_least(self, 1, "trials")
 
 
-#: Without a bound, one listener of a public set stands among the best five of every sixth new song.
-NEW_SONGS_PER_LISTENER = 5
-
-
 def targeting_of_engine() -> TargetingConfig:
     """Returns the default targeting settings of the Beam engine that the environment names (`beam_options`).
 
@@ -117,7 +97,6 @@ def targeting_of_engine() -> TargetingConfig:
     The rule is the default of `TargetingConfig`, which validation songs chose: see `benchmarks/targeting.py choose`.
 
     A listener gets at most `NEW_SONGS_PER_LISTENER` songs of a run; `benchmarks/targeting.py cap` says what that costs.
-    `TargetingConfig` has no such bound: it is of a single campaign, and this of a service.
     """
     if has_workers():
         return TargetingConfig(cap=NEW_SONGS_PER_LISTENER)

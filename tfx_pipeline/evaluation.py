@@ -15,7 +15,8 @@ from tfx_pipeline.content_cosine import ContentCosine
 from tfx_pipeline.contract import SongField
 from tfx_pipeline.song_table import SongTable
 
-MODEL, LAST, CONTENT_COSINE, RANDOM = "model", "last pushed model", "content cosine", "random"
+#: The judged model was kept when the last model was pushed: the songs held out have taught it nothing.
+MODEL, LAST, CONTENT_COSINE, RANDOM = "model", "judged model of the last push", "content cosine", "random"
 #: Validation songs on which the weights of content cosine are chosen, at most.
 _MAX_CHOICE_SONGS = 500
 _MAX_CHOICE_CANDIDATES = 8192
@@ -64,7 +65,7 @@ def evaluate(
     config: EvaluationConfig,
     last: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> dict[str, SplitReport]:
-    """Judges the model, the one pushed last, content cosine and a random order on validation and test songs.
+    """Judges the model, that of the last push, content cosine and a random order on validation and test songs.
 
     Relevant are the `config.truth` warm songs of most similar audience. Choices (the weights of content cosine) are
     made on validation songs.
@@ -75,7 +76,7 @@ def evaluate(
         queries: `(len(table), d)`, embeddings of content.
         candidates: `(len(table), d)`, embeddings as in the index.
         config: Settings.
-        last: Queries and candidates of the model pushed last.
+        last: Queries and candidates of the judged model of the last push.
 
     Returns:
         A report by split. A split without songs that can be judged has no report.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import filecmp
 import os
-import shutil
 from pathlib import Path
 
 from serving.linked_files import link_tree
-from serving.whole_files import write_whole
+from serving.whole_files import begin_folder, replace_folder, write_whole
 from tfx_pipeline.run_folder import RunFolder
 from tfx_pipeline.run_history import RecordedRun, open_store, output_of, read_runs
 
@@ -68,10 +67,10 @@ def _keep_statistics(folder: RunFolder, run: RecordedRun) -> bool:
         return False
     if all(_is_same(place, kept / table) for table, place in places.items()):
         return True
-    aside = _aside(kept)
+    aside = begin_folder(kept)
     for table, place in places.items():
         link_tree(place, aside / table)
-    _replace(aside, kept)
+    replace_folder(aside, kept)
     return True
 
 
@@ -81,9 +80,9 @@ def _keep_judged(folder: RunFolder, run: RecordedRun) -> bool:
         return False
     if _is_same(model / _MODEL, folder.judged_model):
         return True
-    aside = _aside(folder.judged_model)
+    aside = begin_folder(folder.judged_model)
     link_tree(model / _MODEL, aside)
-    _replace(aside, folder.judged_model)
+    replace_folder(aside, folder.judged_model)
     return True
 
 
@@ -97,19 +96,3 @@ def _is_same(one: Path, other: Path) -> bool:
         os.path.samefile(one / name, other / name) or filecmp.cmp(one / name, other / name, shallow=False)
         for name in names[0] or ()
     )
-
-
-def _aside(out: Path) -> Path:
-    aside = out.with_name(f"{out.name}.writing")
-    shutil.rmtree(aside, ignore_errors=True)
-    return aside
-
-
-def _replace(aside: Path, out: Path) -> None:
-    """Puts a folder in the place of another; the data gate reads `.before` where a kill comes between the renames."""
-    before = out.with_name(f"{out.name}.before")
-    shutil.rmtree(before, ignore_errors=True)
-    if out.exists():
-        os.rename(out, before)
-    os.rename(aside, out)
-    shutil.rmtree(before, ignore_errors=True)

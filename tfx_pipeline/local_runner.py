@@ -59,6 +59,7 @@ def run(
     """
     config = config or PipelineConfig()
     before = last_run_id(folder.metadata)
+    lists = {"listeners": _listener_table(folder), "exclusions": _exclusions(folder)}
     tfx.orchestration.LocalDagRunner().run(
         create_pipeline(
             pipeline_name=name,
@@ -68,8 +69,8 @@ def run(
             kept_statistics=folder.kept_statistics,
             fields=fields,
             config=config,
-            listener_table=_listener_table(folder),
-            exclusions=_exclusions(folder),
+            listener_table=lists["listeners"],
+            exclusions=lists["exclusions"],
             metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
                 str(folder.metadata)
             ),
@@ -80,7 +81,7 @@ def run(
         return None
     served = serve_model_of_last_run(folder)
     if not served.is_left:
-        publish(folder, RunResult.read(RunRecord.latest(folder.metadata)), dataclasses.asdict(config))
+        publish(folder, RunResult.read(RunRecord.latest(folder.metadata)), dataclasses.asdict(config), lists)
     return served.line
 
 
@@ -108,7 +109,7 @@ def _run(folder: RunFolder, data: Path) -> None:
     window = _whole_number("BCL_WINDOW")
     _ = _file("BCL_LISTENERS"), _file("BCL_EXCLUSIONS")
     settled = config or PipelineConfig()
-    training = contract.TrainingNeeds(settled.split, settled.audience, settled.evaluation)
+    training = contract.TrainingNeeds(settled.split, settled.audience, settled.evaluation, settled.transform)
     catalogue = contract.prepare(data, folder.input, window=window, training=training)
     left_out = take_down_listed(folder, folder.input)
     console = Console()

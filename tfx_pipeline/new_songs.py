@@ -10,11 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from serving.raw_fields import RawField, encode_song, integer_id
-from tfx_pipeline.contract.columns import Place, clean, clean_id
+from tfx_pipeline.contract.columns import Place, clean, clean_id, display_text
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.fields import is_feature, is_text, kind_of, plain_type
 from tfx_pipeline.contract.source import Rows, Source
 from tfx_pipeline.contract.text import quoted
+from tfx_pipeline.outputs.titles import NAMING, Titles
 
 _SONG_ID = "song_id"
 
@@ -69,6 +70,17 @@ class NewSongs:
         """Yields the ids alone."""
         for rows in self._source.batches([_SONG_ID]):
             yield from self._ids(rows)
+
+    def titles(self) -> Titles:
+        """Returns the titles of the songs, by the columns of the file that name them."""
+        naming = [name for name in NAMING if name in self._source.names]
+        ids: list[str] = []
+        titles: list[str | None] = []
+        for rows in self._source.batches([_SONG_ID, *naming]):
+            ids += self._ids(rows)
+            shown = [display_text(rows.column(name)).to_pylist() for name in naming]
+            titles += [next(filter(None, of_song), None) for of_song in zip(*shown, strict=True)]
+        return Titles(pa.array(ids, pa.string()), pa.array(titles or [None] * len(ids), pa.string()))
 
     def _check_field(self, field: RawField) -> None:
         shown = self._source.shown

@@ -114,7 +114,12 @@ def create_pipeline(
         "train_args": tfx.proto.TrainArgs(splits=[WARM, NEW]),
         "eval_args": tfx.proto.EvalArgs(splits=[VALIDATION]),
     }
-    settings = {"fields": fields_json, "model": to_json(config.model), "training": to_json(config.training)}
+    settings = {
+        "fields": fields_json,
+        "model": to_json(config.model),
+        "training": to_json(config.training),
+        "max_values": config.transform.max_values,
+    }
     fitting = settings | {"ridge": to_json(config.ridge), "song_ids": config.song_ids}
     tuners = []
     if config.tuning is not None:
@@ -149,7 +154,6 @@ def create_pipeline(
         settings=to_json(config.evaluation),
         judged_dir=judged_dir,
         split=to_json(config.split),
-        max_values=config.model.max_values,
         code=code_fingerprint("tfx_pipeline.components.retrieval_evaluation"),
     )
 

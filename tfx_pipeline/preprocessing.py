@@ -21,10 +21,12 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     Args:
         inputs: Sparse tensors by feature name.
         custom_config: `fields`, the song fields as JSON; `min_frequency`, the number of songs in which a category must
-            occur to have an id of its own; `max_vocabulary`, the largest number of ids of a field.
+            occur to have an id of its own; `max_vocabulary`, the largest number of ids of a field; `max_values`, how
+            many values of a multi_category count.
 
     Returns:
-        category: int64 `(n,)`, 0 = missing or unknown. multi_category: sparse int64 without unknown values.
+        category: int64 `(n,)`, 0 = missing or unknown. multi_category: sparse int64 without unknown values,
+        cut at `max_values`.
         number: float32 `(n,)` and vector: float32 `(n, length)`, z-scored, NaN = missing.
     """
     outputs = {features.SONG_ID: tf.reshape(inputs[features.SONG_ID], [-1])}
@@ -37,7 +39,9 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
             frequency_threshold=custom_config["min_frequency"],
             vocab_filename=features.vocabulary_name(field),
         )
-        outputs[field.name] = _known(ids) if field.kind == "multi_category" else _dense(_known(ids), 1)[:, 0]
+        known = _known(ids)
+        is_list = field.kind == "multi_category"
+        outputs[field.name] = _first(known, custom_config["max_values"]) if is_list else _dense(known, 1)[:, 0]
     numeric = [field for field in fields if not features.is_categorical(field)]
     return outputs | _scaled({field.name: _dense(inputs[field.name], field.length, _NAN) for field in numeric}, numeric)
 
@@ -64,6 +68,16 @@ def _known(ids: tf.SparseTensor) -> tf.SparseTensor:
     """Shifts ids so that 0 is free to mean missing, and drops values outside the vocabulary (-1)."""
     kept = tf.sparse.retain(ids, ids.values >= 0)
     return tf.SparseTensor(kept.indices, kept.values + 1, kept.dense_shape)
+
+
+def _first(ids: tf.SparseTensor, most: int) -> tf.SparseTensor:
+    """Keeps the first `most` values of each row, moved to its beginning."""
+    rows = ids.indices[:, 0]
+    place = tf.range(tf.size(rows, tf.int64)) - tf.searchsorted(rows, rows, out_type=tf.int64)
+    shape = tf.stack([ids.dense_shape[0], tf.minimum(ids.dense_shape[1], most)])
+    moved = tf.SparseTensor(tf.stack([rows, place], axis=1), ids.values, ids.dense_shape)
+    kept = tf.sparse.retain(moved, place < most)
+    return tf.SparseTensor(kept.indices, kept.values, shape)
 
 
 def _dense(sparse: tf.SparseTensor, length: int, missing: float = 0) -> tf.Tensor:

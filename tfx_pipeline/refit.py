@@ -37,13 +37,12 @@ def run_fn(fn_args: Any) -> None:
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     training = json.loads(settings["training"])
     sparse_per_warm = training.pop("sparse_per_warm")
-    towers = chosen_towers(judged)
     fn_args.eval_files = []  # TFX names some whether there are such songs or not
     # Validation songs may have found that sparse songs do harm.
-    songs = read_songs(fn_args, transform, fields, towers, sparse_per_warm if judged["songs"]["sparse"] else 0.0)
+    songs = read_songs(fn_args, transform, fields, sparse_per_warm if judged["songs"]["sparse"] else 0.0)
     ridge = json.loads(settings["ridge"])
     model, learnt = refit(
-        model_fields(fields, transform),
+        model_fields(fields, transform, settings["max_values"]),
         songs,
         judged,
         ridge=None if ridge is None else bcl_keras.models.RidgeConfig(**ridge),

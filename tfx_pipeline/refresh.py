@@ -3,10 +3,16 @@
     python -m tfx_pipeline.refresh SERVING_DIR --songs new.parquet              # add these songs
     python -m tfx_pipeline.refresh SERVING_DIR --drop gone.txt                  # take these down
     python -m tfx_pipeline.refresh SERVING_DIR --songs songs.parquet --catalogue   # these are all there are
+    python -m tfx_pipeline.refresh RUN/serving --songs new.parquet --targets    # and find their listeners
 
 New songs need features only; they are embedded with the served model. Songs that stay keep their embeddings exactly.
 Songs that are taken down are recorded in SERVING_DIR, so that no later refresh or training brings them back, until
 `--restore` names them. A list of ids is text with an id on each line, CSV or Parquet; see `id_lists`.
+
+--targets matches the songs that are added and finds their listeners as the last run did: by its settings, its plays and
+its exclusions. RUN/refreshed/VERSION then has the tables of RUN/latest for these songs: targets, matches, embeddings,
+songs_summary and manifest.json, whole or not at all. A song of which the model knows no value gets neither.
+
 Ends with exit code 2 and one message on bad input; then nothing is published.
 """
 
@@ -16,20 +22,24 @@ import argparse
 import os
 import sys
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfx_pipeline.stopping import heed_signals
 
 if __name__ == "__main__":
     heed_signals("Nothing was published.")  # before the imports below
 
-from serving.takedown import record_taken_down, taken_down
+from serving.folder_lock import only_process_in
 from tfx_pipeline.console import import_quietly, write_text
 from tfx_pipeline.id_lists import read_ids
 from tfx_pipeline.keras_backend import use_tensorflow
+from tfx_pipeline.run_folder import RunFolder
 
-_NAMED = 10  # songs that a message names
+if TYPE_CHECKING:
+    from tfx_pipeline.refresh_steps import Refresh
+    from tfx_pipeline.refresh_targets import Rules
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,10 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from serving.server.errors import RequestError
 
     try:
-        _refresh(arguments)
+        lines = _refresh(arguments)
     except (ValueError, RequestError, OSError) as error:  # ContractError, RefreshError and PublishError are ValueErrors
         sys.stderr.write(f"{error}\n")
         return 2
+    write_text("".join(f"{line}\n" for line in lines))
     return 0
 
 
@@ -79,6 +90,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="largest share of the index that --catalogue may drop, from 0 to 1 (default: %(default)s)",
     )
+    parser.add_argument(
+        "--targets", action="store_true", help="match the songs added and find their listeners: SERVING_DIR is of a run"
+    )
+    parser.add_argument(
+        "--exclusions",
+        type=Path,
+        metavar="FILE",
+        help="with --targets: who gets none, as the pipeline takes it, in place of the last run's",
+    )
     return parser
 
 
@@ -92,76 +112,48 @@ def _share(text: str) -> float:
     return share
 
 
-def _refresh(arguments: argparse.Namespace) -> None:
-    if arguments.songs is None and arguments.drop is None and arguments.restore is None:
-        raise ValueError("--songs, --drop, --restore: expected at least one of them. Received: none")
-    if arguments.catalogue and arguments.songs is None:
-        raise ValueError(
-            "--catalogue: expected --songs with it, which says what the catalogue is. Received: no --songs"
-        )
-    drop = read_ids(arguments.drop) if arguments.drop else None
-    restore = read_ids(arguments.restore) if arguments.restore else None
+def _refresh(arguments: argparse.Namespace) -> list[str]:
+    _check(arguments)
     use_tensorflow()
     import_quietly("tensorflow")
-    from serving.publish import next_version
-    from serving.refresh import refreshed_index
-    from serving.saved_version import SavedVersion, write_version
-    from tfx_pipeline.new_songs import NewSongs
+    if not arguments.targets:
+        return _request(arguments, None).publish()
+    import_quietly("apache_beam")
+    from tfx_pipeline.refresh_targets import Rules
 
-    base, ignore = str(arguments.serving_dir), arguments.ignore_missing
-    with next_version(base) as publication:
-        gone = taken_down(base)
-        if restore:
-            gone -= restore.meant(gone, "songs that were taken down", ignore_missing=ignore)
-        with SavedVersion(publication.latest) as version:
-            songs: NewSongs | None = None
-            given: frozenset[str] = frozenset()
-            if arguments.songs:
-                songs = NewSongs(arguments.songs, version.fields, integer_ids=version.index.has_integer_ids)
-                given = frozenset(songs.ids())
-                _say_passed_over(songs.passed_over)
-            if drop:
-                indexed = frozenset(version.index.names())
-                known = "the index, of --songs or of songs taken down before"
-                dropped = drop.meant(gone | given | indexed, known, ignore_missing=ignore)
-                _say_kept_away(dropped - indexed - gone)
-                gone |= dropped
-            _say_left_out(given & gone)
-            index, changes = refreshed_index(
-                version, songs or (), drop=gone, is_catalogue=arguments.catalogue, max_dropped=arguments.max_dropped
-            )
-        if changes:
-            write_version(publication.latest, publication.staging, index)
-        # Before the version appears: if this is where the run ends, no song comes back that should be gone.
-        record_taken_down(base, gone)
-    counts = f"added {len(changes.added):,}, dropped {len(changes.dropped):,}, kept {changes.kept:,}"
-    write_text(f"{counts}: {publication.published or 'nothing to publish'}\n")
-    _say_unknown(changes.unknown)
+    folder = RunFolder.at(arguments.serving_dir.absolute().parent)
+    if not folder.serving.is_dir() or not os.path.samefile(folder.serving, arguments.serving_dir):
+        raise ValueError(
+            f"--targets: expected SERVING_DIR to be the folder `serving` of a run. Received: {arguments.serving_dir}"
+        )
+    # No run changes the plays, and no listener is being forgotten, while listeners are found.
+    with only_process_in(folder.home, shown=f"--targets: {folder.home}"):
+        return _request(arguments, Rules.of_run(folder, arguments.exclusions)).publish()
 
 
-def _say_passed_over(columns: Sequence[str]) -> None:
-    if columns:
-        write_text(f"not read, because the model was trained without them: {', '.join(columns)}\n")
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.songs is None and arguments.drop is None and arguments.restore is None:
+        raise ValueError("--songs, --drop, --restore: expected at least one of them. Received: none")
+    for option, why in (("catalogue", "says what the catalogue is"), ("targets", "names the songs")):
+        if getattr(arguments, option) and arguments.songs is None:
+            raise ValueError(f"--{option}: expected --songs with it, which {why}. Received: no --songs")
+    if arguments.exclusions is not None and not arguments.targets:
+        raise ValueError("--exclusions: expected --targets with it. Received: no --targets")
 
 
-def _say_unknown(song_ids: Sequence[str]) -> None:
-    if song_ids:
-        named = ", ".join(song_ids[:_NAMED]) + (", ..." if len(song_ids) > _NAMED else "")
-        write_text(f"added, but the model knows no value of them: {len(song_ids):,} songs ({named})\n")
+def _request(arguments: argparse.Namespace, rules: Rules | None) -> Refresh:
+    from tfx_pipeline.refresh_steps import Refresh
 
-
-def _say_kept_away(ids: Collection[str]) -> None:
-    if ids:
-        write_text(f"not in the index, and kept out of later versions: {len(ids):,} ({_first(ids)})\n")
-
-
-def _say_left_out(ids: Collection[str]) -> None:
-    if ids:
-        write_text(f"not added, because they were taken down: {len(ids):,} of --songs ({_first(ids)})\n")
-
-
-def _first(ids: Collection[str]) -> str:
-    return ", ".join(sorted(ids)[:10]) + (", ..." if len(ids) > 10 else "")
+    return Refresh(
+        base=str(arguments.serving_dir),
+        songs=arguments.songs,
+        drop=read_ids(arguments.drop) if arguments.drop else None,
+        restore=read_ids(arguments.restore) if arguments.restore else None,
+        is_catalogue=arguments.catalogue,
+        ignore_missing=arguments.ignore_missing,
+        max_dropped=arguments.max_dropped,
+        rules=rules,
+    )
 
 
 if __name__ == "__main__":

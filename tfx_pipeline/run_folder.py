@@ -116,6 +116,11 @@ class RunFolder:
         return self.home / "latest"
 
     @property
+    def refreshed(self) -> Path:
+        """Matches and targets of songs that refreshes added, one folder per version."""
+        return self.home / "refreshed"
+
+    @property
     def log(self) -> Path:
         """What TensorFlow, TFX and Beam said."""
         return self.home / "run.log"

@@ -73,6 +73,8 @@ def page(
     examples: Sequence[Example],
     served_badly: str | None = None,
     served: dict[str, Any] | None = None,
+    unknown_songs: int = 0,
+    target_scores: str = "",
 ) -> str:
     """Returns the page.
 
@@ -86,6 +88,8 @@ def page(
         examples: New songs.
         served_badly: What went wrong when the model was served to be validated.
         served: What was judged and what is served, where that is not the same model.
+        unknown_songs: Number of songs that are not warm and of which the model knows no value.
+        target_scores: A sentence on what a listener's score is.
     """
     body = [
         "<h1>From plays to listeners: what this run did</h1>",
@@ -97,7 +101,7 @@ def page(
         f"<h2>What was learnt</h2>{_learnt(learnt)}",
         f"<h2>How good it is</h2>{_judged(evaluation)}",
         f"<h2>What is served</h2>{_served(served)}" if served else "",
-        f"<h2>New songs</h2><div class=cards>{''.join(map(_card, examples))}</div>" if examples else "",
+        f"<h2>New songs</h2>{_new_songs(examples, unknown_songs, target_scores)}" if examples or unknown_songs else "",
     ]
     return document("BCL run", "".join(body), _STYLE)
 
@@ -127,11 +131,35 @@ def _learnt(learnt: dict[str, Any]) -> str:
         ("settings", "Settings of the towers, as given or as the Tuner found them"),
     ):
         if name in learnt:
-            lines = [[key, _plain(value)] for key, value in learnt[name].items()]
+            values = _named_parts(learnt[name]) if name == "joined" else learnt[name]
+            lines = [[key, _plain(value)] for key, value in values.items()]
             parts.append(f"<h3>{title}</h3>{table(['setting', 'value'], lines, 'words')}")
+    if "joined" in learnt:
+        parts.append(_without_towers(learnt["joined"]["weights"]))
     if "correlation" in learnt:
         parts.append(f"<h3>Correlation of the fields</h3>{_matrix(learnt['fields'], learnt['correlation'])}")
     return "".join(parts)
+
+
+#: In the order in which `JoinedModel` has them.
+_PARTS = ("closed form", "towers")
+
+
+def _named_parts(joined: dict[str, Any]) -> dict[str, Any]:
+    """What was chosen for the joined model, with the names of its parts."""
+    return {
+        name: dict(zip(_PARTS, value, strict=True)) if name in ("weights", "alone") and value else value
+        for name, value in joined.items()
+    }
+
+
+def _without_towers(weights: Sequence[float]) -> str:
+    if weights[1]:
+        return ""
+    return (
+        "<p>The towers have weight 0: the closed form serves alone. On validation songs no weight of the towers found "
+        "more of the songs that share an audience.</p>"
+    )
 
 
 def _plain(value: Any) -> str:
@@ -203,6 +231,17 @@ def _served(served: dict[str, Any]) -> str:
 
 def _estimate(found: dict[str, float]) -> str:
     return f"{found['mean']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+
+
+def _new_songs(examples: Sequence[Example], unknown: int, target_scores: str) -> str:
+    says = [
+        "A match's score is the inner product of two vectors that are at most of length one: from -1 to 1, larger is "
+        "more similar. It orders the matches of one song, and is no probability.",
+        target_scores and f"{target_scores} Scores of listeners are comparable within one song.",
+        f"Of {unknown:,} songs the model knows no value: they have no matches and no listeners." if unknown else "",
+    ]
+    said = "".join(f"<p>{html.escape(line)}</p>" for line in says if line)
+    return f"{said}<div class=cards>{''.join(map(_card, examples))}</div>"
 
 
 def _name(text: str) -> str:

@@ -127,6 +127,7 @@ def transform_of(
             "fields": fields,
             "min_frequency": config.transform.min_frequency,
             "max_vocabulary": config.transform.max_vocabulary,
+            "max_values": config.transform.max_values,
             "code": code_fingerprint("tfx_pipeline.preprocessing"),
         },
         # Statistics and per-file partial results double the steps; nothing reads them.

@@ -67,7 +67,6 @@ def read_song_table(
     transform: tft.TFTransformOutput,
     fields: Sequence[SongField],
     *,
-    max_values: int = 64,
     most_similar: int | None = None,
 ) -> SongTable:
     """Reads transformed examples.
@@ -76,7 +75,6 @@ def read_song_table(
         split_uris: Folder of TFRecord files by name of split.
         transform: The transform output that wrote them.
         fields: The song fields.
-        max_values: Values of a multi-valued category kept per song; the first ones stay.
         most_similar: None reads all songs; a number at most so many of those that have similar songs, drawn by hash of
             their ids. Twice that and a batch are the most in memory.
 
@@ -92,19 +90,15 @@ def read_song_table(
     if not parts:
         raise NoSongsError(f"no song in any of the splits {', '.join(split_uris)}")
 
-    def column(name: str, most: int | None = None) -> np.ndarray:
-        return stack((batch[name] for _, batch in parts), most)
-
-    def values(field: SongField) -> np.ndarray:
-        # Only a list of categories may be cut: every number of a vector is part of it.
-        return _model_array(column(field.name, max_values if field.kind == "multi_category" else None), field)
+    def column(name: str) -> np.ndarray:
+        return stack(batch[name] for _, batch in parts)
 
     ids = compact(column(features.SONG_ID))
     order = np.argsort(ids, kind="stable")
     table = SongTable(
         ids=ids,
         splits=np.concatenate([np.full(len(batch[features.SONG_ID]), split) for split, batch in parts]),
-        features={field.name: values(field) for field in fields},
+        features={field.name: _model_array(column(field.name), field) for field in fields},
         listeners=column(features.LISTENERS)[:, 0],
         similar_ids=compact(column(features.SIMILAR_IDS)),
         similar_scores=column(features.SIMILAR_SCORES).astype(np.float32),

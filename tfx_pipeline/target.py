@@ -10,7 +10,6 @@ gives what an earlier run wrote.
 
 import argparse
 import dataclasses
-import logging
 import shutil
 import sys
 import types
@@ -38,6 +37,7 @@ from tfx_pipeline.id_lists import read_ids
 from tfx_pipeline.setting_texts import setting_texts
 from tfx_pipeline.targeting import TargetingConfig, read_marker, read_summary, target_listeners
 from tfx_pipeline.targeting.exclusions import as_parquet
+from tfx_pipeline.targeting.running import first_message, run_quietly
 from tfx_pipeline.targeting.sources import song_ids
 
 _INPUTS = {
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _for_this_run(known.output):
             _run(known, config, beam_arguments)
     except Exception as error:  # noqa: BLE001 - a runner wraps the message of a worker in exceptions of its own kind
-        sys.stderr.write(f"{_first_message(error)}\n")
+        sys.stderr.write(f"{first_message(error)}\n")
         return 2
     write_text(_report(known.output))
     return 0
@@ -116,9 +116,7 @@ def _run_pipeline(
         exclusions=exclusions,
         taken_down=_taken_down(known),
     )
-    # Beam logs the whole stack of a failed worker; the message below says what is wrong.
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-    pipeline.run().wait_until_finish()
+    run_quietly(pipeline)
 
 
 def _taken_down(known: argparse.Namespace) -> frozenset[str]:
@@ -175,15 +173,6 @@ def _kinds(annotation: Any) -> set[type]:
     if typing.get_origin(annotation) is typing.Literal:
         return {type(value) for value in typing.get_args(annotation)}
     return {annotation}
-
-
-def _first_message(error: BaseException) -> str:
-    """The message without the stack and step name that a runner adds."""
-    message = str(error).strip()
-    lines = [line for line in message.splitlines() if line.strip()]
-    said = [line for line in lines if "Received:" in line]
-    text = (said or lines or [repr(error)])[-1].strip()
-    return text.split(" [while running")[0].split("Error: ", 1)[-1]
 
 
 def _report(output: str) -> str:

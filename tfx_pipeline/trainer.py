@@ -35,9 +35,9 @@ def run_fn(fn_args: Any) -> None:
     """Trains and exports; called by TFX's Trainer.
 
     Args:
-        fn_args: TFX's `FnArgs`. `custom_config` holds `fields`, `model`, `training`, `ridge` and `split` as JSON, and
-            may hold `song_ids`: "int64" for an index whose ids are integers; default "string". `hyperparameters`, where
-            a Tuner ran, replace settings of the model.
+        fn_args: TFX's `FnArgs`. `custom_config` holds `fields`, `model`, `training`, `ridge` and `split` as JSON,
+            `max_values` of `TransformConfig`, and may hold `song_ids`: "int64" for an index whose ids are integers;
+            default "string". `hyperparameters`, where a Tuner ran, replace settings of the model.
     """
     check_is_tensorflow()
     settings = fn_args.custom_config
@@ -45,8 +45,8 @@ def run_fn(fn_args: Any) -> None:
     config, ridge_config = model_config(fn_args), json.loads(settings["ridge"])
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     training = json.loads(settings["training"])
-    songs = read_songs(fn_args, transform, song_fields, config, training.pop("sparse_per_warm"))
-    fields, ridge, learnt = model_fields(song_fields, transform), None, {}
+    songs = read_songs(fn_args, transform, song_fields, training.pop("sparse_per_warm"))
+    fields, ridge, learnt = model_fields(song_fields, transform, settings["max_values"]), None, {}
     if ridge_config is not None:
         ridge, learnt["ridge"], songs = solve_ridge(fields, bcl_keras.models.RidgeConfig(**ridge_config), songs)
     keras.utils.set_random_seed(config.seed)
@@ -89,17 +89,19 @@ def model_config(fn_args: Any) -> bcl_keras.BCLConfig:
     return dataclasses.replace(bcl_keras.BCLConfig.from_dict(json.loads(fn_args.custom_config["model"])), **tuned)
 
 
-def model_fields(song_fields: Sequence[contract.SongField], transform: tft.TFTransformOutput) -> list[bcl_keras.Field]:
+def model_fields(
+    song_fields: Sequence[contract.SongField], transform: tft.TFTransformOutput, max_values: int
+) -> list[bcl_keras.Field]:
     """Returns the model's fields: ids from 1 on index the vocabulary that Transform found, 0 is missing.
 
-    An empty vocabulary counts as one entry.
+    An empty vocabulary counts as one entry. Lists keep `max_values`, as Transform leaves them.
     """
     fields = []
     for field in song_fields:
         size = field.length
         if features.is_categorical(field):
             size = max(transform.vocabulary_size_by_name(features.vocabulary_name(field)), 1) + 1
-        fields.append(bcl_keras.Field(field.name, field.kind, size))
+        fields.append(bcl_keras.Field(field.name, field.kind, size, max_values))
     return fields
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import tensorflow_transform as tft
 
-import bcl_keras
 from tfx_pipeline import contract
 from tfx_pipeline.cold_split import NEW, VALIDATION, WARM
 from tfx_pipeline.configs import MOST_SPARSE_SONGS
@@ -49,7 +48,6 @@ def read_songs(
     fn_args: Any,
     transform: tft.TFTransformOutput,
     song_fields: Sequence[contract.SongField],
-    config: bcl_keras.BCLConfig,
     sparse_per_warm: float,
 ) -> Songs:
     """Returns the songs to learn from and those held out for choices.
@@ -60,7 +58,7 @@ def read_songs(
 
     def read(patterns: Sequence[str], split: str, most_similar: int | None = None) -> SongTable:
         uris = split_uris(os.path.dirname(os.path.dirname(patterns[0])), [split])  # TFX gives <uri>/Split-<name>/*
-        return read_song_table(uris, transform, song_fields, max_values=config.max_values, most_similar=most_similar)
+        return read_song_table(uris, transform, song_fields, most_similar=most_similar)
 
     warm = read(fn_args.train_files, WARM)
     sparse = warm.take(np.arange(0))

@@ -30,8 +30,8 @@ def tuner_fn(fn_args: Any) -> tfx.components.TunerFnResult:
     """Sets up the search; called by TFX's Tuner.
 
     Args:
-        fn_args: TFX's `FnArgs`. `custom_config` holds `fields`, `model` and `training` as for the Trainer, and
-            `tuning`, a `TuningConfig` as JSON.
+        fn_args: TFX's `FnArgs`. `custom_config` holds `fields`, `model`, `training` and `max_values` as for the
+            Trainer, and `tuning`, a `TuningConfig` as JSON.
 
     Raises:
         ValueError: If no validation song has a similar song: nothing could be judged.
@@ -42,8 +42,8 @@ def tuner_fn(fn_args: Any) -> tfx.components.TunerFnResult:
     config = bcl_keras.BCLConfig.from_dict(json.loads(settings["model"]))
     tuning, training = json.loads(settings["tuning"]), json.loads(settings["training"])
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    songs = read_songs(fn_args, transform, song_fields, config, training.pop("sparse_per_warm"))
-    fields = model_fields(song_fields, transform)
+    songs = read_songs(fn_args, transform, song_fields, training.pop("sparse_per_warm"))
+    fields = model_fields(song_fields, transform, settings["max_values"])
     if not (validation_truth(songs)[1] >= 0).any():
         raise ValueError(
             f"tuning: expected validation songs with similar warm songs. Received: {len(songs.validation)} without"

@@ -10,7 +10,8 @@ import numpy as np
 from keras import ops
 
 from bcl_keras.directions import orthonormal
-from bcl_keras.fields import Array, Field, as_fields, check_values
+from bcl_keras.fields import Array, Field, as_fields, check_values, first_known
+from bcl_keras.ops.lists import first_values
 from bcl_keras.ops.numerics import l2_normalize
 
 Tensor = Any
@@ -30,7 +31,6 @@ class ContentVector(keras.layers.Layer):
     Args:
         fields: `Field` objects or their dicts. Numbers should have mean 0 and deviation 1, as the pipeline's have.
         max_rank: Most elements of a block of ids. Defaults to 512.
-        max_values: Values of a multi-valued field that count; the first ones stay. Defaults to 64.
 
     Call arguments:
         features: Dict of field name to values (see `Field`), any number of songs.
@@ -46,15 +46,13 @@ class ContentVector(keras.layers.Layer):
         self,
         fields: Sequence[Field | Mapping[str, Any]],
         max_rank: int = 512,
-        max_values: int = 64,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
-        for name, value in (("max_rank", max_rank), ("max_values", max_values)):
-            if value < 1:
-                raise ValueError(f"Argument `{name}` must be at least 1. Received: {value}")
+        if max_rank < 1:
+            raise ValueError(f"Argument `max_rank` must be at least 1. Received: {max_rank}")
         self.fields = as_fields(fields)
-        self.max_rank, self.max_values = max_rank, max_values
+        self.max_rank = max_rank
         numbers = tuple(field for field in self.fields if field.kind == "number")
         alone = {field.name: (field,) for field in self.fields if field.kind != "number"}
         self.blocks: dict[str, tuple[Field, ...]] = alone | ({NUMBERS: numbers} if numbers else {})
@@ -97,7 +95,7 @@ class ContentVector(keras.layers.Layer):
                 raise ValueError(f"Argument `features` must hold every field. Received: nothing for {field.name!r}")
             values = check_values(field, features[field.name])
             if field.is_categorical:
-                words = _Words(values.reshape(len(values), -1)[:, : self.max_values], field.size)
+                words = _Words(first_known(field, values.reshape(len(values), -1)), field.size)
                 self.idf[field.name].assign(words.idf)
                 self.bases[field.name].assign(words.basis(self._size((field,))))
 
@@ -136,7 +134,7 @@ class ContentVector(keras.layers.Layer):
         return l2_normalize(ops.where(absent, ops.zeros_like(values), values))
 
     def _words(self, field: Field, ids: Tensor) -> Tensor:
-        ids = ids[:, None] if field.kind == "category" else ids[:, : self.max_values]
+        ids = ids[:, None] if field.kind == "category" else first_values(ids, field.max_values)
         ids = ops.cast(ids, "int32")
         weights = l2_normalize(ops.take(self.idf[field.name], ids, axis=0))
         vectors = ops.take(self.bases[field.name], ids, axis=0)  # (n, L, size)
@@ -148,7 +146,7 @@ class ContentVector(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
-        own = {"fields": [f.to_dict() for f in self.fields], "max_rank": self.max_rank, "max_values": self.max_values}
+        own = {"fields": [f.to_dict() for f in self.fields], "max_rank": self.max_rank}
         return {**super().get_config(), **own}
 
 

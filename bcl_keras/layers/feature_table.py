@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from bcl_keras.checks import check_features
-from bcl_keras.fields import Array, Field, as_fields
+from bcl_keras.fields import Array, Field, as_fields, first_known
 
 Tensor = Any
 
@@ -24,11 +24,10 @@ class FeatureTable(keras.layers.Layer):
 
     The columns are non-trainable variables that saved files leave out unless `save_table`: they are data, may be
     large, and a model that embeds new songs does not need them. Multi-valued fields are padded to their longest row,
-    cut at `max_values`.
+    cut at the field's `max_values`.
 
     Args:
         fields: The fields, `Field` objects or their dicts.
-        max_values: Longest row kept of a multi-valued field. Defaults to 64.
         save_table: Whether saved files hold the table. Defaults to `False`.
 
     Call arguments:
@@ -41,13 +40,11 @@ class FeatureTable(keras.layers.Layer):
     def __init__(
         self,
         fields: Sequence[Field | Mapping[str, Any]],
-        max_values: int = 64,
         save_table: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.fields = as_fields(fields)
-        self.max_values = max_values
         self.save_table = save_table
         self.columns: dict[str, Any] = {}
         self.num_rows = 0
@@ -77,13 +74,9 @@ class FeatureTable(keras.layers.Layer):
         """Drop padding beyond the longest row, and values beyond the cap."""
         if field.kind != "multi_category":
             return array
-        order = np.argsort(array == 0, axis=1, kind="stable")  # values first, padding last
-        array = np.take_along_axis(array, order, axis=1)
-        longest = max(1, int((array > 0).sum(axis=1).max(initial=0)))
-        if longest > self.max_values:
-            cut = int(((array > 0).sum(axis=1) > self.max_values).sum())
-            logger.warning("Field `%s`: %d songs cut to %d values (`max_values`).", field.name, cut, self.max_values)
-        return np.ascontiguousarray(array[:, : min(longest, self.max_values)])
+        if cut := int(((array > 0).sum(axis=1) > field.max_values).sum()):
+            logger.warning("Field `%s`: %d songs cut to %d values (`max_values`).", field.name, cut, field.max_values)
+        return first_known(field, array)
 
     def _store(self, arrays: Mapping[str, Array]) -> None:
         self.num_rows = len(next(iter(arrays.values())))
@@ -134,5 +127,5 @@ class FeatureTable(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
         fields = [field.to_dict() for field in self.fields]
-        own = {"fields": fields, "max_values": self.max_values, "save_table": self.save_table}
+        own = {"fields": fields, "save_table": self.save_table}
         return {**super().get_config(), **own}

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from bcl_keras.fields import Field
+from bcl_keras.ops.lists import first_values
 
 Tensor = Any
 
@@ -77,6 +78,7 @@ class FieldEncoder(keras.layers.Layer):
     def _encode_ids(self, ids: Tensor) -> Tensor:
         if self.field.kind == "category":
             return ops.cast(ops.take(self.table, ids, axis=0), self.compute_dtype)
+        ids = first_values(ids, self.field.max_values)
         weights = ops.exp(ops.cast(ops.take(self.log_weights, ids, axis=0), "float32")) * ops.cast(ids > 0, "float32")
         length = ops.sqrt(ops.maximum(ops.sum(ops.square(weights), axis=-1, keepdims=True), 1e-12))
         shares = ops.cast(weights / length, self.compute_dtype)  # (n, L)

@@ -69,7 +69,7 @@ class BCLModel(SongModel):
         self.candidate_tower = CandidateTower(
             self.song_tower, num_songs, self.config, plays_dim, name="candidate_tower", dtype=policy
         )
-        self.feature_table = FeatureTable(self.fields, self.config.max_values, save_table, name="feature_table")
+        self.feature_table = FeatureTable(self.fields, save_table, name="feature_table")
         if self.has_contrast:
             self.contrastive_views = ContrastiveViews(len(self.fields), self.config, name="contrast", dtype=policy)
             self.head = self._projection_head()

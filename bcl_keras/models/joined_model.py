@@ -18,6 +18,7 @@ from bcl_keras.ops.numerics import l2_normalize
 
 Tensor = Any
 
+_ROUNDING = 1e-5
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 
 
@@ -27,8 +28,8 @@ class JoinedModel(SongModel):
 
     With q_i and c_i a model's embeddings, `score = sum_i w_i (q_i . c_i) / sd_i(q_i)`, with sd_i the deviation of the
     query's scores over the warm songs, which `q_i' Cov(c_i) q_i` gives. That is one inner product of joined
-    embeddings. Queries get unit length and the longest candidate too, neither of which changes an order, so that no
-    score of a warm song exceeds 1.
+    embeddings. Queries get unit length and the longest warm candidate too, neither of which changes an order. A
+    candidate that is not warm and would be longer is brought to length 1. So every score lies between -1 and 1.
 
     Args:
         models: Models called as `BCLModel` and `AudienceRidge` are: features give queries, features with
@@ -150,7 +151,7 @@ class JoinedModel(SongModel):
         """Embed songs, as queries or as candidates."""
         if "song_index" in features:
             parts = [ops.cast(model(features), "float32") for model in self.models]
-            return ops.concatenate(parts, axis=1) / self.longest
+            return _at_most_one(ops.concatenate(parts, axis=1) / self.longest)
         queries = [self.weights_of_models[p] * self._scaled_query(p, features) for p in range(len(self.models))]
         return l2_normalize(ops.concatenate(queries, axis=1))
 
@@ -169,6 +170,12 @@ class JoinedModel(SongModel):
         """Restore the model and the models within."""
         models = [keras.saving.deserialize_keras_object(model) for model in config.pop("models")]
         return cls(models, **config)
+
+
+def _at_most_one(vectors: Tensor) -> Tensor:
+    """Return vectors whose longest have length 1; those of warm songs stay as they are, to the last bit."""
+    length = ops.sqrt(ops.sum(ops.square(vectors), axis=1, keepdims=True))
+    return ops.where(length > 1.0 + _ROUNDING, vectors / ops.maximum(length, 1.0), vectors)
 
 
 def _choices(count: int) -> itertools.product[tuple[float, ...]]:

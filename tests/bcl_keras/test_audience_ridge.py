@@ -240,6 +240,26 @@ def test_joined_scores_are_standardised_sums() -> None:
     np.testing.assert_allclose(embed(again, others) @ again.warm_candidates().T, found, atol=1e-6)
 
 
+def test_no_score_exceeds_one_whatever_songs_come_later() -> None:
+    """A song that came after training may have a longer candidate than any warm one: here all have."""
+    towers, _ = small.model_and_stream(songs=SONGS, cold=0)
+    ridge = AudienceRidge(small.FIELDS, SONGS, RidgeConfig(rank=16))
+    ridge.adapt(FEATURES, symmetric_pairs())
+    joined = JoinedModel([ridge, towers])
+    joined.adapt()
+    ridge.candidate_map.assign(50.0 * ops.convert_to_numpy(ridge.candidate_map))
+    others = small.features(30, seed=9, missing=0.0)
+    later = embed(joined, others, song_index=np.zeros(30, "int32"))
+    np.testing.assert_allclose(np.linalg.norm(later, axis=1), 1.0, atol=1e-5)
+    parts = [embed(model, others, song_index=np.zeros(30, "int32")) for model in (ridge, towers)]
+    longer = np.concatenate(parts, axis=1)
+    np.testing.assert_allclose(later, longer / np.linalg.norm(longer, axis=1, keepdims=True), atol=1e-5)
+    warm = embed(joined, FEATURES, song_index=np.arange(1, SONGS + 1))
+    scores = embed(joined, others) @ np.concatenate([warm, later]).T
+    assert np.abs(scores).max() <= 1.0 + 1e-5
+    np.testing.assert_allclose(warm, joined.warm_candidates(), atol=1e-6)
+
+
 def test_saved_and_loaded_it_embeds_alike(tmp_path: Path) -> None:
     towers, _ = small.model_and_stream(songs=SONGS, cold=0)
     ridge = AudienceRidge(small.FIELDS, SONGS, RidgeConfig(rank=16))

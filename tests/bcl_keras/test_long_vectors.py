@@ -11,6 +11,7 @@ from keras import ops
 
 from bcl_keras import BCLConfig, Field
 from bcl_keras.data import PairStream
+from bcl_keras.fields import MAX_VALUES
 from bcl_keras.models import AudienceRidge, BCLModel, JoinedModel
 
 LENGTHS = (1, 32, 33, 64, 384, 1024)
@@ -39,7 +40,7 @@ def joined() -> JoinedModel:
     table = towers.feature_table(ops.convert_to_tensor(np.arange(SONGS, dtype="int32")))
     for name, values in features(SONGS).items():
         kept = ops.convert_to_numpy(table[name])
-        assert kept.shape[1] == (config.max_values if name == "tags" else values.shape[1])
+        assert kept.shape[1] == (MAX_VALUES if name == "tags" else values.shape[1])
         if name != "tags":
             np.testing.assert_array_equal(kept, values)
     towers.compile()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -172,7 +174,7 @@ def test_table_trims_padding_and_cuts_long_rows(caplog: pytest.LogCaptureFixture
     table = FeatureTable(small.FIELDS)
     table.set_features(features)
     assert table.columns["attribute_tags"].shape == (20, 3)
-    table = FeatureTable(small.FIELDS, max_values=2)
+    table = FeatureTable([replace(field, max_values=2) for field in small.FIELDS])
     table.set_features(features)
     assert table.columns["attribute_tags"].shape == (20, 2)
     assert "Field `attribute_tags`: 20 songs cut to 2 values" in caplog.text

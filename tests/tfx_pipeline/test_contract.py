@@ -18,6 +18,9 @@ from tfx_pipeline.contract import (
     fields_to_json,
 )
 from tfx_pipeline.contract.__main__ import main
+from tfx_pipeline.contract.songs import long_list_notes, scan_songs
+from tfx_pipeline.contract.source import Source
+from tfx_pipeline.contract.teachable import TrainingNeeds
 
 SONGS = {
     "song_id": ["a", "b", "c"],
@@ -283,3 +286,21 @@ def test_imports_neither_tensorflow_nor_tfx():
     heavy = ("tensorflow", "tfx", "apache_beam", "keras", "pandas")
     code = f"import sys, tfx_pipeline.contract; sys.exit(any(m in sys.modules for m in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_long_lists_are_counted_and_said(folder, capsys):
+    """Of a list the first values count; whoever writes more is told how many songs lose some, and by which setting."""
+    words = [[f"w{place}" for place in range(length)] for length in (33, 200, 32)]
+    write(folder, {"attribute_tags": [["", None, *words[0]], words[1], words[2]]})
+    said = "attribute_tags: 2 songs have more than 32 values, at most 200. Of a list the first 32 that the model knows"
+    assert [note.startswith(said) for note in check(folder).notes].count(True) == 1
+    settings = folder / "settings.json"
+    for most, cut in ((31, 3), (32, 2), (33, 1), (200, 0)):
+        settings.write_text(json.dumps({"transform": {"max_values": most}}))
+        transform = TrainingNeeds.read(settings).transform
+        assert transform.max_values == most
+        notes = long_list_notes(scan_songs(Source.at(folder / "songs.parquet")).lists, most)
+        assert [f"{cut} songs have more than {most} values" in note for note in notes] == [True] * bool(cut)
+    settings.write_text(json.dumps({"transform": {"max_values": 0}}))
+    assert main([str(folder), "--settings", str(settings)]) == 2
+    assert "`max_values` must be at least 1. Received: 0" in capsys.readouterr().err

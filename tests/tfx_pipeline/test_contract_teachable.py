@@ -226,4 +226,4 @@ def test_the_defaults_are_those_of_the_pipeline():
     from tfx_pipeline.configs import PipelineConfig
 
     config = PipelineConfig()
-    assert TrainingNeeds() == TrainingNeeds(config.split, config.audience, config.evaluation)
+    assert TrainingNeeds() == TrainingNeeds(config.split, config.audience, config.evaluation, config.transform)

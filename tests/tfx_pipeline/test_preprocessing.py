@@ -70,7 +70,7 @@ def transform_songs(songs, folder):
                 for name, value in parsed.items()
             }
         )
-    config = {"fields": contract.fields_to_json(FIELDS), "min_frequency": 2, "max_vocabulary": 100}
+    config = {"fields": contract.fields_to_json(FIELDS), "min_frequency": 2, "max_vocabulary": 100, "max_values": 3}
     with tft_beam.Context(temp_dir=str(folder / "temp"), force_tf_compat_v1=False):
         (data, out_metadata), function = (rows, metadata) | "Transform" >> tft_beam.AnalyzeAndTransformDataset(
             lambda inputs: preprocessing.preprocessing_fn(inputs, config)
@@ -171,3 +171,17 @@ def test_the_schema_is_checked_against_what_the_data_showed():
         features.check_types(schema, {k: v for k, v in seen.items() if k != "audio_tempo"}, FIELDS)
     with pytest.raises(ValueError, match="`audio_tempo`: expected values of type FLOAT. Received: BYTES"):
         features.check_types(schema, {**seen, "audio_tempo": seen["attribute_tags"]}, FIELDS)
+
+
+@pytest.mark.parametrize("most", [1, 2, 32])
+def test_the_first_known_values_of_a_list_stay(most):
+    """Of ids with gaps where a word has none, in rows of any length; what is cut comes to the front."""
+    rows = [[-1, 4, -1, -1, 2, 7], [], [-1], [5] * 3, list(range(1, 40)), [-1] * 50 + [9, 8]]
+    ids = tf.RaggedTensor.from_row_lengths(tf.constant(sum(rows, []), tf.int64), [len(row) for row in rows]).to_sparse()
+    found = tf.function(lambda sparse: tf.sparse.to_dense(preprocessing._first(preprocessing._known(sparse), most)))(
+        ids
+    )
+    wanted = [[one + 1 for one in row if one >= 0][:most] for row in rows]
+    assert found.shape == (6, min(most, 52))
+    assert [[one for one in row if one] for row in found.numpy().tolist()] == wanted
+    assert [row[: len(ids)] for row, ids in zip(found.numpy().tolist(), wanted, strict=True)] == wanted

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
 from tfx import v1 as tfx
 
 from serving.raw_fields import RawField, encode_song
@@ -24,6 +25,7 @@ from tests.serving import small_export
 from tfx_pipeline import refresh_runner
 from tfx_pipeline.artifacts import EXTRA, LEARNT, TargetListeners
 from tfx_pipeline.cold_split import ColdSplit
+from tfx_pipeline.components.catalogue_embedding import _to_matches
 from tfx_pipeline.components.index_refresh import check_fields
 from tfx_pipeline.components.infra_validation import REASON, ServingValidator, problem_of
 from tfx_pipeline.components.retrieval_evaluation import last_embeddings, last_judged, read_embeddings
@@ -154,6 +156,23 @@ def test_the_validator_replays_the_warm_up_requests(saved_model: Path, tmp_path:
     )
 
 
+def test_a_song_of_which_nothing_is_known_has_no_matches(saved_model: Path) -> None:
+    """The component's rows, from what the exported model answers."""
+    songs = [SONGS[4], {"song_id": "bare", "attribute_genre": "unheard", "attribute_tags": ["never seen"]}]
+    with SavedVersion(str(saved_model)) as version:
+        answers = version.run("match_examples", [encode_song(song, small_export.FIELDS) for song in songs])
+    rows = []
+    for place, song in enumerate(songs):
+        log = prediction_log_pb2.PredictionLog()
+        for name, values in answers.items():
+            log.predict_log.response.outputs[name].CopyFrom(tf.make_tensor_proto(values[place : place + 1]))
+        rows.append(_to_matches((song["song_id"], "new"), log))
+    known, bare = rows
+    assert set(known["match_ids"]) == {song["song_id"] for song in SONGS} and len(known["match_scores"]) == len(SONGS)
+    assert (bare["song_id"], bare["split"]) == ("bare", "new")
+    assert list(bare["match_ids"]) == [] and len(bare["match_scores"]) == 0
+
+
 def test_a_model_that_does_not_answer_is_refused_with_the_reason(saved_model: Path, tmp_path: Path) -> None:
     """The component, and what follows from its word: nothing is targeted for a model that is not pushed."""
     types = tfx.types.standard_artifacts
@@ -218,6 +237,8 @@ def test_a_model_is_compared_with_the_last_one_as_that_was_judged(saved_model: P
     say(judged, split=asdict(split))
     assert found() == str(judged) and found(ColdSplit(rotate="month")) is None
     assert found(ColdSplit(min_listeners=9)) == str(judged)
+    judged.rename(f"{judged}.before")  # a run was killed while it put another in its place
+    assert found() == f"{judged}.before"
 
 
 def test_embeddings_are_found_by_any_id(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def test_a_refused_model_and_strange_names() -> None:
     assert rows == 3 and [round(column.present, 2) for column in columns] == [0.67, 0.67]
     estimate = {"mean": 0.5, "low": 0.4, "high": 0.6}
     evaluation = {
-        "refused_because": ["recall@50: expected over 0.6000 (last pushed model 0.6000). Received: 0.5000"],
+        "refused_because": ["recall@50: expected over 0.6000 (judged model of the last push 0.6000). Received: 0.5000"],
         "val": {
             "songs": 7,
             "candidates": 9,
@@ -39,7 +39,7 @@ def test_a_refused_model_and_strange_names() -> None:
         examples=[run_page.Example("A <song>", [("match & more", 0.25)], [(1.5, ["match & more"])])],
     )
     assert "<li>when it was served: INTERNAL: &lt;no answer&gt;</li>" in shown
-    assert "Not pushed:" in shown and "(last pushed model 0.6000)" in shown
+    assert "Not pushed:" in shown and "(judged model of the last push 0.6000)" in shown
     assert "attribute_&lt;b&gt;" in shown and "rock &amp; roll (1)" in shown and "A &lt;song&gt;" in shown
     assert "1 to 3, mean 2, deviation 1" in shown and "0.500 [0.400, 0.600]" in shown
     assert "<td>momentum</td><td>0.9</td>" in shown and "<td>hidden_dims</td><td>8</td>" in shown
@@ -76,3 +76,25 @@ def test_what_was_judged_and_what_is_served() -> None:
     alone = {**served, "refit": "index", "overlap": None, "refused_because": []}
     shown = run_page.page(**plain | {"pushed": "serving/7"}, evaluation={}, examples=[], served=alone)
     assert "It is the judged model." in shown and "by chance" not in shown
+
+
+def test_weights_have_names_and_scores_a_meaning() -> None:
+    plain = {"songs": (0, []), "plays": (0, []), "data_report": "", "pushed": "serving/7", "evaluation": {}}
+
+    def shown(weights: list[float], **more: object) -> str:
+        joined = {"weights": weights, "validation_recall": 0.5, "alone": [0.5, 0.25]}
+        return run_page.page(**plain, **{"examples": [], **more}, learnt={"history": {}, "joined": joined})
+
+    both = shown([1.0, 0.25])
+    assert "<td>weights</td><td>closed form 1, towers 0.25</td>" in both and "serves alone" not in both
+    assert "<td>alone</td><td>closed form 0.5, towers 0.25</td>" in both
+    alone = shown([1.0, 0.0])
+    assert "<td>weights</td><td>closed form 1, towers 0</td>" in alone
+    assert "The towers have weight 0: the closed form serves alone." in alone
+    assert "New songs" not in alone
+    says = shown([1.0, 1.0], unknown_songs=1234, target_scores="A score is <b>.")
+    assert "Of 1,234 songs the model knows no value: they have no matches and no listeners." in says
+    assert "from -1 to 1" in says and "A score is &lt;b&gt;." in says
+    nothing_chosen = {"weights": [1.0, 1.0], "validation_recall": None, "alone": []}
+    page = run_page.page(**plain, examples=[], learnt={"history": {}, "joined": nothing_chosen})
+    assert "<td>alone</td><td></td>" in page

@@ -162,7 +162,7 @@ def test_sparse_songs_are_learnt_from_and_nothing_else(small_run, record):
     fields = contract.load_prepared(small_run.folder.input).fields
 
     def read(sparse_per_warm: float):
-        return read_songs(arguments, transform, fields, small_run.config.model, sparse_per_warm)
+        return read_songs(arguments, transform, fields, sparse_per_warm)
 
     songs, labels = read(3.0), labelled(record)
     assert {song.decode() for song in songs.warm.ids} == set(labels[WARM])
@@ -361,6 +361,10 @@ def test_the_run_publishes_what_its_components_wrote(small_run, record, saved_mo
     assert manifest["settings"]["model"]["epochs"] == small_run.config.model.epochs
     assert all(check["passed"] for check in manifest["checks"].values())
     assert {"DataGate", "RetrievalEvaluator", "ServingValidator"} <= set(manifest["checks"])
+    assert manifest["counts"]["songs_of_which_nothing_is_known"] == sum(not row["match_ids"] for row in rows)
+    assert np.abs([score for row in rows for score in row["match_scores"]]).max() <= 1 + 1e-5
+    least, most = manifest["targeting"]["target_scores"]
+    assert all(least <= row["score"] <= most for row in read_targets(uri).to_pylist())
     assert manifest["counts"]["embeddings_by_split"] == dict(Counter(embeddings["split"].to_pylist()))
     users = set(pq.read_table(small_run.folder.input / contract.PLAYS)["user_id"].to_pylist())
     assert users and not any(f'"{user}"' in text for user in users)
@@ -518,7 +522,8 @@ def test_a_second_run_takes_everything_from_the_cache_and_a_refused_model_is_not
     assert "content cosine" in reason
     # The model that was pushed last is this very model, loaded from where it is served.
     rows = report["test"]["rows"]
-    assert rows["last pushed model"]["recall@50"]["mean"] == pytest.approx(rows["model"]["recall@50"]["mean"], abs=0.01)
+    last, model = (rows[name]["recall@50"]["mean"] for name in ("judged model of the last push", "model"))
+    assert last == pytest.approx(model, abs=0.01)
     assert record.number("RetrievalEvaluator", "blessing", "blessed") == 0
     assert record.number("ServedModelChecker", "blessing", "blessed") == 0
     assert record.number("Pusher", "pushed_model", "pushed") == 0
@@ -565,6 +570,7 @@ def test_the_tuner_finds_settings_that_the_trainer_takes(small_run, record, tmp_
         custom_config={
             "fields": contract.fields_to_json(contract.load_prepared(small_run.folder.input).fields),
             **{name: configs.to_json(getattr(config, name)) for name in ("model", "training", "tuning")},
+            "max_values": config.transform.max_values,
         },
     )
     found = tuner_fn(arguments)

@@ -13,6 +13,7 @@ from tfx.utils import path_utils
 from tfx_bsl.public.beam.run_inference import RunInference, RunInferencePerModel
 from tfx_bsl.public.proto import model_spec_pb2
 
+from serving.raw_fields import KNOWN_FIELDS
 from tfx_pipeline.artifacts import SongEmbeddings
 from tfx_pipeline.cold_split import COLD_SPLITS, SPLITS
 from tfx_pipeline.components.similar_songs import ReadSongs, split_pattern
@@ -52,7 +53,8 @@ def CatalogueEmbedder(  # noqa: N802
     Args:
         labelled_songs: Songs by split.
         model: The exported model.
-        embeddings: Embeddings of every song, matches of every song that is not warm, with the split of each.
+        embeddings: Embeddings of every song, matches of every song that is not warm, with the split of each. A song of
+            which the model knows no value has no matches, and so no targets: its scores would say nothing about it.
         code: Fingerprint of the code, so that the cache follows it.
         beam_pipeline: Given by TFX.
     """
@@ -107,5 +109,7 @@ def _to_embeddings(song: _Song, logs: tuple[prediction_log_pb2.PredictionLog, ..
 
 def _to_matches(song: _Song, log: prediction_log_pb2.PredictionLog) -> dict:
     ids, scores = _output(log, "song_ids"), _output(log, "scores")
+    if not _output(log, KNOWN_FIELDS)[0]:
+        ids, scores = ids[:0], scores[:0]
     song_id, split = song
     return {"song_id": song_id, "split": split, "match_ids": [match.decode() for match in ids], "match_scores": scores}

@@ -9,6 +9,7 @@ from tfx import v1 as tfx
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
+from serving.whole_files import begin_folder, earlier, replace_folder
 from tfx_pipeline.artifacts import DataReport
 from tfx_pipeline.components.similar_songs import ALL
 from tfx_pipeline.data_gate import DataGateConfig, DataGateError, Statistics, compare, report
@@ -50,7 +51,7 @@ def DataGate(  # noqa: N802
     findings = {}
     for table, statistics in zip(_TABLES, (song_statistics, play_statistics), strict=True):
         # A run that was killed while it kept its statistics left the earlier ones under the other name.
-        places = [os.path.join(folder, table, _FILE) for folder in (kept, _earlier(kept))]
+        places = [os.path.join(folder, table, _FILE) for folder in (kept, earlier(kept))]
         last = next((place for place in places if os.path.exists(place)), None)
         findings[table] = None if last is None else compare(read_statistics(statistics), _load(last), config)
     text = report(findings)
@@ -82,20 +83,11 @@ def StatisticsKeeper(  # noqa: N802
     del code
     if not pushed_model.get_int_custom_property("pushed"):
         return
-    aside, before = f"{kept}.writing", _earlier(kept)
-    shutil.rmtree(aside, ignore_errors=True)
+    aside = begin_folder(kept)
     for table, statistics in zip(_TABLES, (song_statistics, play_statistics), strict=True):
         os.makedirs(os.path.join(aside, table))
         shutil.copyfile(_path(statistics), os.path.join(aside, table, _FILE))
-    if os.path.exists(kept):
-        shutil.rmtree(before, ignore_errors=True)
-        os.rename(kept, before)
-    os.rename(aside, kept)
-    shutil.rmtree(before, ignore_errors=True)
-
-
-def _earlier(kept: str) -> str:
-    return f"{kept}.before"
+    replace_folder(aside, kept)
 
 
 def _write_report(path: str, text: str) -> None:

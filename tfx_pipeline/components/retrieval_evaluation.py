@@ -14,6 +14,7 @@ from tfx.utils import io_utils
 from serving.publish import PublishError, latest_version
 from serving.raw_fields import fields_of_specs
 from serving.saved_version import RefreshError
+from serving.whole_files import earlier
 from tfx_pipeline import contract
 from tfx_pipeline.artifacts import SongEmbeddings, read_learnt
 from tfx_pipeline.cold_split import TEST, VALIDATION, WARM, ColdSplit
@@ -45,10 +46,9 @@ def RetrievalEvaluator(  # noqa: N802
     settings: tfx.dsl.components.Parameter[str],
     judged_dir: tfx.dsl.components.Parameter[str],
     split: tfx.dsl.components.Parameter[str],
-    max_values: tfx.dsl.components.Parameter[int],
     code: tfx.dsl.components.Parameter[str],
 ) -> None:
-    """Writes `report.json` and blesses a model that beats content cosine and the last pushed model on validation songs.
+    """Writes `report.json`; blesses what beats content cosine and keeps up with the last push on validation songs.
 
     A pushed model that was trained again on all songs knows the songs that are held out today. So its judged model,
     which does not, stands for it. The decision is made once for the same model and settings: which model was pushed
@@ -58,16 +58,15 @@ def RetrievalEvaluator(  # noqa: N802
         transformed_songs: Transformed songs by split.
         transform_graph: The transform that wrote them.
         embeddings: Embeddings of the catalogue.
-        labelled_songs: The raw songs by split, which the last pushed model embeds.
+        labelled_songs: The raw songs by split, which the judged model of the last push embeds.
         evaluation: Holds `report.json`: estimates by split, row and metric, and why the model was refused.
         blessing: Custom property `blessed` is 1 or 0, and a file of that name is there, as TFX's Evaluator leaves it.
         serving_dir: Folder of the pushed versions; may be absent.
         fields: The song fields as JSON.
         settings: `EvaluationConfig` as JSON.
-        judged_dir: Folder of the judged model of the last pushed one, where that was trained again; may be absent.
+        judged_dir: Folder of the judged model of the last push, where what was pushed was trained again; may be absent.
         split: `ColdSplit` as JSON: a model for which other songs were held out has learnt from today's, and is no
             measure.
-        max_values: Values of a multi-valued category used.
         code: Fingerprint of the code, so that the cache follows it.
     """
     del code
@@ -75,7 +74,7 @@ def RetrievalEvaluator(  # noqa: N802
     song_fields = contract.fields_from_json(fields)
     uris = split_uris(transformed_songs.uri, (WARM, VALIDATION, TEST))
     transform = tft.TFTransformOutput(transform_graph.uri)
-    table = read_song_table(uris, transform, song_fields, max_values=max_values)
+    table = read_song_table(uris, transform, song_fields)
     found = last_judged(serving_dir, judged_dir, ColdSplit(**json.loads(split)))
     last = None if found is None else last_embeddings(found, labelled_songs, table, song_fields)
     reports = evaluate(table, song_fields, *read_embeddings(embeddings.uri, table), config, last)
@@ -97,9 +96,12 @@ def last_judged(serving_dir: str, judged_dir: str, split: ColdSplit) -> str | No
         return None
     learnt = read_learnt(path)
     if learnt is not None and learnt.get("refit"):
-        path = judged_dir
+        # A run that was killed while it kept its judged model left the earlier one under the other name.
+        path = judged_dir if os.path.isdir(judged_dir) else str(earlier(judged_dir))
         if not os.path.isdir(path):
-            logger.warning("The model is not compared with version %d, whose judged model is not in %s", version, path)
+            logger.warning(
+                "The model is not compared with version %d, whose judged model is not in %s", version, judged_dir
+            )
             return None
         learnt = read_learnt(path)
     if learnt is not None and not ColdSplit(**learnt["split"]).holds_out_as(split):

@@ -3,6 +3,7 @@
 import json
 import os
 
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import tensorflow as tf
 from tfx import v1 as tfx
@@ -18,7 +19,9 @@ from tfx_pipeline.components.infra_validation import REASON
 from tfx_pipeline.components.retrieval_evaluation import REPORT as EVALUATION_REPORT
 from tfx_pipeline.components.similar_songs import ALL, split_pattern
 from tfx_pipeline.features import SONG_ID
-from tfx_pipeline.targeting import read_summary, read_targets
+from tfx_pipeline.targeting import read_marker, read_summary, read_targets
+from tfx_pipeline.targeting.score_range import in_words
+from tfx_pipeline.targeting.weights import settled
 
 PAGE = "run.html"
 _SONGS, _MATCHES, _LISTENERS = 5, 8, 5
@@ -60,6 +63,7 @@ def RunPage(  # noqa: N802
     """
     del code
     pushed = pushed_model.get_int_custom_property("pushed")
+    targeted = bool(targets.get_int_custom_property("targeted"))
     text = run_page.page(
         songs=run_page.columns(read_statistics(song_statistics)),
         plays=run_page.columns(read_statistics(play_statistics)),
@@ -69,7 +73,9 @@ def RunPage(  # noqa: N802
         served=None if served_blessing is None else json.loads(_read(served_blessing.uri, SERVED)),
         served_badly=None if infra_blessing.get_int_custom_property("blessed") else _read(infra_blessing.uri, REASON),
         pushed=pushed_model.get_string_custom_property("pushed_destination") if pushed else None,
-        examples=_examples(songs, embeddings, targets) if targets.get_int_custom_property("targeted") else [],
+        examples=_examples(songs, embeddings, targets) if targeted else [],
+        unknown_songs=_without_matches(embeddings) if targeted else 0,
+        target_scores=in_words(settled(read_marker(targets.uri))) if targeted else "",
     )
     io_utils.write_string_file(os.path.join(page.uri, PAGE), text)
 
@@ -87,8 +93,7 @@ def _examples(
     new = [row for row in summary if row["split"] == NEW] or summary
     chosen = sorted(new, key=lambda row: (-row["audience"], row["song_id"]))[:_SONGS]
     ids = [row["song_id"] for row in chosen]
-    files = [os.path.join(embeddings.uri, n) for n in sorted(os.listdir(embeddings.uri)) if n.startswith(MATCHES)]
-    rows = ds.dataset(files, format="parquet").to_table(filter=ds.field("song_id").isin(ids)).to_pylist()
+    rows = _matches(embeddings).to_table(filter=ds.field("song_id").isin(ids)).to_pylist()
     matches = {row["song_id"]: row for row in rows}
     listeners = read_targets(targets.uri, ids).to_pylist()
     names = _names(songs, {match for row in rows for match in row["match_ids"][:_MATCHES]} | set(ids))
@@ -109,6 +114,17 @@ def _examples(
         )
         for song, split in ((row["song_id"], row["split"]) for row in chosen)
     ]
+
+
+def _matches(embeddings: SongEmbeddings) -> ds.Dataset:
+    files = [os.path.join(embeddings.uri, n) for n in sorted(os.listdir(embeddings.uri)) if n.startswith(MATCHES)]
+    return ds.dataset(files, format="parquet")
+
+
+def _without_matches(embeddings: SongEmbeddings) -> int:
+    """Number of songs that the model was asked about and knows no value of."""
+    lengths = pc.list_value_length(_matches(embeddings).to_table(columns=["match_ids"])["match_ids"])
+    return int(pc.sum(pc.equal(lengths, 0)).as_py() or 0)
 
 
 def _names(songs: tfx.types.standard_artifacts.Examples, wanted: set[str]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +11,9 @@ import pyarrow.dataset as ds
 from tfx import v1 as tfx
 from tfx.utils import io_utils, path_utils
 
+from serving.linked_files import link_tree
 from serving.saved_version import read_index
+from serving.whole_files import begin_folder, replace_folder
 from tfx_pipeline.artifacts import SERVED, SongEmbeddings
 from tfx_pipeline.cold_split import COLD_SPLITS, TEST, VALIDATION, WARM
 from tfx_pipeline.components.catalogue_embedding import EMBEDDINGS
@@ -103,21 +104,9 @@ def JudgedModelKeeper(  # noqa: N802
     del code
     if not pushed_model.get_int_custom_property("pushed"):
         return
-    aside, before = f"{kept}.writing", f"{kept}.before"
-    for folder in (aside, before):
-        shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(path_utils.serving_model_path(model.uri), aside, copy_function=_link)
-    if os.path.exists(kept):
-        os.rename(kept, before)
-    os.rename(aside, kept)
-    shutil.rmtree(before, ignore_errors=True)
-
-
-def _link(source: str, out: str) -> None:
-    try:
-        os.link(source, out)
-    except OSError:  # another disk, or one that knows no second names
-        shutil.copy2(source, out)
+    aside = begin_folder(kept)
+    link_tree(path_utils.serving_model_path(model.uri), aside)
+    replace_folder(aside, kept)
 
 
 def _read_json(path: str) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import pyarrow as pa
 from tfx_pipeline.contract.fields import SongField
 from tfx_pipeline.contract.inputs import open_sources
 from tfx_pipeline.contract.plays import Plays, clean_plays, scan_plays
-from tfx_pipeline.contract.songs import Songs, scan_songs
+from tfx_pipeline.contract.songs import Songs, long_list_notes, scan_songs
 from tfx_pipeline.contract.teachable import TeachingCheck, TrainingNeeds
+from tfx_pipeline.transform_config import TransformConfig
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ def summarise(
         ContractError: training would stop for want of songs to learn from.
     """
     num_new, taught = (None, ()) if teaching is None else teaching.finish()
+    transform = TransformConfig() if teaching is None else teaching.needs.transform
+    cut = long_list_notes(songs.lists, transform.max_values)
     return Catalogue(
         folder=folder,
         fields=songs.fields,
@@ -102,5 +105,5 @@ def summarise(
         unknown_plays=plays.unknown_share,
         plays_columns=plays.columns,
         num_new=num_new,
-        notes=(*notes, *taught, *songs.notes, *plays.notes),
+        notes=(*notes, *taught, *songs.notes, *cut, *plays.notes),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,7 @@ class Songs:
         display: columns carried for display.
         ids: every song_id, in the file's order.
         notes: what was passed over, in words.
+        lists: of each field of lists, how many songs have a list of which length.
     """
 
     fields: tuple[SongField, ...]
@@ -38,6 +40,7 @@ class Songs:
     display: tuple[str, ...]
     ids: pa.ChunkedArray
     notes: tuple[str, ...]
+    lists: Mapping[str, Counter[int]]
 
 
 def scan_songs(source: Source) -> Songs:
@@ -107,7 +110,25 @@ def _summary(source: Source, tallies: list[Tally], ids: pa.ChunkedArray) -> Song
         display=display_names(source),
         ids=ids,
         notes=(*source.notes, *notes, *holed_notes(used), *unused_notes(unused)),
+        lists={t.field.name: t.lengths for t in used if t.lengths},
     )
+
+
+def long_list_notes(lists: Mapping[str, Counter[int]], most: int) -> tuple[str, ...]:
+    """Return a sentence for each field with lists of which not every value counts.
+
+    Args:
+        lists: of each field, how many songs have a list of which length.
+        most: values of a list that count.
+    """
+    notes = []
+    for name, lengths in lists.items():
+        if cut := sum(songs for length, songs in lengths.items() if length > most):
+            notes.append(
+                f"{name}: {cut:,} songs have more than {most} values, at most {max(lengths):,}. Of a list the first "
+                f"{most} that the model knows count (setting transform.max_values): write the telling ones first."
+            )
+    return tuple(notes)
 
 
 def holed_notes(tallies: Sequence[Tally]) -> tuple[str, ...]:
@@ -123,12 +144,14 @@ class Tally:
         present: rows with a value.
         holed: vectors with a null element, which count as missing.
         length: of the vectors; 0 where there is none, or the field is of another kind.
+        lengths: of the lists of categories, how many songs have each.
     """
 
     def __init__(self, field: SongField):
         self.field = field
         self.present = self.holed = self.length = 0
         self.text, self.lists = FreeText(), WrittenLists()
+        self.lengths: Counter[int] = Counter()
 
     def add(self, rows: Rows) -> pa.Array:
         """Count the rows in and return the column, cleaned.
@@ -143,6 +166,9 @@ class Tally:
         if pa.types.is_string(cleaned.type):
             self.text.add(cleaned)
             self.lists.add(cleaned)
+        if self.field.kind == "multi_category" and not pa.types.is_null(cleaned.type):
+            lengths, songs = np.unique(list_lengths(cleaned.drop_null()), return_counts=True)
+            self.lengths.update(dict(zip(lengths.tolist(), songs.tolist(), strict=True)))
         if self.field.kind == "vector" and present.size and not pa.types.is_null(cleaned.type):
             self.holed += int(((list_lengths(array) > 0) & ~present).sum())
             self._check_length(cleaned, place)

@@ -25,17 +25,19 @@ from tfx_pipeline.contract.listening import Listening
 from tfx_pipeline.contract.pairs import Pairs, count_pairs
 from tfx_pipeline.evaluation_config import EvaluationConfig
 from tfx_pipeline.settings_file import SettingsError, read_object
+from tfx_pipeline.transform_config import TransformConfig
 
 _FEW_JUDGED = 20
 
 
 @dataclass(frozen=True)
 class TrainingNeeds:
-    """The settings of the pipeline that say which songs it can learn from and judge by; the defaults are its own."""
+    """The settings of the pipeline that say what it can learn from and judge by; the defaults are its own."""
 
     split: ColdSplit = field(default_factory=ColdSplit)
     audience: AudienceConfig = field(default_factory=AudienceConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    transform: TransformConfig = field(default_factory=TransformConfig)
 
     @classmethod
     def read(cls, settings: Path) -> TrainingNeeds:
@@ -91,10 +93,13 @@ class TeachingCheck:
         needs: the settings.
         song_ids: every song.
         file: the file of plays to name.
+
+    Attributes:
+        needs: the settings.
     """
 
     def __init__(self, needs: TrainingNeeds, song_ids: pa.Array, file: Path):
-        self._needs = needs
+        self.needs = needs
         self._file = file
         self._listening = Listening(song_ids, needs.split.min_listeners)
 
@@ -110,11 +115,11 @@ class TeachingCheck:
         Raises:
             ContractError: training would stop.
         """
-        counts = self._count(self._needs)
-        missing = _missing(counts, self._needs)
+        counts = self._count(self.needs)
+        missing = _missing(counts, self.needs)
         if missing and (counts.is_whole or missing != "pairs"):
             raise self._refusal(missing, counts)
-        return counts.songs[NEW], _said(counts, self._needs, missing)
+        return counts.songs[NEW], _said(counts, self.needs, missing)
 
     def _count(self, needs: TrainingNeeds) -> Counts:
         listeners, ids = self._listening.listeners, self._listening.song_ids
@@ -130,7 +135,7 @@ class TeachingCheck:
         return Counts(songs, pairs, is_whole, int(listeners.max(initial=0)))
 
     def _refusal(self, missing: str, counts: Counts) -> ContractError:
-        split, warm = self._needs.split, counts.songs[WARM]
+        split, warm = self.needs.split, counts.songs[WARM]
         least = f"{split.min_listeners} listeners (`split.min_listeners`)"
         if missing == "warm":
             expected = f"songs with at least {least}, to learn from"
@@ -144,14 +149,14 @@ class TeachingCheck:
             expected = "warm songs that share listeners more often than by chance, to learn from"
             received = f"none among {warm} warm songs, of which no two share a listener"
             if counts.pairs.strongest:
-                least_lift = f"over {self._needs.audience.min_lift:g} (`audience.min_lift`)"
+                least_lift = f"over {self.needs.audience.min_lift:g} (`audience.min_lift`)"
                 expected = f"warm songs that are heard together {least_lift} times as often as by chance"
                 received = f"at most {counts.pairs.strongest:.3g} times, among {warm} warm songs"
         return broken(self._file, expected, received, remedy=self._remedy())
 
     def _remedy(self) -> str:
         """Return the smallest change of one setting with which training would run."""
-        for name, value, needs in _changes(self._needs, self._draws()):
+        for name, value, needs in _changes(self.needs, self._draws()):
             counts = self._count(needs)
             if not _missing(counts, needs):
                 return f"With `{name}` of {value:g} there are {counts.songs[WARM]} warm songs to learn from."
@@ -159,9 +164,9 @@ class TeachingCheck:
 
     def _draws(self) -> list[float]:
         """Return the draws by which songs with enough listeners are split."""
-        enough = pa.array(np.flatnonzero(self._listening.listeners >= self._needs.split.min_listeners))
+        enough = pa.array(np.flatnonzero(self._listening.listeners >= self.needs.split.min_listeners))
         songs = self._listening.song_ids.take(enough).to_pylist()
-        return [unit_hash(song.encode(), self._needs.split.salt_in_use) for song in songs]
+        return [unit_hash(song.encode(), self.needs.split.salt_in_use) for song in songs]
 
 
 def _changes(needs: TrainingNeeds, draws: list[float]) -> Iterator[tuple[str, float, TrainingNeeds]]:

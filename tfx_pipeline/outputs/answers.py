@@ -9,7 +9,7 @@ from typing import Any
 
 from tfx_pipeline.contract.text import quoted
 from tfx_pipeline.outputs.in_common import CatalogueRows, in_common, title_of
-from tfx_pipeline.outputs.reading import OutputsError, PublishedRun
+from tfx_pipeline.outputs.reading import OutputsError, PublishedRun, refreshes_of
 from tfx_pipeline.outputs.schemas import EMBEDDINGS, MATCHES, SONGS_SUMMARY, TARGETS
 from tfx_pipeline.run_folder import RunFolder
 
@@ -57,19 +57,15 @@ class Answer:
 
 
 def about_song(run: Path, song_id: str, num_matches: int, num_listeners: int) -> Answer:
-    """Returns what the latest run published about a song of its catalogue.
+    """Returns what the latest run published about a song of its catalogue, or a refresh about a song that it added.
 
     A warm song is in the index and gets neither matches nor listeners from a run: the model is asked for its matches.
 
     Raises:
         OutputsError: If nothing was published, or the song is not in the run.
     """
-    published = PublishedRun.latest(run)
+    published = _published_about(run, song_id)
     known = published.rows(EMBEDDINGS, song_id, ["song_id", "split"])
-    if not known:
-        raise OutputsError(
-            f"--song: expected the id of a song of run {published.run_id} in {run}. Received: {quoted(song_id)}"
-        )
     found = published.rows(MATCHES, song_id)
     if not found:
         return _about_warm_song(run, published, song_id, known[0]["split"], num_matches)
@@ -87,7 +83,18 @@ def about_song(run: Path, song_id: str, num_matches: int, num_listeners: int) ->
         model_version=published.manifest["model"]["version"],
         matches=_matches(rows.get(song_id, {}), ids, row["match_scores"], titles, rows, catalogue.fields),
         listeners=[_listener(listener, titles) for listener in listeners[:num_listeners]],
-        note="" if listeners else _why_none(published, song_id, row["split"]),
+        note="" if listeners else _why_none(published, song_id, row["split"], is_known=bool(row["match_ids"])),
+    )
+
+
+def _published_about(run: Path, song_id: str) -> PublishedRun:
+    """Returns what was published last about a song: by a refresh since the last push, or by the last run."""
+    latest = PublishedRun.latest(run)
+    for published in (*map(PublishedRun.at, refreshes_of(run, latest)), latest):
+        if published.rows(EMBEDDINGS, song_id, ["song_id"]):
+            return published
+    raise OutputsError(
+        f"--song: expected the id of a song of run {latest.run_id} in {run}. Received: {quoted(song_id)}"
     )
 
 
@@ -152,7 +159,9 @@ def _listener(row: Mapping[str, Any], titles: Mapping[str, str | None]) -> Liste
     return Listener(row["rank"], row["user_id"], row["score"], row["group"], plays)
 
 
-def _why_none(published: PublishedRun, song_id: str, split: str) -> str:
+def _why_none(published: PublishedRun, song_id: str, split: str, *, is_known: bool) -> str:
+    if not is_known:
+        return "No matches and no listeners: the model knows no value of this song."
     summary = published.rows(SONGS_SUMMARY, song_id, ["status"])
     if summary:
         return f"No listeners: {summary[0]['status']}."

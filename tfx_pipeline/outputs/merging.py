@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from serving.linked_files import link_or_copy
 from tfx_pipeline.outputs.schemas import Table
 from tfx_pipeline.outputs.titles import Titles, as_array
 
 _ROWS_PER_GROUP = 10_000
 #: Finding titles costs a pass over the catalogue for each batch, so batches are as large as memory allows.
 _ROWS_AT_ONCE, _WITH_LISTS_AT_ONCE = 250_000, 10_000
-#: Where the file system has no hard links, or the file lies on another one.
-_NO_LINKS = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
-
-
-def link_or_copy(source: Path, out: Path) -> None:
-    """Makes `out` the same file as `source`; a copy of it where that cannot be."""
-    try:
-        os.link(source, out)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        shutil.copyfile(source, out)
 
 
 def write_table(table: Table, parts: Sequence[Path], out: Path, titles: Titles) -> int:

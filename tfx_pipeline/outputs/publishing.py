@@ -10,15 +10,18 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from serving.whole_files import sync_tree
+from serving.linked_files import link_or_copy
+from serving.whole_files import sync_path, sync_tree
 from tfx_pipeline import contract
 from tfx_pipeline.outputs.code_version import code_version
-from tfx_pipeline.outputs.merging import link_or_copy, write_table
+from tfx_pipeline.outputs.merging import write_table
 from tfx_pipeline.outputs.run_result import RunResult
 from tfx_pipeline.outputs.schemas import EMBEDDINGS, MANIFEST, MATCHES, PAGE, SCHEMA_VERSION, TABLES
 from tfx_pipeline.outputs.titles import Titles
@@ -27,7 +30,9 @@ from tfx_pipeline.run_folder import RunFolder
 _ASIDE, _NEXT_LATEST = ".publishing", ".latest.writing"
 
 
-def publish(folder: RunFolder, result: RunResult, settings: dict[str, Any]) -> Path | None:
+def publish(
+    folder: RunFolder, result: RunResult, settings: dict[str, Any], lists: Mapping[str, Path | None] | None = None
+) -> Path | None:
     """Publishes what a run left, or records why it pushed no model.
 
     A run that left the same as the one before it, as when all came from the cache, publishes nothing anew.
@@ -36,6 +41,7 @@ def publish(folder: RunFolder, result: RunResult, settings: dict[str, Any]) -> P
         folder: The run's folder, which the caller holds.
         result: What the run left.
         settings: All settings of the run.
+        lists: Files that the targeting was given, `exclusions` and `listeners`: a refresh goes by the same ones.
 
     Returns:
         Folder of the run in the history, where one was written.
@@ -61,6 +67,7 @@ def publish(folder: RunFolder, result: RunResult, settings: dict[str, Any]) -> P
             "run_id": out.name,
             "content": content,
             **_manifest_of(result, settings, code),
+            "targeting": None if result.targeting is None else {**result.targeting, **_named(folder, lists or {})},
             "counts": _counts(folder, aside, rows),
         }
         (aside / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -68,7 +75,7 @@ def publish(folder: RunFolder, result: RunResult, settings: dict[str, Any]) -> P
         if result.pushed:
             _make_waiting(folder, out)
         os.rename(aside, out)
-        _sync(folder.history)
+        sync_path(folder.history)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     if result.pushed:
@@ -112,6 +119,16 @@ def _manifest_of(result: RunResult, settings: dict[str, Any], code: dict[str, st
     }
 
 
+def _named(folder: RunFolder, lists: Mapping[str, Path | None]) -> dict[str, str | None]:
+    """Paths of files; of those in the run's folder, which may be moved, as seen from it."""
+    named = {}
+    for name in ("exclusions", "listeners"):
+        path = lists.get(name)
+        inside = path is not None and path.is_relative_to(folder.home)
+        named[name] = None if path is None else str(path.relative_to(folder.home) if inside else path)
+    return named
+
+
 def _write_tables(folder: RunFolder, result: RunResult, out: Path) -> dict[str, int]:
     if result.pushed is None:
         return {}
@@ -126,6 +143,7 @@ def _counts(folder: RunFolder, out: Path, rows: dict[str, int]) -> dict[str, Any
         "rows": rows,
     }
     if rows:
+        counts["songs_of_which_nothing_is_known"] = _without_matches(out / MATCHES.file)
         for table in (EMBEDDINGS, MATCHES):
             split = pq.ParquetFile(out / table.file).read(columns=["split"], use_threads=False)["split"]
             counted = split.value_counts().to_pylist()
@@ -133,10 +151,15 @@ def _counts(folder: RunFolder, out: Path, rows: dict[str, int]) -> dict[str, Any
     return counts
 
 
+def _without_matches(matches: Path) -> int:
+    ids = pq.ParquetFile(matches).read(columns=["match_ids"], use_threads=False)["match_ids"]
+    return int(pc.sum(pc.equal(pc.fill_null(pc.list_value_length(ids), 0), 0)).as_py() or 0)
+
+
 def point_latest(folder: RunFolder, out: Path) -> None:
     """Makes `latest` a link to a folder of the history, by a rename, so that a reader finds the old one or the new."""
     os.replace(_make_waiting(folder, out), folder.latest)
-    _sync(folder.home)
+    sync_path(folder.home)
 
 
 def _make_waiting(folder: RunFolder, out: Path) -> Path:
@@ -153,14 +176,6 @@ def _make_waiting(folder: RunFolder, out: Path) -> Path:
 def _is_waiting(folder: RunFolder, out: Path) -> bool:
     aside = folder.home / _NEXT_LATEST
     return aside.is_symlink() and Path(os.readlink(aside)).name == out.name
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _digest(*parts: Any) -> str:

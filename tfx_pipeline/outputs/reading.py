@@ -41,10 +41,21 @@ class PublishedRun:
             OutputsError: If none of its runs pushed a model, or the files are of another version of the schemas.
         """
         found = Path(os.path.realpath(run / "latest"))
+        if not (found / MANIFEST).is_file():
+            raise OutputsError(_nothing_there(run))
+        return cls.at(found)
+
+    @classmethod
+    def at(cls, found: Path) -> PublishedRun:
+        """Opens a folder of published tables, of a run or of a refresh.
+
+        Raises:
+            OutputsError: If it has no manifest, or the files are of another version of the schemas.
+        """
         try:
             manifest = json.loads((found / MANIFEST).read_text(encoding="utf-8"))
         except OSError as error:
-            raise OutputsError(_nothing_there(run)) from error
+            raise OutputsError(f"{found / MANIFEST}: expected a manifest. Received: {error.strerror}") from error
         except ValueError as error:
             raise OutputsError(f"{found / MANIFEST}: expected JSON. Received: {error}") from error
         version = manifest.get("schema_version")
@@ -67,6 +78,13 @@ class PublishedRun:
         except (OSError, pa.ArrowException) as error:
             said = on_one_line(str(error).splitlines()[0])
             raise OutputsError(f"{self.folder / table.file}: expected a published table. Received: {said}") from error
+
+
+def refreshes_of(run: Path, latest: PublishedRun) -> list[Path]:
+    """Returns the folders in which refreshes of the model that the latest run pushed published, the last one first."""
+    pushed = int(latest.manifest["model"]["version"])
+    numbered = {int(path.name): path for path in (run / "refreshed").glob("*") if path.name.isdecimal()}
+    return [numbered[number] for number in sorted(numbered, reverse=True) if number > pushed]
 
 
 def rows_of(

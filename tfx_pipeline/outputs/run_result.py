@@ -27,6 +27,8 @@ class RunResult:
         pushed: Folder of the version that was pushed; None where none was.
         refused_because: Why none was pushed.
         checks: What the gates decided.
+        targeting: What the targeting found out for itself: the weight of the count and the range of the scores; None
+            where nothing was pushed.
     """
 
     run_id: str
@@ -36,6 +38,7 @@ class RunResult:
     pushed: Path | None
     refused_because: tuple[str, ...]
     checks: dict[str, Any]
+    targeting: dict[str, Any] | None = None
 
     @classmethod
     def read(cls, record: RunRecord) -> RunResult:
@@ -56,6 +59,7 @@ class RunResult:
             pushed=Path(record.text("Pusher", "pushed_model", "pushed_destination")) if pushed else None,
             refused_because=(*evaluation["refused_because"], *reasons),
             checks=_checks(evaluation, _text(record.uri("DataGate", "report_of_data") / DATA_REPORT), gates),
+            targeting=_targeting(str(record.uri("AudienceTargeter", "targets"))) if pushed else None,
         )
 
 
@@ -76,6 +80,14 @@ def _parts(record: RunRecord) -> dict[str, tuple[Path, ...]]:
         TARGETS.name: tuple(map(Path, part_files(targets, "targets"))),
         SONGS_SUMMARY.name: tuple(map(Path, part_files(targets, "summary"))),
     }
+
+
+def _targeting(targets: str) -> dict[str, Any]:
+    from tfx_pipeline.targeting.score_range import about_scores
+    from tfx_pipeline.targeting.sinks import read_marker
+    from tfx_pipeline.targeting.weights import settled
+
+    return about_scores(settled(read_marker(targets)))
 
 
 def _gates(record: RunRecord) -> dict[str, dict[str, Any]]:

@@ -64,14 +64,18 @@ TARGETS = Table(
         *_SONG,
         Column("rank", _WHOLE, "of the listener for this song, from 1"),
         Column("user_id", _TEXT, "the listener, as in plays.parquet"),
-        Column("score", _NUMBER, "how well the listener fits; comparable within one song"),
+        Column("score", _NUMBER, "how well the listener fits; comparable within one song; manifest.json has its range"),
         Column("rule", _TEXT, "the rule that gave the score"),
         Column("group", _TEXT, "`target`, or `held_aside` for the random share that is not addressed"),
         Column("reason_song_ids", pa.list_(_TEXT), "matches of the song that the listener plays, best first"),
-        Column("reason_scores", pa.list_(_NUMBER), "the scores of these matches"),
+        Column("reason_scores", pa.list_(_NUMBER), "the scores of these matches, from -1 to 1"),
         Column("cluster", _WHOLE, "the group of listeners that is closest to the song; -1 where none was formed"),
-        Column("part_vector", _NUMBER, "the part of the score that comes from the listener's vector"),
-        Column("part_count", _NUMBER, "the part of the score that comes from the matches that the listener plays"),
+        Column(
+            "part_vector",
+            _NUMBER,
+            "the part of the score that is a cosine of the listener's vector",
+        ),
+        Column("part_count", _NUMBER, "the matches that the listener plays, each counted by its score; 0 or more"),
     ),
     (("title", "song_id"),),
 )
@@ -81,9 +85,17 @@ MATCHES = Table(
     "A song that is new or held out, with the songs that are most similar to it.",
     (
         *_SONG,
-        Column("match_ids", pa.list_(_TEXT), "the similar songs, best first"),
+        Column(
+            "match_ids",
+            pa.list_(_TEXT),
+            "the similar songs, best first; none where the model knows no value of the song",
+        ),
         Column("match_titles", pa.list_(_TEXT), "their titles"),
-        Column("match_scores", pa.list_(_NUMBER), "their scores"),
+        Column(
+            "match_scores",
+            pa.list_(_NUMBER),
+            "their scores, from -1 to 1",
+        ),
     ),
     (("title", "song_id"), ("match_titles", "match_ids")),
 )

@@ -33,6 +33,10 @@ class Titles:
         titles = pc.coalesce(*(_without_empty(table[name]) for name in naming))
         return cls(as_array(table["song_id"]), as_array(titles))
 
+    def and_also(self, other: Titles) -> Titles:
+        """Returns the titles of more songs; of a song in both these hold."""
+        return Titles(pa.concat_arrays([self._ids, other._ids]), pa.concat_arrays([self._titles, other._titles]))
+
     def of(self, ids: pa.Array) -> pa.Array:
         """Returns the titles of songs, null where one has none or is not in the catalogue."""
         return self._titles.take(pc.index_in(ids, value_set=self._ids))

@@ -12,6 +12,10 @@ Pooling = Literal["max", "logsumexp", "mean"]
 SongRole = Literal["none", "members", "centroids", "listeners"]
 
 
+#: `cap` of the pipeline: without a bound, one listener of a public set stands among the best five of every sixth song.
+NEW_SONGS_PER_LISTENER = 5
+
+
 @dataclasses.dataclass(frozen=True)
 class TargetingConfig:
     """Everything `TargetListeners` can be told. The default rule is the one that validation songs chose.
@@ -48,7 +52,8 @@ class TargetingConfig:
         max_audience: Audiences above this many listeners are sampled by a hash of the listener.
         max_members: Of audiences above this many listeners a sample by that hash is clustered; all of them are ranked.
         threshold: Least score of a target; None = none.
-        cap: Most songs per listener over all cold songs of the run; None = none.
+        cap: Most songs per listener over all cold songs of the run; None = none, which is right for one campaign. A
+            service that targets every night needs a bound: the pipeline sets `NEW_SONGS_PER_LISTENER`.
         cap_depth: With `cap`: candidates kept per song before capping, in multiples of `listeners_per_song`.
         held_aside: Share of each song's targets set aside at random, to measure what targeting brings.
         max_reasons: Most matched songs named as the reason of a target.

@@ -5,7 +5,8 @@ targets of these songs are compared with their listeners, and the weight with mo
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -57,6 +58,14 @@ def choose_weight(counts: dict[str, int]) -> float:
     if not counts.get(_SONGS):
         return FALLBACK
     return max(WEIGHTS, key=lambda weight: counts[_HITS.format(weight)])
+
+
+def settled(marker: Mapping[str, Any]) -> TargetingConfig:
+    """Returns the settings of a run that ended, with the weight that it chose, by its `_SUCCESS`."""
+    config = TargetingConfig.from_dict(marker["settings"])
+    if config.count_weight != "auto":
+        return config
+    return dataclasses.replace(config, count_weight=choose_weight(marker["counts"]))
 
 
 def _by_song(block: Block) -> Iterator[tuple[bytes, np.ndarray]]:

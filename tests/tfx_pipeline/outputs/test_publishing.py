@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving import linked_files
 from serving.folder_lock import FolderError
 from tests.any_text import AWKWARD, LONG
 from tests.small_disk import SmallDisk
@@ -77,10 +78,29 @@ def test_the_manifest_says_what_the_run_was_and_names_no_listener(tmp_path):
         "rows": {"targets": 3, "matches": 3, "embeddings": 5, "songs_summary": 2},
         "embeddings_by_split": {"warm": 2, "new": 2, "val": 1},
         "matches_by_split": {"new": 2, "val": 1},
+        "songs_of_which_nothing_is_known": 0,
     }
+    assert found["targeting"] is None  # as of a run that says nothing of it
     assert not any(user in text for user in USERS)
     for table in ("matches", "embeddings", "songs_summary"):
         assert not any(user in repr(pq.read_table(folder.latest / f"{table}.parquet").to_pylist()) for user in USERS)
+
+
+def test_the_manifest_says_by_what_listeners_were_found(tmp_path):
+    folder, result = small_result(tmp_path)
+    given = {"exclusions": folder.home / "exclusions.parquet", "listeners": Path("/elsewhere/vectors.parquet")}
+    said = {"count_weight": 0.1, "match_scores": [-1, 1], "target_scores": [-1, 1.5]}
+    publish(folder, replace(result, targeting=said), SETTINGS, given)
+    named = {"exclusions": "exclusions.parquet", "listeners": "/elsewhere/vectors.parquet"}
+    assert manifest_of(folder.latest)["targeting"] == {**said, **named}
+
+
+def test_songs_of_which_nothing_is_known_are_counted(tmp_path):
+    folder, result = small_result(tmp_path)
+    unknown = {"song_id": "n3", "split": "new", "match_ids": [], "match_scores": []}
+    more = write_matches(tmp_path / "more" / "matches-00009.parquet", [unknown, {**unknown, "song_id": "n4"}])
+    publish(folder, replace(result, parts={**result.parts, "matches": (*result.parts["matches"], more)}), SETTINGS)
+    assert manifest_of(folder.latest)["counts"]["songs_of_which_nothing_is_known"] == 2
 
 
 def test_the_folder_of_runs_can_be_moved(tmp_path):
@@ -101,7 +121,7 @@ def test_without_hard_links_files_are_copied(tmp_path, monkeypatch):
     def no_link(source, out):
         raise OSError(18, "Invalid cross-device link")
 
-    monkeypatch.setattr(merging.os, "link", no_link)
+    monkeypatch.setattr(linked_files.os, "link", no_link)
     folder, result = small_result(tmp_path)
     publish(folder, result, SETTINGS)
     assert pq.read_table(folder.latest / "embeddings.parquet").num_rows == 5

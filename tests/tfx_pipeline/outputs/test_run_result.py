@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from tfx_pipeline.outputs.run_result import RunResult
 from tfx_pipeline.run_record import RunRecord
+from tfx_pipeline.targeting.weights import WEIGHTS
 
 pytestmark = pytest.mark.slow  # TFX is imported
 
@@ -56,7 +58,9 @@ def record(tmp_path: Path) -> RunRecord:
     findings = "noted: plays, column `user_id`: new value u-17\nnot compared: songs, no statistics of a pushed run"
     (tmp_path / "DataGate" / "report_of_data" / "report.txt").write_text(findings)
     files = {"targets": {"files": {"10": "c.parquet", "9": "b.parquet"}}, "summary": {"files": {"0": "a.parquet"}}}
-    (tmp_path / "AudienceTargeter" / "targets" / "_SUCCESS").write_text(json.dumps(files))
+    hits = {f"validation_hits_with_weight_{weight:g}": int(weight == 0.5) for weight in WEIGHTS}
+    chosen = {"settings": {"matches_per_song": 9}, "counts": {"validation_songs": 2, **hits}}
+    (tmp_path / "AudienceTargeter" / "targets" / "_SUCCESS").write_text(json.dumps({**files, **chosen}))
     inputs = {("AudienceTargeter", "embeddings"): outputs["SecondEmbedder", "embeddings"]}
     return RunRecord("2026-11-01T00:00:00.000001", outputs, inputs)
 
@@ -72,6 +76,8 @@ def test_the_tables_are_those_that_the_targets_were_made_from(record, tmp_path):
     }
     assert result.pushed == Path("/serving/17") and result.refused_because == ()
     assert result.page == tmp_path / "RunPage" / "page" / "run.html"
+    ranges = {"match_scores": [-1.0, 1.0], "target_scores": [-1.0, pytest.approx(1 + 0.5 * math.log(10))]}
+    assert result.targeting == {"count_weight": 0.5, **ranges}
 
 
 def test_checks_say_what_every_gate_decided_and_no_value_of_the_data(record):
