@@ -26,8 +26,8 @@ _WRITERS = {"tensorflow": ("tensorflow",), "jax": ("tensorflow",), "torch": ("te
 class SongModel(keras.Model):
     """Base of models called with features of songs, and with `song_index` among them for candidates.
 
-    A subclass has `fields`, `num_songs`, `embedding_dim` and `block_parts`. Arrays and lists are checked before they are computed
-    with, in calls and in `predict`; tensors and data sets are not looked at.
+    A subclass has `fields`, `num_songs`, `embedding_dim` and `block_parts`. Arrays and lists are checked before they
+    are computed with, in calls and in `predict`; tensors and data sets are not looked at.
     """
 
     fields: tuple[Field, ...]
