@@ -21,7 +21,8 @@ class SongEmbeddings(Artifact):
     """Embeddings and matches of the whole catalogue.
 
     `embeddings-*.parquet`: song_id, split, embedding (of its content), candidate_embedding (as in the index).
-    `matches-*.parquet`: song_id, match_ids, match_scores, for every song that is not in the index.
+    `matches-*.parquet`: song_id, match_ids, match_scores, for every song that is not in the index; why these matches
+    (match_shares, share_names) and what speaks for them (known_fields, evidence, evidence_names).
     """
 
     TYPE_NAME = "bcl.SongEmbeddings"

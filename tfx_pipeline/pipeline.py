@@ -115,7 +115,7 @@ def create_pipeline(
         "eval_args": tfx.proto.EvalArgs(splits=[VALIDATION]),
     }
     settings = {"fields": fields_json, "model": to_json(config.model), "training": to_json(config.training)}
-    fitting = settings | {"ridge": to_json(config.ridge), "song_ids": config.song_ids}
+    fitting = settings | {"ridge": to_json(config.ridge), "song_ids": config.song_ids, "explain": config.explain}
     tuners = []
     if config.tuning is not None:
         tuners = [

@@ -13,6 +13,8 @@ from tfx.utils import path_utils
 from tfx_bsl.public.beam.run_inference import RunInference, RunInferencePerModel
 from tfx_bsl.public.proto import model_spec_pb2
 
+from serving.explanation import EVIDENCE, EVIDENCE_NAMES, SHARE_NAMES, SHARES
+from serving.raw_fields import KNOWN_FIELDS
 from tfx_pipeline.artifacts import SongEmbeddings
 from tfx_pipeline.cold_split import COLD_SPLITS, SPLITS
 from tfx_pipeline.components.similar_songs import ReadSongs, split_pattern
@@ -33,6 +35,11 @@ _MATCHES_SCHEMA = pa.schema(
         ("split", pa.string()),
         ("match_ids", pa.list_(pa.string())),
         ("match_scores", pa.list_(pa.float32())),
+        ("match_shares", pa.list_(pa.list_(pa.float32()))),
+        ("share_names", pa.list_(pa.string())),
+        ("known_fields", pa.int32()),
+        ("evidence", pa.list_(pa.float32())),
+        ("evidence_names", pa.list_(pa.string())),
     ]
 )
 _Song = tuple[str, str]  # id, split
@@ -76,13 +83,27 @@ def CatalogueEmbedder(  # noqa: N802
         matches = (
             [songs[split] for split in COLD_SPLITS]
             | "SongsToMatch" >> beam.Flatten()
-            | "Match" >> RunInference(_signature(saved_model, "match_examples"))
-            | "ToMatches" >> beam.MapTuple(_to_matches)
+            | "Match" >> MatchSongs(saved_model)
         )
         for name, table, schema in ((EMBEDDINGS, rows, _EMBEDDINGS_SCHEMA), (MATCHES, matches, _MATCHES_SCHEMA)):
             table | f"Write[{name}]" >> beam.io.WriteToParquet(
                 os.path.join(embeddings.uri, name), schema, file_name_suffix=".parquet"
             )
+
+
+class MatchSongs(beam.PTransform):
+    """Turns keyed songs into rows of matches, with the exported model."""
+
+    def __init__(self, saved_model: str) -> None:
+        super().__init__()
+        self._saved_model = saved_model
+
+    def expand(self, songs: beam.PCollection) -> beam.PCollection:
+        return (
+            songs
+            | "Infer" >> RunInference(_signature(self._saved_model, "match_examples"))
+            | "ToMatches" >> beam.MapTuple(_to_matches)
+        )
 
 
 def _key_by(split: str) -> Callable[[bytes, bytes], _KeyedSong]:
@@ -108,4 +129,28 @@ def _to_embeddings(song: _Song, logs: tuple[prediction_log_pb2.PredictionLog, ..
 def _to_matches(song: _Song, log: prediction_log_pb2.PredictionLog) -> dict:
     ids, scores = _output(log, "song_ids"), _output(log, "scores")
     song_id, split = song
-    return {"song_id": song_id, "split": split, "match_ids": [match.decode() for match in ids], "match_scores": scores}
+    return {
+        "song_id": song_id,
+        "split": split,
+        "match_ids": _texts(ids),
+        "match_scores": scores,
+        "known_fields": int(_output(log, KNOWN_FIELDS)[0]),
+        **_reasons(log, len(ids)),
+    }
+
+
+def _reasons(log: prediction_log_pb2.PredictionLog, matches: int) -> dict:
+    """Returns the shares of each match and what speaks for all; null where the model does not say."""
+    outputs = log.predict_log.response.outputs
+    found = dict.fromkeys(("match_shares", "share_names", "evidence", "evidence_names"))
+    if SHARES in outputs:
+        found["match_shares"] = list(_output(log, SHARES).reshape(matches, -1))
+        found["share_names"] = _texts(_output(log, SHARE_NAMES))
+    if EVIDENCE in outputs:
+        found["evidence"] = _output(log, EVIDENCE)
+        found["evidence_names"] = _texts(_output(log, EVIDENCE_NAMES))
+    return found
+
+
+def _texts(values: np.ndarray) -> list[str]:
+    return [value.decode() for value in values]

@@ -13,15 +13,25 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from serving.whole_files import sync_tree
 from tfx_pipeline import contract
 from tfx_pipeline.outputs.code_version import code_version
-from tfx_pipeline.outputs.merging import link_or_copy, write_table
+from tfx_pipeline.outputs.merging import Computed, link_or_copy, write_table
 from tfx_pipeline.outputs.run_result import RunResult
-from tfx_pipeline.outputs.schemas import EMBEDDINGS, MANIFEST, MATCHES, PAGE, SCHEMA_VERSION, TABLES
+from tfx_pipeline.outputs.schemas import (
+    EMBEDDINGS,
+    MANIFEST,
+    MATCHES,
+    PAGE,
+    RELIABILITY,
+    SCHEMA_VERSION,
+    TABLES,
+)
 from tfx_pipeline.outputs.titles import Titles
+from tfx_pipeline.reliability import COLUMNS, Reliability
 from tfx_pipeline.run_folder import RunFolder
 
 _ASIDE, _NEXT_LATEST = ".publishing", ".latest.writing"
@@ -116,7 +126,17 @@ def _write_tables(folder: RunFolder, result: RunResult, out: Path) -> dict[str, 
     if result.pushed is None:
         return {}
     titles = Titles.read(folder.input / contract.SONGS)
-    return {table.name: write_table(table, result.parts[table.name], out / table.file, titles) for table in TABLES}
+    computed = {MATCHES.name: (_reliability(result.reliability),)}
+    return {
+        table.name: write_table(table, result.parts[table.name], out / table.file, titles, computed.get(table.name, ()))
+        for table in TABLES
+    }
+
+
+def _reliability(fitted: dict[str, Any] | None) -> Computed:
+    if fitted is None:
+        return Computed(RELIABILITY, (), lambda rows: pa.nulls(rows.num_rows, pa.float32()))
+    return Computed(RELIABILITY, COLUMNS, Reliability.from_dict(fitted).of_table)
 
 
 def _counts(folder: RunFolder, out: Path, rows: dict[str, int]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ class RunResult:
         pushed: Folder of the version that was pushed; None where none was.
         refused_because: Why none was pushed.
         checks: What the gates decided.
+        reliability: What `Reliability.from_dict` takes; None where it could not be fitted.
     """
 
     run_id: str
@@ -36,6 +37,7 @@ class RunResult:
     pushed: Path | None
     refused_because: tuple[str, ...]
     checks: dict[str, Any]
+    reliability: dict[str, Any] | None = None
 
     @classmethod
     def read(cls, record: RunRecord) -> RunResult:
@@ -56,6 +58,7 @@ class RunResult:
             pushed=Path(record.text("Pusher", "pushed_model", "pushed_destination")) if pushed else None,
             refused_because=(*evaluation["refused_because"], *reasons),
             checks=_checks(evaluation, _text(record.uri("DataGate", "report_of_data") / DATA_REPORT), gates),
+            reliability=evaluation.get("reliability", {}).get("fitted"),
         )
 
 
@@ -110,6 +113,8 @@ def _checks(evaluation: dict[str, Any], data_report: str, gates: dict[str, Any])
         if split in evaluation
     }
     judged = {"passed": evaluation["blessed"], "refused_because": evaluation["refused_because"], "model": found}
+    if of_test := evaluation.get("reliability", {}).get("test"):
+        judged["reliability"] = {name: of_test[name] for name in ("rho", "low", "high")}
     return {
         "DataGate": {"passed": True, "noted": sum(line.startswith("noted") for line in data_report.splitlines())},
         "RetrievalEvaluator": judged,
