@@ -162,7 +162,7 @@ def _one(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _places(values: np.ndarray, knots: Sequence[float]) -> np.ndarray:
-    """Returns the place of each value among those that the knots stand for, from -0.5, the smallest, to 0.5, the largest.
+    """Returns the place of each value among those that the knots stand for, -0.5 for the least and 0.5 for the most.
 
     Of a value that many have it is the middle of theirs, so that one which all have says nothing.
     """
