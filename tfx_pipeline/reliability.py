@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 #: Columns of a table of matches that are read.
 COLUMNS = ("match_scores", "match_shares", "share_names", "known_fields", "evidence", "evidence_names")
-BEST_SCORE = "best score"
+BEST_SCORE, KNOWN_FIELDS = "best score", "known fields"
 #: With fewer validation songs nothing is said.
 FEWEST_SONGS = 50
 _KNOTS = 101
@@ -109,7 +109,7 @@ def evidence_of(matches: pa.Table, k: int) -> Evidence:
     scores = _Lists.of(matches["match_scores"])
     known = matches["known_fields"].to_numpy().astype(float)
     found: Evidence = {
-        "known fields": known,
+        KNOWN_FIELDS: known,
         BEST_SCORE: scores.first_means(scores.values, 1),
         "mean score": scores.first_means(scores.values, k),
     }

@@ -90,7 +90,7 @@ def _as_example(song: Mapping[str, Any], embed: Signature) -> np.ndarray:
     from serving.raw_fields import encode_song, fields_of_specs
 
     specs = {
-        name: tf.TensorSpec([None, *spec.shape[1:]], tf.string if spec.is_string else tf.float32)
+        name: tf.TensorSpec([None, *(spec.shape or ())[1:]], tf.string if spec.is_string else tf.float32)
         for name, spec in embed.inputs.items()
     }
     fields = fields_of_specs(specs)
