@@ -74,7 +74,7 @@ def test_bulk_matches_say_why_and_what_speaks_for_them(client: Client, joined: J
     assert (found["evidence"][:-1] > found["evidence"][-1]).all()
 
 
-@pytest.mark.parametrize("k", [1, 3, 29, 2**31 - 1])
+@pytest.mark.parametrize("k", [1, 3, 29, 1000])
 def test_a_song_of_the_index_is_never_explained_by_itself(client: Client, k: int) -> None:
     found = client.explain(WARM, k=k)
     assert found.shares.shape == (SONGS, min(k, SONGS - 1), len(PARTS))
