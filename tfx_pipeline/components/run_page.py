@@ -88,7 +88,8 @@ def _examples(
     chosen = sorted(new, key=lambda row: (-row["audience"], row["song_id"]))[:_SONGS]
     ids = [row["song_id"] for row in chosen]
     files = [os.path.join(embeddings.uri, n) for n in sorted(os.listdir(embeddings.uri)) if n.startswith(MATCHES)]
-    rows = ds.dataset(files, format="parquet").to_table(filter=ds.field("song_id").isin(ids)).to_pylist()
+    columns = ["song_id", "match_ids", "match_scores"]
+    rows = ds.dataset(files, format="parquet").to_table(columns, filter=ds.field("song_id").isin(ids)).to_pylist()
     matches = {row["song_id"]: row for row in rows}
     listeners = read_targets(targets.uri, ids).to_pylist()
     names = _names(songs, {match for row in rows for match in row["match_ids"][:_MATCHES]} | set(ids))
