@@ -61,6 +61,7 @@ def matches_of(folder: RunFolder, song: Mapping[str, Any], count: int) -> Served
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", UnknownSongWarning)  # the answer's note says it
+        song = _with_id_of_index(song, client.metadata()["match"])
         ids, scores, known = client.match([song], k=count, ignore=(*display, *NAMING), with_known_fields=True)
         shares = _shares(client, song)
     return ServedMatches(
@@ -70,6 +71,14 @@ def matches_of(folder: RunFolder, song: Mapping[str, Any], count: int) -> Served
         str(version),
         shares,
     )
+
+
+def _with_id_of_index(song: Mapping[str, Any], match: Signature) -> Mapping[str, Any]:
+    """Returns the song with its id as the index has ids: the catalogue has whole numbers as text."""
+    song_id = song.get("song_id")
+    if not isinstance(song_id, str) or match.inputs["exclude"].is_string:
+        return song
+    return {**song, "song_id": int(song_id) if song_id.isascii() and song_id.isdecimal() else None}
 
 
 def _shares(client: Client, song: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -90,7 +99,9 @@ def _as_example(song: Mapping[str, Any], embed: Signature) -> np.ndarray:
     from serving.raw_fields import encode_song, fields_of_specs
 
     specs = {
-        name: tf.TensorSpec([None, *(spec.shape or ())[1:]], tf.string if spec.is_string else tf.float32)
+        name: tf.TensorSpec(
+            [None if size < 0 else size for size in spec.shape or ()], tf.string if spec.is_string else tf.float32
+        )
         for name, spec in embed.inputs.items()
     }
     fields = fields_of_specs(specs)
