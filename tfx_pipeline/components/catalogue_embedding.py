@@ -144,8 +144,8 @@ def _reasons(log: prediction_log_pb2.PredictionLog, matches: int) -> dict:
     outputs = log.predict_log.response.outputs
     found = dict.fromkeys(("match_shares", "share_names", "evidence", "evidence_names"))
     if SHARES in outputs:
-        found["match_shares"] = list(_output(log, SHARES).reshape(matches, -1))
-        found["share_names"] = _texts(_output(log, SHARE_NAMES))
+        names = _texts(_output(log, SHARE_NAMES))
+        found |= {"match_shares": list(_output(log, SHARES).reshape(-1, len(names))[:matches]), "share_names": names}
     if EVIDENCE in outputs:
         found["evidence"] = _output(log, EVIDENCE)
         found["evidence_names"] = _texts(_output(log, EVIDENCE_NAMES))
