@@ -21,7 +21,7 @@ COLUMNS = ("match_scores", "match_shares", "share_names", "known_fields", "evide
 BEST_SCORE, KNOWN_FIELDS = "best score", "known fields"
 #: With fewer validation songs nothing is said.
 FEWEST_SONGS = 50
-_KNOTS = 101
+_KNOTS = 21
 #: The strength of scikit-learn's default penalty; the places have deviations of about 0.3.
 _PENALTY = 1.0
 
@@ -124,7 +124,7 @@ def evidence_of(matches: pa.Table, k: int) -> Evidence:
         by_name = _Lists.of(shares.values).values.reshape(-1, len(names))
         for place, name in enumerate(names):
             found[f"share of {name}"] = shares.first_means(by_name[:, place], k)
-    usable = (scores.counts > 0) & (known > 0)
+    usable = (scores.counts > 0) & (known != 0)
     return {name: np.where(usable, column, np.nan) for name, column in found.items()}
 
 

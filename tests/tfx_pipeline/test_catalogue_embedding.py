@@ -13,7 +13,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from serving.raw_fields import encode_song
 from tests.serving import small_export
 from tests.serving.small_explained import NEW, PARTS, WARM, planted_model, served
-from tfx_pipeline.components.catalogue_embedding import _MATCHES_SCHEMA, MATCHES, MatchSongs
+from tfx_pipeline.components.catalogue_embedding import MATCHES, MatchSongs
+from tfx_pipeline.match_rows import MATCH_ROWS
 from tfx_pipeline.reliability import evidence_of
 
 pytestmark = pytest.mark.slow  # TFX is imported
@@ -29,12 +30,13 @@ def test_matches_have_shares_that_add_up_and_what_speaks_for_them(tmp_path: Path
     keyed = [((song["song_id"], "new"), encode_song(song, small_export.FIELDS)) for song in songs]
     with beam.Pipeline(options=PipelineOptions(["--direct_running_mode=in_memory"])) as pipeline:
         rows = pipeline | beam.Create(keyed) | MatchSongs(str(path))
-        rows | beam.io.WriteToParquet(str(tmp_path / MATCHES), _MATCHES_SCHEMA, file_name_suffix=".parquet")
+        rows | beam.io.WriteToParquet(str(tmp_path / MATCHES), MATCH_ROWS, file_name_suffix=".parquet")
     table = pq.read_table(next(tmp_path.glob("matches-*.parquet")))
-    assert table.schema.equals(_MATCHES_SCHEMA)
+    assert table.schema.equals(MATCH_ROWS)
     found = {row["song_id"]: row for row in table.to_pylist()}
     assert set(found) == {song["song_id"] for song in songs}
-    assert found["nothing"]["known_fields"] == 0
+    nothing = found.pop("nothing")
+    assert (nothing["known_fields"], nothing["match_ids"], nothing["match_scores"]) == (0, [], [])
     for row in found.values():
         assert len(row["match_ids"]) == len(row["match_scores"]) == len(WARM)
         if not explains:

@@ -13,11 +13,10 @@ from tfx.utils import path_utils
 from tfx_bsl.public.beam.run_inference import RunInference, RunInferencePerModel
 from tfx_bsl.public.proto import model_spec_pb2
 
-from serving.explanation import EVIDENCE, EVIDENCE_NAMES, SHARE_NAMES, SHARES
-from serving.raw_fields import KNOWN_FIELDS
 from tfx_pipeline.artifacts import SongEmbeddings
 from tfx_pipeline.cold_split import COLD_SPLITS, SPLITS
 from tfx_pipeline.components.similar_songs import ReadSongs, split_pattern
+from tfx_pipeline.match_rows import MATCH_ROWS, match_row
 
 EMBEDDINGS = "embeddings"
 MATCHES = "matches"
@@ -27,19 +26,6 @@ _EMBEDDINGS_SCHEMA = pa.schema(
         ("split", pa.string()),
         ("embedding", pa.list_(pa.float32())),
         ("candidate_embedding", pa.list_(pa.float32())),
-    ]
-)
-_MATCHES_SCHEMA = pa.schema(
-    [
-        ("song_id", pa.string()),
-        ("split", pa.string()),
-        ("match_ids", pa.list_(pa.string())),
-        ("match_scores", pa.list_(pa.float32())),
-        ("match_shares", pa.list_(pa.list_(pa.float32()))),
-        ("share_names", pa.list_(pa.string())),
-        ("known_fields", pa.int32()),
-        ("evidence", pa.list_(pa.float32())),
-        ("evidence_names", pa.list_(pa.string())),
     ]
 )
 _Song = tuple[str, str]  # id, split
@@ -59,7 +45,8 @@ def CatalogueEmbedder(  # noqa: N802
     Args:
         labelled_songs: Songs by split.
         model: The exported model.
-        embeddings: Embeddings of every song, matches of every song that is not warm, with the split of each.
+        embeddings: Embeddings of every song, matches of every song that is not warm, with the split of each. A song of
+            which the model knows no value has no matches: its scores would say nothing about it.
         code: Fingerprint of the code, so that the cache follows it.
         beam_pipeline: Given by TFX.
     """
@@ -85,7 +72,7 @@ def CatalogueEmbedder(  # noqa: N802
             | "SongsToMatch" >> beam.Flatten()
             | "Match" >> MatchSongs(saved_model)
         )
-        for name, table, schema in ((EMBEDDINGS, rows, _EMBEDDINGS_SCHEMA), (MATCHES, matches, _MATCHES_SCHEMA)):
+        for name, table, schema in ((EMBEDDINGS, rows, _EMBEDDINGS_SCHEMA), (MATCHES, matches, MATCH_ROWS)):
             table | f"Write[{name}]" >> beam.io.WriteToParquet(
                 os.path.join(embeddings.uri, name), schema, file_name_suffix=".parquet"
             )
@@ -127,30 +114,4 @@ def _to_embeddings(song: _Song, logs: tuple[prediction_log_pb2.PredictionLog, ..
 
 
 def _to_matches(song: _Song, log: prediction_log_pb2.PredictionLog) -> dict:
-    ids, scores = _output(log, "song_ids"), _output(log, "scores")
-    song_id, split = song
-    return {
-        "song_id": song_id,
-        "split": split,
-        "match_ids": _texts(ids),
-        "match_scores": scores,
-        "known_fields": int(_output(log, KNOWN_FIELDS)[0]),
-        **_reasons(log, len(ids)),
-    }
-
-
-def _reasons(log: prediction_log_pb2.PredictionLog, matches: int) -> dict:
-    """Returns the shares of each match and what speaks for all; null where the model does not say."""
-    outputs = log.predict_log.response.outputs
-    found = dict.fromkeys(("match_shares", "share_names", "evidence", "evidence_names"))
-    if SHARES in outputs:
-        names = _texts(_output(log, SHARE_NAMES))
-        found |= {"match_shares": list(_output(log, SHARES).reshape(-1, len(names))[:matches]), "share_names": names}
-    if EVIDENCE in outputs:
-        found["evidence"] = _output(log, EVIDENCE)
-        found["evidence_names"] = _texts(_output(log, EVIDENCE_NAMES))
-    return found
-
-
-def _texts(values: np.ndarray) -> list[str]:
-    return [value.decode() for value in values]
+    return match_row(*song, {name: _output(log, name) for name in log.predict_log.response.outputs})

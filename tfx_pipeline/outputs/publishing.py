@@ -71,6 +71,7 @@ def publish(folder: RunFolder, result: RunResult, settings: dict[str, Any]) -> P
             "run_id": out.name,
             "content": content,
             **_manifest_of(result, settings, code),
+            "reliability": result.reliability,
             "counts": _counts(folder, aside, rows),
         }
         (aside / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -126,14 +127,15 @@ def _write_tables(folder: RunFolder, result: RunResult, out: Path) -> dict[str, 
     if result.pushed is None:
         return {}
     titles = Titles.read(folder.input / contract.SONGS)
-    computed = {MATCHES.name: (_reliability(result.reliability),)}
+    computed = {MATCHES.name: (reliability_column(result.reliability),)}
     return {
         table.name: write_table(table, result.parts[table.name], out / table.file, titles, computed.get(table.name, ()))
         for table in TABLES
     }
 
 
-def _reliability(fitted: dict[str, Any] | None) -> Computed:
+def reliability_column(fitted: dict[str, Any] | None) -> Computed:
+    """Returns how the reliability of matches is computed, from what a run's manifest has as `reliability`."""
     if fitted is None:
         return Computed(RELIABILITY, (), lambda rows: pa.nulls(rows.num_rows, pa.float32()))
     return Computed(RELIABILITY, COLUMNS, Reliability.from_dict(fitted).of_table)

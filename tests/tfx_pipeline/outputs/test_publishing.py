@@ -19,6 +19,7 @@ from tests.any_text import AWKWARD, LONG
 from tests.small_disk import SmallDisk
 from tests.tfx_pipeline.outputs.small_result import (
     PARTS,
+    RELIABILITY,
     SETTINGS,
     USERS,
     refused,
@@ -84,6 +85,7 @@ def test_the_manifest_says_what_the_run_was_and_names_no_listener(tmp_path):
     assert found["schema_version"] == 1 and found["published"] and found["not_published_because"] == []
     assert (found["run_id"], found["tfx_run_id"]) == ("2026-11-01T03-04-05.000006", "2026-11-01T03:04:05.000006")
     assert found["model"] == {"version": "1761966245"}
+    assert found["reliability"] == RELIABILITY
     assert found["settings"] == SETTINGS and found["checks"] == result.checks
     assert len(found["code"]["fingerprint"]) == 32 and "commit" in found["code"]
     assert found["counts"] == {
