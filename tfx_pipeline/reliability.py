@@ -21,6 +21,9 @@ COLUMNS = ("match_scores", "match_shares", "share_names", "known_fields", "evide
 BEST_SCORE, KNOWN_FIELDS = "best score", "known fields"
 #: With fewer validation songs nothing is said.
 FEWEST_SONGS = 50
+#: The shares of the blocks are many numbers: they count where there are so many songs for each number.
+_SONGS_PER_NUMBER = 20
+_SHARE = "share of "
 _KNOTS = 21
 #: The strength of scikit-learn's default penalty; the places have deviations of about 0.3.
 _PENALTY = 1.0
@@ -60,6 +63,8 @@ class Reliability:
         if len(recall) < FEWEST_SONGS or not recall.any() or (recall == 1.0).all():
             return None
         values = {name: column[usable] for name, column in evidence.items()}
+        if len(recall) < _SONGS_PER_NUMBER * len(values):
+            values = {name: column for name, column in values.items() if not name.startswith(_SHARE)}
         grid = np.linspace(0.0, 1.0, _KNOTS)
         knots = {name: np.quantile(column, grid).tolist() for name, column in values.items()}
         places = np.stack([_places(column, knots[name]) for name, column in values.items()], axis=1)
@@ -123,7 +128,7 @@ def evidence_of(matches: pa.Table, k: int) -> Evidence:
         shares = _Lists.of(matches["match_shares"])
         by_name = _Lists.of(shares.values).values.reshape(-1, len(names))
         for place, name in enumerate(names):
-            found[f"share of {name}"] = shares.first_means(by_name[:, place], k)
+            found[f"{_SHARE}{name}"] = shares.first_means(by_name[:, place], k)
     usable = (scores.counts > 0) & (known != 0)
     return {name: np.where(usable, column, np.nan) for name, column in found.items()}
 

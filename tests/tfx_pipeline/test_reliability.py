@@ -93,6 +93,19 @@ def test_it_orders_recall_and_means_recall_on_songs_it_was_not_fitted_on():
     np.testing.assert_array_equal(again.of(evidence), found)
 
 
+def test_shares_count_where_there_are_songs_enough_to_tell():
+    def with_shares(songs: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        evidence, recall = planted(songs, seed)
+        noise = {f"share of {n}": np.random.default_rng([7, seed, n]).normal(size=songs) for n in range(8)}
+        return {"best score": evidence["noise"], **noise, "share of x": evidence["best score"]}, recall
+
+    few, many = (Reliability.fit(*with_shares(songs, 0), 50) for songs in (199, 400))
+    assert few is not None and set(few.weights) == {"best score"}
+    assert many is not None and max(many.weights, key=many.weights.get) == "share of x"
+    evidence, recall = with_shares(1000, 1)
+    assert spearmanr(many.of(evidence), recall)[0] > 0.8 > 0.2 > abs(spearmanr(few.of(evidence), recall)[0])
+
+
 @pytest.mark.parametrize("value", [-1e30, 1e30, np.nan, -np.inf, np.inf])
 def test_whatever_the_evidence_the_number_is_from_0_to_1(value):
     fitted = Reliability.fit(*planted(200, 0), 50)
