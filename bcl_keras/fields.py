@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -12,6 +13,9 @@ Array = npt.NDArray[Any]
 FieldKind = Literal["category", "multi_category", "number", "vector"]
 #: Of a multi-valued field the first so many known values count, in training and wherever a song is embedded.
 MAX_VALUES = 32
+
+#: The block of all single numbers.
+NUMBERS = "numbers"
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,22 @@ def as_fields(fields: Any) -> tuple[Field, ...]:
     if len(set(names)) < len(names):
         raise ValueError(f"Argument `fields` must have distinct names. Received: {names}")
     return parsed
+
+
+def blocks_of(fields: Sequence[Field]) -> dict[str, tuple[Field, ...]]:
+    """Return the fields by block: every field of ids and every vector alone by its name, all single numbers together.
+
+    Raises:
+        ValueError: If another field has the name of the block of numbers.
+    """
+    numbers = tuple(field for field in fields if field.kind == "number")
+    alone = {field.name: (field,) for field in fields if field.kind != "number"}
+    if numbers and NUMBERS in alone:
+        raise ValueError(
+            f"Argument `fields` must have no field {NUMBERS!r} beside single numbers, whose block has that name. "
+            f"Received: {alone[NUMBERS][0].kind} {NUMBERS!r} and {[field.name for field in numbers]}"
+        )
+    return alone | ({NUMBERS: numbers} if numbers else {})
 
 
 def check_values(field: Field, values: Any) -> Array:

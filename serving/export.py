@@ -9,6 +9,7 @@ TensorFlow Serving needs nothing else: no custom op, no Python of ours, and clie
 | `match_examples` | `examples` | as `match`, with `BULK_MATCHES` songs; `song_ids` are strings always |
 | `embed` | the raw fields | `embedding`: float32 `(n, d)` |
 | `match` | the raw fields, `k`: int32 `(n,)`, `exclude`: an id `(n,)` | `song_ids`, `scores`: `(n, k)` |
+| `explain`, if asked for | as `match` | as `match`, with `shares` and `share_names` |
 
 Every signature also gives `known_fields`: int32 `(n,)`, how many fields of the song the model knows. A number or a
 vector is known if it is there, a category if the vocabulary has it, a multi_category if the vocabulary has one of its
@@ -19,6 +20,9 @@ number float32 `(n,)`, NaN = missing; vector float32 `(n, length)`, a row with N
 of 0 or more, as the index was made. `k` is one number per song because a batching server joins requests row by row:
 every row gets the largest `k` of its batch, at least 1, at most `MAX_MATCHES` and one less than there are songs in the
 index. `exclude` is the id of a song that must not be returned, usually the song itself; "" or -1 excludes none.
+`shares`, float32 `(n, k, parts)`, is what each part of a song gives to a score: the parts are blocks of fields and a
+rest, named by `share_names`, string `(n, parts)`, and the shares of a match add up to its score. `match_examples` gives
+them too, and `evidence` and `evidence_names`, where the model has them: see `serving.explanation`.
 `scores` are float32 inner products of `embedding` with the index, best first; at most 1 where the model gives unit
 vectors or shorter ones.
 """
@@ -32,6 +36,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from serving.explanation import can_explain, evidence, shares
 from serving.raw_fields import KNOWN_FIELDS, SONG_ID, RawField, encode_song
 from serving.song_index import SongIndex
 from serving.warmup_requests import write_requests
@@ -57,6 +62,10 @@ class ServedModel(tf.Module):
         warm_ids: Ids of the songs whose plays the model knows, in the order of its `song_index` 1, 2, ...
         index_ids: Ids of the songs in the index: strings, or integers of 0 or more.
         index_embeddings: `(number of index_ids, d)` float32.
+        explain: Whether there is a signature `explain`.
+
+    Raises:
+        ValueError: If `explain` is asked of a model that cannot say why.
     """
 
     def __init__(
@@ -68,8 +77,12 @@ class ServedModel(tf.Module):
         warm_ids: Sequence[str],
         index_ids: Sequence[str] | Sequence[int],
         index_embeddings: np.ndarray,
+        explain: bool = False,
     ) -> None:
         super().__init__(name="served_model")
+        if explain and not can_explain(model):
+            raise ValueError(f"`explain` needs a model with `query_parts`. Received: {type(model).__name__}")
+        self._explains = explain
         self._fields = tuple(fields)
         self._transform = transform
         self._model = model
@@ -94,6 +107,8 @@ class ServedModel(tf.Module):
             "embed": _graph(self.embed).get_concrete_function(raw),
             "match": _graph(self.match).get_concrete_function({**raw, **per_song}),
         }
+        if self._explains:
+            functions["explain"] = _graph(self.explain).get_concrete_function({**raw, **per_song})
         # A session restores only what tf.Module tracks, and it does not look into Keras 3 models. What no signature
         # uses, such as the songs trained on, stays out.
         self._variables = list({id(v): v for f in functions.values() for v in f.variables}.values())
@@ -105,13 +120,15 @@ class ServedModel(tf.Module):
         examples = {"examples": np.array([encode_song(song, self._fields) for song in songs], object)}
         raw = {field.name: field.to_array([song.get(field.name) for song in songs]) for field in self._fields}
         none = np.array(["", ""], object) if self.index.id_dtype == tf.string else np.full(2, -1, np.int64)
-        return {
+        match = {**raw, "k": np.full(2, 10, np.int32), "exclude": none}
+        requests = {
             "serving_default": examples,
             "candidate": examples,
             "match_examples": examples,
             "embed": raw,
-            "match": {**raw, "k": np.full(2, 10, np.int32), "exclude": none},
+            "match": match,
         }
+        return requests | ({"explain": match} if self._explains else {})
 
     def embed_examples(self, examples: tf.Tensor) -> Tensors:
         """Parses serialized songs and embeds their content."""
@@ -126,24 +143,42 @@ class ServedModel(tf.Module):
 
     def embed(self, raw: Tensors) -> Tensors:
         """Embeds the content of songs given by their raw fields."""
-        sparse = {field.name: field.to_sparse(raw[field.name]) for field in self._fields}
-        return self._embedded(self._inputs(sparse))
+        return self._embedded(self._raw_inputs(raw))
 
     def match_examples(self, examples: tf.Tensor) -> Tensors:
         """Parses serialized songs and returns the songs of the index most similar to each, best first."""
-        songs = self.embed_examples(examples)
-        ids, scores = self.index.nearest(songs["embedding"], k=tf.minimum(BULK_MATCHES, self.index.size()))
+        inputs = self._inputs(self._parse(examples))
+        songs = self._embedded(inputs)
+        most = tf.minimum(BULK_MATCHES, self.index.size())
+        ids, scores, vectors = self.index.nearest_vectors(songs["embedding"], k=most)
         ids = ids if ids.dtype == tf.string else tf.strings.as_string(ids)
-        return {"song_ids": ids, "scores": scores, KNOWN_FIELDS: songs[KNOWN_FIELDS]}
+        said = shares(self._model, inputs, vectors) | evidence(self._model, inputs, scores)
+        return {"song_ids": ids, "scores": scores, KNOWN_FIELDS: songs[KNOWN_FIELDS], **said}
 
     def match(self, raw: Tensors) -> Tensors:
         """Returns the songs of the index most similar to songs given by their raw fields, best first."""
         songs = self.embed({field.name: raw[field.name] for field in self._fields})
+        ids, scores = self.index.nearest_but(songs["embedding"], raw["exclude"], k=self._matches(raw["k"]))
+        return {"song_ids": ids, "scores": scores, KNOWN_FIELDS: songs[KNOWN_FIELDS]}
+
+    def explain(self, raw: Tensors) -> Tensors:
+        """Returns what `match` returns, and what each part of a song gives to each score."""
+        inputs = self._raw_inputs(raw)
+        songs = self._embedded(inputs)
+        ids, scores, vectors = self.index.nearest_vectors_but(
+            songs["embedding"], raw["exclude"], k=self._matches(raw["k"])
+        )
+        said = shares(self._model, inputs, vectors)
+        return {"song_ids": ids, "scores": scores, KNOWN_FIELDS: songs[KNOWN_FIELDS], **said}
+
+    def _matches(self, wanted: tf.Tensor) -> tf.Tensor:
+        """Returns how many matches all rows get."""
         # One song may be excluded, so one less than the index holds can be promised to every row.
         most = tf.minimum(MAX_MATCHES, self.index.size() - 1)
-        k = tf.minimum(tf.maximum(tf.reduce_max(raw["k"]), 1), most)
-        ids, scores = self.index.nearest_but(songs["embedding"], raw["exclude"], k=k)
-        return {"song_ids": ids, "scores": scores, KNOWN_FIELDS: songs[KNOWN_FIELDS]}
+        return tf.minimum(tf.maximum(tf.reduce_max(wanted), 1), most)
+
+    def _raw_inputs(self, raw: Tensors) -> Tensors:
+        return self._inputs({field.name: field.to_sparse(raw[field.name]) for field in self._fields})
 
     def _embedded(self, inputs: Tensors) -> Tensors:
         known = [tf.cast(_is_known(field, inputs[field.name]), tf.int32) for field in self._fields]

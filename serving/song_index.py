@@ -49,6 +49,21 @@ class SongIndex(tfrs.layers.factorized_top_k.BruteForce):
         scores, ids = self(queries, k=k)
         return ids, scores
 
+    def nearest_vectors(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns as `nearest`, and the embeddings of these songs, `(n, k, d)`."""
+        scores, rows = tf.math.top_k(tf.linalg.matmul(queries, self._candidates, transpose_b=True), k=k)
+        return tf.gather(self._identifiers, rows), scores, tf.gather(self._candidates, rows)
+
+    def nearest_vectors_but(
+        self, queries: tf.Tensor, exclude: tf.Tensor, k: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns as `nearest_but`, and the embeddings of these songs, `(n, k, d)`."""
+        found = self.nearest_vectors(queries, k + 1)
+        is_out = tf.cast(tf.equal(found[0], exclude[:, tf.newaxis]), tf.int32)
+        kept = tf.argsort(is_out, axis=1, stable=True)[:, :k]
+        ids, scores, vectors = (tf.gather(values, kept, batch_dims=1) for values in found)
+        return ids, scores, vectors
+
     def nearest_but(self, queries: tf.Tensor, exclude: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns `(ids, scores)` without the song `exclude` `(n,)` of each row. `k` must be below the index's size."""
         scores, ids = self.query_with_exclusions(queries, exclude[:, tf.newaxis], k=k)

@@ -22,7 +22,8 @@ class SongEmbeddings(Artifact):
 
     `embeddings-*.parquet`: song_id, split, embedding (of its content), candidate_embedding (as in the index).
     `matches-*.parquet`: song_id, match_ids, match_scores, for every song that is not in the index; empty lists where
-    the model knows no value of the song.
+    the model knows no value of the song. Why these matches: match_shares, share_names. What speaks for them:
+    known_fields, evidence, evidence_names.
     """
 
     TYPE_NAME = "bcl.SongEmbeddings"

@@ -125,6 +125,8 @@ class PipelineConfig:
             model as it is, which never matches a held-out song.
         refit_overlap: The least share of the first `evaluation.k` matches of songs, on average, that the judged and the
             served model must have in common for a push.
+        explain: Whether the served model has a signature `explain`: matches, and what each block of fields gives to
+            their scores. The run's own matches come with that in any case.
     """
 
     data_gate: DataGateConfig = field(default_factory=DataGateConfig)
@@ -140,6 +142,7 @@ class PipelineConfig:
     song_ids: Literal["string", "int64"] = "string"
     refit: Literal["train", "index", "off"] = "train"
     refit_overlap: float = 0.5
+    explain: bool = False
 
     def __post_init__(self) -> None:
         if self.refit not in ("train", "index", "off"):

@@ -81,10 +81,7 @@ def evaluate(
     Returns:
         A report by split. A split without songs that can be judged has no report.
     """
-    warm = np.flatnonzero(table.splits == WARM)
-    position = np.full(len(table), -1)
-    position[warm] = np.arange(len(warm))
-    truth = _positions(table.rows_of(table.similar_ids[:, : config.truth]), position)
+    warm, truth = _warm_truth(table, config)
     cosine = ContentCosine.fit(table, fields, table.splits == WARM, seed=config.seed)
     choice = _judged(table, truth, VALIDATION)[:_MAX_CHOICE_SONGS]
     if len(choice):
@@ -111,6 +108,19 @@ def evaluate(
                 len(judged), without_truth, len(warm), _estimates(ranks, config), _sliced(ranks, parts, config)
             )
     return reports
+
+
+def model_recalls(
+    table: SongTable, queries: np.ndarray, candidates: np.ndarray, config: EvaluationConfig, split: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns rows of the songs judged in a split, and the model's recall@k of each; see `evaluate`."""
+    warm, truth = _warm_truth(table, config)
+    judged = _judged(table, truth, split)
+    judged = np.sort(np.random.default_rng(config.seed).permutation(judged)[: config.max_songs])
+    if not len(judged):
+        return judged, np.zeros(0)
+    ranks = _ranks(lambda rows: queries[rows] @ candidates[warm].T, judged, truth)
+    return judged, _recall(ranks, config.k).astype(float)
 
 
 def refusals(reports: Mapping[str, SplitReport], config: EvaluationConfig) -> list[str]:
@@ -169,6 +179,14 @@ def _sliced(
         estimates = _estimates({row: of_row[part] for row, of_row in ranks.items()}, config)
         found[name] = {row: metrics[f"recall@{config.k}"] for row, metrics in estimates.items()}
     return found
+
+
+def _warm_truth(table: SongTable, config: EvaluationConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Returns rows of the warm songs, and for each song the places among them of those that are relevant."""
+    warm = np.flatnonzero(table.splits == WARM)
+    position = np.full(len(table), -1)
+    position[warm] = np.arange(len(warm))
+    return warm, _positions(table.rows_of(table.similar_ids[:, : config.truth]), position)
 
 
 def _positions(rows: np.ndarray, position: np.ndarray) -> np.ndarray:

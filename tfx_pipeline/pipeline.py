@@ -120,7 +120,7 @@ def create_pipeline(
         "training": to_json(config.training),
         "max_values": config.transform.max_values,
     }
-    fitting = settings | {"ridge": to_json(config.ridge), "song_ids": config.song_ids}
+    fitting = settings | {"ridge": to_json(config.ridge), "song_ids": config.song_ids, "explain": config.explain}
     tuners = []
     if config.tuning is not None:
         tuners = [

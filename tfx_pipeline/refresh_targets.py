@@ -13,16 +13,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serving.raw_fields import KNOWN_FIELDS
 from serving.saved_version import SavedIndex, SavedVersion
 from tfx_pipeline import contract
 from tfx_pipeline.beam_options import beam_options
 from tfx_pipeline.cold_split import NEW, WARM
 from tfx_pipeline.contract.errors import broken
+from tfx_pipeline.match_rows import MATCH_ROWS, match_row
 from tfx_pipeline.new_songs import NewSongs
 from tfx_pipeline.outputs.reading import OutputsError, PublishedRun
 from tfx_pipeline.outputs.refreshed import Found
-from tfx_pipeline.outputs.schemas import EMBEDDINGS, MATCHES, Table
+from tfx_pipeline.outputs.schemas import EMBEDDINGS
 from tfx_pipeline.outputs.titles import Titles
 from tfx_pipeline.run_folder import RunFolder
 from tfx_pipeline.targeting import TargetingConfig, read_summary, target_listeners
@@ -111,7 +111,7 @@ def find(
     rows = _by_the_model(version, songs, added)
     kept = len(index.ids) - len(added)
     names = index.names()
-    matches = _table(MATCHES, [_match(song, rows[song]) for song in added])
+    matches = pa.Table.from_pylist([match_row(song, NEW, rows[song]) for song in added], MATCH_ROWS)
     pq.write_table(drop_matches(matches, sorted(gone)) if gone else matches, work.part("matches"))
     new = {
         "song_id": pa.array(added, pa.string()),
@@ -142,20 +142,6 @@ def _by_the_model(version: SavedVersion, songs: NewSongs, added: Sequence[str]) 
         for row, (song_id, _) in enumerate(batch):
             found[song_id] = {name: values[row] for name, values in outputs.items()}
     return found
-
-
-def _match(song_id: str, row: dict[str, Any]) -> dict[str, Any]:
-    """A song of which nothing is known is embedded like any such song: its scores say nothing about it."""
-    if not row.get(KNOWN_FIELDS, 1):
-        return {"song_id": song_id, "split": NEW, "match_ids": [], "match_scores": []}
-    ids = [match.decode() for match in row["song_ids"].tolist()]
-    return {"song_id": song_id, "split": NEW, "match_ids": ids, "match_scores": row["scores"].tolist()}
-
-
-def _table(table: Table, rows: list[dict[str, Any]]) -> pa.Table:
-    """Rows in the columns of a published table, null where they say nothing; titles come later."""
-    added = [name for name, _ in table.titles]
-    return pa.Table.from_pylist(rows, pa.schema([field for field in table.schema if field.name not in added]))
 
 
 def _lists(vectors: np.ndarray) -> pa.Array:

@@ -196,7 +196,27 @@ def _judged(evaluation: dict[str, Any]) -> str:
             rows = list(report["rows"])
             lines = [[row, *(_estimate(of_rows[row]) for of_rows in report["slices"].values())] for row in rows]
             parts.append(table(["recall of slices", *report["slices"]], lines))
-    return "".join(parts)
+    return "".join(parts) + _reliability(evaluation.get("reliability", {}))
+
+
+def _reliability(report: dict[str, Any]) -> str:
+    """How well the reliability of matches orders test songs by their recall."""
+    if "fitted" not in report:
+        return ""
+    title = "<h3>How far matches can be relied on</h3>"
+    if report["fitted"] is None:
+        return f"{title}<p>Nothing is said: {report['validation_songs']:,} validation songs are too few.</p>"
+    found, k = report["test"], report["fitted"]["k"]
+    said = (
+        f"The reliability of a song's matches is the recall@{k} to expect of them, fitted on "
+        f"{report['validation_songs']:,} validation songs. Spearman's rho with the recall of {found['songs']:,} test "
+    )
+    if found["rho"] is None:
+        return f"{title}<p>{said}songs: none, as all have the same recall or the same reliability.</p>"
+    best = "" if found["rho_of_best_score"] is None else f"; of the best score alone {found['rho_of_best_score']:.3f}"
+    rho = f"songs: {found['rho']:.3f} [{found['low']:.3f}, {found['high']:.3f}]{best}."
+    lines = [[f"{p['songs']:,}", f"{p['reliability']:.3f}", f"{p['recall']:.3f}"] for p in found["fifths"]]
+    return f"{title}<p>{said}{rho}</p>{table(['test songs', 'reliability', f'recall@{k}'], lines)}"
 
 
 _MADE = {

@@ -35,9 +35,10 @@ def run_fn(fn_args: Any) -> None:
     """Trains and exports; called by TFX's Trainer.
 
     Args:
-        fn_args: TFX's `FnArgs`. `custom_config` holds `fields`, `model`, `training`, `ridge` and `split` as JSON,
-            `max_values` of `TransformConfig`, and may hold `song_ids`: "int64" for an index whose ids are integers;
-            default "string". `hyperparameters`, where a Tuner ran, replace settings of the model.
+        fn_args: TFX's `FnArgs`. `custom_config` holds `fields`, `model`, `training`, `ridge` and `split` as JSON, and
+            `max_values` of `TransformConfig`. It may hold `song_ids`: "int64" for an index whose ids are integers;
+            default "string"; and `explain`: whether the model has that signature. `hyperparameters`, where a Tuner ran,
+            replace settings of the model.
     """
     check_is_tensorflow()
     settings = fn_args.custom_config
@@ -75,6 +76,7 @@ def export_model(
         transform,
         contract.fields_from_json(settings["fields"]),
         integer_ids=settings.get("song_ids", "string") == "int64",
+        explain=bool(settings.get("explain", False)),
     )
     export(served, fn_args.serving_model_dir)
     for folder in (fn_args.model_run_dir, os.path.join(fn_args.serving_model_dir, EXTRA)):
@@ -210,6 +212,7 @@ def served_model(
     song_fields: Sequence[contract.SongField],
     *,
     integer_ids: bool = False,
+    explain: bool = False,
 ) -> ServedModel:
     """Returns the model with transform and index, ready for export.
 
@@ -224,4 +227,5 @@ def served_model(
         warm_ids=ids,
         index_ids=[integer_id(song_id) for song_id in ids] if integer_ids else ids,
         index_embeddings=model.warm_candidates(),
+        explain=explain,
     )

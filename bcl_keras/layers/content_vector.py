@@ -10,13 +10,12 @@ import numpy as np
 from keras import ops
 
 from bcl_keras.directions import orthonormal
-from bcl_keras.fields import Array, Field, as_fields, check_values, first_known
+from bcl_keras.fields import Array, Field, as_fields, blocks_of, check_values, first_known
 from bcl_keras.ops.lists import first_values
 from bcl_keras.ops.numerics import l2_normalize
 
 Tensor = Any
 
-NUMBERS = "numbers"
 _SUBSPACE_ITERATIONS = 3
 
 
@@ -53,10 +52,9 @@ class ContentVector(keras.layers.Layer):
             raise ValueError(f"Argument `max_rank` must be at least 1. Received: {max_rank}")
         self.fields = as_fields(fields)
         self.max_rank = max_rank
-        numbers = tuple(field for field in self.fields if field.kind == "number")
-        alone = {field.name: (field,) for field in self.fields if field.kind != "number"}
-        self.blocks: dict[str, tuple[Field, ...]] = alone | ({NUMBERS: numbers} if numbers else {})
-        self.dim = sum(self._size(block) for block in self.blocks.values())
+        self.blocks = blocks_of(self.fields)
+        self.sizes = {name: self._size(block) for name, block in self.blocks.items()}
+        self.dim = sum(self.sizes.values())
 
     def _size(self, block: tuple[Field, ...]) -> int:
         field = block[0]
@@ -117,10 +115,14 @@ class ContentVector(keras.layers.Layer):
         """Return the unit rows of every block, `(n, size of the block)`, before they are weighted."""
         return {name: self._block(block, features) for name, block in self.blocks.items()}
 
+    def scaled_blocks(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weighted rows of every block, which side by side are the joined vectors."""
+        blocks = self.block_vectors(features).items()
+        return {name: self.scales[place] * block for place, (name, block) in enumerate(blocks)}
+
     def call(self, features: Mapping[str, Tensor]) -> Tensor:
         """Return the joined vectors."""
-        blocks = self.block_vectors(features).values()
-        return ops.concatenate([self.scales[place] * block for place, block in enumerate(blocks)], axis=1)
+        return ops.concatenate(list(self.scaled_blocks(features).values()), axis=1)
 
     def _block(self, block: tuple[Field, ...], features: Mapping[str, Tensor]) -> Tensor:
         if block[0].is_categorical:

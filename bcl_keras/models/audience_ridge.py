@@ -295,6 +295,21 @@ class AudienceRidge(SongModel):
         products = ops.matmul(self.content(features), ops.transpose(self.landmarks))
         return products + ops.square(products)
 
+    def block_parts(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Return the part of each block in the embeddings of queries, `(n, blocks, embedding_dim)`; exact.
+
+        With p the sum of the blocks' products with a landmark, the kernel is `p + p^2`, of which a block b has
+        `p_b (1 + p)`: its own product, its square, and half of what it makes with each other block. That is its
+        Shapley value where a block that is left out is missing, and a block that is missing has nothing.
+        """
+        products, start = [], 0
+        for name, block in self.content.scaled_blocks(features).items():
+            end = start + self.content.sizes[name]
+            products.append(ops.matmul(block, ops.transpose(self.landmarks[:, start:end])))
+            start = end
+        total = 1.0 + sum(products)
+        return ops.stack([ops.matmul(product * total, self.query_map) for product in products], axis=1)
+
     def _numpy_kernel(self, features: Mapping[str, Array]) -> Array:
         return np.asarray(ops.convert_to_numpy(self.kernel(features)))
 

@@ -13,7 +13,7 @@ from keras import ops
 from bcl_keras.checks import check_batch, check_rows, is_given_as_arrays
 from bcl_keras.config import BCLConfig, as_config
 from bcl_keras.data import FollowEpochs, PairStream
-from bcl_keras.fields import Array, Field, as_fields
+from bcl_keras.fields import Array, Field, as_fields, blocks_of
 from bcl_keras.layers.feature_table import FeatureTable
 from bcl_keras.losses import bpr, info_nce, sampled_softmax
 from bcl_keras.models.candidate_tower import CandidateTower
@@ -281,6 +281,26 @@ class BCLModel(SongModel):
                 embedded = self.song_tower(features)
             blocks.append(ops.convert_to_numpy(embedded))
         return np.concatenate(blocks) if blocks else np.zeros((0, self.config.embedding_dim), "float32")
+
+    def block_parts(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Return the part of each block in the embeddings of queries, `(n, blocks, embedding_dim)`.
+
+        It is the mean of two differences: what the block adds to a song of which nothing else is known, and what the
+        song loses without the block. Two blocks that say the same share what they say, where leaving one out alone
+        would give nothing to either. Where blocks act alone or in pairs this is the Shapley value.
+        """
+        vectors, presence = self.song_tower.encode_fields(features)
+
+        def embed(shown: Array) -> Tensor:
+            return self.song_tower.finish(self.song_tower.aggregate(vectors, ops.logical_and(presence, shown[None])))
+
+        fields = np.array([field.name for field in self.fields])
+        everything, nothing = embed(np.ones(len(fields), bool)), embed(np.zeros(len(fields), bool))
+        parts = []
+        for block in blocks_of(self.fields).values():
+            own = np.isin(fields, [field.name for field in block])
+            parts.append((embed(own) - nothing + everything - embed(~own)) / 2.0)
+        return ops.stack(parts, axis=1)
 
     def warm_candidates(self) -> Array:
         """Return the candidate embeddings of the warm songs, `(num_songs, embedding_dim)` float32."""

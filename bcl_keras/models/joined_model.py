@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from bcl_keras.checks import check_validation
-from bcl_keras.fields import Array, Field
+from bcl_keras.fields import Array, Field, blocks_of
 from bcl_keras.judging import Judge, first_best, judged_songs
 from bcl_keras.models.song_model import SongModel
 from bcl_keras.ops.numerics import l2_normalize
@@ -69,6 +69,9 @@ class JoinedModel(SongModel):
             if not model.built:
                 model.build()
             self._state((model.embedding_dim, model.embedding_dim), f"covariance_{place}")
+        for first, second in self._pairs():
+            lengths = (self.models[first].embedding_dim, self.models[second].embedding_dim)
+            self._state(lengths, f"covariance_{first}_{second}")
         self._state((len(self.models),), "weights_of_models", "ones")
         self._state((), "longest", "ones")
 
@@ -111,6 +114,9 @@ class JoinedModel(SongModel):
         candidates = [model.warm_candidates() for model in self.models]
         for place, songs in enumerate(candidates):
             getattr(self, f"covariance_{place}").assign(np.cov(songs.T, ddof=0).reshape(songs.shape[1], -1))
+        for first, second in self._pairs():
+            centred = [candidates[place] - candidates[place].mean(axis=0) for place in (first, second)]
+            getattr(self, f"covariance_{first}_{second}").assign(centred[0].T @ centred[1] / len(centred[0]))
         report: dict[str, Any] = {"validation_recall": None, "alone": []}
         judged = judged_songs(validation, np.random.default_rng(0))
         if judged is not None:
@@ -141,11 +147,19 @@ class JoinedModel(SongModel):
         tensors = {name: ops.convert_to_tensor(values) for name, values in features.items()}
         return np.asarray(ops.convert_to_numpy(self._scaled_query(place, tensors))) @ songs.T
 
-    def _scaled_query(self, place: int, features: Mapping[str, Tensor]) -> Tensor:
+    def _pairs(self) -> list[tuple[int, int]]:
+        return list(itertools.combinations(range(len(self.models)), 2))
+
+    def _query_and_scale(self, place: int, features: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return a model's queries, and by what they are multiplied, `(n, 1)`: one over the deviation of the scores."""
         query = ops.cast(self.models[place](features), "float32")
         covariance = getattr(self, f"covariance_{place}")
         variance = ops.sum(ops.matmul(query, covariance) * query, axis=1, keepdims=True)
-        return query * ops.rsqrt(ops.maximum(variance, 1e-12))
+        return query, ops.rsqrt(ops.maximum(variance, 1e-12))
+
+    def _scaled_query(self, place: int, features: Mapping[str, Tensor]) -> Tensor:
+        query, scale = self._query_and_scale(place, features)
+        return query * scale
 
     def call(self, features: Mapping[str, Tensor], training: bool = False) -> Tensor:
         """Embed songs, as queries or as candidates."""
@@ -154,6 +168,46 @@ class JoinedModel(SongModel):
             return _at_most_one(ops.concatenate(parts, axis=1) / self.longest)
         queries = [self.weights_of_models[p] * self._scaled_query(p, features) for p in range(len(self.models))]
         return l2_normalize(ops.concatenate(queries, axis=1))
+
+    def block_parts(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Return the part of each block in the embeddings of queries, `(n, blocks, embedding_dim)`.
+
+        The scales of the models and the length of the query stay those of the whole song, so that a score is divided
+        and not another one.
+        """
+        queries, joined = [], []
+        for place, model in enumerate(self.models):
+            query, scale = self._query_and_scale(place, features)
+            scale = self.weights_of_models[place] * scale
+            queries.append(query * scale)
+            names, parts = list(blocks_of(model.fields)), model.block_parts(features)
+            of_block = [
+                parts[:, names.index(name)] if name in names else ops.zeros_like(query)
+                for name in blocks_of(self.fields)
+            ]
+            joined.append(ops.stack(of_block, axis=1) * scale[:, None])
+        squared = ops.sum(ops.square(ops.concatenate(queries, axis=1)), axis=1)
+        return ops.concatenate(joined, axis=2) * ops.rsqrt(ops.maximum(squared, 1e-12))[:, None, None]
+
+    @property
+    def evidence_names(self) -> tuple[str, ...]:
+        """Names of what `evidence` returns."""
+        agreements = (f"agreement_{first}_{second}" for first, second in self._pairs())
+        return (*(f"deviation_{place}" for place in range(len(self.models))), *agreements)
+
+    def evidence(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Return what speaks for the matches of songs, whatever the models' weights, `(n, len(evidence_names))`.
+
+        That is the deviation of each model's scores over the warm songs, which is large where a model tells songs
+        apart, and the correlation of the scores of each two models, which is 1 where they agree.
+        """
+        found = [self._query_and_scale(place, features) for place in range(len(self.models))]
+        parts = [1.0 / scale for _, scale in found]
+        for first, second in self._pairs():
+            covariance = getattr(self, f"covariance_{first}_{second}")
+            left, right = (query * scale for query, scale in (found[first], found[second]))
+            parts.append(ops.sum(ops.matmul(left, covariance) * right, axis=1, keepdims=True))
+        return ops.concatenate(parts, axis=1)
 
     def warm_candidates(self) -> Array:
         """Return the candidate embeddings of the warm songs, `(num_songs, length)` float32."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from bcl_keras.checks import check_features, is_given_as_arrays
-from bcl_keras.fields import Field
+from bcl_keras.fields import Field, blocks_of
 
 Tensor = Any
+
+#: Name of the part of a score that is of no block alone.
+REST = "rest"
 
 # Packages that write a SavedModel.
 _WRITERS = {"tensorflow": ("tensorflow",), "jax": ("tensorflow",), "torch": ("tensorflow", "torch_xla")}
@@ -21,8 +26,8 @@ _WRITERS = {"tensorflow": ("tensorflow",), "jax": ("tensorflow",), "torch": ("te
 class SongModel(keras.Model):
     """Base of models called with features of songs, and with `song_index` among them for candidates.
 
-    A subclass has `fields`, `num_songs` and `embedding_dim`. Arrays and lists are checked before they are computed
-    with, in calls and in `predict`; tensors and data sets are not looked at.
+    A subclass has `fields`, `num_songs`, `embedding_dim` and `block_parts`. Arrays and lists are checked before they
+    are computed with, in calls and in `predict`; tensors and data sets are not looked at.
     """
 
     fields: tuple[Field, ...]
@@ -51,6 +56,36 @@ class SongModel(keras.Model):
     def _checked(self, inputs: Any) -> Any:
         """Return inputs as arrays that keep their contract if they are given as arrays."""
         return check_features(self.fields, inputs, self.num_songs) if is_given_as_arrays(inputs) else inputs
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """Names of the parts of a query: its blocks of fields (`bcl_keras.fields.blocks_of`), and `REST` at the end.
+
+        Raises:
+            ValueError: If a field has the name of the rest.
+        """
+        names = tuple(blocks_of(self.fields))
+        if REST in names:
+            raise ValueError(f"Argument `fields` must have no field {REST!r}. Received: {list(names)}")
+        return (*names, REST)
+
+    def query_parts(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Return the embeddings of queries as sums of parts, `(n, number of parts, embedding_dim)` float32.
+
+        A score is an inner product with a candidate, so that of each part is its share of the score, and the shares of
+        a match add up to its score. The rest is what the blocks' parts leave: nothing for a closed form, and for towers
+        the score of a song of which nothing is known, and what three or more blocks do only together.
+
+        Args:
+            features: Tensors by field.
+        """
+        parts = self.block_parts(features)
+        rest = ops.cast(self(features), "float32") - ops.sum(parts, axis=1)
+        return ops.concatenate([parts, rest[:, None]], axis=1)
+
+    def block_parts(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Return the part of each block in the embeddings of queries, `(n, blocks, embedding_dim)` float32."""
+        raise NotImplementedError
 
     def input_signature(self) -> dict[str, Any]:
         """Return what features look like, any number of songs: a `keras.InputSpec` by field."""

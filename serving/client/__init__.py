@@ -3,7 +3,7 @@
 from serving.client.aio import AsyncClient
 from serving.client.channel import TLS
 from serving.client.known_fields import UnknownSongWarning
-from serving.client.operations import VersionStatus
+from serving.client.operations import Explained, VersionStatus
 from serving.client.retry import Backoff, ServingError
 from serving.client.signatures import Signature, TensorSpec
 from serving.client.sync import Client
@@ -13,6 +13,7 @@ __all__ = [
     "AsyncClient",
     "Backoff",
     "Client",
+    "Explained",
     "ServingError",
     "Signature",
     "TensorSpec",

@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from serving.client import TLS, Client, ServingError, UnknownSongWarning
+from serving.client import TLS, Client, Explained, ServingError, UnknownSongWarning
 from serving.client.json_songs import read_songs
 from serving.client.known_fields import KNOWN_FIELDS
 from serving.client.songs import SONG_ID
@@ -31,6 +31,9 @@ _CONTROLS = re.compile("[\x7f-\x9f\u2028\u2029]")
 def _match(client: Client, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     songs = read_songs(arguments.song_json)
     exclude = [arguments.exclude] * len(songs) if arguments.exclude is not None else None
+    if arguments.why:
+        yield from _explained(client.explain(songs, arguments.k, exclude=exclude, ignore=arguments.ignore), songs)
+        return
     ids, scores, known = client.match(
         songs, arguments.k, exclude=exclude, ignore=arguments.ignore, with_known_fields=True
     )
@@ -38,6 +41,20 @@ def _match(client: Client, arguments: argparse.Namespace) -> Iterator[dict[str, 
     for head, row_ids, row_scores in rows:
         matches = [{"song_id": i, "score": round(s, 6)} for i, s in zip(row_ids, row_scores, strict=True)]
         yield {**head, "matches": matches}
+
+
+def _explained(found: Explained, songs: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    for row, song in enumerate(songs):
+        of_song = zip(found.ids[row].tolist(), found.scores[row].tolist(), found.shares[row].tolist(), strict=True)
+        matches = [
+            {
+                "song_id": song_id,
+                "score": round(score, 6),
+                "shares": {name: round(share, 6) for name, share in zip(found.parts, shares, strict=True)},
+            }
+            for song_id, score, shares in of_song
+        ]
+        yield {SONG_ID: song.get(SONG_ID), "matches": matches}
 
 
 def _embed(client: Client, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -105,6 +122,11 @@ def _parser() -> argparse.ArgumentParser:
     match = commands.add_parser("match", parents=[common, songs], **_said("Ids and scores of similar songs."))
     match.add_argument("--k", type=int, default=10, help="number of similar songs (default: %(default)s)")
     match.add_argument("--exclude", help="id that must not come back (default: each song's song_id)")
+    match.add_argument(
+        "--why",
+        action="store_true",
+        help="show what each part of a song gives to a score, where the model can say it (default: not)",
+    )
     match.set_defaults(run=_match)
     embed = commands.add_parser("embed", parents=[common, songs], **_said("Embeddings of songs."))
     embed.set_defaults(run=_embed)

@@ -73,6 +73,23 @@ class VersionStatus:
     error_message: str
 
 
+@dataclass(frozen=True)
+class Explained:
+    """Matches of n songs, best first, and why.
+
+    Attributes:
+        ids: (n, k).
+        scores: (n, k).
+        shares: (n, k, parts), what each part of a song gives to a score; they add up to it.
+        parts: names of the parts: blocks of fields, and what they leave; none where no song was asked about.
+    """
+
+    ids: Array
+    scores: Array
+    shares: Array
+    parts: tuple[str, ...]
+
+
 class Operations:
     """Requests to one model and the reading of the replies.
 
@@ -155,9 +172,23 @@ class Operations:
         self, songs: Any, k: int, exclude: Sequence[Any] | None, ignore: Collection[str]
     ) -> Steps[tuple[Array, Array, Array | None]]:
         """Ids and scores, each (n, k) at most, best first, and known fields as in `embed`; string ids are str."""
+        outputs = yield from self._matches("match", songs, k, exclude, ignore)
+        return _ids(outputs), outputs["scores"], outputs.get(KNOWN_FIELDS)
+
+    def explain(
+        self, songs: Any, k: int, exclude: Sequence[Any] | None, ignore: Collection[str]
+    ) -> Steps[tuple[Explained, Array | None]]:
+        """Matches with what each part of a song gives to their scores, and known fields as in `embed`."""
+        outputs = yield from self._matches("explain", songs, k, exclude, ignore)
+        names = tuple(name.decode() for name in outputs["share_names"][0]) if len(outputs["share_names"]) else ()
+        return Explained(_ids(outputs), outputs["scores"], outputs["shares"], names), outputs.get(KNOWN_FIELDS)
+
+    def _matches(
+        self, signature: str, songs: Any, k: int, exclude: Sequence[Any] | None, ignore: Collection[str]
+    ) -> Steps[Arrays]:
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
             raise ValueError(f"`k` must be an integer of 1 or more. Received: {k!r}")
-        definition = yield from self._signature("match")
+        definition = yield from self._signature(signature)
         rows = _checked(songs, definition, ignore)
         arrays = song_arrays(rows, definition)
         if "k" in definition.inputs:
@@ -165,11 +196,7 @@ class Operations:
         if "exclude" in definition.inputs:
             arrays["exclude"] = exclude_input(rows, exclude, definition.inputs["exclude"])
         # A batching server answers all requests of a batch with the largest `k` among them.
-        outputs = yield from self._run(arrays, definition, columns=k)
-        ids = outputs["song_ids"]
-        if ids.dtype == object:
-            ids = decoded(ids)
-        return ids, outputs["scores"], outputs.get(KNOWN_FIELDS)
+        return (yield from self._run(arrays, definition, columns=k))
 
     def _signature(self, name: str) -> Steps[Signature]:
         signatures = yield from self.metadata()
@@ -186,11 +213,12 @@ class Operations:
             request.model_spec.version_label = self._label
 
     def _run(self, arrays: Arrays, signature: Signature, columns: int | None = None) -> Steps[Arrays]:
-        """Send the arrays in as many messages as the limit asks for; keep `columns` of each reply's matrices."""
+        """Send the arrays in as many messages as the limit asks for; keep `columns` of each reply's matches."""
         reply_row_bytes = sum(
-            spec.row_bytes() * (columns if columns and spec.shape and spec.shape[1:] == (-1,) else 1)
+            spec.row_bytes() * (columns if columns and spec.shape and spec.per_match else 1)
             for spec in signature.outputs.values()
         )
+        cut = {name for name, spec in signature.outputs.items() if spec.per_match}
         parts, rows = [], []
         for part in split_rows(arrays, signature, self._limit, reply_row_bytes, self._max_rows):
             request = protos.PredictRequest()
@@ -200,9 +228,16 @@ class Operations:
                 to_proto(value, request.inputs[name])
             reply = yield Call(PREDICT, request)
             outputs = {name: from_proto(proto) for name, proto in reply.outputs.items()}
-            parts.append({name: value[:, :columns] if value.ndim > 1 else value for name, value in outputs.items()})
+            parts.append(
+                {n: value[:, :columns] if value.ndim > 1 and n in cut else value for n, value in outputs.items()}
+            )
             rows.append(None if part.stop is None else part.stop - part.start)
         return join_outputs(parts, rows)
+
+
+def _ids(outputs: Arrays) -> Array:
+    ids = outputs["song_ids"]
+    return decoded(ids) if ids.dtype == object else ids
 
 
 def _checked(songs: Any, signature: Signature, ignore: Collection[str]) -> list[Song]:

@@ -31,6 +31,11 @@ class TensorSpec:
         """Whether the first dimension counts the rows of a batch."""
         return bool(self.shape) and self.shape is not None and self.shape[0] == -1
 
+    @property
+    def per_match(self) -> bool:
+        """Whether the second dimension may count the matches of a row."""
+        return self.shape is None or (len(self.shape) > 1 and self.shape[1] == -1)
+
     def row_bytes(self) -> int:
         """Bytes of one row where the signature says so, else 0. Strings count as 32 bytes each."""
         dtype = numpy_dtype(self.dtype)

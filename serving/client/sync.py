@@ -11,7 +11,7 @@ import numpy as np
 
 from serving.client.channel import DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_MAX_ROWS, TLS, channel_options, check_target
 from serving.client.known_fields import warn_of_unknown
-from serving.client.operations import METHODS, Call, Operations, Steps, VersionStatus
+from serving.client.operations import METHODS, Call, Explained, Operations, Steps, VersionStatus
 from serving.client.retry import Backoff, Deadline, ServingError, may_retry
 from serving.client.signatures import Signature
 
@@ -193,6 +193,32 @@ class Client:
         ids, scores, known_fields = self._drive(steps, timeout)
         warn_of_unknown(known_fields)
         return (ids, scores, known_fields) if with_known_fields else (ids, scores)
+
+    def explain(
+        self,
+        songs: Any,
+        k: int = 10,
+        *,
+        exclude: Sequence[Any] | None = None,
+        ignore: Collection[str] = (),
+        timeout: float | None = None,
+    ) -> Explained:
+        """Find similar songs as `match` does, and what each part of a song gives to each score.
+
+        The model must have been exported with the signature `explain` (setting `explain` of the pipeline).
+
+        Args:
+            songs, k, exclude, ignore, timeout: as in `match`.
+
+        Raises:
+            ValueError: the model has no such signature.
+
+        Warns:
+            UnknownSongWarning: as in `match`.
+        """
+        explained, known_fields = self._drive(self._operations.explain(songs, k, exclude, ignore), timeout)
+        warn_of_unknown(known_fields)
+        return explained
 
     def metadata(self, *, refresh: bool = False, timeout: float | None = None) -> dict[str, Signature]:
         """Signatures by name. They are kept; `refresh` asks again, as after a model with other fields was published."""

@@ -51,6 +51,9 @@ def test_beam_reads_every_row_group_of_every_file_once(file: Path, tmp_path: Pat
     with beam.Pipeline("FnApiRunner") as pipeline:
         tables = pipeline | ReadParquet(str(tmp_path / "*.parquet"))
         assert_that(tables | beam.FlatMap(lambda table: table["song_id"].to_pylist()), equal_to([*IDS, "more"]))
+        of_columns = pipeline | "Columns" >> ReadParquet(str(file), ["song_id"])
+        names = of_columns | beam.FlatMap(lambda table: table.column_names) | beam.Distinct()
+        assert_that(names, equal_to(["song_id"]), label="only what is asked for")
 
 
 def test_a_process_that_ends_right_after_reading_ends_with_0(tmp_path: Path) -> None:

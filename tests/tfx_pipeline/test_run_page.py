@@ -98,3 +98,21 @@ def test_weights_have_names_and_scores_a_meaning() -> None:
     nothing_chosen = {"weights": [1.0, 1.0], "validation_recall": None, "alone": []}
     page = run_page.page(**plain, examples=[], learnt={"history": {}, "joined": nothing_chosen})
     assert "<td>alone</td><td></td>" in page
+
+
+def test_how_far_matches_can_be_relied_on() -> None:
+    plain = {"songs": (0, []), "plays": (0, []), "data_report": "", "learnt": {"history": {}}, "pushed": "serving/7"}
+    fifths = [{"songs": 24, "reliability": part / 10, "recall": part / 8} for part in range(1, 6)]
+    of_test = {"songs": 1200, "rho": 0.625, "low": 0.5, "high": 0.75, "rho_of_best_score": 0.375, "fifths": fifths}
+    report = {"validation_songs": 118, "fitted": {"k": 20}, "test": of_test}
+
+    def page(**changes: object) -> str:
+        return run_page.page(**plain, evaluation={"reliability": report | changes}, examples=[])
+
+    assert "118 validation songs" in page() and "the recall@20 to expect" in page()
+    assert "rho with the recall of 1,200 test songs: 0.625 [0.500, 0.750]; of the best score alone 0.375." in page()
+    assert "<td>24</td><td>0.500</td><td>0.625</td>" in page()
+    alike = page(test=of_test | {"rho": None, "low": None, "high": None, "rho_of_best_score": None})
+    assert "songs: none, as all have the same recall or the same reliability." in alike
+    assert "Nothing is said: 118 validation songs are too few." in page(fitted=None)
+    assert "relied" not in run_page.page(**plain, evaluation={}, examples=[])

@@ -124,6 +124,7 @@ def test_what_is_no_settings_file(tmp_path: Path, content: bytes | None, said: s
         ('{"song_ids": "float"}', "`song_ids` must be 'string' or 'int64'. Received: 'float'"),
         ('{"refit": "always"}', "`refit` must be 'train', 'index' or 'off'. Received: 'always'"),
         ('{"refit_overlap": 1.5}', "`refit_overlap` must be between 0 and 1. Received: 1.5"),
+        ('{"explain": "yes"}', "explain: expected a value like False. Received: 'yes'"),
         ('{"refit_overlap": "half"}', "refit_overlap: expected a value like 0.5. Received: 'half'"),
         ('{"split": {"rotate": "daily"}}', "`rotate` must be one of ['none', 'month', 'week']. Received: 'daily'"),
         ('{"tuning": {"trials": 0}}', "`trials` must be at least 1. Received: 0"),

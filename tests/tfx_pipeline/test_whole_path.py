@@ -37,10 +37,11 @@ from tfx_pipeline import ask, configs, contract, features, local_runner
 from tfx_pipeline.artifacts import EXTRA, LEARNT, SERVED, read_learnt
 from tfx_pipeline.audience import AudienceConfig, FindSimilarSongs
 from tfx_pipeline.cold_split import NEW, SPLITS, TEST, VALIDATION, WARM
-from tfx_pipeline.components.retrieval_evaluation import last_judged
+from tfx_pipeline.components.retrieval_evaluation import REPORT, last_judged
 from tfx_pipeline.components.run_page import PAGE
 from tfx_pipeline.demo_report import DemoReport
 from tfx_pipeline.pipeline import create_pipeline
+from tfx_pipeline.reliability import FEWEST_SONGS
 from tfx_pipeline.run_folder import RunFolder
 from tfx_pipeline.run_record import RunRecord
 from tfx_pipeline.targeting import read_summary, read_targets
@@ -351,7 +352,17 @@ def test_the_run_publishes_what_its_components_wrote(small_run, record, saved_mo
     for row in rows:
         assert row.pop("title") == titles[row["song_id"]]
         assert row.pop("match_titles") == [titles[match] for match in row["match_ids"]]
-    assert rows == matches.to_pylist() and rows
+        np.testing.assert_allclose(np.sum(row["match_shares"], axis=1), row["match_scores"], atol=1e-5)
+    reliability = [row.pop("reliability") for row in rows]
+    evidence = ["known_fields", "evidence", "evidence_names"]
+    assert rows == matches.drop(evidence).to_pylist() and rows
+    assert set(rows[0]["share_names"]) > {"numbers", "rest"} and matches["evidence"].null_count == 0
+    report = json.loads((record.uri("RetrievalEvaluator", "evaluation") / REPORT).read_text())["reliability"]
+    if report["fitted"] is None:
+        assert report["validation_songs"] < FEWEST_SONGS and set(reliability) == {None}
+    else:
+        assert report["test"]["low"] <= report["test"]["rho"] <= report["test"]["high"]
+        assert all(0 <= value <= 1 for value in reliability) and len(set(reliability)) > 1
     assert pq.read_table(latest / "embeddings.parquet").equals(embeddings)
     assert (latest / "run.html").read_text() == (record.uri("RunPage", "page") / PAGE).read_text()
 
@@ -392,6 +403,9 @@ def test_a_song_can_be_asked_about(small_run, record, capsys):
     np.testing.assert_allclose(scores, latest[0]["match_scores"][:7], atol=1e-5)
     assert served["listeners"] == [] and "Listeners are found by a run" in served["note"] and served["title"] == "mine"
     assert [m["in_common"] for m in served["matches"]] == [m["in_common"] for m in found["matches"]]
+    for by_model, by_run in zip(served["matches"], found["matches"], strict=True):
+        assert by_model["shares"] == pytest.approx(by_run["shares"], abs=1e-5) and by_run["shares"]
+    assert found["reliability"] == latest[0]["reliability"]
     assert any(match["in_common"] for match in served["matches"])
 
     known = asked("--song", warm)

@@ -13,10 +13,10 @@ from tfx.utils import path_utils
 from tfx_bsl.public.beam.run_inference import RunInference, RunInferencePerModel
 from tfx_bsl.public.proto import model_spec_pb2
 
-from serving.raw_fields import KNOWN_FIELDS
 from tfx_pipeline.artifacts import SongEmbeddings
 from tfx_pipeline.cold_split import COLD_SPLITS, SPLITS
 from tfx_pipeline.components.similar_songs import ReadSongs, split_pattern
+from tfx_pipeline.match_rows import MATCH_ROWS, match_row
 
 EMBEDDINGS = "embeddings"
 MATCHES = "matches"
@@ -26,14 +26,6 @@ _EMBEDDINGS_SCHEMA = pa.schema(
         ("split", pa.string()),
         ("embedding", pa.list_(pa.float32())),
         ("candidate_embedding", pa.list_(pa.float32())),
-    ]
-)
-_MATCHES_SCHEMA = pa.schema(
-    [
-        ("song_id", pa.string()),
-        ("split", pa.string()),
-        ("match_ids", pa.list_(pa.string())),
-        ("match_scores", pa.list_(pa.float32())),
     ]
 )
 _Song = tuple[str, str]  # id, split
@@ -78,13 +70,27 @@ def CatalogueEmbedder(  # noqa: N802
         matches = (
             [songs[split] for split in COLD_SPLITS]
             | "SongsToMatch" >> beam.Flatten()
-            | "Match" >> RunInference(_signature(saved_model, "match_examples"))
-            | "ToMatches" >> beam.MapTuple(_to_matches)
+            | "Match" >> MatchSongs(saved_model)
         )
-        for name, table, schema in ((EMBEDDINGS, rows, _EMBEDDINGS_SCHEMA), (MATCHES, matches, _MATCHES_SCHEMA)):
+        for name, table, schema in ((EMBEDDINGS, rows, _EMBEDDINGS_SCHEMA), (MATCHES, matches, MATCH_ROWS)):
             table | f"Write[{name}]" >> beam.io.WriteToParquet(
                 os.path.join(embeddings.uri, name), schema, file_name_suffix=".parquet"
             )
+
+
+class MatchSongs(beam.PTransform):
+    """Turns keyed songs into rows of matches, with the exported model."""
+
+    def __init__(self, saved_model: str) -> None:
+        super().__init__()
+        self._saved_model = saved_model
+
+    def expand(self, songs: beam.PCollection) -> beam.PCollection:
+        return (
+            songs
+            | "Infer" >> RunInference(_signature(self._saved_model, "match_examples"))
+            | "ToMatches" >> beam.MapTuple(_to_matches)
+        )
 
 
 def _key_by(split: str) -> Callable[[bytes, bytes], _KeyedSong]:
@@ -108,8 +114,4 @@ def _to_embeddings(song: _Song, logs: tuple[prediction_log_pb2.PredictionLog, ..
 
 
 def _to_matches(song: _Song, log: prediction_log_pb2.PredictionLog) -> dict:
-    ids, scores = _output(log, "song_ids"), _output(log, "scores")
-    if not _output(log, KNOWN_FIELDS)[0]:
-        ids, scores = ids[:0], scores[:0]
-    song_id, split = song
-    return {"song_id": song_id, "split": split, "match_ids": [match.decode() for match in ids], "match_scores": scores}
+    return match_row(*song, {name: _output(log, name) for name in log.predict_log.response.outputs})

@@ -5,6 +5,7 @@ import logging
 import os
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.dataset as ds
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -18,13 +19,15 @@ from serving.whole_files import earlier
 from tfx_pipeline import contract
 from tfx_pipeline.artifacts import SongEmbeddings, read_learnt
 from tfx_pipeline.cold_split import TEST, VALIDATION, WARM, ColdSplit
-from tfx_pipeline.components.catalogue_embedding import EMBEDDINGS
+from tfx_pipeline.components.catalogue_embedding import EMBEDDINGS, MATCHES
 from tfx_pipeline.components.index_refresh import check_fields
 from tfx_pipeline.components.similar_songs import split_pattern
 from tfx_pipeline.configs import EvaluationConfig
 from tfx_pipeline.contract.ids import id_array
 from tfx_pipeline.evaluation import evaluate, refusals
 from tfx_pipeline.features import SONG_ID
+from tfx_pipeline.reliability import COLUMNS
+from tfx_pipeline.reliability_report import reliability_report
 from tfx_pipeline.song_table import SongTable, read_song_table, split_uris
 
 logger = logging.getLogger(__name__)
@@ -49,6 +52,8 @@ def RetrievalEvaluator(  # noqa: N802
     code: tfx.dsl.components.Parameter[str],
 ) -> None:
     """Writes `report.json`; blesses what beats content cosine and keeps up with the last push on validation songs.
+
+    The report also has how far the matches of a song can be relied on (`tfx_pipeline.reliability`).
 
     A pushed model that was trained again on all songs knows the songs that are held out today. So its judged model,
     which does not, stands for it. The decision is made once for the same model and settings: which model was pushed
@@ -77,12 +82,14 @@ def RetrievalEvaluator(  # noqa: N802
     table = read_song_table(uris, transform, song_fields)
     found = last_judged(serving_dir, judged_dir, ColdSplit(**json.loads(split)))
     last = None if found is None else last_embeddings(found, labelled_songs, table, song_fields)
-    reports = evaluate(table, song_fields, *read_embeddings(embeddings.uri, table), config, last)
+    embedded = read_embeddings(embeddings.uri, table)
+    reports = evaluate(table, song_fields, *embedded, config, last)
     reasons = refusals(reports, config)
     blessed = not reasons
     report = {"settings": json.loads(settings), "blessed": blessed, "refused_because": reasons} | {
         split: report.to_dict() for split, report in reports.items()
     }
+    report["reliability"] = reliability_report(table, *embedded, read_matches(embeddings.uri), config)
     io_utils.write_string_file(os.path.join(evaluation.uri, REPORT), json.dumps(report, indent=2))
     blessing.set_int_custom_property("blessed", int(blessed))
     io_utils.write_string_file(os.path.join(blessing.uri, "BLESSED" if blessed else "NOT_BLESSED"), "")
@@ -141,6 +148,12 @@ def last_embeddings(
     order = np.argsort(np.concatenate(rows))
     queries, candidates = (np.concatenate(parts[name])[order] for name in ("serving_default", "candidate"))
     return queries, candidates
+
+
+def read_matches(uri: str) -> pa.Table:
+    """Returns the matches of songs, with what speaks for them."""
+    files = [os.path.join(uri, name) for name in sorted(os.listdir(uri)) if name.startswith(MATCHES)]
+    return ds.dataset(files, format="parquet").to_table(columns=["song_id", *COLUMNS])
 
 
 def read_embeddings(uri: str, table: SongTable) -> tuple[np.ndarray, np.ndarray]:

@@ -93,7 +93,8 @@ def _examples(
     new = [row for row in summary if row["split"] == NEW] or summary
     chosen = sorted(new, key=lambda row: (-row["audience"], row["song_id"]))[:_SONGS]
     ids = [row["song_id"] for row in chosen]
-    rows = _matches(embeddings).to_table(filter=ds.field("song_id").isin(ids)).to_pylist()
+    columns = ["song_id", "match_ids", "match_scores"]
+    rows = _matches(embeddings).to_table(columns, filter=ds.field("song_id").isin(ids)).to_pylist()
     matches = {row["song_id"]: row for row in rows}
     listeners = read_targets(targets.uri, ids).to_pylist()
     names = _names(songs, {match for row in rows for match in row["match_ids"][:_MATCHES]} | set(ids))

@@ -24,6 +24,8 @@ from tfx_pipeline.targeting.takedown import without_songs
 from tfx_pipeline.targeting.weights import choose_weight
 
 WEIGHT = "weight.json"
+#: Why a song is a match is of no use here, and several times as large.
+_OF_MATCHES = ("song_id", "split", "match_ids", "match_scores")
 
 
 @tfx.dsl.components.component(use_beam=True)
@@ -120,7 +122,7 @@ def WeightChooser(  # noqa: N802
 def _inputs(pipeline: beam.Pipeline, embeddings: str, plays: str, listeners: str, exclusions: str) -> dict[str, Any]:
     inputs = {
         "catalogue": pipeline | "ReadCatalogue" >> _read(embeddings, EMBEDDINGS),
-        "matches": pipeline | "ReadMatches" >> _read(embeddings, MATCHES),
+        "matches": pipeline | "ReadMatches" >> _read(embeddings, MATCHES, _OF_MATCHES),
         "plays": pipeline
         | "ReadPlays" >> ReadPlays(plays)
         | "ToTables" >> beam.Map(_to_table).with_output_types(pa.Table),
@@ -139,8 +141,8 @@ def _chosen(totals: dict[str, int]) -> str:
     return json.dumps({"count_weight": choose_weight(totals)})
 
 
-def _read(folder: str, name: str) -> beam.PTransform:
-    return ReadParquet(os.path.join(folder, f"{name}-*.parquet"))
+def _read(folder: str, name: str, columns: tuple[str, ...] | None = None) -> beam.PTransform:
+    return ReadParquet(os.path.join(folder, f"{name}-*.parquet"), columns)
 
 
 def _to_table(batch: pa.RecordBatch) -> pa.Table:

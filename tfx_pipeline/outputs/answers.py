@@ -10,19 +10,25 @@ from typing import Any
 from tfx_pipeline.contract.text import quoted
 from tfx_pipeline.outputs.in_common import CatalogueRows, in_common, title_of
 from tfx_pipeline.outputs.reading import OutputsError, PublishedRun, refreshes_of
-from tfx_pipeline.outputs.schemas import EMBEDDINGS, MATCHES, SONGS_SUMMARY, TARGETS
+from tfx_pipeline.outputs.schemas import EMBEDDINGS, MATCHES, RELIABILITY, SONGS_SUMMARY, TARGETS
 from tfx_pipeline.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
 class Match:
-    """A similar song; `in_common` has the values that it shares with the song, by field."""
+    """A similar song.
+
+    Attributes:
+        in_common: The values that it shares with the song, by field.
+        shares: What each part of the song gives to the score, by name; they add up to it. Empty where nobody says.
+    """
 
     rank: int
     song_id: str
     title: str | None
     score: float
     in_common: dict[str, list[Any]]
+    shares: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class Answer:
     Attributes:
         run_id: The run whose outputs were read; None where the model alone was asked.
         model_version: Of the model that gave the matches.
+        reliability: The recall to expect of the matches, from 0 to 1; None where nobody says.
         note: Why there are no listeners; "" where there are some.
     """
 
@@ -54,6 +61,7 @@ class Answer:
     matches: list[Match] = field(default_factory=list)
     listeners: list[Listener] = field(default_factory=list)
     note: str = ""
+    reliability: float | None = None
 
 
 def about_song(run: Path, song_id: str, num_matches: int, num_listeners: int) -> Answer:
@@ -81,7 +89,8 @@ def about_song(run: Path, song_id: str, num_matches: int, num_listeners: int) ->
         split=row["split"],
         run_id=published.run_id,
         model_version=published.manifest["model"]["version"],
-        matches=_matches(rows.get(song_id, {}), ids, row["match_scores"], titles, rows, catalogue.fields),
+        matches=_matches(rows.get(song_id, {}), ids, row["match_scores"], titles, rows, catalogue.fields, _shares(row)),
+        reliability=row.get(RELIABILITY),  # runs that published before there was one lack it
         listeners=[_listener(listener, titles) for listener in listeners[:num_listeners]],
         note="" if listeners else _why_none(published, song_id, row["split"], is_known=bool(row["match_ids"])),
     )
@@ -113,7 +122,7 @@ def about_new_song(run: Path, song: Mapping[str, Any], num_matches: int) -> Answ
     ids, scores = (served.ids, served.scores) if is_known else ([], [])
     rows = catalogue.of(ids)
     titles = {match: title_of(rows.get(match, {})) for match in ids}
-    matches = _matches(song, ids, scores, titles, rows, catalogue.fields)
+    matches = _matches(song, ids, scores, titles, rows, catalogue.fields, served.shares)
     note = "Listeners are found by a run, for new songs of its catalogue. Add the song to the data and run again."
     if not is_known:
         note = f"No matches: the model knows no value of this song. {note}"
@@ -144,11 +153,22 @@ def _matches(
     titles: Mapping[str, str | None],
     rows: Mapping[str, Mapping[str, Any]],
     fields: Sequence[str],
+    shares: Mapping[str, dict[str, float]],
 ) -> list[Match]:
     return [
-        Match(rank, match, titles[match], score, in_common(song, rows.get(match, {}), fields))
+        Match(rank, match, titles[match], score, in_common(song, rows.get(match, {}), fields), shares.get(match, {}))
         for rank, (match, score) in enumerate(zip(ids, scores, strict=False), 1)
     ]
+
+
+def _shares(row: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """The shares of a published row by match and name; none where the row has none."""
+    names, shares = row.get("share_names"), row.get("match_shares")
+    if names is None or shares is None:
+        return {}
+    return {
+        match: dict(zip(names, of_match, strict=True)) for match, of_match in zip(row["match_ids"], shares, strict=True)
+    }
 
 
 def _listener(row: Mapping[str, Any], titles: Mapping[str, str | None]) -> Listener:

@@ -14,7 +14,9 @@ from tfx_pipeline.outputs.answers import Answer, Listener
 
 _WIDTH = 36
 _REASONS = 3
-_COLUMNS = ("kind", "rank", "id", "title", "score", "why")
+_SHARES = 3
+_SMALLEST_SHARE = 0.0005  # what three digits show
+_COLUMNS = ("kind", "rank", "id", "title", "score", "why", "shares")
 
 
 def as_table(answer: Answer) -> str:
@@ -25,9 +27,12 @@ def as_table(answer: Answer) -> str:
     split = f", split {answer.split}" if answer.split else ""
     lines = [f"{name}{named}{split}; {origin}model {answer.model_version}"]
     if answer.matches:
-        lines.append(f"  {'similar songs':<44}score  in common")
+        if answer.reliability is not None:
+            lines.append(f"  reliability of the matches: {answer.reliability:.2f} (0 to 1: the recall to expect)")
+        lines.append(f"  {'similar songs':<44}score  in common | what gives the score")
         for match in answer.matches:
-            lines.append(_line(match.rank, _shown(match.title, match.song_id), match.score, _in_words(match.in_common)))
+            why = " | ".join(part for part in (_in_words(match.in_common), _largest(match.shares)) if part)
+            lines.append(_line(match.rank, _shown(match.title, match.song_id), match.score, why))
     if answer.listeners:
         lines.append(f"  {'listeners':<44}score  because they play")
         for listener in answer.listeners:
@@ -45,11 +50,12 @@ def as_csv(answer: Answer) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for match in answer.matches:
-        writer.writerow(("match", match.rank, match.song_id, match.title, match.score, _in_words(match.in_common)))
+        common, shares = _in_words(match.in_common), _all_shares(match.shares)
+        writer.writerow(("match", match.rank, match.song_id, match.title, match.score, common, shares))
     for listener in answer.listeners:
         why = "plays " + ", ".join(title or song for song, title, _ in listener.plays) if listener.plays else ""
         kind = "listener" if listener.group == "target" else listener.group
-        writer.writerow((kind, listener.rank, listener.user_id, None, listener.score, why))
+        writer.writerow((kind, listener.rank, listener.user_id, None, listener.score, why, None))
     return text.getvalue()
 
 
@@ -57,6 +63,7 @@ def as_json(answer: Answer) -> str:
     """Returns one JSON object."""
     content = {
         **{name: getattr(answer, name) for name in ("song_id", "title", "split", "run_id", "model_version")},
+        "reliability": answer.reliability,
         "matches": [dataclasses.asdict(match) for match in answer.matches],
         "listeners": [_listener(listener) for listener in answer.listeners],
         "note": answer.note or None,
@@ -78,6 +85,21 @@ def _line(rank: int, name: str, score: float, why: str) -> str:
 
 def _shown(title: str | None, song_id: str) -> str:
     return on_one_line(title or song_id, _WIDTH)
+
+
+def _largest(shares: Mapping[str, float]) -> str:
+    """`genre +0.310, rest -0.020`: the largest shares of a score, whatever their sign."""
+    shown = sorted(shares.items(), key=lambda share: -abs(share[1]))[:_SHARES]
+    return ", ".join(f"{_short(name)} {share:+.3f}" for name, share in shown if abs(share) >= _SMALLEST_SHARE)
+
+
+def _all_shares(shares: Mapping[str, float]) -> str:
+    return "; ".join(f"{_short(name)} {share:.6g}" for name, share in shares.items())
+
+
+def _short(name: str) -> str:
+    """A field without the name of its group; other parts have none."""
+    return on_one_line(name.partition("_")[2] or name)
 
 
 def _in_words(shared: Mapping[str, list[Any]]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,14 +18,32 @@ _ROWS_PER_GROUP = 10_000
 _ROWS_AT_ONCE, _WITH_LISTS_AT_ONCE = 250_000, 10_000
 
 
-def write_table(table: Table, parts: Sequence[Path], out: Path, titles: Titles) -> int:
+@dataclass(frozen=True)
+class Computed:
+    """A column that no part has.
+
+    Attributes:
+        name: Of the column.
+        needs: Columns of the parts that it is computed from.
+        of: Computes it from a table that has these.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    of: Callable[[pa.Table], pa.Array]
+
+
+def write_table(
+    table: Table, parts: Sequence[Path], out: Path, titles: Titles, computed: Sequence[Computed] = ()
+) -> int:
     """Writes a published table from the parts of an artifact, which need not fit in memory.
 
     Args:
         table: What to write.
-        parts: Parquet files with its columns but for the titles.
+        parts: Parquet files with its columns but for the titles and those that are computed.
         out: The file.
         titles: Of songs.
+        computed: Columns that the parts lack.
 
     Returns:
         Its number of rows.
@@ -39,15 +58,18 @@ def write_table(table: Table, parts: Sequence[Path], out: Path, titles: Titles) 
     at_once = _WITH_LISTS_AT_ONCE if has_lists else _ROWS_AT_ONCE
     rows = 0
     with pq.ParquetWriter(out, table.schema, compression="snappy") as writer:
-        for batch in _joined(_batches(table, parts, at_once), at_once):
+        for batch in _joined(_batches(table, parts, at_once, computed), at_once):
+            for column in computed:
+                batch = batch.append_column(table.schema.field(column.name), column.of(batch))
             writer.write_table(_with_titles(table, batch, titles), row_group_size=_ROWS_PER_GROUP)
             rows += batch.num_rows
     return rows
 
 
-def _batches(table: Table, parts: Sequence[Path], most: int) -> Iterator[pa.Table]:
-    added = dict(table.titles)
-    wanted = [column.name for column in table.columns if column.name not in added]
+def _batches(table: Table, parts: Sequence[Path], most: int, computed: Sequence[Computed]) -> Iterator[pa.Table]:
+    added = {*dict(table.titles), *(column.name for column in computed)}
+    own = [column.name for column in table.columns if column.name not in added]
+    wanted = list(dict.fromkeys([*own, *(name for column in computed for name in column.needs)]))
     for part in parts:
         with pq.ParquetFile(part) as file:
             names = file.schema_arrow.names
@@ -70,7 +92,8 @@ def _joined(tables: Iterator[pa.Table], least: int) -> Iterator[pa.Table]:
 
 
 def _with_titles(table: Table, rows: pa.Table, titles: Titles) -> pa.Table:
-    columns = {name: as_array(rows[name]).cast(table.schema.field(name).type) for name in rows.schema.names}
+    own = [name for name in rows.schema.names if name in table.schema.names]
+    columns = {name: as_array(rows[name]).cast(table.schema.field(name).type) for name in own}
     for name, of in table.titles:
         ids = columns[of]
         columns[name] = titles.of_lists(ids) if pa.types.is_list(ids.type) else titles.of(ids)

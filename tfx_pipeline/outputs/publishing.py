@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -21,10 +22,19 @@ from serving.linked_files import link_or_copy
 from serving.whole_files import sync_path, sync_tree
 from tfx_pipeline import contract
 from tfx_pipeline.outputs.code_version import code_version
-from tfx_pipeline.outputs.merging import write_table
+from tfx_pipeline.outputs.merging import Computed, write_table
 from tfx_pipeline.outputs.run_result import RunResult
-from tfx_pipeline.outputs.schemas import EMBEDDINGS, MANIFEST, MATCHES, PAGE, SCHEMA_VERSION, TABLES
+from tfx_pipeline.outputs.schemas import (
+    EMBEDDINGS,
+    MANIFEST,
+    MATCHES,
+    PAGE,
+    RELIABILITY,
+    SCHEMA_VERSION,
+    TABLES,
+)
 from tfx_pipeline.outputs.titles import Titles
+from tfx_pipeline.reliability import COLUMNS, Reliability
 from tfx_pipeline.run_folder import RunFolder
 
 _ASIDE, _NEXT_LATEST = ".publishing", ".latest.writing"
@@ -68,6 +78,7 @@ def publish(
             "content": content,
             **_manifest_of(result, settings, code),
             "targeting": None if result.targeting is None else {**result.targeting, **_named(folder, lists or {})},
+            "reliability": result.reliability,
             "counts": _counts(folder, aside, rows),
         }
         (aside / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -133,7 +144,18 @@ def _write_tables(folder: RunFolder, result: RunResult, out: Path) -> dict[str, 
     if result.pushed is None:
         return {}
     titles = Titles.read(folder.input / contract.SONGS)
-    return {table.name: write_table(table, result.parts[table.name], out / table.file, titles) for table in TABLES}
+    computed = {MATCHES.name: (reliability_column(result.reliability),)}
+    return {
+        table.name: write_table(table, result.parts[table.name], out / table.file, titles, computed.get(table.name, ()))
+        for table in TABLES
+    }
+
+
+def reliability_column(fitted: dict[str, Any] | None) -> Computed:
+    """Returns how the reliability of matches is computed, from what a run's manifest has as `reliability`."""
+    if fitted is None:
+        return Computed(RELIABILITY, (), lambda rows: pa.nulls(rows.num_rows, pa.float32()))
+    return Computed(RELIABILITY, COLUMNS, Reliability.from_dict(fitted).of_table)
 
 
 def _counts(folder: RunFolder, out: Path, rows: dict[str, int]) -> dict[str, Any]:

@@ -24,8 +24,9 @@ from serving.server.versions import scan
 from serving.whole_files import sync_path, sync_tree
 from tfx_pipeline.outputs.code_version import code_version
 from tfx_pipeline.outputs.merging import write_table
+from tfx_pipeline.outputs.publishing import reliability_column
 from tfx_pipeline.outputs.reading import PublishedRun, refreshes_of
-from tfx_pipeline.outputs.schemas import EMBEDDINGS, MANIFEST, SCHEMA_VERSION, TABLES
+from tfx_pipeline.outputs.schemas import EMBEDDINGS, MANIFEST, MATCHES, SCHEMA_VERSION, TABLES
 from tfx_pipeline.outputs.titles import Titles
 from tfx_pipeline.run_folder import RunFolder
 from tfx_pipeline.targeting.config import TargetingConfig
@@ -91,7 +92,13 @@ class Found:
             "targets": tuple(map(Path, part_files(str(self.targets), "targets"))),
             "songs_summary": tuple(map(Path, part_files(str(self.targets), "summary"))),
         }
-        rows = {table.name: write_table(table, parts[table.name], self.aside / table.file, titles) for table in TABLES}
+        computed = {MATCHES.name: [reliability_column(published.manifest.get("reliability"))]}
+        rows = {
+            table.name: write_table(
+                table, parts[table.name], self.aside / table.file, titles, computed.get(table.name, ())
+            )
+            for table in TABLES
+        }
         self.statuses, self.listeners = Counter(statuses), rows["targets"]
         shutil.rmtree(self.aside / _WORK)
         manifest: dict[str, Any] = {

@@ -29,6 +29,7 @@ class RunResult:
         checks: What the gates decided.
         targeting: What the targeting found out for itself: the weight of the count and the range of the scores; None
             where nothing was pushed.
+        reliability: What `Reliability.from_dict` takes; None where it could not be fitted.
     """
 
     run_id: str
@@ -39,6 +40,7 @@ class RunResult:
     refused_because: tuple[str, ...]
     checks: dict[str, Any]
     targeting: dict[str, Any] | None = None
+    reliability: dict[str, Any] | None = None
 
     @classmethod
     def read(cls, record: RunRecord) -> RunResult:
@@ -60,6 +62,7 @@ class RunResult:
             refused_because=(*evaluation["refused_because"], *reasons),
             checks=_checks(evaluation, _text(record.uri("DataGate", "report_of_data") / DATA_REPORT), gates),
             targeting=_targeting(str(record.uri("AudienceTargeter", "targets"))) if pushed else None,
+            reliability=evaluation.get("reliability", {}).get("fitted"),
         )
 
 
@@ -122,6 +125,8 @@ def _checks(evaluation: dict[str, Any], data_report: str, gates: dict[str, Any])
         if split in evaluation
     }
     judged = {"passed": evaluation["blessed"], "refused_because": evaluation["refused_because"], "model": found}
+    if of_test := evaluation.get("reliability", {}).get("test"):
+        judged["reliability"] = {name: of_test[name] for name in ("rho", "low", "high")}
     return {
         "DataGate": {"passed": True, "noted": sum(line.startswith("noted") for line in data_report.splitlines())},
         "RetrievalEvaluator": judged,

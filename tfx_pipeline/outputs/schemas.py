@@ -15,6 +15,7 @@ MANIFEST = "manifest.json"
 PAGE = "run.html"
 
 _TEXT, _NUMBER, _WHOLE, _COUNT = pa.string(), pa.float32(), pa.int32(), pa.int64()
+RELIABILITY = "reliability"
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,9 @@ MATCHES = Table(
             pa.list_(_NUMBER),
             "their scores, from -1 to 1",
         ),
+        Column("match_shares", pa.list_(pa.list_(_NUMBER)), "of each score, what each part of the song gives to it"),
+        Column("share_names", pa.list_(_TEXT), "the parts: blocks of fields, and `rest`; in every row the same"),
+        Column(RELIABILITY, _NUMBER, "recall to expect of the matches, 0 to 1; null where it could not be fitted"),
     ),
     (("title", "song_id"), ("match_titles", "match_ids")),
 )

@@ -6,8 +6,9 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from tfx_pipeline import contract
@@ -16,17 +17,26 @@ from tfx_pipeline.outputs.reading import rows_of
 from tfx_pipeline.outputs.titles import NAMING
 from tfx_pipeline.run_folder import RunFolder
 
+if TYPE_CHECKING:
+    from serving.client import Client, Signature
+
 _NAME = "bcl"
 
 
 @dataclass(frozen=True)
 class ServedMatches:
-    """Ids and scores of similar songs, best first; `known_fields` is None where the model does not say."""
+    """Ids and scores of similar songs, best first.
+
+    Attributes:
+        known_fields: How many fields of the song the model knows; None where it does not say.
+        shares: By match, what each part of the song gives to the score, by name; of matches of which the model says it.
+    """
 
     ids: list[str]
     scores: list[float]
     known_fields: int | None
     version: str
+    shares: dict[str, dict[str, float]]
 
 
 def matches_of(folder: RunFolder, song: Mapping[str, Any], count: int) -> ServedMatches:
@@ -51,13 +61,51 @@ def matches_of(folder: RunFolder, song: Mapping[str, Any], count: int) -> Served
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", UnknownSongWarning)  # the answer's note says it
+        song = _with_id_of_index(song, client.metadata()["match"])
         ids, scores, known = client.match([song], k=count, ignore=(*display, *NAMING), with_known_fields=True)
+        shares = _shares(client, song)
     return ServedMatches(
         [str(match) for match in ids[0]],
         [float(score) for score in scores[0]],
         None if known is None else int(known[0]),
         str(version),
+        shares,
     )
+
+
+def _with_id_of_index(song: Mapping[str, Any], match: Signature) -> Mapping[str, Any]:
+    """Returns the song with its id as the index has ids: the catalogue has whole numbers as text."""
+    song_id = song.get("song_id")
+    if not isinstance(song_id, str) or match.inputs["exclude"].is_string:
+        return song
+    return {**song, "song_id": int(song_id) if song_id.isascii() and song_id.isdecimal() else None}
+
+
+def _shares(client: Client, song: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Asks the signature of bulk work, which every model has, for the shares of the best matches."""
+    signatures = client.metadata()
+    if "shares" not in signatures["match_examples"].outputs:  # exported before models could say it
+        return {}
+    found = client.predict({"examples": _as_example(song, signatures["embed"])}, "match_examples")
+    names = [name.decode() for name in found["share_names"][0]]
+    of_matches = zip(found["song_ids"][0].tolist(), found["shares"][0].tolist(), strict=True)
+    return {match.decode(): dict(zip(names, shares, strict=True)) for match, shares in of_matches}
+
+
+def _as_example(song: Mapping[str, Any], embed: Signature) -> np.ndarray:
+    """Returns the song as the signature of bulk work takes it."""
+    import tensorflow as tf
+
+    from serving.raw_fields import encode_song, fields_of_specs
+
+    specs = {
+        name: tf.TensorSpec(
+            [None if size < 0 else size for size in spec.shape or ()], tf.string if spec.is_string else tf.float32
+        )
+        for name, spec in embed.inputs.items()
+    }
+    fields = fields_of_specs(specs)
+    return np.array([encode_song({field.name: song.get(field.name) for field in fields}, fields)], object)
 
 
 def song_of_input(folder: RunFolder, song_id: str) -> dict[str, Any] | None:

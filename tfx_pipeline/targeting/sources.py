@@ -2,7 +2,7 @@
 
 import glob
 import posixpath
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import apache_beam as beam
@@ -103,11 +103,12 @@ class ReadParquet(beam.PTransform):
 
     Args:
         pattern: Of the files, for Beam's file systems. They are found when the pipeline runs.
+        columns: Names of those to read; default all.
     """
 
-    def __init__(self, pattern: str) -> None:
+    def __init__(self, pattern: str, columns: Sequence[str] | None = None) -> None:
         super().__init__()
-        self._pattern = pattern
+        self._pattern, self._columns = pattern, columns and list(columns)
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         return (
@@ -115,7 +116,7 @@ class ReadParquet(beam.PTransform):
             | "Pattern" >> beam.Create([self._pattern])
             | "RowGroups" >> beam.FlatMap(_row_groups_of).with_output_types(_RowGroup)
             | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.Map(_read_group).with_output_types(pa.Table)
+            | "Read" >> beam.Map(_read_group, self._columns).with_output_types(pa.Table)
         )
 
 
@@ -125,7 +126,7 @@ def _row_groups_of(pattern: str) -> Iterator[_RowGroup]:
             yield from ((found.path, group) for group in range(row_groups(stream)))
 
 
-def _read_group(group: _RowGroup) -> pa.Table:
+def _read_group(group: _RowGroup, columns: list[str] | None) -> pa.Table:
     file, number = group
     with FileSystems.open(file) as stream:
-        return read_table(stream, [number])
+        return read_table(stream, [number], columns=columns)

@@ -37,12 +37,23 @@ def drop_matches(table: pa.Table, gone: list[str]) -> pa.Table:
     if (lengths["match_ids"] != lengths["match_scores"]).any():
         return table  # what comes next refuses it, in words
     stays = ~np.asarray(pc.is_in(_text(lists["match_ids"].flatten()), value_set=pa.array(gone, pa.string())))
-    row = np.repeat(np.arange(table.num_rows), lengths["match_ids"])[stays]
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=table.num_rows))]).astype(np.int32)
+    row = np.repeat(np.arange(table.num_rows), lengths["match_ids"])
     for name, column in lists.items():
-        left = pa.ListArray.from_arrays(pa.array(offsets), column.flatten().filter(pa.array(stays)))
-        table = table.set_column(table.column_names.index(name), name, left)
+        table = _set(table, name, column.flatten(), row[stays], stays)
+    if "match_shares" in table.column_names:
+        shares = table["match_shares"].combine_chunks()
+        given = _lengths(shares) == lengths["match_ids"]  # a row may have none
+        table = _set(table, "match_shares", shares.flatten(), row[stays & given[row]], stays[given[row]], given)
     return table
+
+
+def _set(table: pa.Table, name: str, values: Any, row: np.ndarray, stays: np.ndarray, given: Any = None) -> pa.Table:
+    """Returns the table with lists of the values that stay: those of each row, null where none was given."""
+    ends = np.cumsum(np.bincount(row, minlength=table.num_rows))
+    is_null = None if given is None else np.append(~given, False)
+    offsets = pa.array(np.concatenate([[0], ends]).astype(np.int32), mask=is_null)
+    left = pa.ListArray.from_arrays(offsets, values.filter(pa.array(stays)))
+    return table.set_column(table.column_names.index(name), name, left)
 
 
 def _text(values: Any) -> Any:

@@ -43,6 +43,11 @@ _MATCHES = {
     "split": pa.string(),
     "match_ids": pa.list_(pa.string()),
     "match_scores": pa.list_(pa.float32()),
+    "match_shares": pa.list_(pa.list_(pa.float32())),
+    "share_names": pa.list_(pa.string()),
+    "known_fields": pa.int32(),
+    "evidence": pa.list_(pa.float32()),
+    "evidence_names": pa.list_(pa.string()),
 }
 _EMBEDDINGS = {
     "song_id": pa.string(),
@@ -53,10 +58,14 @@ _EMBEDDINGS = {
 
 
 def write_part(file: Path, columns: dict[str, pa.DataType], rows: list[dict]) -> Path:
-    """Writes a part; what a row does not name is 0, "" or False."""
+    """Writes a part; what a row does not name is 0, "" or False, and a list null."""
     file.parent.mkdir(parents=True, exist_ok=True)
     empty = {"string": "", "bool": False, "float": 0.0}
-    filled = [{name: row.get(name, empty.get(str(kind), 0)) for name, kind in columns.items()} for row in rows]
+
+    def nothing(kind: pa.DataType) -> object:
+        return None if pa.types.is_list(kind) else empty.get(str(kind), 0)
+
+    filled = [{name: row.get(name, nothing(kind)) for name, kind in columns.items()} for row in rows]
     pq.write_table(pa.Table.from_pylist(filled, pa.schema(list(columns.items()))), file)
     return file
 
@@ -91,6 +100,9 @@ def small_input(home: Path, songs: dict[str, list]) -> RunFolder:
     return folder
 
 
+PARTS = ["attribute_genre", "numbers", "rest"]
+#: Reliability is 1 / (1 + e^-2) for a best score of at least .9, and 1/2 for one of at most .5.
+RELIABILITY = {"k": 50, "knots": {"best score": [0.5, 0.9]}, "weights": {"best score": 2.0}, "intercept": 1.0}
 SONGS = {
     "song_id": ["w1", "w2", "n1", "n2", "v1"],
     "title": ["First\nline", "", "Neu \u05e9\u05dc\u05d5\u05dd", None, "Held out"],
@@ -108,9 +120,18 @@ def small_result(home: Path, songs: dict[str, list] = SONGS) -> tuple[RunFolder,
     root = folder.pipeline_root
     splits = {"w1": "warm", "w2": "warm", "n1": "new", "n2": "new", "v1": "val"}
     vectors = [{"song_id": s, "split": p, "embedding": [1.0], "candidate_embedding": [2.0]} for s, p in splits.items()]
-    new = {"split": "new", "match_ids": ["w1", "w2"]}
+    new = {"split": "new", "match_ids": ["w1", "w2"], "known_fields": 3}
+    why = {
+        "match_shares": [[0.75, 0.25, -0.1], [-0.25, 0.0, 0.0]],
+        "share_names": PARTS,
+        "evidence": [0.5],
+        "evidence_names": ["deviation_0"],
+    }
     matches = [
-        [{**new, "song_id": "n1", "match_scores": [0.9, -0.25]}, {**new, "song_id": "n2", "match_scores": [0.5, 0.4]}],
+        [
+            {**new, **why, "song_id": "n1", "match_scores": [0.9, -0.25]},
+            {**new, "song_id": "n2", "match_scores": [0.5, 0.4]},
+        ],
         [],
         [{"song_id": "v1", "split": "val", "match_ids": ["w2"], "match_scores": [0.75]}],
     ]
@@ -154,6 +175,7 @@ def small_result(home: Path, songs: dict[str, list] = SONGS) -> tuple[RunFolder,
         pushed=folder.serving / "1761966245",
         refused_because=(),
         checks={"DataGate": {"passed": True, "noted": 0}},
+        reliability=RELIABILITY,
     )
     return folder, result
 

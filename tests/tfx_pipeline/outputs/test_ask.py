@@ -7,6 +7,7 @@ import io
 import json
 from dataclasses import replace
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.tfx_pipeline.outputs.small_result import SETTINGS, USERS, refused, small_result
@@ -39,7 +40,9 @@ def test_matches_and_listeners_with_reasons(home, capsys):
         "title": "First\nline",
         "score": pytest.approx(0.9),
         "in_common": {"attribute_genre": ["rock"], "attribute_tags": ["loud"], "attribute_year": [1999.0]},
+        "shares": {"attribute_genre": 0.75, "numbers": 0.25, "rest": pytest.approx(-0.1)},
     }
+    assert found["reliability"] == pytest.approx(0.881, abs=1e-3)
     assert second["in_common"] == {} and second["score"] == -0.25
     assert [(row["rank"], row["user_id"], row["group"]) for row in found["listeners"]] == [
         (1, USERS[0], "target"),
@@ -53,12 +56,23 @@ def test_matches_and_listeners_with_reasons(home, capsys):
 def test_the_table_has_a_line_for_each(home, capsys):
     lines = asked(capsys, home, "--song", "n1").splitlines()
     assert lines[0] == "Neu \u05e9\u05dc\u05d5\u05dd (n1), split new; run 2026-11-01T03-04-05.000006, model 1761966245"
-    assert lines[2].split() == "1. First\\nline 0.900 genre rock; tags loud; year 1999".split()
-    assert lines[3].split() == "2. B -0.250".split()
-    assert lines[5].split() == "1. listener-a 1.000 First\\nline".split()
-    assert lines[6].endswith("(held_aside)")
-    assert len(lines) == 8
-    assert len(asked(capsys, home, "--song", "n1", "--matches", 1, "--listeners", 1).splitlines()) == 5
+    assert lines[1] == "  reliability of the matches: 0.88 (0 to 1: the recall to expect)"
+    why = "genre rock; tags loud; year 1999 | genre +0.750, numbers +0.250, rest -0.100"
+    assert lines[3].split() == f"1. First\\nline 0.900 {why}".split()
+    assert lines[4].split() == "2. B -0.250 genre -0.250".split()
+    assert lines[6].split() == "1. listener-a 1.000 First\\nline".split()
+    assert lines[7].endswith("(held_aside)")
+    assert len(lines) == 9
+    assert len(asked(capsys, home, "--song", "n1", "--matches", 1, "--listeners", 1).splitlines()) == 6
+
+
+def test_runs_that_published_before_there_were_shares_are_read(home, capsys):
+    file = home / "latest" / "matches.parquet"
+    older = pq.read_table(file).drop(["match_shares", "share_names", "reliability"])
+    pq.write_table(older, file)
+    found = json.loads(asked(capsys, home, "--song", "n1", "--format", "json"))
+    assert found["reliability"] is None and [match["shares"] for match in found["matches"]] == [{}, {}]
+    assert "reliability" not in asked(capsys, home, "--song", "n1")
 
 
 def test_csv_has_a_row_for_each(home, capsys):
@@ -71,7 +85,8 @@ def test_csv_has_a_row_for_each(home, capsys):
         ("listener", "3", USERS[2]),
     ]
     assert rows[0]["title"] == "First\nline" and rows[0]["why"] == "genre rock; tags loud; year 1999"
-    assert rows[2]["why"] == "plays First\nline"
+    assert rows[0]["shares"] == "genre 0.75; numbers 0.25; rest -0.1"
+    assert rows[2]["why"] == "plays First\nline" and rows[2]["shares"] == ""
 
 
 def test_a_song_without_listeners_says_why(home, capsys):

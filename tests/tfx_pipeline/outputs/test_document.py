@@ -31,10 +31,13 @@ def test_the_lines_of_pandas(here):
     assert found["best"]["user_id"].tolist() == [USERS[0], USERS[2]]
     assert len(found["pairs"]) == 5
     assert found["pairs"]["match_titles"].tolist()[:2] == ["First\nline", "B"]
+    of_first = {"attribute_genre": 0.75, "numbers": 0.25, "rest": -0.1}
+    assert found["shares"].loc[("n1", "w1")].to_dict() == pytest.approx(of_first)
+    assert len(found["shares"]) == 2
 
 
 def test_the_lines_of_duckdb(here):
     duckdb = pytest.importorskip("duckdb", reason="DuckDB is not installed; this project does not need it")
     best, pairs = (duckdb.sql(query).fetchall() for query in lines_of("sql").split(";") if query.strip())
     assert [(row[0], row[2]) for row in best] == [("n1", USERS[0]), ("n1", USERS[2])]
-    assert ("v1", "w2", 0.75) in pairs and len(pairs) == 5
+    assert ("v1", "w2", 0.75, None) in pairs and len(pairs) == 5

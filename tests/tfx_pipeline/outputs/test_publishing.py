@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from serving.folder_lock import FolderError
 from tests.any_text import AWKWARD, LONG
 from tests.small_disk import SmallDisk
 from tests.tfx_pipeline.outputs.small_result import (
+    PARTS,
+    RELIABILITY,
     SETTINGS,
     USERS,
     refused,
@@ -57,10 +60,22 @@ def test_latest_has_every_table_whole_with_titles(tmp_path):
     assert matches["n1"]["match_titles"] == ["First\nline", "B"]  # where the title is empty, the artist
     assert matches["n2"]["title"] is None and matches["v1"]["title"] == "Held out"
     assert matches["n1"]["match_scores"] == pytest.approx([0.9, -0.25])
+    shares = matches["n1"]["match_shares"]
+    assert [sum(of_match) for of_match in shares] == pytest.approx(matches["n1"]["match_scores"])
+    assert matches["n1"]["share_names"] == PARTS and matches["n2"]["match_shares"] is None
+    # See `small_result.RELIABILITY`; of v1 nothing is known.
+    assert matches["n1"]["reliability"] == pytest.approx(1 / (1 + math.exp(-2)))
+    assert (matches["n2"]["reliability"], matches["v1"]["reliability"]) == (0.5, 0.0)
     assert (
         pq.read_table(folder.latest / "songs_summary.parquet")["status"].to_pylist()[1] == "matches have no listeners"
     )
     assert (folder.latest / "run.html").read_text() == "<!doctype html>page"
+
+
+def test_where_the_reliability_could_not_be_fitted_there_is_none(tmp_path):
+    folder, result = small_result(tmp_path)
+    publish(folder, replace(result, reliability=None), SETTINGS)
+    assert pq.read_table(folder.latest / "matches.parquet")["reliability"].null_count == 3
 
 
 def test_the_manifest_says_what_the_run_was_and_names_no_listener(tmp_path):
@@ -71,6 +86,7 @@ def test_the_manifest_says_what_the_run_was_and_names_no_listener(tmp_path):
     assert found["schema_version"] == 1 and found["published"] and found["not_published_because"] == []
     assert (found["run_id"], found["tfx_run_id"]) == ("2026-11-01T03-04-05.000006", "2026-11-01T03:04:05.000006")
     assert found["model"] == {"version": "1761966245"}
+    assert found["reliability"] == RELIABILITY
     assert found["settings"] == SETTINGS and found["checks"] == result.checks
     assert len(found["code"]["fingerprint"]) == 32 and "commit" in found["code"]
     assert found["counts"] == {
@@ -236,7 +252,15 @@ def test_parts_of_any_sizes_become_one_file(tmp_path_factory, sizes, most):
         write_matches(
             folder / f"{part}.parquet",
             [
-                {"song_id": song, "split": "new", "match_ids": ids[:row], "match_scores": [0.5] * min(row, len(ids))}
+                {
+                    "song_id": song,
+                    "split": "new",
+                    "match_ids": ids[:row],
+                    "match_scores": [0.5] * row,
+                    "match_shares": [[0.25, 0.25, float(row)]] * row if row % 2 else None,
+                    "share_names": ["a", "b", "rest"],
+                    "known_fields": row,
+                }
                 for row, song in enumerate(ids)
             ],
         )
@@ -247,12 +271,24 @@ def test_parts_of_any_sizes_become_one_file(tmp_path_factory, sizes, most):
     with pytest.MonkeyPatch.context() as patch:
         for name in ("_ROWS_PER_GROUP", "_WITH_LISTS_AT_ONCE"):
             patch.setattr(merging, name, most)
-        assert merging.write_table(MATCHES, parts, folder / "out.parquet", named) == len(every)
+        counted = merging.Computed("reliability", ("match_scores", "known_fields"), _counted)
+        assert merging.write_table(MATCHES, parts, folder / "out.parquet", named, [counted]) == len(every)
     rows = pq.read_table(folder / "out.parquet").to_pylist()
     assert [row["song_id"] for row in rows] == every
     for row in rows:
         assert row["title"] == f"title of {row['song_id']}"
         assert row["match_titles"] == [f"title of {song}" for song in row["match_ids"]]
+        count = len(row["match_ids"])
+        assert row["match_shares"] == ([[0.25, 0.25, float(count)]] * count if count % 2 else None)
+        assert row["reliability"] == 1000 * count + count
+
+
+def _counted(rows: pa.Table) -> pa.Array:
+    """A thousand for each score, and one for each known field."""
+    scores = [1000.0 * len(row) for row in rows["match_scores"].to_pylist()]
+    return pa.array(
+        [s + known for s, known in zip(scores, rows["known_fields"].to_pylist(), strict=True)], pa.float32()
+    )
 
 
 def test_several_parts_without_titles_are_joined(tmp_path):

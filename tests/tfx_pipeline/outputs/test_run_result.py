@@ -15,6 +15,7 @@ from tfx_pipeline.targeting.weights import WEIGHTS
 
 pytestmark = pytest.mark.slow  # TFX is imported
 
+RELIABILITY = {"k": 50, "knots": {}, "weights": {}, "intercept": 0.0}
 MODEL = {"recall@50": {"mean": 0.25, "low": 0.2, "high": 0.3}}
 
 
@@ -53,7 +54,13 @@ def record(tmp_path: Path) -> RunRecord:
     for component in ("CatalogueEmbedder", "SecondEmbedder"):
         for name in ("embeddings-00000-of-00002", "embeddings-00001-of-00002", "matches-00000-of-00001"):
             (tmp_path / component / "embeddings" / f"{name}.parquet").touch()
-    report = {"blessed": True, "refused_because": [], "val": {"rows": {"model": MODEL}}}
+    of_test = {"songs": 70, "rho": 0.5, "low": 0.25, "high": 0.75, "fifths": []}
+    report = {
+        "blessed": True,
+        "refused_because": [],
+        "val": {"rows": {"model": MODEL}},
+        "reliability": {"validation_songs": 60, "fitted": RELIABILITY, "test": of_test},
+    }
     (tmp_path / "RetrievalEvaluator" / "evaluation" / "report.json").write_text(json.dumps(report))
     findings = "noted: plays, column `user_id`: new value u-17\nnot compared: songs, no statistics of a pushed run"
     (tmp_path / "DataGate" / "report_of_data" / "report.txt").write_text(findings)
@@ -75,6 +82,7 @@ def test_the_tables_are_those_that_the_targets_were_made_from(record, tmp_path):
         "songs_summary": (targets / "summary" / "a.parquet",),
     }
     assert result.pushed == Path("/serving/17") and result.refused_because == ()
+    assert result.reliability == RELIABILITY
     assert result.page == tmp_path / "RunPage" / "page" / "run.html"
     ranges = {"match_scores": [-1.0, 1.0], "target_scores": [-1.0, pytest.approx(1 + 0.5 * math.log(10))]}
     assert result.targeting == {"count_weight": 0.5, **ranges}
@@ -84,7 +92,12 @@ def test_checks_say_what_every_gate_decided_and_no_value_of_the_data(record):
     checks = RunResult.read(record).checks
     assert checks == {
         "DataGate": {"passed": True, "noted": 1},
-        "RetrievalEvaluator": {"passed": True, "refused_because": [], "model": {"val": {"recall@50": 0.25}}},
+        "RetrievalEvaluator": {
+            "passed": True,
+            "refused_because": [],
+            "model": {"val": {"recall@50": 0.25}},
+            "reliability": {"rho": 0.5, "low": 0.25, "high": 0.75},
+        },
         "SecondChecker": {"passed": True, "refused_because": []},
         "ServingValidator": {"passed": True, "refused_because": []},
     }

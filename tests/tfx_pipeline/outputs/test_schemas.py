@@ -29,6 +29,9 @@ VERSION_1 = {
         "match_ids": _TEXTS,
         "match_titles": _TEXTS,
         "match_scores": _NUMBERS,
+        "match_shares": pa.list_(_NUMBERS),
+        "share_names": _TEXTS,
+        "reliability": pa.float32(),
     },
     "embeddings": {
         **dict.fromkeys(("song_id", "split"), pa.string()),
@@ -61,7 +64,7 @@ def test_user_ids_are_columns_of_targets_alone():
 def test_the_document_has_every_column(table: Table):
     section = DOCUMENT.read_text(encoding="utf-8").split(f"### {table.file}\n")[1].split("\n### ")[0]
     documented = re.findall(r"^\| (\w+) \| ([\w<>]+) \| (.+) \|$", section, re.MULTILINE)
-    columns = [(c.name, str(c.type).replace("<item: ", "<"), c.says) for c in table.columns]
+    columns = [(c.name, re.sub("<(item|element): ", "<", str(c.type)), c.says) for c in table.columns]
     assert [found for found in documented if found[0] != "column"] == columns
     assert table.says in section
 
