@@ -91,13 +91,15 @@ def _parser() -> argparse.ArgumentParser:
         help="largest share of the index that --catalogue may drop, from 0 to 1 (default: %(default)s)",
     )
     parser.add_argument(
-        "--targets", action="store_true", help="match the songs added and find their listeners: SERVING_DIR is of a run"
+        "--targets",
+        action="store_true",
+        help="match the songs added and find their listeners: SERVING_DIR is of a run (default: not)",
     )
     parser.add_argument(
         "--exclusions",
         type=Path,
         metavar="FILE",
-        help="with --targets: who gets none, as the pipeline takes it, in place of the last run's",
+        help="with --targets: who gets none, as the pipeline takes it (default: as in the last run)",
     )
     return parser
 

@@ -113,9 +113,15 @@ def main(arguments: list[str]) -> int:
         description=(__doc__ or "").split("\n\n")[0],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    for name, default in (("nights", NIGHTS), ("keep", 5), ("seed", 0)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--out", type=Path, default=Path("runs/thirty_nights"))
+    parser.add_argument("--nights", type=int, default=NIGHTS, help="nights to run (default: %(default)s)")
+    parser.add_argument("--keep", type=int, default=5, help="runs and versions kept (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the service (default: %(default)s)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/thirty_nights"),
+        help="folder for all that is written; nights that are in it are not run again (default: %(default)s)",
+    )
     options = parser.parse_args(arguments)
     home = options.out.resolve()
     home.mkdir(parents=True, exist_ok=True)

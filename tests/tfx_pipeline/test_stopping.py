@@ -68,15 +68,28 @@ _BUSY_AT = {
 
 def start(script: str, *arguments: str, preface: str = _PREFACE) -> subprocess.Popen:
     command = [sys.executable, "-c", textwrap.dedent(preface) + textwrap.dedent(script), *arguments]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_as_in_a_terminal
-    )
+    command = as_in_a_terminal(command)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def _as_in_a_terminal() -> None:
+def as_in_a_terminal(command: list[str]) -> list[str]:
     """Whoever runs the tests may ignore the signals, as a shell does for what it starts with `&`."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
+    return with_signals("SIG_DFL", ["SIGINT", "SIGTERM", "SIGHUP"], command)
+
+
+def with_signals(handler: str, names: list[str], command: list[str]) -> list[str]:
+    """Returns a command that treats signals so from its start.
+
+    It becomes the given one. A `preexec_fn` would fork this process, and the threads that other tests left in gRPC
+    would write into the pipes of the fork.
+    """
+    script = f"""
+        import os, signal, sys
+        for name in {names}:
+            signal.signal(signal.Signals[name], signal.{handler})
+        os.execv(sys.argv[1], sys.argv[1:])
+    """
+    return [sys.executable, "-c", textwrap.dedent(script), *command]
 
 
 def ready(process: subprocess.Popen) -> list[str]:
@@ -167,13 +180,9 @@ def test_a_forked_process_ends_alone() -> None:
 def test_a_signal_that_is_ignored_stays_so() -> None:
     """`nohup` ignores SIGHUP, and a shell SIGINT for what it starts with `&`."""
     command = [sys.executable, "-c", textwrap.dedent(_PREFACE) + "print('ready', flush=True)\nsys.stdin.read()"]
+    command = with_signals("SIG_IGN", ["SIGHUP"], command)
     process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     ready(process)
     process.send_signal(signal.SIGHUP)
@@ -194,12 +203,11 @@ def test_a_run_ends_with_the_tfx_command_alone(tmp_path: Path, command: str, end
     script = "import subprocess, sys\nsubprocess.call([sys.executable, sys.argv[3]])\n"
     (tmp_path / command).write_text(script)
     process = subprocess.Popen(
-        [sys.executable, str(tmp_path / command), "run", "create", str(tmp_path / "runner.py")],
+        as_in_a_terminal([sys.executable, str(tmp_path / command), "run", "create", str(tmp_path / "runner.py")]),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=_as_in_a_terminal,
     )
     ready(process)
     process.kill()
