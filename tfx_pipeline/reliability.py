@@ -18,11 +18,11 @@ import pyarrow.compute as pc
 
 #: Columns of a table of matches that are read.
 COLUMNS = ("match_scores", "match_shares", "share_names", "known_fields", "evidence", "evidence_names")
-BEST_SCORE, KNOWN_FIELDS = "best score", "known fields"
+BEST_SCORE, MEAN_SCORE, KNOWN_FIELDS = "best score", "mean score", "known fields"
 #: With fewer validation songs nothing is said.
 FEWEST_SONGS = 50
-#: The shares of the blocks are many numbers: they count where there are so many songs for each number.
-_SONGS_PER_NUMBER = 20
+#: Beside the scores other numbers count where there are so many validation songs for each number: fewer fit noise.
+_SONGS_PER_NUMBER = 50
 _SHARE = "share of "
 _KNOTS = 21
 #: The strength of scikit-learn's default penalty; the places have deviations of about 0.3.
@@ -62,9 +62,7 @@ class Reliability:
         recall = recall[usable]
         if len(recall) < FEWEST_SONGS or not recall.any() or (recall == 1.0).all():
             return None
-        values = {name: column[usable] for name, column in evidence.items()}
-        if len(recall) < _SONGS_PER_NUMBER * len(values):
-            values = {name: column for name, column in values.items() if not name.startswith(_SHARE)}
+        values = {name: evidence[name][usable] for name in _affordable(list(evidence), len(recall))}
         grid = np.linspace(0.0, 1.0, _KNOTS)
         knots = {name: np.quantile(column, grid).tolist() for name, column in values.items()}
         places = np.stack([_places(column, knots[name]) for name, column in values.items()], axis=1)
@@ -104,6 +102,18 @@ class Reliability:
         return pa.array(self.of(evidence_of(matches, self.k)), pa.float32())
 
 
+def _affordable(names: Sequence[str], songs: int) -> list[str]:
+    """Returns the numbers that can be told from chance: the scores, then the other ones, then the shares of blocks."""
+    scores = [name for name in names if name in (BEST_SCORE, MEAN_SCORE)]
+    shares = [name for name in names if name.startswith(_SHARE)]
+    chosen = scores
+    for more in ([name for name in names if name not in (*scores, *shares)], shares):
+        if len(chosen) + len(more) > songs // _SONGS_PER_NUMBER:
+            break
+        chosen = chosen + more
+    return chosen
+
+
 def evidence_of(matches: pa.Table, k: int) -> Evidence:
     """Returns what speaks for the matches of songs, `(n,)` by name; NaN throughout for a song without matches.
 
@@ -116,7 +126,7 @@ def evidence_of(matches: pa.Table, k: int) -> Evidence:
     found: Evidence = {
         KNOWN_FIELDS: known,
         BEST_SCORE: scores.first_means(scores.values, 1),
-        "mean score": scores.first_means(scores.values, k),
+        MEAN_SCORE: scores.first_means(scores.values, k),
     }
     if names := _names(matches["evidence_names"]):
         evidence = _Lists.of(matches["evidence"])

@@ -99,7 +99,7 @@ def test_shares_count_where_there_are_songs_enough_to_tell():
         noise = {f"share of {n}": np.random.default_rng([7, seed, n]).normal(size=songs) for n in range(8)}
         return {"best score": evidence["noise"], **noise, "share of x": evidence["best score"]}, recall
 
-    few, many = (Reliability.fit(*with_shares(songs, 0), 50) for songs in (199, 400))
+    few, many = (Reliability.fit(*with_shares(songs, 0), 50) for songs in (499, 600))
     assert few is not None and set(few.weights) == {"best score"}
     assert many is not None and max(many.weights, key=many.weights.get) == "share of x"
     evidence, recall = with_shares(1000, 1)
