@@ -97,12 +97,11 @@ def test_help_says_it_all(command: str, monkeypatch: pytest.MonkeyPatch) -> None
     assert all(below.format_help() for below in with_commands(parser))  # a stray % would raise
 
 
-def installed_commands() -> list[object]:
-    names = [command.removesuffix(".__main__") for command in commands() if not command.startswith("benchmarks.")]
-    # It loads TFX before it reads its arguments.
-    return [pytest.param(name, marks=pytest.mark.slow) if name.endswith("vertex_runner") else name for name in names]
+def installed_commands() -> list[str]:
+    return [command.removesuffix(".__main__") for command in commands() if not command.startswith("benchmarks.")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", installed_commands())
 def test_help_is_all_that_is_printed(command: str) -> None:
     """No warning of a library reaches the terminal, whatever a command imports before it reads its arguments."""

@@ -23,6 +23,8 @@ from serving.saved_version import SavedVersion
 from serving.server import EmbeddedServer
 from tfx_pipeline.transform_config import TransformConfig
 
+pytestmark = pytest.mark.slow  # models for every path that a list takes
+
 LENGTHS = (1, 32, 33, 64, 65, 200)
 WORDS = 250
 SONGS = 24

@@ -25,6 +25,8 @@ from tfx_pipeline.run_folder import RunFolder
 from tfx_pipeline.targeting import TargetingConfig
 from tfx_pipeline.targeting.score_range import about_scores, score_range
 
+pytestmark = pytest.mark.pipeline  # the whole targeting in Beam
+
 SONGS = small_export.catalogue(30)
 #: "played" is new to the index and has a listener; of "bare" and "empty" the model knows nothing.
 NEW = [

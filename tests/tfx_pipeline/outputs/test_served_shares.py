@@ -13,6 +13,8 @@ from tests.tfx_pipeline.outputs.small_result import small_input
 from tfx_pipeline import ask
 from tfx_pipeline.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow  # a model is trained and exported
+
 
 def run_folder(home: Path) -> RunFolder:
     columns = ("song_id", *(field.name for field in small_export.FIELDS))
