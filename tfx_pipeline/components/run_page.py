@@ -3,6 +3,7 @@
 import json
 import os
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import tensorflow as tf
@@ -94,7 +95,11 @@ def _examples(
     chosen = sorted(new, key=lambda row: (-row["audience"], row["song_id"]))[:_SONGS]
     ids = [row["song_id"] for row in chosen]
     columns = ["song_id", "match_ids", "match_scores"]
-    rows = _matches(embeddings).to_table(columns=columns, filter=ds.field("song_id").isin(ids)).to_pylist()
+    rows = (
+        _matches(embeddings)
+        .to_table(columns=columns, filter=ds.field("song_id").isin(pa.array(ids, pa.string())))
+        .to_pylist()
+    )
     matches = {row["song_id"]: row for row in rows}
     listeners = read_targets(targets.uri, ids).to_pylist()
     names = _names(songs, {match for row in rows for match in row["match_ids"][:_MATCHES]} | set(ids))
