@@ -105,15 +105,16 @@ class DemoReport:
             return "\nNo cold test song shares a listener with a warm song: nothing to judge."
         report, k = self.evaluation[TEST], settings["k"]
         metrics = {f"Recall@{k}": f"recall@{k}", f"NDCG@{k}": f"ndcg@{k}"}
+        width = max(16, *map(len, report["rows"])) + 2
         lines = [
             f"\nHow good: {report['songs']:,} cold test songs, {report['candidates']:,} songs ranked for each; right "
             f"are the {settings['truth']} with the most similar audience (95 % intervals)",
-            f"  {'':<18}" + "".join(f"{title:<22}" for title in metrics),
+            f"  {'':<{width}}" + "".join(f"{title:<22}" for title in metrics),
         ]
         for name, values in report["rows"].items():
             cells = [values[metric] for metric in metrics.values()]
             numbers = "".join(f"{c['mean']:.3f} [{c['low']:.3f}, {c['high']:.3f}]  " for c in cells)
-            lines.append(f"  {name:<18}{numbers}")
+            lines.append(f"  {name:<{width}}{numbers}")
         return "\n".join(lines)
 
     def refused_because(self) -> list[str]:
