@@ -150,7 +150,7 @@ def _lines(place: Path, changed: Iterable[tuple[Path, str]], removed: Sequence[P
 
 
 def _of_list(listed: Listed, wanted: object) -> list[str]:
-    lines = [f"{len(listed.known):,} listeners were known here."]
+    lines = [f"Listeners known here: {len(listed.known):,}."]
     if listed.count:
         lines += [f"{listed.count:,} entries name nobody who is kept here: later runs leave them out all the same."]
     if common := len(listed.known) - len(listed.known & wanted.plain):  # type: ignore[attr-defined]

@@ -66,7 +66,7 @@ class Plan:
             return "nothing"
         versions = f" ({', '.join(map(str, self.versions))})" if self.versions else ""
         return (
-            f"{len(self.runs):,} runs, {len(self.versions):,} versions{versions}, {len(self.folders):,} folders, "
+            f"runs: {len(self.runs):,}, versions: {len(self.versions):,}{versions}, folders: {len(self.folders):,}; "
             f"{self.size() / 1e6:,.1f} MB"
         )
 

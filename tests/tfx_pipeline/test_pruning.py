@@ -140,7 +140,7 @@ def test_a_dry_run_changes_nothing(nights: Nights, capsys: pytest.CaptureFixture
     run = str(nights.folder.home)
     assert main(["prune", run, "--keep", "1", "--dry-run"]) == 0
     said = capsys.readouterr().out
-    assert f"would go: 1 runs, 1 versions ({pushed[0]})" in said and str(nights.folder.serving / pushed[0]) in said
+    assert f"would go: runs: 1, versions: 1 ({pushed[0]})" in said and str(nights.folder.serving / pushed[0]) in said
     assert versions(nights) == pushed and set(nights.states().values()) == {LIVE}
     assert main(["prune", run, "--keep", "1"]) == 0
     assert versions(nights) == pushed[1:]

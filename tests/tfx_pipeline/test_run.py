@@ -55,7 +55,7 @@ def test_a_dry_run_checks_and_says_what_would_go(data: Path, tmp_path: Path) -> 
     code, line, said = called("--data", data, "--out", tmp_path / "out", "--keep", "1", "--dry-run")
     assert code == 0 and line["outcome"] == "checked" and line["served_version"] == second
     assert line["pruned"]["versions"] == [first] and line["pruned"]["dry_run"] is True  # type: ignore[index]
-    assert "Catalogue: 200 songs" in said and "would go: 1 runs, 1 versions" in said
+    assert "Catalogue: 200 songs" in said and "would go: runs: 1, versions: 1" in said
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -98,6 +98,22 @@ def fields_of(
     return tuple(fields)
 
 
+def possible_kind(arrow_type: pa.DataType) -> Kind | None:
+    """Return the kind of field an Arrow type says; None where it says none."""
+    plain = plain_type(arrow_type)
+    if is_text(plain):
+        return "category"
+    if is_number(plain):
+        return "number"
+    if is_list(plain):
+        element = plain_type(plain.value_type)
+        if is_text(element):
+            return "multi_category"
+        if is_number(element) and not pa.types.is_integer(element):
+            return "vector"
+    return None
+
+
 def kind_of(arrow_type: pa.DataType, column: str, file: Path | str) -> Kind | None:
     """Return the kind of field an Arrow type says; None for the type null.
 
@@ -105,20 +121,9 @@ def kind_of(arrow_type: pa.DataType, column: str, file: Path | str) -> Kind | No
         ContractError: the type is none of string, list<string>, int, float, list<float>; a decimal counts as a float.
     """
     plain = plain_type(arrow_type)
-    if pa.types.is_null(plain):
-        return None
-    if is_text(plain):
-        return "category"
-    if is_number(plain):
-        return "number"
-    if is_list(plain):
-        element = plain_type(plain.value_type)
-        if pa.types.is_null(element):
-            return None
-        if is_text(element):
-            return "multi_category"
-        if is_number(element) and not pa.types.is_integer(element):
-            return "vector"
+    kind = possible_kind(plain)
+    if kind or pa.types.is_null(plain) or (is_list(plain) and pa.types.is_null(plain_type(plain.value_type))):
+        return kind
     remedy = _REMEDIES.get(str(plain), "")
     if is_list(plain) and pa.types.is_integer(plain_type(plain.value_type)):
         remedy = "Write ids as list<string>, a dense vector as list<float>."

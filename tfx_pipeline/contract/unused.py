@@ -14,10 +14,8 @@ from tfx_pipeline.contract.fields import (
     GROUPS,
     Kind,
     is_feature,
-    is_list,
-    is_number,
     is_text,
-    plain_type,
+    possible_kind,
     speaks_of_plays,
 )
 from tfx_pipeline.contract.free_text import FreeText
@@ -104,7 +102,7 @@ def find_unused(source: Source) -> dict[str, Unused]:
     for header in source.given.filled:
         for column in header.schema:
             if column.name != "song_id" and not is_feature(column.name) and not pa.types.is_null(column.type):
-                types.setdefault(column.name, set()).add(_kind(column.type))
+                types.setdefault(column.name, set()).add(possible_kind(column.type))
     columns = [Unused(name, frozenset(kinds), is_csv) for name, kinds in types.items()]
     for rows in source.batches([column.name for column in columns]) if columns else ():
         for unused in columns:
@@ -146,21 +144,6 @@ def _joined(names: Sequence[str]) -> str:
 
 def _words(name: str) -> list[str]:
     return re.findall(r"[^\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
-
-
-def _kind(arrow_type: pa.DataType) -> Kind | None:
-    """Return the kind of field of an Arrow type; None where it can be none."""
-    if is_text(arrow_type):
-        return "category"
-    if is_number(arrow_type):
-        return "number"
-    if is_list(arrow_type):
-        element = plain_type(arrow_type.value_type)
-        if is_text(element):
-            return "multi_category"
-        if pa.types.is_floating(element):
-            return "vector"
-    return None
 
 
 def _decoded(array: pa.Array) -> pa.Array:
