@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from tfx_pipeline.keras_backend import use_tensorflow
+from tfx_pipeline.runtime.keras_backend import use_tensorflow
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 use_tensorflow()  # before Keras is imported
 
-from tfx_pipeline.configs import EvaluationConfig, evident_model  # noqa: E402
-from tfx_pipeline.reliability import BEST_SCORE, KNOWN_FIELDS, Reliability, evidence_of  # noqa: E402
-from tfx_pipeline.reliability_report import judge, spearman  # noqa: E402
+from tfx_pipeline.config import EvaluationConfig, evident_model  # noqa: E402
+from tfx_pipeline.evaluation.reliability import BEST_SCORE, KNOWN_FIELDS, Reliability, evidence_of  # noqa: E402
+from tfx_pipeline.evaluation.reliability_report import judge, spearman  # noqa: E402
 
 if TYPE_CHECKING:
     import bcl_keras
@@ -73,7 +73,7 @@ def model_of(problem: Problem, *, closed_form: bool) -> bcl_keras.models.JoinedM
 
 def figures(problem: Problem, model: bcl_keras.models.JoinedModel) -> dict[str, Any]:
     """Returns the figures of one split."""
-    from tfx_pipeline.cold_split import TEST, VALIDATION
+    from tfx_pipeline.contract.splits import TEST, VALIDATION
 
     matches, recall = judged_matches(problem, model, VALIDATION)
     fitted = Reliability.fit(evidence_of(matches, _CONFIG.k), recall, _CONFIG.k)

@@ -36,8 +36,8 @@ import grpc
 import numpy as np
 from fuzz import PREDICT, fuzz, predict_request
 
-from serving import protos
 from serving.client import Client
+from serving.protocol import protos
 
 SONGS, DIMENSION, K = 100_000, 64, 10
 MAX_BATCH = 64
@@ -53,7 +53,7 @@ num_batch_threads {{ value: 2 }}
 def export_index(folder: Path, seed: int = 0) -> np.ndarray:
     """Save the exported model's own index with 100,000 songs, behind a signature that takes vectors; returns them."""
     # First, because it sets what tensorflow_recommenders needs before TensorFlow is imported.
-    from serving.song_index import SongIndex
+    from serving.export.song_index import SongIndex
 
     import tensorflow as tf  # isort: skip
 
@@ -132,7 +132,7 @@ def batches_run(rest_port: int) -> float:
 
 def in_process(folder: Path, queries: np.ndarray, batch: int, seconds: float) -> float:
     """Rows per second of the same session asked directly, two threads at a time as the server's batch threads."""
-    from serving.server.session import SavedModelSession
+    from serving.savedmodel.session import SavedModelSession
 
     session = SavedModelSession(str(folder))
     signature = session.signatures["match"]

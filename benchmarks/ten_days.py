@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfx_pipeline.keras_backend import use_tensorflow
+from tfx_pipeline.runtime.keras_backend import use_tensorflow
 
 #: Options: name, default, what it is.
 _NUMBERS = (
@@ -64,9 +64,9 @@ def run_day(home: Path, day: int, window: int) -> dict[str, Any]:
     The first day is the last span of the first window.
     """
     from tfx_pipeline import contract, local_runner
-    from tfx_pipeline.configs import PipelineConfig
-    from tfx_pipeline.run_folder import RunFolder
-    from tfx_pipeline.run_record import RunRecord
+    from tfx_pipeline.config import PipelineConfig
+    from tfx_pipeline.history.run_record import RunRecord
+    from tfx_pipeline.runtime.run_folder import RunFolder
     from tfx_pipeline.targeting import read_summary, read_targets
 
     folder, default = RunFolder.at(home / "run"), PipelineConfig()
@@ -173,7 +173,7 @@ def main(arguments: list[str]) -> int:
         aside.rename(home / "days")
     kept = home / "days.json"
     found = json.loads(kept.read_text()) if kept.exists() else []
-    from tfx_pipeline.console import Console
+    from tfx_pipeline.runtime.console import Console
 
     console = Console()
     for day in range(len(found) + 1, options.days + 1):

@@ -22,8 +22,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfx_pipeline.console import write_text
-from tfx_pipeline.stopping import heed_signals
+from tfx_pipeline.runtime.console import write_text
+from tfx_pipeline.runtime.stopping import heed_signals
 
 if __name__ == "__main__":
     heed_signals()  # before the imports below, which take a second

@@ -16,15 +16,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tfx_pipeline.console import import_quietly
-from tfx_pipeline.stopping import heed_signals
+from tfx_pipeline.runtime.console import import_quietly
+from tfx_pipeline.runtime.stopping import heed_signals
 
 if __name__ == "__main__":
     heed_signals("Nothing was written.")  # before Beam, which takes seconds
 
 import_quietly("apache_beam")
 
-from serving.whole_files import write_whole
+from serving.files.whole_files import write_whole
 from tfx_pipeline.contract.plays import read_plays
 from tfx_pipeline.contract.source import Source
 from tfx_pipeline.targeting import read_targets

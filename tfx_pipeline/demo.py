@@ -13,19 +13,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfx_pipeline.stopping import heed_signals
+from tfx_pipeline.runtime.stopping import heed_signals
 
 if __name__ == "__main__":
     heed_signals()  # before the imports below, which take a second
 
 from tfx_pipeline import contract
-from tfx_pipeline.console import Console, StoppedError, stops_in_words
-from tfx_pipeline.keras_backend import use_tensorflow
 from tfx_pipeline.one_run import Request, add_options, check_input, path, read_config, run_pipeline
-from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.runtime.console import Console, StoppedError, stops_in_words
+from tfx_pipeline.runtime.keras_backend import use_tensorflow
+from tfx_pipeline.runtime.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from tfx_pipeline.configs import PipelineConfig
+    from tfx_pipeline.config import PipelineConfig
 
 _SIMULATED_SONGS, _SIMULATED_USERS, _SIMULATED_PLAYS = 1200, 600, 48_000
 _SHOWN_SONGS, _SHOWN_MATCHES, _SHOWN_LISTENERS = 3, 10, 5
@@ -75,7 +75,7 @@ def _simulate(console: Console, folder: RunFolder) -> None:
 
 def _with_targets(config: PipelineConfig, num_new: int | None) -> PipelineConfig:
     """Returns the settings of the run. Where the data has no new song, songs held out for the report get targets."""
-    from tfx_pipeline.cold_split import NEW, TEST
+    from tfx_pipeline.contract.splits import NEW, TEST
 
     if num_new == 0 and config.targeting.target_splits == (NEW,):
         return replace(config, targeting=replace(config.targeting, target_splits=(NEW, TEST)))
@@ -85,7 +85,7 @@ def _with_targets(config: PipelineConfig, num_new: int | None) -> PipelineConfig
 def _run(console: Console, folder: RunFolder, catalogue: contract.Catalogue, config: PipelineConfig) -> int:
     with console.chatter_to(folder.log), stops_in_words(folder.log):
         record = run_pipeline(folder, catalogue, config, console)
-        from tfx_pipeline.demo_report import DemoReport
+        from tfx_pipeline.reports.demo_report import DemoReport
 
         report = DemoReport.read(record, folder)
         if report.served is None:

@@ -13,16 +13,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfx_pipeline.stopping import heed_signals
+from tfx_pipeline.runtime.stopping import heed_signals
 
 if __name__ == "__main__":
     heed_signals("Every file is whole. Start the command again: it goes on.")  # before the imports below
 
-from tfx_pipeline.console import import_quietly, write_text
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.forgotten import NAME, Forgotten
-from tfx_pipeline.id_lists import IdList, read_ids
-from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.contract.id_lists import IdList, read_ids
+from tfx_pipeline.runtime.console import import_quietly, write_text
+from tfx_pipeline.runtime.run_folder import RunFolder
 
 _OF_A_RUN = (NAME, "input", "metadata.sqlite", "pipeline", "history")
 
@@ -74,8 +74,8 @@ def _check_folders(options: argparse.Namespace) -> None:
 
 def _forget(folder: RunFolder, options: argparse.Namespace) -> int:
     import_quietly("tensorflow")
-    from tfx_pipeline.forgetting.folder import still_held, take_out
-    from tfx_pipeline.forgetting.wanted import Wanted
+    from tfx_pipeline.removal.folder import still_held, take_out
+    from tfx_pipeline.removal.wanted import Wanted
 
     places = [folder.home, *([options.data.resolve()] if options.data else [])]
     users, words = _known(places)
@@ -124,7 +124,7 @@ def listed_in(listed: IdList, users: set[str]) -> Listed:
 def _known(places: Iterable[Path]) -> tuple[set[str], set[str]]:
     """Returns the listeners and the words of songs that the folders hold."""
     from tfx_pipeline.contract.inputs import open_sources
-    from tfx_pipeline.forgetting.folder import known_listeners, known_words
+    from tfx_pipeline.removal.folder import known_listeners, known_words
 
     users: set[str] = set()
     words: set[str] = set()

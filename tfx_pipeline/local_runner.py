@@ -16,9 +16,9 @@ import os
 import sys
 from pathlib import Path
 
-from tfx_pipeline.console import import_quietly
-from tfx_pipeline.keras_backend import use_tensorflow
-from tfx_pipeline.stopping import end_with_tfx, heed_signals
+from tfx_pipeline.runtime.console import import_quietly
+from tfx_pipeline.runtime.keras_backend import use_tensorflow
+from tfx_pipeline.runtime.stopping import end_with_tfx, heed_signals
 
 if __name__ == "__main__":
     heed_signals()  # before the imports below, which take half a minute
@@ -30,19 +30,19 @@ import_quietly("tfx_pipeline.pipeline")  # and with it TFX
 from tfx import v1 as tfx
 
 from tfx_pipeline import contract
-from tfx_pipeline.beam_options import beam_options
-from tfx_pipeline.configs import PipelineConfig, read_settings
-from tfx_pipeline.console import Console, StoppedError, stops_in_words
+from tfx_pipeline.config import PipelineConfig, read_settings
+from tfx_pipeline.history.run_record import RunRecord, last_run_id
+from tfx_pipeline.history.served_again import serve_model_of_last_run
 from tfx_pipeline.outputs.publishing import outcome, publish
 from tfx_pipeline.outputs.run_result import RunResult
 from tfx_pipeline.pipeline import create_pipeline
-from tfx_pipeline.progress import component_lines
-from tfx_pipeline.run_folder import RunFolder
-from tfx_pipeline.run_record import RunRecord, last_run_id
-from tfx_pipeline.served_again import serve_model_of_last_run
-from tfx_pipeline.takedown import admitted, say_left_out, take_down_listed
-from tfx_pipeline.targeting.exclusions import as_parquet
-from tfx_pipeline.targeting.forgotten import without_forgotten
+from tfx_pipeline.removal.takedown import admitted, say_left_out, take_down_listed
+from tfx_pipeline.runtime.beam_options import beam_options
+from tfx_pipeline.runtime.console import Console, StoppedError, stops_in_words
+from tfx_pipeline.runtime.run_folder import RunFolder
+from tfx_pipeline.targeting.data.exclusions import as_parquet
+from tfx_pipeline.targeting.data.forgotten import without_forgotten
+from tfx_pipeline.tfx_extensions.progress import component_lines
 
 
 def run(

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfx_pipeline import contract
-from tfx_pipeline.console import Console
-from tfx_pipeline.run_folder import RunFolder
-from tfx_pipeline.takedown import say_left_out, take_down
+from tfx_pipeline.removal.takedown import say_left_out, take_down
+from tfx_pipeline.runtime.console import Console
+from tfx_pipeline.runtime.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from tfx_pipeline.configs import PipelineConfig
-    from tfx_pipeline.run_record import RunRecord
+    from tfx_pipeline.config import PipelineConfig
+    from tfx_pipeline.history.run_record import RunRecord
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def read_config(request: Request, folder: RunFolder, console: Console) -> Pipeli
         SettingsError: If the settings file cannot be used.
     """
     with console.chatter_to(folder.log):
-        from tfx_pipeline.configs import PipelineConfig, read_settings
+        from tfx_pipeline.config import PipelineConfig, read_settings
 
         return PipelineConfig() if request.settings is None else read_settings(request.settings)
 
@@ -139,8 +139,8 @@ def run_pipeline(
         OutOfTimeError: If that time came.
     """
     from tfx_pipeline import local_runner
-    from tfx_pipeline.progress import component_lines
-    from tfx_pipeline.run_record import RunRecord
+    from tfx_pipeline.history.run_record import RunRecord
+    from tfx_pipeline.tfx_extensions.progress import component_lines
 
     with component_lines(console.say, until=until):
         line = local_runner.run(folder, catalogue.fields, config)

@@ -10,20 +10,20 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
 
 from tfx_pipeline import contract
-from tfx_pipeline.cold_split import NEW, TEST, VALIDATION, WARM
-from tfx_pipeline.components import standard
-from tfx_pipeline.components.catalogue_embedding import CatalogueEmbedder
-from tfx_pipeline.components.data_gate import DataGate, StatisticsKeeper
-from tfx_pipeline.components.infra_validation import ServingValidator
-from tfx_pipeline.components.retrieval_evaluation import RetrievalEvaluator
-from tfx_pipeline.components.run_page import RunPage
-from tfx_pipeline.components.served_model import JudgedModelKeeper
-from tfx_pipeline.components.similar_songs import SimilarSongsLabeller
-from tfx_pipeline.components.song_schema import SongSchema
-from tfx_pipeline.components.targeting import AudienceTargeter, WeightChooser
-from tfx_pipeline.configs import PipelineConfig, to_json
-from tfx_pipeline.fingerprint import code_fingerprint, file_digest
-from tfx_pipeline.served_steps import Served, transform_of, with_every_song
+from tfx_pipeline.config import PipelineConfig, to_json
+from tfx_pipeline.contract.splits import NEW, TEST, VALIDATION, WARM
+from tfx_pipeline.evaluation.catalogue_embedding import CatalogueEmbedder
+from tfx_pipeline.evaluation.component import RetrievalEvaluator
+from tfx_pipeline.gates.data_gate import DataGate, StatisticsKeeper
+from tfx_pipeline.gates.serving_validator import ServingValidator
+from tfx_pipeline.labels.component import SimilarSongsLabeller
+from tfx_pipeline.models.song_schema import SongSchema
+from tfx_pipeline.refit.component import JudgedModelKeeper
+from tfx_pipeline.refit.steps import Served, transform_of, with_every_song
+from tfx_pipeline.reports.component import RunPage
+from tfx_pipeline.runtime.fingerprint import code_fingerprint, file_digest
+from tfx_pipeline.targeting.component import AudienceTargeter, WeightChooser
+from tfx_pipeline.tfx_extensions import standard
 
 #: Columns of which statistics are made; None = all. The most frequent values of a listener's id would be ids.
 _COUNTED = {"Song": None, "Play": ("song_id", "plays", "liked", "timestamp")}
@@ -87,7 +87,7 @@ def create_pipeline(
         play_statistics=counted["Play"],
         kept=str(kept_statistics),
         settings=to_json(config.data_gate),
-        code=code_fingerprint("tfx_pipeline.components.data_gate"),
+        code=code_fingerprint("tfx_pipeline.gates.data_gate"),
     )
 
     # Plays become labels of songs; cold songs are split off.
@@ -96,7 +96,7 @@ def create_pipeline(
         plays=play_gen.outputs["examples"],
         audience=to_json(config.audience),
         split=to_json(config.split),
-        code=code_fingerprint("tfx_pipeline.components.similar_songs"),
+        code=code_fingerprint("tfx_pipeline.labels.component"),
     )
     labeller.add_upstream_node(gate)
 
@@ -104,7 +104,7 @@ def create_pipeline(
     song_schema = SongSchema(
         inferred=schemas["Song"].outputs["schema"],
         fields=fields_json,
-        code=code_fingerprint("tfx_pipeline.components.song_schema"),
+        code=code_fingerprint("tfx_pipeline.models.song_schema"),
     )
     transform = transform_of(labeller, song_schema, config, fields_json, [WARM, NEW, VALIDATION, TEST])
 
@@ -125,16 +125,17 @@ def create_pipeline(
     if config.tuning is not None:
         tuners = [
             tfx.components.Tuner(
-                tuner_fn="tfx_pipeline.tuner.tuner_fn",
+                tuner_fn="tfx_pipeline.models.tuner.tuner_fn",
                 custom_config=settings
-                | {"tuning": to_json(config.tuning), "code": code_fingerprint("tfx_pipeline.tuner")},
+                | {"tuning": to_json(config.tuning), "code": code_fingerprint("tfx_pipeline.models.tuner")},
                 **learning,
             )
         ]
     trainer = tfx.components.Trainer(
-        run_fn="tfx_pipeline.trainer.run_fn",
+        run_fn="tfx_pipeline.models.trainer.run_fn",
         hyperparameters=tuners[0].outputs["best_hyperparameters"] if tuners else None,
-        custom_config=fitting | {"split": to_json(config.split), "code": code_fingerprint("tfx_pipeline.trainer")},
+        custom_config=fitting
+        | {"split": to_json(config.split), "code": code_fingerprint("tfx_pipeline.models.trainer")},
         **learning,
     )
 
@@ -142,7 +143,7 @@ def create_pipeline(
     embedder = CatalogueEmbedder(
         labelled_songs=labeller.outputs["labelled_songs"],
         model=trainer.outputs["model"],
-        code=code_fingerprint("tfx_pipeline.components.catalogue_embedding"),
+        code=code_fingerprint("tfx_pipeline.evaluation.catalogue_embedding"),
     )
     evaluator = RetrievalEvaluator(
         transformed_songs=transform.outputs["transformed_examples"],
@@ -154,7 +155,7 @@ def create_pipeline(
         settings=to_json(config.evaluation),
         judged_dir=judged_dir,
         split=to_json(config.split),
-        code=code_fingerprint("tfx_pipeline.components.retrieval_evaluation"),
+        code=code_fingerprint("tfx_pipeline.evaluation.component"),
     )
 
     # What is served knows the songs, too, that were held out to judge it by.
@@ -166,7 +167,7 @@ def create_pipeline(
     serving_validator = ServingValidator(
         model=served.model.outputs["model"],
         labelled_songs=served.labeller.outputs["labelled_songs"],
-        code=code_fingerprint("tfx_pipeline.components.infra_validation"),
+        code=code_fingerprint("tfx_pipeline.gates.serving_validator"),
     )
     pusher = standard.pusher(
         served.model.outputs["model"],
@@ -180,7 +181,7 @@ def create_pipeline(
         song_statistics=counted["Song"],
         play_statistics=counted["Play"],
         kept=str(kept_statistics),
-        code=code_fingerprint("tfx_pipeline.components.data_gate"),
+        code=code_fingerprint("tfx_pipeline.gates.data_gate"),
     )
 
     keepers = [keeper]
@@ -190,7 +191,7 @@ def create_pipeline(
                 pushed_model=pusher.outputs["pushed_model"],
                 model=trainer.outputs["model"],
                 kept=judged_dir,
-                code=code_fingerprint("tfx_pipeline.components.served_model"),
+                code=code_fingerprint("tfx_pipeline.refit.component"),
             )
         )
 
@@ -203,7 +204,7 @@ def create_pipeline(
         "listeners": str(listener_table or ""),
         "exclusions": str(exclusions or ""),
         "digests": " ".join(file_digest(file) for file in (listener_table, exclusions) if file),
-        "code": code_fingerprint("tfx_pipeline.components.targeting"),
+        "code": code_fingerprint("tfx_pipeline.targeting.component"),
     }
     choosers = []
     if targeted is not embedder and config.targeting.chooses_weight:
@@ -228,7 +229,7 @@ def create_pipeline(
         embeddings=targeted.outputs["embeddings"],
         served_blessing=None if served.judge is evaluator else served.judge.outputs["blessing"],
         targets=targeter.outputs["targets"],
-        code=code_fingerprint("tfx_pipeline.components.run_page"),
+        code=code_fingerprint("tfx_pipeline.reports.component"),
     )
 
     return tfx.dsl.Pipeline(

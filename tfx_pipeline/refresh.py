@@ -26,20 +26,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfx_pipeline.stopping import heed_signals
+from tfx_pipeline.runtime.stopping import heed_signals
 
 if __name__ == "__main__":
     heed_signals("Nothing was published.")  # before the imports below
 
-from serving.folder_lock import only_process_in
-from tfx_pipeline.console import import_quietly, write_text
-from tfx_pipeline.id_lists import read_ids
-from tfx_pipeline.keras_backend import use_tensorflow
-from tfx_pipeline.run_folder import RunFolder
+from serving.files.folder_lock import only_process_in
+from tfx_pipeline.contract.id_lists import read_ids
+from tfx_pipeline.runtime.console import import_quietly, write_text
+from tfx_pipeline.runtime.keras_backend import use_tensorflow
+from tfx_pipeline.runtime.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from tfx_pipeline.refresh_steps import Refresh
-    from tfx_pipeline.refresh_targets import Rules
+    from tfx_pipeline.index_refresh.steps import Refresh
+    from tfx_pipeline.index_refresh.targets import Rules
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # they are imported late, too.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore", FutureWarning)
-    from serving.server.errors import RequestError
+    from serving.protocol.errors import RequestError
 
     try:
         lines = _refresh(arguments)
@@ -121,7 +121,7 @@ def _refresh(arguments: argparse.Namespace) -> list[str]:
     if not arguments.targets:
         return _request(arguments, None).publish()
     import_quietly("apache_beam")
-    from tfx_pipeline.refresh_targets import Rules
+    from tfx_pipeline.index_refresh.targets import Rules
 
     folder = RunFolder.at(arguments.serving_dir.absolute().parent)
     if not folder.serving.is_dir() or not os.path.samefile(folder.serving, arguments.serving_dir):
@@ -144,7 +144,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _request(arguments: argparse.Namespace, rules: Rules | None) -> Refresh:
-    from tfx_pipeline.refresh_steps import Refresh
+    from tfx_pipeline.index_refresh.steps import Refresh
 
     return Refresh(
         base=str(arguments.serving_dir),

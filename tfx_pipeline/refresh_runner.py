@@ -11,29 +11,29 @@ import os
 import sys
 from pathlib import Path
 
-from tfx_pipeline.console import import_quietly
-from tfx_pipeline.keras_backend import use_tensorflow
-from tfx_pipeline.stopping import end_with_tfx, heed_signals
+from tfx_pipeline.runtime.console import import_quietly
+from tfx_pipeline.runtime.keras_backend import use_tensorflow
+from tfx_pipeline.runtime.stopping import end_with_tfx, heed_signals
 
 if __name__ == "__main__":
     heed_signals()  # before the imports below, which take half a minute
     end_with_tfx()
 use_tensorflow()  # before TFX, which imports Keras
-import_quietly("tfx_pipeline.refresh_pipeline")  # and with it TFX
+import_quietly("tfx_pipeline.index_refresh.pipeline")  # and with it TFX
 
 # isort: split
 from tfx import v1 as tfx
 
-from serving.publish import latest_version
+from serving.savedmodel.publish import latest_version
 from tfx_pipeline import contract
-from tfx_pipeline.beam_options import beam_options
-from tfx_pipeline.console import Console, StoppedError, stops_in_words
-from tfx_pipeline.progress import component_lines
-from tfx_pipeline.refresh_pipeline import create_refresh_pipeline
-from tfx_pipeline.run_folder import RunFolder
-from tfx_pipeline.run_record import last_run_id
-from tfx_pipeline.served_again import serve_index_of_last_refresh
-from tfx_pipeline.takedown import take_down_listed
+from tfx_pipeline.history.run_record import last_run_id
+from tfx_pipeline.history.served_again import serve_index_of_last_refresh
+from tfx_pipeline.index_refresh.pipeline import create_refresh_pipeline
+from tfx_pipeline.removal.takedown import take_down_listed
+from tfx_pipeline.runtime.beam_options import beam_options
+from tfx_pipeline.runtime.console import Console, StoppedError, stops_in_words
+from tfx_pipeline.runtime.run_folder import RunFolder
+from tfx_pipeline.tfx_extensions.progress import component_lines
 
 NAME = "bcl-refresh"
 

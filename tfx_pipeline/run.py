@@ -18,17 +18,17 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from tfx_pipeline.stopping import heed_signals
+from tfx_pipeline.runtime.stopping import heed_signals
 
 if __name__ == "__main__":
     heed_signals()  # before the imports below, which take a second
 
 from tfx_pipeline import contract
-from tfx_pipeline.console import Console, StoppedError, stops_in_words
-from tfx_pipeline.keras_backend import use_tensorflow
 from tfx_pipeline.one_run import Request, add_options, check_input, describe, path, read_config, run_pipeline
-from tfx_pipeline.run_folder import RunFolder
-from tfx_pipeline.run_outcome import Outcome, of_data_gate, of_finished, of_stopped
+from tfx_pipeline.reports.run_outcome import Outcome, of_data_gate, of_finished, of_stopped
+from tfx_pipeline.runtime.console import Console, StoppedError, stops_in_words
+from tfx_pipeline.runtime.keras_backend import use_tensorflow
+from tfx_pipeline.runtime.run_folder import RunFolder
 
 _BAD_INPUT = 2
 
@@ -97,7 +97,7 @@ def _run(request: Request, folder: RunFolder, console: Console, began: float, bu
     config = read_config(request, folder, console)
     try:
         with console.chatter_to(folder.log), stops_in_words(folder.log):
-            from tfx_pipeline.data_gate import DataGateError
+            from tfx_pipeline.gates.data_drift import DataGateError
 
             try:
                 run_pipeline(folder, catalogue, config, console, until=None if budget is None else began + budget)
@@ -123,7 +123,7 @@ def _check_only(request: Request, folder: RunFolder, console: Console) -> Outcom
 
 def _prune(folder: RunFolder, keep: int, console: Console, *, dry_run: bool) -> dict[str, Any] | None:
     """Prunes, whatever came of the run: nights that fail take room, too. If that fails, the run's outcome stands."""
-    from tfx_pipeline.pruning import plan
+    from tfx_pipeline.history.pruning import plan
 
     try:
         found = plan(folder, keep)

@@ -19,20 +19,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tfx_pipeline.stopping import heed_signals
+from tfx_pipeline.runtime.stopping import heed_signals
 
 if __name__ == "__main__":
     heed_signals("What was not said to be done was not done.")  # before the imports below
 
-from serving.publish import PublishError, latest_version
-from tfx_pipeline.console import write_text
-from tfx_pipeline.gate_memory import go_back_to
-from tfx_pipeline.keras_backend import use_tensorflow
-from tfx_pipeline.pruning import plan, published_version
-from tfx_pipeline.rollback import previous_version, roll_back
-from tfx_pipeline.run_folder import RunFolder
-from tfx_pipeline.run_history import RecordedRun, open_store, pushes, read_runs
-from tfx_pipeline.served_copies import origin_of, pushed_as, served_again_by
+from serving.savedmodel.publish import PublishError, latest_version
+from tfx_pipeline.history.gate_memory import go_back_to
+from tfx_pipeline.history.pruning import plan, published_version
+from tfx_pipeline.history.rollback import previous_version, roll_back
+from tfx_pipeline.history.run_history import RecordedRun, open_store, pushes, read_runs
+from tfx_pipeline.history.served_copies import origin_of, pushed_as, served_again_by
+from tfx_pipeline.runtime.console import write_text
+from tfx_pipeline.runtime.keras_backend import use_tensorflow
+from tfx_pipeline.runtime.run_folder import RunFolder
 
 
 def main(argv: Sequence[str] | None = None) -> int:

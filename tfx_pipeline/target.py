@@ -20,8 +20,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tfx_pipeline.console import import_quietly, write_text
-from tfx_pipeline.stopping import heed_signals
+from tfx_pipeline.runtime.console import import_quietly, write_text
+from tfx_pipeline.runtime.stopping import heed_signals
 
 if __name__ == "__main__":
     heed_signals("What an earlier run wrote still holds.")  # before Beam, which takes seconds
@@ -32,13 +32,13 @@ import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, _BeamArgumentParser
 
-from serving.folder_lock import only_process_in
-from tfx_pipeline.id_lists import read_ids
-from tfx_pipeline.setting_texts import setting_texts
+from serving.files.folder_lock import only_process_in
+from tfx_pipeline.contract.id_lists import read_ids
+from tfx_pipeline.runtime.setting_texts import setting_texts
 from tfx_pipeline.targeting import TargetingConfig, read_marker, read_summary, target_listeners
-from tfx_pipeline.targeting.exclusions import as_parquet
+from tfx_pipeline.targeting.data.exclusions import as_parquet
+from tfx_pipeline.targeting.data.sources import song_ids
 from tfx_pipeline.targeting.running import first_message, run_quietly
-from tfx_pipeline.targeting.sources import song_ids
 
 _INPUTS = {
     "catalogue": "song_id, split, embedding, candidate_embedding",

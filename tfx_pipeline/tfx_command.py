@@ -10,8 +10,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from tfx_pipeline.console import import_quietly
-from tfx_pipeline.keras_backend import use_tensorflow
+from tfx_pipeline.runtime.console import import_quietly
+from tfx_pipeline.runtime.keras_backend import use_tensorflow
 
 
 def main(argv: Sequence[str] | None = None) -> int:

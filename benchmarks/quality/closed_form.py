@@ -16,8 +16,8 @@ from bcl_keras.judging import best_rows, first_best, is_better
 from benchmarks.quality.encoding import Encoding, unit_rows
 from benchmarks.quality.judging import as_truth
 from benchmarks.quality.problem import Problem
-from tfx_pipeline.cold_split import VALIDATION
 from tfx_pipeline.contract import SONGS
+from tfx_pipeline.contract.splits import VALIDATION
 from tfx_pipeline.datasets.simulate import TRUTH
 
 Scorer = Callable[[np.ndarray, Encoding], np.ndarray]

@@ -13,7 +13,7 @@ from benchmarks.quality.judging import as_truth, judge
 from benchmarks.quality.problem import Problem
 from benchmarks.quality.towers import POSITIVES, scorer
 from benchmarks.targeting_study.datasets import DataSet
-from tfx_pipeline.cold_split import TEST, WARM
+from tfx_pipeline.contract.splits import TEST, WARM
 
 MAP_SONGS = 2_000
 GENRES = 8

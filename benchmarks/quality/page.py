@@ -14,7 +14,7 @@ from benchmarks.quality import pictures
 from benchmarks.quality.judging import MAIN, METRICS
 from benchmarks.quality.parts import SLICES, names, relative, verdict
 from benchmarks.targeting_study.tables import Table
-from tfx_pipeline.html_page import document, table
+from tfx_pipeline.reports.html import document, table
 
 STYLE = ".right { font-weight: bold }"
 

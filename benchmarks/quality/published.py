@@ -23,7 +23,7 @@ from benchmarks.quality.encoding import Encoding
 from benchmarks.quality.judging import as_truth
 from benchmarks.quality.problem import Problem
 from benchmarks.quality.towers import POSITIVES, audience_ridge_model, learnt_pairs, learnt_songs
-from tfx_pipeline.cold_split import VALIDATION
+from tfx_pipeline.contract.splits import VALIDATION
 
 FACTORS = 100
 EPOCHS = 12

@@ -21,7 +21,7 @@ from benchmarks.quality.problem import Problem
 from benchmarks.quality.rows import BEST, RIDGE_AND_BCL, ROWS, SWEEP_ROWS, Row, show
 from benchmarks.quality.tasks import SIMILAR_20, Values, ask, slices
 from benchmarks.targeting_study.datasets import DataSet
-from tfx_pipeline.cold_split import TEST, VALIDATION
+from tfx_pipeline.contract.splits import TEST, VALIDATION
 
 #: Of the first seed: of the best model, and of the one that the main rows have.
 GALLERIES = {BEST: "gallery_of_best.json", RIDGE_AND_BCL: "gallery.json"}

@@ -9,7 +9,7 @@ from bcl_keras.judging import best_rows
 from benchmarks.quality.closed_form import ARTIST, Scorer
 from benchmarks.quality.judging import as_truth, judge
 from benchmarks.quality.problem import Problem
-from tfx_pipeline.cold_split import TEST, VALIDATION
+from tfx_pipeline.contract.splits import TEST, VALIDATION
 
 MATCHES = 50
 #: What a song that nobody has tagged yet lacks: words that listeners or editors write.

@@ -14,7 +14,7 @@ from bcl_keras.judging import is_better
 from benchmarks.quality.closed_form import Scorer
 from benchmarks.quality.encoding import Encoding, unit_rows
 from benchmarks.quality.problem import Problem
-from tfx_pipeline.cold_split import VALIDATION, WARM
+from tfx_pipeline.contract.splits import VALIDATION, WARM
 
 POSITIVES = 20
 RIDGE_PAIRS = 100

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tfx_pipeline.keras_backend import use_tensorflow
+from tfx_pipeline.runtime.keras_backend import use_tensorflow
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 use_tensorflow()  # before Keras is imported
@@ -29,7 +29,7 @@ from benchmarks.quality.judging import as_truth
 from benchmarks.quality.problem import Problem
 from benchmarks.quality.towers import POSITIVES
 from benchmarks.targeting_study.datasets import read_data_set
-from tfx_pipeline.cold_split import VALIDATION
+from tfx_pipeline.contract.splits import VALIDATION
 
 SPACE: dict[str, tuple[Any, ...]] = {
     "dim": (64, 128),

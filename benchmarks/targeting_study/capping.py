@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.targeting_study.judging import Judge
-from tfx_pipeline.targeting import TargetingConfig, cap, tables
-from tfx_pipeline.targeting.clustering import one_thread
+from tfx_pipeline.targeting import TargetingConfig
+from tfx_pipeline.targeting.beam import cap, tables
+from tfx_pipeline.targeting.rules.clustering import one_thread
 
 
 @dataclass(frozen=True)

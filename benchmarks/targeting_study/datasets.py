@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from scipy import sparse
 
-from tfx_pipeline.cold_split import unit_hash
 from tfx_pipeline.contract import PLAYS, SONGS, SongField, prepare
 from tfx_pipeline.contract.ids import id_array
+from tfx_pipeline.contract.splits import unit_hash
 
 #: Of each block of content, where it is not 1; those of Last.fm-2K are of earlier probes, everything else is untuned.
 FIELD_WEIGHTS = {"attribute_genres": 0.5, "attribute_facts": 0.3, "audio_key": 0.05}

@@ -14,13 +14,14 @@ from scipy import sparse
 from benchmarks.targeting_study.counts import CUTOFFS, KINDS, TRUE_TASTE, UNTARGETED, Judged
 from benchmarks.targeting_study.datasets import DataSet
 from benchmarks.targeting_study.matching import Embeddings
-from tfx_pipeline.cold_split import WARM
 from tfx_pipeline.contract.ids import arrow_texts, id_array
-from tfx_pipeline.targeting import TargetingConfig, listeners, packing, weights
-from tfx_pipeline.targeting.clustering import one_thread
-from tfx_pipeline.targeting.rules import score_listeners
-from tfx_pipeline.targeting.shards import Shard, make_shard
-from tfx_pipeline.targeting.songs import Candidates, score_songs
+from tfx_pipeline.contract.splits import WARM
+from tfx_pipeline.targeting import TargetingConfig
+from tfx_pipeline.targeting.beam import listeners, packing, weights
+from tfx_pipeline.targeting.beam.shards import Shard, make_shard
+from tfx_pipeline.targeting.beam.songs import Candidates, score_songs
+from tfx_pipeline.targeting.rules.clustering import one_thread
+from tfx_pipeline.targeting.rules.scores import score_listeners
 
 
 class Judge:

@@ -17,8 +17,8 @@ from scipy import sparse
 from sklearn.utils.extmath import randomized_svd
 
 from benchmarks.targeting_study.datasets import DataSet, content_matrix
-from tfx_pipeline.cold_split import WARM, ColdSplit
 from tfx_pipeline.contract.ids import id_array, texts
+from tfx_pipeline.contract.splits import WARM, ColdSplit
 
 RANK, RIDGE, MATCHES = 128, 2.0, 200
 _TOLERANCE, _STEPS = 1e-4, 100

@@ -28,7 +28,7 @@ def clustering(audiences: int = 100, rounds: int = 5) -> dict[str, Any]:
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
-    from tfx_pipeline.targeting.clustering import cluster
+    from tfx_pipeline.targeting.rules.clustering import cluster
 
     points = [_audience(seed) for seed in range(audiences)]
 

@@ -1,4 +1,4 @@
-"""Files in which some text stands, whatever packs it; shares no code with `tfx_pipeline.forgetting`."""
+"""Files in which some text stands, whatever packs it; shares no code with `tfx_pipeline.removal`."""
 
 from __future__ import annotations
 

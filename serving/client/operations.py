@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 import grpc
 import numpy as np
 
-from serving import protos
 from serving.client.batches import join_outputs, split_rows
 from serving.client.channel import DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_MAX_ROWS
 from serving.client.inputs import as_input, decoded, exclude_input, k_input
 from serving.client.known_fields import KNOWN_FIELDS
 from serving.client.signatures import Signature, read_signatures
 from serving.client.songs import Song, as_songs, check_fields, song_arrays
-from serving.tensors import from_proto, to_proto
+from serving.protocol import protos
+from serving.protocol.tensors import from_proto, to_proto
 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from serving import protos
-from serving.tensors import dtype_name, numpy_dtype
+from serving.protocol import protos
+from serving.protocol.tensors import dtype_name, numpy_dtype
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from serving.client.signatures import Signature, TensorSpec
-from serving.tensors import numpy_dtype
+from serving.protocol.tensors import numpy_dtype
 
 Song = Mapping[str, Any]
 Arrays = dict[str, np.ndarray[Any, Any]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from serving.server.errors import RequestError
+from serving.protocol.errors import RequestError
 from serving.server.flags import ServerFlags
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from typing import TextIO
 
-from serving.server.errors import RequestError, internal
+from serving.protocol.errors import RequestError, internal
 from serving.server.flags import ServerFlags, parse_flags
 
 _FAILED = 255

@@ -12,8 +12,8 @@ from typing import Any
 import grpc
 from google.protobuf import message_factory, text_format
 
-from serving.protos import build_pool
-from serving.server.errors import invalid_argument, not_found
+from serving.protocol.errors import invalid_argument, not_found
+from serving.protocol.protos import build_pool
 
 _POOL = build_pool(
     {

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from serving.server.batch_parameters import read_batch_parameters
-from serving.server.batch_scheduler import BatchScheduler
+from serving.server.batching.parameters import read_batch_parameters
+from serving.server.batching.scheduler import BatchScheduler
 from serving.server.config_files import metrics_path
-from serving.server.context import RunContext
-from serving.server.core import ServerCore
 from serving.server.flags import ServerFlags, address
-from serving.server.grpc_server import GrpcServer
-from serving.server.lifecycle import AVAILABLE
-from serving.server.loader import Loader
+from serving.server.grpc.server import GrpcServer
+from serving.server.inference.context import RunContext
 from serving.server.metrics import Metrics
-from serving.server.model_config import Roots, read_model_config_file, single_model
-from serving.server.model_manager import ModelManager
-from serving.server.reload import ConfigFilePoller
-from serving.server.rest_handlers import RestHandlers
-from serving.server.rest_server import RestServer
+from serving.server.models.config import Roots, read_model_config_file, single_model
+from serving.server.models.core import ServerCore
+from serving.server.models.lifecycle import AVAILABLE
+from serving.server.models.loader import Loader
+from serving.server.models.manager import ModelManager
+from serving.server.models.reload import ConfigFilePoller
+from serving.server.rest.handlers import RestHandlers
+from serving.server.rest.server import RestServer
 
 
 class EmbeddedServer:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from serving.server.errors import invalid_argument
+from serving.protocol.errors import invalid_argument
 
 # Smallest and largest value. Beyond them the libraries below fail late, or take another value: port 70000 is 4464.
 _BOUNDS: dict[str, tuple[float, float]] = {

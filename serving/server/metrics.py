@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import prometheus_client
 from prometheus_client.core import CollectorRegistry
 
-from serving.server.errors import RequestError
+from serving.protocol.errors import RequestError
 
 # TensorFlow Serving's buckets, for microseconds and for numbers of examples.
 _LATENCIES = [10 * 1.8**exponent for exponent in range(33)]

@@ -14,8 +14,8 @@ from typing import Any
 import grpc
 import numpy as np
 
-from serving import protos
-from serving.tensors import to_proto
+from serving.protocol import protos
+from serving.protocol.tensors import to_proto
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"

@@ -9,7 +9,7 @@ import numpy as np
 
 from bcl_keras import Field
 from bcl_keras.models import AudienceRidge, JoinedModel, RidgeConfig
-from serving.export import ServedModel, export
+from serving.export.served_model import ServedModel, export
 from tests.serving import small_export
 
 FIELDS = (

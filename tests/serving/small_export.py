@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from serving.export import RawField, ServedModel, export
+from serving.export.served_model import RawField, ServedModel, export
 
 FIELDS = (
     RawField("attribute_genre", "category"),

@@ -18,8 +18,8 @@ from serving.client.json_songs import read_songs
 from serving.client.operations import Operations
 from serving.client.retry import Deadline
 from serving.client.songs import as_songs, check_fields, song_arrays
-from serving.protos import DATA_TYPES, PredictResponse, TensorProto
-from serving.tensors import to_proto
+from serving.protocol.protos import DATA_TYPES, PredictResponse, TensorProto
+from serving.protocol.tensors import to_proto
 
 STRING, FLOAT, INT = DATA_TYPES["DT_STRING"], DATA_TYPES["DT_FLOAT"], DATA_TYPES["DT_INT64"]
 EMBED = Signature(

@@ -14,10 +14,10 @@ from keras import ops
 from bcl_keras.models import JoinedModel
 from serving.client import Client, UnknownSongWarning
 from serving.client.__main__ import main
-from serving.export import ServedModel
-from serving.raw_fields import encode_song
+from serving.export.served_model import ServedModel
+from serving.savedmodel.raw_fields import encode_song
+from serving.savedmodel.warmup_requests import warmed_signatures
 from serving.server import EmbeddedServer
-from serving.warmup_requests import warmed_signatures
 from tests.serving import small_export
 from tests.serving.small_explained import NEW, PARTS, SONGS, WARM, features, planted_model, served
 

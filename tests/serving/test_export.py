@@ -17,13 +17,13 @@ import small_export
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving import export as export_module
 from serving.client import AsyncClient, Client, ServingError, UnknownSongWarning
 from serving.client.__main__ import main
-from serving.export import as_ids
-from serving.raw_fields import RawField, encode_song, fields_of, integer_id
+from serving.export import served_model as export_module
+from serving.export.served_model import as_ids
+from serving.savedmodel.raw_fields import RawField, encode_song, fields_of, integer_id
+from serving.savedmodel.warmup_requests import REQUESTS_FILE, warmed_signatures
 from serving.server import EmbeddedServer, RequestError
-from serving.warmup_requests import REQUESTS_FILE, warmed_signatures
 
 SONGS = small_export.catalogue(40)
 SIGNATURES = {"serving_default", "candidate", "match_examples", "embed", "match"}

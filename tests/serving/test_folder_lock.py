@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from serving.folder_lock import FolderError, FolderInUseError, only_process_in
+from serving.files.folder_lock import FolderError, FolderInUseError, only_process_in
 
 _HOLDER = """
     import os, sys, time
-    from serving.folder_lock import only_process_in
+    from serving.files.folder_lock import only_process_in
     with only_process_in(sys.argv[1]):
         if "fork" in sys.argv and os.fork() == 0:
             print(os.getpid(), flush=True)

@@ -16,12 +16,12 @@ from bcl_keras.data import PairStream
 from bcl_keras.fields import MAX_VALUES
 from bcl_keras.models import AudienceRidge, BCLModel, JoinedModel
 from serving.client import Client
-from serving.export import RawField, ServedModel, export
-from serving.raw_fields import encode_song
-from serving.refresh import refreshed_index
-from serving.saved_version import SavedVersion
+from serving.export.served_model import RawField, ServedModel, export
+from serving.refresh.index import refreshed_index
+from serving.refresh.saved_version import SavedVersion
+from serving.savedmodel.raw_fields import encode_song
 from serving.server import EmbeddedServer
-from tfx_pipeline.transform_config import TransformConfig
+from tfx_pipeline.models.config import TransformConfig
 
 pytestmark = pytest.mark.slow  # models for every path that a list takes
 

@@ -20,10 +20,10 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from serving.client import Client
-from serving.publish import PublishError, latest_version, next_version
-from serving.raw_fields import encode_song
-from serving.refresh import refreshed_index
-from serving.saved_version import EMBEDDINGS_KEY, IDS_KEY, RefreshError, SavedVersion, write_version
+from serving.refresh.index import refreshed_index
+from serving.refresh.saved_version import EMBEDDINGS_KEY, IDS_KEY, RefreshError, SavedVersion, write_version
+from serving.savedmodel.publish import PublishError, latest_version, next_version
+from serving.savedmodel.raw_fields import encode_song
 from serving.server import EmbeddedServer, RequestError
 from tests.waiting import eventually
 
@@ -254,7 +254,7 @@ def test_nothing_appears_after_an_error_or_a_kill(base: Path) -> None:
         raise OSError("disk full")
     killed = f"""
         import os, signal
-        from serving.publish import next_version
+        from serving.savedmodel.publish import next_version
         with next_version({str(base)!r}) as publication:
             os.mkdir(publication.staging)
             open(publication.staging + "/half", "w").close()

@@ -18,7 +18,7 @@ import pytest
 import tensorflow as tf
 
 from serving.client import Client
-from serving.export import RawField, ServedModel, export
+from serving.export.served_model import RawField, ServedModel, export
 from serving.server import EmbeddedServer
 from tests.vector_lengths import LENGTHS
 from tfx_pipeline import refresh
@@ -106,7 +106,7 @@ def test_client_rest_and_refresh_take_every_number(served: tuple[Path, Tower], t
 
 
 def test_songs_of_equal_embeddings_come_in_the_order_of_the_index(served: tuple[Path, Tower]) -> None:
-    from serving.song_index import SongIndex
+    from serving.export.song_index import SongIndex
 
     rng = np.random.default_rng(3)
     for width in (*LENGTHS, 208):

@@ -15,9 +15,9 @@ import small_model
 
 from serving.client import Client, ServingError
 from serving.server import EmbeddedServer, RequestError
-from serving.server.batch_parameters import BatchParameters, read_batch_parameters
-from serving.server.batch_scheduler import BatchScheduler, Task
-from serving.server.batching_session import BatchingSession
+from serving.server.batching.parameters import BatchParameters, read_batch_parameters
+from serving.server.batching.scheduler import BatchScheduler, Task
+from serving.server.batching.session import BatchingSession
 from serving.server.metrics import Metrics
 from tests.waiting import LAST_RESORT, eventually
 

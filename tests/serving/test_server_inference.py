@@ -19,8 +19,8 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from serving.savedmodel.warmup_requests import REQUESTS_FILE
 from serving.server import EmbeddedServer
-from serving.warmup_requests import REQUESTS_FILE
 
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
 PREDICT = "tensorflow/serving/predict"

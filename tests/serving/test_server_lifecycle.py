@@ -24,9 +24,10 @@ from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc
 from tensorflow_serving.config import file_system_storage_path_source_pb2, model_server_config_pb2
 
 from serving.client import Client, ServingError
-from serving.server import EmbeddedServer, RequestError, model_manager
-from serving.server.model_config import Roots, check_transition
-from serving.server.versions import Policy, parse_version, scan
+from serving.savedmodel.versions import Policy, parse_version, scan
+from serving.server import EmbeddedServer, RequestError
+from serving.server.models import manager
+from serving.server.models.config import Roots, check_transition
 from tests.waiting import LAST_RESORT, eventually
 
 pytestmark = pytest.mark.slow  # a server and its versions for nearly every test
@@ -53,7 +54,7 @@ def look_again(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         looks.append(path)
         return scan(path, duplicates)
 
-    monkeypatch.setattr(model_manager, "scan", counted)
+    monkeypatch.setattr(manager, "scan", counted)
 
     def wait() -> None:
         enough = len(looks) + 4

@@ -18,10 +18,10 @@ import pytest
 import small_model
 from fuzz import PREDICT, predict_request
 
+from serving.protocol.errors import RequestError
 from serving.server import EmbeddedServer
-from serving.server.errors import RequestError
-from serving.server.rest_json import convert, parse_object, read_tensor, text_of
-from serving.server.rest_replies import decimal, tensors_to_json
+from serving.server.rest.json_tensors import convert, parse_object, read_tensor, text_of
+from serving.server.rest.replies import decimal, tensors_to_json
 from tests.waiting import LAST_RESORT
 
 Reply = tuple[int, str, str]

@@ -28,13 +28,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from tensorflow_serving.apis import model_management_pb2
 
-from serving import protos
 from serving.client import TLS, Backoff, Client, ServingError
+from serving.protocol import protos
+from serving.protocol.tensors import to_proto
 from serving.server import EmbeddedServer, RequestError, ServerFlags
 from serving.server.config_files import metrics_path, server_credentials
 from serving.server.flags import parse_flags
 from serving.server.metrics import Metrics
-from serving.tensors import to_proto
 from tests.waiting import LAST_RESORT, eventually, reserved_port
 
 ONCE = Backoff(attempts=1)

@@ -13,8 +13,8 @@ import pytest
 import small_model
 from fuzz import PREDICT, fuzz, predict_request
 
-from serving import protos
 from serving.client import Client
+from serving.protocol import protos
 from serving.server import EmbeddedServer
 from tests.waiting import LAST_RESORT, eventually
 

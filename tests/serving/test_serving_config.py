@@ -13,10 +13,10 @@ import yaml
 from serving import smoke
 from serving.client import Client
 from serving.server import EmbeddedServer
-from serving.server.batch_parameters import read_batch_parameters
+from serving.server.batching.parameters import read_batch_parameters
 from serving.server.config_files import read_text_proto
 from serving.server.flags import parse_flags
-from serving.server.model_config import read_model_config_file, read_models
+from serving.server.models.config import read_model_config_file, read_models
 
 CONFIG = Path(smoke.__file__).with_name("config")
 

@@ -17,8 +17,8 @@ from tensorflow_serving.apis import (  # noqa: F401  (fills the default pool)
     predict_pb2,
 )
 
-from serving import protos
-from serving.tensors import from_proto, to_proto
+from serving.protocol import protos
+from serving.protocol.tensors import from_proto, to_proto
 
 ARRAYS = [
     np.array([[1.5, -2.0, np.nan]], np.float32),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving import protos
-from serving.tensors import array_dtype_name, dtype_name, from_proto, numpy_dtype, to_proto
+from serving.protocol import protos
+from serving.protocol.tensors import array_dtype_name, dtype_name, from_proto, numpy_dtype, to_proto
 
 DTYPES = protos.DATA_TYPES
 

@@ -12,11 +12,11 @@ import pytest
 import small_export
 import small_model
 
-from serving.refresh import drop_songs
-from serving.saved_version import RefreshError, SavedVersion
+from serving.files.whole_files import write_whole
+from serving.refresh.index import drop_songs
+from serving.refresh.saved_version import RefreshError, SavedVersion
+from serving.refresh.takedown import RECORD, digest_of_taken_down, record_taken_down, taken_down
 from serving.server import EmbeddedServer
-from serving.takedown import RECORD, digest_of_taken_down, record_taken_down, taken_down
-from serving.whole_files import write_whole
 
 SONGS = small_export.catalogue(12)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from serving import linked_files, whole_files
-from serving.linked_files import link_or_copy, link_tree
-from serving.whole_files import begin_folder, earlier, replace_folder
+from serving.files import linked_files, whole_files
+from serving.files.linked_files import link_or_copy, link_tree
+from serving.files.whole_files import begin_folder, earlier, replace_folder
 
 
 def write(folder: Path, text: str) -> Path:

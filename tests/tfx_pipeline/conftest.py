@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.vector_lengths import LENGTHS
-from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.runtime.run_folder import RunFolder
 
 SONGS, USERS, PLAYS = 300, 150, 9000
 
@@ -30,8 +30,8 @@ class SmallRun:
 def small_config():
     """Settings that train in seconds; any model is good enough to be pushed."""
     import bcl_keras
-    from tfx_pipeline.cold_split import ColdSplit
-    from tfx_pipeline.configs import EvaluationConfig, PipelineConfig, TransformConfig
+    from tfx_pipeline.config import EvaluationConfig, PipelineConfig, TransformConfig
+    from tfx_pipeline.contract.splits import ColdSplit
     from tfx_pipeline.targeting import TargetingConfig
 
     return PipelineConfig(
@@ -47,7 +47,7 @@ def small_config():
 def run_small(data: Path, home: Path, config: object, say: Callable[[str], None]) -> None:
     """Checks the input and runs the pipeline in this process."""
     from tfx_pipeline import contract, local_runner
-    from tfx_pipeline.progress import component_lines
+    from tfx_pipeline.tfx_extensions.progress import component_lines
 
     folder = RunFolder.at(home)
     catalogue = contract.prepare(data, folder.input)

@@ -9,7 +9,7 @@ from pathlib import Path
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.runtime.run_folder import RunFolder
 
 _OUTPUTS = (
     ("SongStatistics", "statistics", "ExampleStatistics"),
@@ -63,7 +63,7 @@ class Nights:
             made[component] = self.made[of][component]
             self._execute(run_id, component, mlmd.Execution.CACHED, made[component])
         if outcome == "stopped":
-            self._execute(run_id, "tfx_pipeline.components.data_gate.DataGate", mlmd.Execution.FAILED)
+            self._execute(run_id, "tfx_pipeline.gates.data_gate.DataGate", mlmd.Execution.FAILED)
         if outcome == "killed":
             execution = self._execute(run_id, "Transform", mlmd.Execution.RUNNING)
             _fill(self.folder.pipeline_root / "Transform" / "graph" / str(execution), "half")

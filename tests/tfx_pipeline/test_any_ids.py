@@ -24,17 +24,18 @@ from hypothesis import strategies as st
 
 from serving.client import AsyncClient, Client
 from serving.client.__main__ import main as client_command
-from serving.raw_fields import encode_song
-from serving.refresh import refreshed_index
-from serving.saved_version import SavedVersion, write_version
+from serving.refresh.index import refreshed_index
+from serving.refresh.saved_version import SavedVersion, write_version
+from serving.savedmodel.raw_fields import encode_song
 from serving.server import EmbeddedServer
 from tests.any_text import AWKWARD, LONG, any_text
 from tests.serving import small_export
-from tfx_pipeline import contract, features
-from tfx_pipeline.audience import AudienceConfig, FindSimilarSongs, SimilarSongs
-from tfx_pipeline.cold_split import WARM, ColdSplit
-from tfx_pipeline.new_songs import NewSongs
-from tfx_pipeline.song_table import SongTable, read_song_table
+from tfx_pipeline import contract
+from tfx_pipeline.contract.splits import WARM, ColdSplit
+from tfx_pipeline.index_refresh.new_songs import NewSongs
+from tfx_pipeline.labels.similar_songs import AudienceConfig, FindSimilarSongs, SimilarSongs
+from tfx_pipeline.models import features
+from tfx_pipeline.models.song_table import SongTable, read_song_table
 from tfx_pipeline.targeting import TargetingConfig, TargetListeners, WriteTargets, read_summary, read_targets
 
 pytestmark = pytest.mark.slow

@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from serving.raw_fields import encode_song
+from serving.savedmodel.raw_fields import encode_song
 from tests.serving import small_export
 from tests.serving.small_explained import NEW, PARTS, WARM, planted_model, served
-from tfx_pipeline.components.catalogue_embedding import MATCHES, MatchSongs
-from tfx_pipeline.match_rows import MATCH_ROWS
-from tfx_pipeline.reliability import evidence_of
+from tfx_pipeline.evaluation.catalogue_embedding import MATCHES, MatchSongs
+from tfx_pipeline.evaluation.match_rows import MATCH_ROWS
+from tfx_pipeline.evaluation.reliability import evidence_of
 
 pytestmark = pytest.mark.slow  # TFX is imported
 

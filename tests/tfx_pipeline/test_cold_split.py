@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 import numpy as np
 import pytest
 
-from tfx_pipeline.cold_split import NEW, TEST, VALIDATION, WARM, ColdSplit, unit_hash
+from tfx_pipeline.contract.splits import NEW, TEST, VALIDATION, WARM, ColdSplit, unit_hash
 
 
 def test_shares_are_kept_and_the_salt_changes_who_is_held_out():

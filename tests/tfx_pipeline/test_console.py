@@ -7,7 +7,7 @@ import sys
 _SCRIPT = """
 import os, subprocess, sys
 from pathlib import Path
-from tfx_pipeline.console import Console
+from tfx_pipeline.runtime.console import Console
 console = Console()
 with console.chatter_to(Path(sys.argv[1])):
     print("python chatter")
@@ -29,7 +29,7 @@ def test_only_our_lines_are_seen(tmp_path):
 _LATE = """
 import sys
 from pathlib import Path
-from tfx_pipeline.console import Console, import_quietly
+from tfx_pipeline.runtime.console import Console, import_quietly
 import_quietly("noisy")
 with Console().chatter_to(Path(sys.argv[1])):
     import_quietly("noisy_too")

@@ -7,9 +7,9 @@ from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.preprocessing import normalize
 
 from tests.vector_lengths import LENGTHS
-from tfx_pipeline.content_cosine import ContentCosine, _tf_idf
 from tfx_pipeline.contract import SongField
-from tfx_pipeline.song_table import SongTable
+from tfx_pipeline.evaluation.content_cosine import ContentCosine, _tf_idf
+from tfx_pipeline.models.song_table import SongTable
 
 FIELDS = [SongField("attribute_artist", "category"), SongField("audio_x", "number"), SongField("audio_v", "vector", 3)]
 

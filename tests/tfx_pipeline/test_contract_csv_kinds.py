@@ -222,7 +222,7 @@ def test_memory_does_not_grow_with_rows(tmp_path):
     code = """
 import sys, pyarrow as pa
 from pathlib import Path
-from tfx_pipeline.contract.csv_file import convert_songs
+from tfx_pipeline.contract.csv.file import convert_songs
 for rows in (90_000, 180_000):
     path = Path(sys.argv[1]) / f"{rows}.csv"
     with path.open("w") as file:

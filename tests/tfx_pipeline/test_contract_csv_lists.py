@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfx_pipeline.contract.csv_lists import read_ids, read_numbers, read_words, without_numpy_names
+from tfx_pipeline.contract.csv.lists import read_ids, read_numbers, read_words, without_numpy_names
 
 WORDS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12), max_size=6).map(
     lambda words: [word.strip() for word in words if word.strip()]

@@ -7,14 +7,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tfx_pipeline.audience_config import AudienceConfig
-from tfx_pipeline.cold_split import TEST, VALIDATION, WARM, ColdSplit
 from tfx_pipeline.contract import ContractError, TrainingNeeds, check, load_prepared, prepare
 from tfx_pipeline.contract.__main__ import main
 from tfx_pipeline.contract.hashing import string_hashes
 from tfx_pipeline.contract.listening import Listening
 from tfx_pipeline.contract.pairs import count_pairs
-from tfx_pipeline.evaluation_config import EvaluationConfig
+from tfx_pipeline.contract.splits import TEST, VALIDATION, WARM, ColdSplit
+from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.labels.config import AudienceConfig
 
 SONGS = 200
 
@@ -223,7 +223,7 @@ def test_the_command_counts_with_the_settings_of_the_pipeline(tmp_path, capsys):
 
 
 def test_the_defaults_are_those_of_the_pipeline():
-    from tfx_pipeline.configs import PipelineConfig
+    from tfx_pipeline.config import PipelineConfig
 
     config = PipelineConfig()
     assert TrainingNeeds() == TrainingNeeds(config.split, config.audience, config.evaluation, config.transform)

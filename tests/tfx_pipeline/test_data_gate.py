@@ -10,8 +10,8 @@ import pytest
 from tensorflow_data_validation.statistics import stats_impl
 from tfx import v1 as tfx
 
-from tfx_pipeline.components import data_gate
-from tfx_pipeline.data_gate import DataGateConfig, DataGateError, Statistics, compare, report
+from tfx_pipeline.gates import data_gate
+from tfx_pipeline.gates.data_drift import DataGateConfig, DataGateError, Statistics, compare, report
 
 SONGS = 600
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from serving.folder_lock import only_process_in
-from tfx_pipeline.console import StoppedError, stops_in_words
+from serving.files.folder_lock import only_process_in
 from tfx_pipeline.contract.__main__ import main as check_contract
 from tfx_pipeline.datasets.simulate import simulate
 from tfx_pipeline.demo import main
+from tfx_pipeline.runtime.console import StoppedError, stops_in_words
 
 
 def test_bad_input_ends_with_one_message_and_writes_nothing(tmp_path):

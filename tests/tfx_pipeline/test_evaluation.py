@@ -5,11 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tfx_pipeline import evaluation
-from tfx_pipeline.configs import EvaluationConfig
 from tfx_pipeline.contract import SongField
-from tfx_pipeline.evaluation import CONTENT_COSINE, LAST, MODEL, RANDOM, Estimate, SplitReport, evaluate, refusals
-from tfx_pipeline.song_table import SongTable
+from tfx_pipeline.evaluation import retrieval
+from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.retrieval import (
+    CONTENT_COSINE,
+    LAST,
+    MODEL,
+    RANDOM,
+    Estimate,
+    SplitReport,
+    evaluate,
+    refusals,
+)
+from tfx_pipeline.models.song_table import SongTable
 
 FIELDS = [SongField("attribute_noise", "category"), SongField("audio_x", "number")]
 CONFIG = EvaluationConfig(truth=5, k=10, bootstrap=200)
@@ -58,10 +67,10 @@ def test_of_many_cold_songs_a_sample_is_judged():
 
 def test_weights_are_chosen_on_the_relevant_candidates_and_a_sample(monkeypatch):
     truth = np.array([[150, 3, -1], [-1, 180, 7]])
-    everyone, same = evaluation._choice_pool(truth, WARM, seed=0)
+    everyone, same = retrieval._choice_pool(truth, WARM, seed=0)
     assert everyone.tolist() == list(range(WARM)) and same is truth
-    monkeypatch.setattr(evaluation, "_MAX_CHOICE_CANDIDATES", 20)
-    pool, places = evaluation._choice_pool(truth, WARM, seed=0)
+    monkeypatch.setattr(retrieval, "_MAX_CHOICE_CANDIDATES", 20)
+    pool, places = retrieval._choice_pool(truth, WARM, seed=0)
     assert 20 <= len(pool) <= 24 and (np.diff(pool) > 0).all()
     assert (np.where(places >= 0, pool[places], -1) == truth).all()
 

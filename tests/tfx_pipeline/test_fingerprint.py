@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tfx_pipeline import fingerprint
+from tfx_pipeline.runtime import fingerprint
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_an_unknown_module_is_refused():
 def test_custom_executors_are_in_the_cache_key(tmp_path, monkeypatch):
     from tfx.types import Channel, standard_artifacts
 
-    from tfx_pipeline.components import standard
+    from tfx_pipeline.tfx_extensions import standard
 
     def keys() -> list[str]:
         made = standard.pusher(
@@ -68,5 +68,5 @@ def test_custom_executors_are_in_the_cache_key(tmp_path, monkeypatch):
     assert before == keys()
     monkeypatch.setattr(standard, "code_fingerprint", lambda module: f"edited {module}")
     after = keys()
-    assert "edited tfx_pipeline.components.parquet_executor" in after[0] and "edited" not in before[0]
-    assert "edited tfx_pipeline.components.pusher_executor" in after[1] and "edited" not in before[1]
+    assert "edited tfx_pipeline.tfx_extensions.parquet_executor" in after[0] and "edited" not in before[0]
+    assert "edited tfx_pipeline.tfx_extensions.pusher_executor" in after[1] and "edited" not in before[1]

@@ -22,11 +22,11 @@ from tests.any_text import AWKWARD, any_text
 from tfx_pipeline import contract
 from tfx_pipeline.contract.forgotten import NAME, Forgotten
 from tfx_pipeline.forget import main
-from tfx_pipeline.forgetting import rewriting
-from tfx_pipeline.forgetting.contents import holds
-from tfx_pipeline.forgetting.folder import still_held
-from tfx_pipeline.forgetting.wanted import Wanted
-from tfx_pipeline.targeting.forgotten import without_forgotten
+from tfx_pipeline.removal import rewriting
+from tfx_pipeline.removal.contents import holds
+from tfx_pipeline.removal.folder import still_held
+from tfx_pipeline.removal.wanted import Wanted
+from tfx_pipeline.targeting.data.forgotten import without_forgotten
 
 GONE, STAYS = ["listener-ä-17", 'lissy <&> "quoted"', "u0000012"], ["listener-ä-170", "u00000123", "someone else"]
 SONGS = [f"song{number}" for number in range(12)]
@@ -138,7 +138,7 @@ def test_no_byte_of_the_ids_is_left_and_the_others_stay(run: Path, capsys: Any) 
     assert (run / "history/one/targets.csv").read_bytes().decode().count("\r\n") == 1 + len(STAYS)
     assert json.loads((run / "history/one/report.json").read_text())["recall"] == 0.5
     assert "someone else" in (run / "run.log").read_text() and "user " not in (run / "latest/run.html").read_text()
-    from tfx_pipeline.forgetting.contents import user_statistics
+    from tfx_pipeline.removal.contents import user_statistics
 
     _, (feature,) = user_statistics((run / "pipeline/stats/FeatureStats.pb").read_bytes())
     assert feature.string_stats.ByteSize() == 0

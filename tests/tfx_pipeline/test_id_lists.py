@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfx_pipeline.contract import ContractError
-from tfx_pipeline.id_lists import read_ids
+from tfx_pipeline.contract.id_lists import read_ids
 
 KNOWN = [
     "song-1",

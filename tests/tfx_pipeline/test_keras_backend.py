@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tfx_pipeline.keras_backend import use_tensorflow
+from tfx_pipeline.runtime.keras_backend import use_tensorflow
 
 _VARIABLES = ("KERAS_BACKEND", "KERAS_HOME", "TF_USE_LEGACY_KERAS")
 
@@ -78,7 +78,7 @@ def test_keras_itself_obeys(home: Path) -> None:
     """Both Keras 3 and the Keras 2 that TensorFlow Recommenders imports would stop at this file."""
     write(home / ".keras", json.dumps({"backend": "jax", "floatx": "float8", "epsilon": "none"}))
     script = (
-        "from tfx_pipeline.keras_backend import use_tensorflow\nuse_tensorflow()\nimport keras, tf_keras\n"
+        "from tfx_pipeline.runtime.keras_backend import use_tensorflow\nuse_tensorflow()\nimport keras, tf_keras\n"
         "print(keras.backend.backend(), keras.config.floatx(), tf_keras.backend.floatx())"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True)

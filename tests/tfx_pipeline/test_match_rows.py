@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from tests.any_text import AWKWARD
-from tfx_pipeline.match_rows import MATCH_ROWS, match_row
-from tfx_pipeline.targeting.takedown import drop_matches
+from tfx_pipeline.evaluation.match_rows import MATCH_ROWS, match_row
+from tfx_pipeline.targeting.data.takedown import drop_matches
 
 PLAIN = {
     "song_ids": np.array([[b"a", "\u05e9".encode(), b"c"]], object),

@@ -10,9 +10,9 @@ from apache_beam.testing.util import assert_that, equal_to
 from tfx.proto import example_gen_pb2
 from tfx.types import standard_artifacts
 
-from tfx_pipeline.beam_options import IN_MEMORY
-from tfx_pipeline.components.parquet_executor import Executor, row_groups, to_examples
-from tfx_pipeline.play_records import ReadPlays
+from tfx_pipeline.runtime.beam_options import IN_MEMORY
+from tfx_pipeline.tfx_extensions.example_files import ReadPlays
+from tfx_pipeline.tfx_extensions.parquet_executor import Executor, row_groups, to_examples
 
 
 def features_of(column: pa.Array) -> list:

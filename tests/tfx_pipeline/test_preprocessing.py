@@ -7,12 +7,13 @@ import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from tensorflow_transform.tf_metadata import dataset_metadata
 
-from serving.raw_fields import RawField
+from serving.savedmodel.raw_fields import RawField
 from tests.any_text import AWKWARD, LONG
 from tests.vector_lengths import LENGTHS
-from tfx_pipeline import contract, features, preprocessing
+from tfx_pipeline import contract
 from tfx_pipeline.contract import SongField
-from tfx_pipeline.song_table import read_song_table
+from tfx_pipeline.models import features, preprocessing
+from tfx_pipeline.models.song_table import read_song_table
 
 pytestmark = pytest.mark.pipeline  # the whole Transform in Beam
 

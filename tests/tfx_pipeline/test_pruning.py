@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from serving.linked_files import link_tree, share_files
+from serving.files.linked_files import link_tree, share_files
 from tests.tfx_pipeline.recorded_nights import Nights
-from tfx_pipeline.pruning import plan
-from tfx_pipeline.rollback import roll_back
-from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.history.pruning import plan
+from tfx_pipeline.history.rollback import roll_back
 from tfx_pipeline.runs import main
+from tfx_pipeline.runtime.run_folder import RunFolder
 
 DELETED, LIVE = mlmd.Artifact.DELETED, mlmd.Artifact.LIVE
 

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from serving.client import Client
-from serving.saved_version import SavedVersion
+from serving.refresh.saved_version import SavedVersion
+from serving.refresh.takedown import RECORD, taken_down
 from serving.server import EmbeddedServer
-from serving.takedown import RECORD, taken_down
 from tests.serving import small_export
 from tests.small_disk import SmallDisk
 from tfx_pipeline import refresh

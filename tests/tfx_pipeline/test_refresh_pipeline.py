@@ -16,26 +16,26 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 from tfx import v1 as tfx
 
-from serving.raw_fields import RawField, encode_song
-from serving.saved_version import RefreshError, SavedVersion
-from serving.takedown import record_taken_down
-from serving.warmup_requests import REQUESTS_FILE
+from serving.refresh.saved_version import RefreshError, SavedVersion
+from serving.refresh.takedown import record_taken_down
+from serving.savedmodel.raw_fields import RawField, encode_song
+from serving.savedmodel.warmup_requests import REQUESTS_FILE
 from tests.any_text import AWKWARD, LONG
 from tests.serving import small_export
 from tfx_pipeline import refresh_runner
-from tfx_pipeline.artifacts import EXTRA, LEARNT, TargetListeners
-from tfx_pipeline.cold_split import ColdSplit
-from tfx_pipeline.components.catalogue_embedding import _to_matches
-from tfx_pipeline.components.index_refresh import check_fields
-from tfx_pipeline.components.infra_validation import REASON, ServingValidator, problem_of
-from tfx_pipeline.components.retrieval_evaluation import last_embeddings, last_judged, read_embeddings
-from tfx_pipeline.components.targeting import AudienceTargeter
 from tfx_pipeline.contract import SongField
 from tfx_pipeline.contract.ids import id_array, no_ids
-from tfx_pipeline.progress import component_lines
-from tfx_pipeline.run_folder import RunFolder
-from tfx_pipeline.run_record import RunRecord
-from tfx_pipeline.song_table import SongTable
+from tfx_pipeline.contract.splits import ColdSplit
+from tfx_pipeline.evaluation.catalogue_embedding import _to_matches
+from tfx_pipeline.evaluation.component import last_embeddings, last_judged, read_embeddings
+from tfx_pipeline.gates.serving_validator import REASON, ServingValidator, problem_of
+from tfx_pipeline.history.run_record import RunRecord
+from tfx_pipeline.models.served_fields import check_fields
+from tfx_pipeline.models.song_table import SongTable
+from tfx_pipeline.runtime.run_folder import RunFolder
+from tfx_pipeline.targeting.component import AudienceTargeter
+from tfx_pipeline.tfx_extensions.artifacts import EXTRA, LEARNT, TargetListeners
+from tfx_pipeline.tfx_extensions.progress import component_lines
 
 pytestmark = pytest.mark.pipeline
 

@@ -14,16 +14,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from serving.folder_lock import only_process_in
+from serving.files.folder_lock import only_process_in
 from tests.serving import small_export
 from tests.tfx_pipeline.outputs.small_result import write_embeddings, write_matches, write_summary, write_targets
 from tfx_pipeline import ask, contract, refresh
 from tfx_pipeline.outputs.publishing import publish
 from tfx_pipeline.outputs.run_result import RunResult
 from tfx_pipeline.outputs.schemas import TABLES
-from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.runtime.run_folder import RunFolder
 from tfx_pipeline.targeting import TargetingConfig
-from tfx_pipeline.targeting.score_range import about_scores, score_range
+from tfx_pipeline.targeting.rules.score_range import about_scores, score_range
 
 pytestmark = pytest.mark.pipeline  # the whole targeting in Beam
 

@@ -11,10 +11,10 @@ import pytest
 from scipy.stats import spearmanr
 
 from tfx_pipeline.contract.ids import id_array
-from tfx_pipeline.evaluation_config import EvaluationConfig
-from tfx_pipeline.reliability import COLUMNS, FEWEST_SONGS, Reliability, evidence_of
-from tfx_pipeline.reliability_report import judge, reliability_report, spearman
-from tfx_pipeline.song_table import SongTable
+from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.reliability import COLUMNS, FEWEST_SONGS, Reliability, evidence_of
+from tfx_pipeline.evaluation.reliability_report import judge, reliability_report, spearman
+from tfx_pipeline.models.song_table import SongTable
 
 _LIST = pa.list_(pa.float32())
 SCHEMA = pa.schema(

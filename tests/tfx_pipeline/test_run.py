@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from serving.folder_lock import only_process_in
+from serving.files.folder_lock import only_process_in
 from tests.tfx_pipeline.recorded_nights import Nights
 from tfx_pipeline import refresh, run, runs
 from tfx_pipeline.datasets.simulate import simulate
-from tfx_pipeline.run_folder import RunFolder
-from tfx_pipeline.run_outcome import EXIT_CODES, of_data_gate, of_stopped
+from tfx_pipeline.reports.run_outcome import EXIT_CODES, of_data_gate, of_stopped
+from tfx_pipeline.runtime.run_folder import RunFolder
 
 GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "run-every-night.md"
 
@@ -104,7 +104,7 @@ def test_what_the_data_gate_says_ends_with_3(tmp_path: Path) -> None:
 
 def test_the_time_budget_ends_a_run_between_components(tmp_path: Path) -> None:
     from tests.tfx_pipeline.one_step import run_one_step
-    from tfx_pipeline.progress import OutOfTimeError, component_lines
+    from tfx_pipeline.tfx_extensions.progress import OutOfTimeError, component_lines
 
     lines: list[str] = []
     with pytest.raises(OutOfTimeError, match="used up before First. The next run goes on from there."):
@@ -120,7 +120,7 @@ def test_lines_meant_for_standard_error_stay_there(tmp_path: Path) -> None:
     script = """
         import os, sys
         from pathlib import Path
-        from tfx_pipeline.console import Console
+        from tfx_pipeline.runtime.console import Console
         console = Console(sys.stderr)
         with console.chatter_to(Path(sys.argv[1])):
             console.say("said")
@@ -152,8 +152,8 @@ def test_the_commands_of_the_guide_parse(command: str) -> None:
 def test_the_guide_names_settings_that_exist() -> None:
     from dataclasses import fields
 
-    from tfx_pipeline.data_gate import DataGateConfig
-    from tfx_pipeline.evaluation_config import EvaluationConfig
+    from tfx_pipeline.evaluation.config import EvaluationConfig
+    from tfx_pipeline.gates.data_drift import DataGateConfig
 
     sections = {"data_gate": DataGateConfig, "evaluation": EvaluationConfig}
     named = re.findall(r"`(data_gate|evaluation)\.(\w+)`", GUIDE.read_text(encoding="utf-8"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 from tensorflow_data_validation.statistics import stats_impl
 
-from tfx_pipeline import run_page
+from tfx_pipeline.reports import run_page
 
 
 def test_a_refused_model_and_strange_names() -> None:

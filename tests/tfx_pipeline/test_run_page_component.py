@@ -11,8 +11,8 @@ import pytest
 from tfx import v1 as tfx
 
 from tfx_pipeline import target
-from tfx_pipeline.components.run_page import _examples
-from tfx_pipeline.match_rows import MATCH_ROWS
+from tfx_pipeline.evaluation.match_rows import MATCH_ROWS
+from tfx_pipeline.reports.component import _examples
 
 pytestmark = pytest.mark.pipeline  # the targeting in Beam
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tfx_pipeline.beam_options import IN_MEMORY, beam_options
-from tfx_pipeline.configs import PipelineConfig, SearchSpace, TuningConfig, read_settings, to_json
+from tfx_pipeline.config import PipelineConfig, SearchSpace, TuningConfig, read_settings, to_json
 from tfx_pipeline.contract.__main__ import main as check_contract
-from tfx_pipeline.settings_file import SettingsError
+from tfx_pipeline.runtime.beam_options import IN_MEMORY, beam_options
+from tfx_pipeline.runtime.settings_file import SettingsError
 from tfx_pipeline.targeting import TargetingConfig
 
 
@@ -150,7 +150,7 @@ def test_the_pipeline_compiles_for_vertex_ai(tmp_path: Path) -> None:
     from google.protobuf import json_format
     from kfp.pipeline_spec import pipeline_spec_pb2
 
-    from tfx_pipeline import vertex_runner
+    from tfx_pipeline import kubeflow_v2_runner
     from tfx_pipeline.datasets.simulate import simulate
 
     out = tmp_path / "job.json"
@@ -158,7 +158,7 @@ def test_the_pipeline_compiles_for_vertex_ai(tmp_path: Path) -> None:
     simulate(tmp_path / "data", songs=60, users=30, plays=600, seed=1)
     assert check_contract([str(tmp_path / "data"), "--out", str(tmp_path / "input")]) == 0
     arguments = ["--data", str(tmp_path / "input"), "--home", home, "--image", "registry/bcl:1", "--out", str(out)]
-    assert vertex_runner.main([*arguments, "--beam", "runner=DataflowRunner", "region=europe-west4"]) == 0
+    assert kubeflow_v2_runner.main([*arguments, "--beam", "runner=DataflowRunner", "region=europe-west4"]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "input", "job.json"]
     job = json_format.ParseDict(json.loads(out.read_text()), pipeline_spec_pb2.PipelineJob())
     spec = json_format.ParseDict(json_format.MessageToDict(job.pipeline_spec), pipeline_spec_pb2.PipelineSpec())
@@ -185,7 +185,7 @@ def test_the_environment_names_the_engine(monkeypatch: pytest.MonkeyPatch, said:
 
 
 def test_vertex_needs_checked_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from tfx_pipeline import vertex_runner
+    from tfx_pipeline import kubeflow_v2_runner
 
-    assert vertex_runner.main(["--data", str(tmp_path), "--home", "/gcs/b", "--image", "i"]) == 2
+    assert kubeflow_v2_runner.main(["--data", str(tmp_path), "--home", "/gcs/b", "--image", "i"]) == 2
     assert "written by `prepare`" in capsys.readouterr().err

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from serving.folder_lock import only_process_in
-from serving.publish import latest_version
+from serving.files.folder_lock import only_process_in
+from serving.savedmodel.publish import latest_version
 from tests.tfx_pipeline.recorded_nights import Nights
-from tfx_pipeline.rollback import roll_back
-from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.history.rollback import roll_back
 from tfx_pipeline.runs import main
+from tfx_pipeline.runtime.run_folder import RunFolder
 
 
 @pytest.fixture

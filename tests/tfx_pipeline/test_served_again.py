@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from serving.publish import PublishError, latest_version, next_version
+from serving.savedmodel.publish import PublishError, latest_version, next_version
 from tests.tfx_pipeline.recorded_nights import Nights
-from tfx_pipeline.pruning import plan
-from tfx_pipeline.rollback import roll_back
-from tfx_pipeline.run_folder import RunFolder
-from tfx_pipeline.run_outcome import of_record
+from tfx_pipeline.history.pruning import plan
+from tfx_pipeline.history.rollback import roll_back
+from tfx_pipeline.history.served_again import serve_index_of_last_refresh, serve_model_of_last_run
+from tfx_pipeline.history.served_copies import pushed_as
+from tfx_pipeline.reports.run_outcome import of_record
 from tfx_pipeline.runs import main
-from tfx_pipeline.served_again import serve_index_of_last_refresh, serve_model_of_last_run
-from tfx_pipeline.served_copies import pushed_as
+from tfx_pipeline.runtime.run_folder import RunFolder
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from tfx_pipeline.served_check import Embedded, Overlap, overlap_of, problems
+from tfx_pipeline.refit.check import Embedded, Overlap, overlap_of, problems
 
 SPLITS = np.array(["new", "val", "new"])
 

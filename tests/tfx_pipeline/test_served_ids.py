@@ -10,13 +10,13 @@ import pytest
 import tensorflow as tf
 
 import bcl_keras
-from serving.raw_fields import integer_id
+from serving.savedmodel.raw_fields import integer_id
 from tests.any_text import AWKWARD, LONG
 from tests.serving import small_export
 from tfx_pipeline.contract import SongField
 from tfx_pipeline.contract.ids import id_array, no_ids
-from tfx_pipeline.song_table import SongTable
-from tfx_pipeline.trainer import served_model
+from tfx_pipeline.models.song_table import SongTable
+from tfx_pipeline.models.trainer import served_model
 
 FIELDS = (SongField("attribute_genre", "category"), SongField("audio_tempo", "number"))
 

@@ -10,10 +10,10 @@ import pytest
 import tensorflow as tf
 
 from tests.vector_lengths import LENGTHS
-from tfx_pipeline import features
-from tfx_pipeline.cold_split import unit_hash
 from tfx_pipeline.contract import SongField
-from tfx_pipeline.song_table import NoSongsError, read_song_table, stack
+from tfx_pipeline.contract.splits import unit_hash
+from tfx_pipeline.models import features
+from tfx_pipeline.models.song_table import NoSongsError, read_song_table, stack
 
 TRANSFORM = SimpleNamespace(
     transformed_feature_spec=lambda: {

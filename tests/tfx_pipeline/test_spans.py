@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tfx_pipeline import contract
-from tfx_pipeline.cold_split import NEW, WARM, ColdSplit
 from tfx_pipeline.contract import ContractError
 from tfx_pipeline.contract.columns import Place, clean
 from tfx_pipeline.contract.play_columns import to_counts
 from tfx_pipeline.contract.spans import find_spans
+from tfx_pipeline.contract.splits import NEW, WARM, ColdSplit
 
 SONGS = pa.schema([("song_id", pa.string()), ("attribute_genre", pa.string()), ("audio_tempo", pa.float64())])
 

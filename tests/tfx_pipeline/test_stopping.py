@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tfx_pipeline.stopping import GOES_ON, descendants
+from tfx_pipeline.runtime.stopping import GOES_ON, descendants
 
 pytestmark = pytest.mark.slow
 
 _PREFACE = """
     import os, signal, subprocess, sys, threading, time
-    from tfx_pipeline.stopping import heed_signals
+    from tfx_pipeline.runtime.stopping import heed_signals
     heed_signals()
 """
 #: What a command may be at when the signal comes.
@@ -50,7 +50,7 @@ _BUSY_AT = {
     """,
     "log file": """
         from pathlib import Path
-        from tfx_pipeline.console import Console
+        from tfx_pipeline.runtime.console import Console
         console = Console()
         with console.chatter_to(Path(sys.argv[1])):
             console.say('ready')
@@ -117,7 +117,7 @@ def test_a_signal_ends_with_one_line(busy: str, tmp_path: Path) -> None:
 def test_what_is_being_written_is_given_up(tmp_path: Path) -> None:
     script = """
         from pathlib import Path
-        from serving.folder_lock import only_process_in
+        from serving.files.folder_lock import only_process_in
         from tfx_pipeline.contract.folder import new_folder
         with only_process_in(sys.argv[1]), new_folder(Path(sys.argv[1]) / "out", "mark") as aside:
             (aside / "half").touch()
@@ -193,7 +193,7 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
 def test_a_run_ends_with_the_tfx_command_alone(tmp_path: Path, command: str, ends: bool) -> None:
     """As `tfx run create` starts it; what `nohup` or a shell has started goes on without them."""
     runner = textwrap.dedent(_PREFACE) + textwrap.dedent("""
-        from tfx_pipeline.stopping import end_with_tfx
+        from tfx_pipeline.runtime.stopping import end_with_tfx
         end_with_tfx()
         print("ready", os.getpid(), flush=True)
         sys.stdin.read()

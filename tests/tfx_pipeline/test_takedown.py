@@ -15,14 +15,14 @@ from tfx.proto import pusher_pb2
 from tfx.types import standard_component_specs as specs
 from tfx.utils import proto_utils
 
-from serving.saved_version import SavedVersion, read_index
-from serving.takedown import RECORD, record_taken_down, taken_down
+from serving.refresh.saved_version import SavedVersion, read_index
+from serving.refresh.takedown import RECORD, record_taken_down, taken_down
 from tests.serving import small_export
 from tfx_pipeline import demo
-from tfx_pipeline.components.pusher_executor import Executor
 from tfx_pipeline.contract import PLAYS, SONGS, ContractError, prepare
-from tfx_pipeline.run_folder import RunFolder
-from tfx_pipeline.takedown import admitted, say_left_out, take_down, take_down_listed
+from tfx_pipeline.removal.takedown import admitted, say_left_out, take_down, take_down_listed
+from tfx_pipeline.runtime.run_folder import RunFolder
+from tfx_pipeline.tfx_extensions.pusher_executor import Executor
 
 IDS = [f"song-{number}" for number in range(30)]
 

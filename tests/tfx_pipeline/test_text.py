@@ -13,9 +13,9 @@ import sys
 from hypothesis import given, settings
 
 from tests.any_text import AWKWARD, LONG, any_text
-from tfx_pipeline import run_page
-from tfx_pipeline.console import Console
 from tfx_pipeline.contract.text import on_one_line, quoted
+from tfx_pipeline.reports import run_page
+from tfx_pipeline.runtime.console import Console
 
 
 @settings(max_examples=100, derandomize=True, deadline=None, database=None)
@@ -45,7 +45,7 @@ def test_a_terminal_that_lacks_a_character_gets_it_escaped() -> None:
     written = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
     Console(written).say("caf\u00e9 \u65e5")
     assert written.buffer.getvalue().decode("latin-1") == "caf\u00e9 \\u65e5\n"
-    script = "from tfx_pipeline.console import write_text; write_text('caf\u00e9\\n')"
+    script = "from tfx_pipeline.runtime.console import write_text; write_text('caf\u00e9\\n')"
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, env=environment)
     assert (done.returncode, done.stdout) == (0, b"caf\\xe9\n")

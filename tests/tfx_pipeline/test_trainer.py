@@ -9,9 +9,9 @@ import pytest
 
 import bcl_keras
 from tests.vector_lengths import LENGTHS
-from tfx_pipeline.song_table import SongTable
-from tfx_pipeline.trainer import solve_ridge, train
-from tfx_pipeline.training_songs import Songs, similar_pairs
+from tfx_pipeline.models.song_table import SongTable
+from tfx_pipeline.models.trainer import solve_ridge, train
+from tfx_pipeline.models.training_songs import Songs, similar_pairs
 
 GENRES, WARM = 6, 60
 FIELDS = [bcl_keras.Field("attribute_genre", "category", GENRES + 1), bcl_keras.Field("audio_tempo", "number")]

@@ -28,27 +28,28 @@ from tfx import v1 as tfx
 
 from bcl_keras.judging import best_rows, is_better
 from serving.client import Client
-from serving.saved_version import SavedVersion
+from serving.refresh.saved_version import SavedVersion
+from serving.refresh.takedown import record_taken_down
 from serving.server import EmbeddedServer
-from serving.takedown import record_taken_down
 from tests.tfx_pipeline.conftest import SmallRun, refused, run_small
 from tests.vector_lengths import LENGTHS
-from tfx_pipeline import ask, configs, contract, features, local_runner
-from tfx_pipeline.artifacts import EXTRA, LEARNT, SERVED, read_learnt
-from tfx_pipeline.audience import AudienceConfig, FindSimilarSongs
-from tfx_pipeline.cold_split import NEW, SPLITS, TEST, VALIDATION, WARM
-from tfx_pipeline.components.retrieval_evaluation import REPORT, last_judged
-from tfx_pipeline.components.run_page import PAGE
-from tfx_pipeline.demo_report import DemoReport
+from tfx_pipeline import ask, contract, local_runner
+from tfx_pipeline.config import PipelineConfig, SearchSpace, TuningConfig, to_json
+from tfx_pipeline.contract.splits import NEW, SPLITS, TEST, VALIDATION, WARM
+from tfx_pipeline.evaluation.component import REPORT, last_judged
+from tfx_pipeline.evaluation.reliability import FEWEST_SONGS
+from tfx_pipeline.history.run_record import RunRecord
+from tfx_pipeline.labels.similar_songs import AudienceConfig, FindSimilarSongs
+from tfx_pipeline.models import features
+from tfx_pipeline.models.trainer import model_config
+from tfx_pipeline.models.training_songs import read_songs, similar_pairs
+from tfx_pipeline.models.tuner import tuner_fn
 from tfx_pipeline.pipeline import create_pipeline
-from tfx_pipeline.reliability import FEWEST_SONGS
-from tfx_pipeline.run_folder import RunFolder
-from tfx_pipeline.run_record import RunRecord
+from tfx_pipeline.reports.demo_report import DemoReport
+from tfx_pipeline.runtime.run_folder import RunFolder
 from tfx_pipeline.targeting import read_summary, read_targets
-from tfx_pipeline.targeting.weights import WEIGHTS
-from tfx_pipeline.trainer import model_config
-from tfx_pipeline.training_songs import read_songs, similar_pairs
-from tfx_pipeline.tuner import tuner_fn
+from tfx_pipeline.targeting.beam.weights import WEIGHTS
+from tfx_pipeline.tfx_extensions.artifacts import EXTRA, LEARNT, PAGE, SERVED, read_learnt
 
 
 @pytest.fixture(scope="module")
@@ -573,8 +574,8 @@ def test_the_tuner_finds_settings_that_the_trainer_takes(small_run, record, tmp_
         "contrast_temperature": 0.5,
         "contrast_weight": 0.2,
     }
-    space = configs.SearchSpace(learning_rate=(1e-9, 5e-3), **{name: (value,) for name, value in fixed.items()})
-    config = replace(small_run.config, tuning=configs.TuningConfig(trials=2, space=space, seed=1))
+    space = SearchSpace(learning_rate=(1e-9, 5e-3), **{name: (value,) for name, value in fixed.items()})
+    config = replace(small_run.config, tuning=TuningConfig(trials=2, space=space, seed=1))
     transformed = record.uri("Transform", "transformed_examples")
     arguments = FnArgs(
         working_dir=str(tmp_path),
@@ -583,7 +584,7 @@ def test_the_tuner_finds_settings_that_the_trainer_takes(small_run, record, tmp_
         transform_graph_path=str(record.uri("Transform", "transform_graph")),
         custom_config={
             "fields": contract.fields_to_json(contract.load_prepared(small_run.folder.input).fields),
-            **{name: configs.to_json(getattr(config, name)) for name in ("model", "training", "tuning")},
+            **{name: to_json(getattr(config, name)) for name in ("model", "training", "tuning")},
             "max_values": config.transform.max_values,
         },
     )
@@ -600,7 +601,7 @@ def test_the_tuner_finds_settings_that_the_trainer_takes(small_run, record, tmp_
     assert "Tuner" not in {node.id for node in build(small_run, small_run.config).components}
 
 
-def build(run: SmallRun, config: configs.PipelineConfig) -> tfx.dsl.Pipeline:
+def build(run: SmallRun, config: PipelineConfig) -> tfx.dsl.Pipeline:
     folder = run.folder
     return create_pipeline(
         pipeline_name="bcl",
@@ -711,9 +712,9 @@ def what_was_chosen(record: RunRecord) -> dict[str, object]:
     return {**chosen, "weights": learnt["joined"]["weights"], "songs": learnt["songs"]}
 
 
-def what_differs(config: configs.PipelineConfig) -> dict[str, object]:
+def what_differs(config: PipelineConfig) -> dict[str, object]:
     """The settings that are not the defaults, as a user writes them into a file."""
-    given, default = asdict(config), asdict(configs.PipelineConfig())
+    given, default = asdict(config), asdict(PipelineConfig())
     return {
         section: {name: value for name, value in values.items() if value != default[section][name]}
         if isinstance(values, dict)

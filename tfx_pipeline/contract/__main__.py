@@ -7,16 +7,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfx_pipeline.stopping import heed_signals
+from tfx_pipeline.runtime.stopping import heed_signals
 
 if __name__ == "__main__":
     heed_signals("Nothing was written.")  # before the imports below, which take a second
 
-from tfx_pipeline.console import write_text
 from tfx_pipeline.contract.catalogue import Catalogue, check
 from tfx_pipeline.contract.prepare import prepare
 from tfx_pipeline.contract.teachable import TrainingNeeds
 from tfx_pipeline.contract.text import on_one_line
+from tfx_pipeline.runtime.console import write_text
 
 
 def describe(catalogue: Catalogue) -> str:

@@ -12,7 +12,7 @@ from tfx_pipeline.contract.inputs import open_sources
 from tfx_pipeline.contract.plays import Plays, clean_plays, scan_plays
 from tfx_pipeline.contract.songs import Songs, long_list_notes, scan_songs
 from tfx_pipeline.contract.teachable import TeachingCheck, TrainingNeeds
-from tfx_pipeline.transform_config import TransformConfig
+from tfx_pipeline.models.config import TransformConfig
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from serving.folder_lock import only_process_in
-from serving.whole_files import sync_tree
+from serving.files.folder_lock import only_process_in
+from serving.files.whole_files import sync_tree
 from tfx_pipeline.contract.errors import broken
 
 

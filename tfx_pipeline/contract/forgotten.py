@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from serving.whole_files import write_whole
+from serving.files.whole_files import write_whole
 from tfx_pipeline.contract.columns import Numbers
 from tfx_pipeline.contract.errors import broken
 

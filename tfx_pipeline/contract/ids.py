@@ -16,6 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+#: The columns of ids, in every table and every tf.Example.
+SONG_ID = "song_id"
+USER_ID = "user_id"
+
 #: Of bytes, in a fixed width or as objects.
 Ids = npt.NDArray[Any]
 

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tfx_pipeline.contract.csv_file import convert_plays, convert_songs
+from tfx_pipeline.contract.csv.file import convert_plays, convert_songs
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.source import Source
 from tfx_pipeline.contract.spans import find_spans, read_days, write_latest_songs
 from tfx_pipeline.contract.tables import TEXT_SUFFIXES, Part, find_table, table_parts, tables_named
-from tfx_pipeline.fingerprint import file_digest
+from tfx_pipeline.runtime.fingerprint import file_digest
 
 
 @contextmanager

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfx_pipeline.audience_config import AudienceConfig
-from tfx_pipeline.cold_split import TEST, VALIDATION, WARM
 from tfx_pipeline.contract.hashing import Numbers
+from tfx_pipeline.contract.splits import TEST, VALIDATION, WARM
+from tfx_pipeline.labels.config import AudienceConfig
 
 #: Most pairs of plays of one user that are looked at, over all users: about a second's work.
 MOST_WORK = 50_000_000

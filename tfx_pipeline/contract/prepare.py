@@ -22,7 +22,7 @@ from tfx_pipeline.contract.plays import clean_plays, plays_schema, scan_plays
 from tfx_pipeline.contract.songs import clean_songs, scan_songs, songs_schema
 from tfx_pipeline.contract.source import Source
 from tfx_pipeline.contract.teachable import TeachingCheck, TrainingNeeds
-from tfx_pipeline.fingerprint import code_fingerprint, file_digest, set_time_by_content
+from tfx_pipeline.runtime.fingerprint import code_fingerprint, file_digest, set_time_by_content
 
 MANIFEST = "catalogue.json"
 SONGS = Path("songs") / "songs.parquet"

@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tfx_pipeline.audience_config import AudienceConfig
-from tfx_pipeline.cold_split import NEW, TEST, VALIDATION, WARM, ColdSplit, unit_hash
 from tfx_pipeline.contract.errors import ContractError, broken
 from tfx_pipeline.contract.listening import Listening
 from tfx_pipeline.contract.pairs import Pairs, count_pairs
-from tfx_pipeline.evaluation_config import EvaluationConfig
-from tfx_pipeline.settings_file import SettingsError, read_object
-from tfx_pipeline.transform_config import TransformConfig
+from tfx_pipeline.contract.splits import NEW, TEST, VALIDATION, WARM, ColdSplit, unit_hash
+from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.labels.config import AudienceConfig
+from tfx_pipeline.models.config import TransformConfig
+from tfx_pipeline.runtime.settings_file import SettingsError, read_object
 
 _FEW_JUDGED = 20
 

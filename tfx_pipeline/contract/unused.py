@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tfx_pipeline.contract.csv_kinds import NUMBER
+from tfx_pipeline.contract.csv.kinds import NUMBER
 from tfx_pipeline.contract.fields import (
     GROUPS,
     Kind,

@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from tfx_pipeline.console import import_quietly
 from tfx_pipeline.contract.folder import check_replaceable, new_folder
+from tfx_pipeline.runtime.console import import_quietly
 
 if TYPE_CHECKING:
     from tfx_pipeline.datasets.simulation.plays import Users
     from tfx_pipeline.datasets.simulation.world import Array, World
-from tfx_pipeline.stopping import heed_signals
+from tfx_pipeline.runtime.stopping import heed_signals
 
 TRUTH = "truth.npz"
 _SMALLEST = {"songs": 50, "users": 2, "plays": 2, "seed": 0}

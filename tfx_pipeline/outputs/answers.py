@@ -11,7 +11,7 @@ from tfx_pipeline.contract.text import quoted
 from tfx_pipeline.outputs.in_common import CatalogueRows, in_common, title_of
 from tfx_pipeline.outputs.reading import OutputsError, PublishedRun, refreshes_of
 from tfx_pipeline.outputs.schemas import EMBEDDINGS, MATCHES, RELIABILITY, SONGS_SUMMARY, TARGETS
-from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.runtime.run_folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from tfx_pipeline.fingerprint import code_fingerprint
+from tfx_pipeline.runtime.fingerprint import code_fingerprint
 
 _ROOT = Path(__file__).resolve().parents[2]
 #: What the pipeline imports, and what it names without importing it.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serving.linked_files import link_or_copy
+from serving.files.linked_files import link_or_copy
 from tfx_pipeline.outputs.schemas import Table
 from tfx_pipeline.outputs.titles import Titles, as_array
 

@@ -18,9 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from serving.linked_files import link_or_copy
-from serving.whole_files import sync_path, sync_tree
+from serving.files.linked_files import link_or_copy
+from serving.files.whole_files import sync_path, sync_tree
 from tfx_pipeline import contract
+from tfx_pipeline.evaluation.reliability import COLUMNS, Reliability
 from tfx_pipeline.outputs.code_version import code_version
 from tfx_pipeline.outputs.merging import Computed, write_table
 from tfx_pipeline.outputs.run_result import RunResult
@@ -34,8 +35,7 @@ from tfx_pipeline.outputs.schemas import (
     TABLES,
 )
 from tfx_pipeline.outputs.titles import Titles
-from tfx_pipeline.reliability import COLUMNS, Reliability
-from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.runtime.run_folder import RunFolder
 
 _ASIDE, _NEXT_LATEST = ".publishing", ".latest.writing"
 

@@ -20,18 +20,18 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from serving.server.versions import scan
-from serving.whole_files import sync_path, sync_tree
+from serving.files.whole_files import sync_path, sync_tree
+from serving.savedmodel.versions import scan
 from tfx_pipeline.outputs.code_version import code_version
 from tfx_pipeline.outputs.merging import write_table
 from tfx_pipeline.outputs.publishing import reliability_column
 from tfx_pipeline.outputs.reading import PublishedRun, refreshes_of
 from tfx_pipeline.outputs.schemas import EMBEDDINGS, MANIFEST, MATCHES, SCHEMA_VERSION, TABLES
 from tfx_pipeline.outputs.titles import Titles
-from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.runtime.run_folder import RunFolder
 from tfx_pipeline.targeting.config import TargetingConfig
-from tfx_pipeline.targeting.score_range import about_scores
-from tfx_pipeline.targeting.sinks import part_files
+from tfx_pipeline.targeting.data.sinks import part_files
+from tfx_pipeline.targeting.rules.score_range import about_scores
 
 _ASIDE, _WORK = ".{}.writing", "work"
 
@@ -139,7 +139,7 @@ def settle(folder: RunFolder) -> None:
 
 
 def _has_songs(folder: RunFolder, number: int, aside: Path) -> bool:
-    from serving.saved_version import read_index
+    from serving.refresh.saved_version import read_index
 
     version = scan(str(folder.serving)).get(number)
     if version is None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tfx_pipeline.outputs.schemas import EMBEDDINGS, MATCHES, SONGS_SUMMARY, TARGETS
 
 if TYPE_CHECKING:
-    from tfx_pipeline.run_record import RunRecord
+    from tfx_pipeline.history.run_record import RunRecord
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class RunResult:
     @classmethod
     def read(cls, record: RunRecord) -> RunResult:
         """Reads the record of a run that ended."""
-        from tfx_pipeline.components.data_gate import REPORT as DATA_REPORT
-        from tfx_pipeline.components.retrieval_evaluation import REPORT
-        from tfx_pipeline.components.run_page import PAGE
+        from tfx_pipeline.evaluation.component import REPORT
+        from tfx_pipeline.gates.data_gate import REPORT as DATA_REPORT
+        from tfx_pipeline.tfx_extensions.artifacts import PAGE
 
         pushed = bool(record.number("Pusher", "pushed_model", "pushed"))
         evaluation = json.loads(_text(record.uri("RetrievalEvaluator", "evaluation") / REPORT))
@@ -71,9 +71,9 @@ class RunResult:
 
 def _parts(record: RunRecord) -> dict[str, tuple[Path, ...]]:
     """The files of each table; matches and embeddings are those that the targets were made from."""
-    from tfx_pipeline.components.catalogue_embedding import EMBEDDINGS as EMBEDDING_FILES
-    from tfx_pipeline.components.catalogue_embedding import MATCHES as MATCH_FILES
-    from tfx_pipeline.targeting.sinks import part_files
+    from tfx_pipeline.evaluation.catalogue_embedding import EMBEDDINGS as EMBEDDING_FILES
+    from tfx_pipeline.evaluation.catalogue_embedding import MATCHES as MATCH_FILES
+    from tfx_pipeline.targeting.data.sinks import part_files
 
     embeddings = record.input_uri("AudienceTargeter", "embeddings")
     targets = str(record.uri("AudienceTargeter", "targets"))
@@ -86,16 +86,16 @@ def _parts(record: RunRecord) -> dict[str, tuple[Path, ...]]:
 
 
 def _targeting(targets: str) -> dict[str, Any]:
-    from tfx_pipeline.targeting.score_range import about_scores
-    from tfx_pipeline.targeting.sinks import read_marker
-    from tfx_pipeline.targeting.weights import settled
+    from tfx_pipeline.targeting.beam.weights import settled
+    from tfx_pipeline.targeting.data.sinks import read_marker
+    from tfx_pipeline.targeting.rules.score_range import about_scores
 
     return about_scores(settled(read_marker(targets)))
 
 
 def _gates(record: RunRecord) -> dict[str, dict[str, Any]]:
     """What each component decided that blesses a model, but for the evaluator, which says more."""
-    from tfx_pipeline.components.infra_validation import REASON
+    from tfx_pipeline.gates.serving_validator import REASON
 
     return {
         component: {

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from tfx_pipeline import contract
-from tfx_pipeline.console import import_quietly
 from tfx_pipeline.outputs.reading import rows_of
 from tfx_pipeline.outputs.titles import NAMING
-from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.runtime.console import import_quietly
+from tfx_pipeline.runtime.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from serving.client import Client, Signature
@@ -49,7 +49,7 @@ def matches_of(folder: RunFolder, song: Mapping[str, Any], count: int) -> Served
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import_quietly("tensorflow")
     from serving.client import Client, UnknownSongWarning
-    from serving.publish import latest_version
+    from serving.savedmodel.publish import latest_version
     from serving.server import EmbeddedServer
 
     base = str(folder.serving)
@@ -96,7 +96,7 @@ def _as_example(song: Mapping[str, Any], embed: Signature) -> np.ndarray:
     """Returns the song as the signature of bulk work takes it."""
     import tensorflow as tf
 
-    from serving.raw_fields import encode_song, fields_of_specs
+    from serving.savedmodel.raw_fields import encode_song, fields_of_specs
 
     specs = {
         name: tf.TensorSpec(

@@ -4,10 +4,10 @@
 files to files; `TargetListeners(config)` the transform in between.
 """
 
+from tfx_pipeline.targeting.beam.transforms import Targeting, TargetListeners
 from tfx_pipeline.targeting.config import TargetingConfig
-from tfx_pipeline.targeting.sinks import WriteTargets, read_marker, read_summary, read_targets
-from tfx_pipeline.targeting.sources import target_listeners
-from tfx_pipeline.targeting.transforms import Targeting, TargetListeners
+from tfx_pipeline.targeting.data.sinks import WriteTargets, read_marker, read_summary, read_targets
+from tfx_pipeline.targeting.data.sources import target_listeners
 
 __all__ = [
     "TargetListeners",

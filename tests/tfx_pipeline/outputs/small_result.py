@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from tfx_pipeline import contract
 from tfx_pipeline.outputs.run_result import RunResult
-from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.runtime.run_folder import RunFolder
 
 SETTINGS = {"model": {"epochs": 2}}
 USERS = ("listener-a", "listener-\u00e9", "listener c")

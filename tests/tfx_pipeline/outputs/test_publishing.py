@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving import linked_files
-from serving.folder_lock import FolderError
+from serving.files import linked_files
+from serving.files.folder_lock import FolderError
 from tests.any_text import AWKWARD, LONG
 from tests.small_disk import SmallDisk
 from tests.tfx_pipeline.outputs.small_result import (

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from ml_metadata.proto import metadata_store_pb2
 
+from tfx_pipeline.history.run_record import RunRecord
 from tfx_pipeline.outputs.run_result import RunResult
-from tfx_pipeline.run_record import RunRecord
-from tfx_pipeline.targeting.weights import WEIGHTS
+from tfx_pipeline.targeting.beam.weights import WEIGHTS
 
 pytestmark = pytest.mark.slow  # TFX is imported
 

@@ -11,7 +11,7 @@ from tests.serving import small_export
 from tests.serving.small_explained import NEW, PARTS, WARM, planted_model, served
 from tests.tfx_pipeline.outputs.small_result import small_input
 from tfx_pipeline import ask
-from tfx_pipeline.run_folder import RunFolder
+from tfx_pipeline.runtime.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow  # a model is trained and exported
 

@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tfx_pipeline.targeting import TargetingConfig, listeners, packing, shards, songs
+from tfx_pipeline.targeting import TargetingConfig
+from tfx_pipeline.targeting.beam import listeners, packing, shards, songs
 
 NAN = float("nan")
 FAST = TargetingConfig(rule="cat", clusters=4, listeners_per_song=10)

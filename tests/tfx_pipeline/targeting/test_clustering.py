@@ -6,7 +6,7 @@ from scipy import stats
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
-from tfx_pipeline.targeting.clustering import bic, cluster, nearest, normalize
+from tfx_pipeline.targeting.rules.clustering import bic, cluster, nearest, normalize
 
 ALGORITHMS = ["spherical", "kmeans", "minibatch", "bisecting", "agglomerative"]
 

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.tfx_pipeline.test_audience import similar_songs
-from tfx_pipeline.audience import AudienceConfig
-from tfx_pipeline.cold_split import NEW, WARM, ColdSplit
+from tfx_pipeline.contract.splits import NEW, WARM, ColdSplit
+from tfx_pipeline.labels.similar_songs import AudienceConfig
 from tfx_pipeline.targeting import TargetingConfig
 
 SPLIT = ColdSplit(validation_share=0.0, test_share=0.0)

@@ -6,9 +6,16 @@ import math
 import numpy as np
 import pytest
 
-from tfx_pipeline.targeting.clustering import normalize
 from tfx_pipeline.targeting.config import TargetingConfig
-from tfx_pipeline.targeting.rules import Query, make_query, score_listeners, score_vectors, share_out, weighted_counts
+from tfx_pipeline.targeting.rules.clustering import normalize
+from tfx_pipeline.targeting.rules.scores import (
+    Query,
+    make_query,
+    score_listeners,
+    score_vectors,
+    share_out,
+    weighted_counts,
+)
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from tests.waiting import LAST_RESORT, eventually, reserved_port
-from tfx_pipeline.audience import AudienceConfig, FindSimilarSongs
-from tfx_pipeline.beam_options import IN_MEMORY
-from tfx_pipeline.cold_split import ColdSplit
+from tfx_pipeline.contract.splits import ColdSplit
+from tfx_pipeline.labels.similar_songs import AudienceConfig, FindSimilarSongs
+from tfx_pipeline.runtime.beam_options import IN_MEMORY
 from tfx_pipeline.targeting import TargetingConfig
 
 CONFIG = TargetingConfig(

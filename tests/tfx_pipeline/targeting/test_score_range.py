@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tfx_pipeline.targeting import TargetingConfig
-from tfx_pipeline.targeting.rules import make_query, score_listeners, weighted_counts
-from tfx_pipeline.targeting.score_range import about_scores, in_words, score_range
-from tfx_pipeline.targeting.weights import settled
+from tfx_pipeline.targeting.beam.weights import settled
+from tfx_pipeline.targeting.rules.score_range import about_scores, in_words, score_range
+from tfx_pipeline.targeting.rules.scores import make_query, score_listeners, weighted_counts
 
 CONFIGS = {
     "count": TargetingConfig(rule="count", matches_per_song=7),

@@ -11,9 +11,10 @@ import pytest
 
 from tfx_pipeline.contract import ContractError
 from tfx_pipeline.target import main
-from tfx_pipeline.targeting import packing, read_summary, read_targets
-from tfx_pipeline.targeting.exclusions import as_parquet
-from tfx_pipeline.targeting.takedown import drop_matches, drop_songs
+from tfx_pipeline.targeting import read_summary, read_targets
+from tfx_pipeline.targeting.beam import packing
+from tfx_pipeline.targeting.data.exclusions import as_parquet
+from tfx_pipeline.targeting.data.takedown import drop_matches, drop_songs
 
 pytestmark = pytest.mark.pipeline  # the whole targeting in Beam
 

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from serving.folder_lock import only_process_in
+from serving.files.folder_lock import only_process_in
 from tfx_pipeline.target import main
-from tfx_pipeline.targeting import packing, read_summary, read_targets
+from tfx_pipeline.targeting import read_summary, read_targets
+from tfx_pipeline.targeting.beam import packing
 
 pytestmark = pytest.mark.pipeline  # the whole targeting in Beam
 

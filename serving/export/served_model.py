@@ -1,0 +1,244 @@
+"""The exported SavedModel: towers, feature transform and index of songs in one graph of stock TensorFlow ops.
+
+TensorFlow Serving needs nothing else: no custom op, no Python of ours, and clients send raw features.
+
+| signature | inputs | outputs |
+| --- | --- | --- |
+| `serving_default` | `examples`: string `(n,)`, serialized tf.Example | `embedding`: float32 `(n, d)` |
+| `candidate` | `examples`, whose `song_id` says which plays to use | `embedding`: float32 `(n, d)`, as in the index |
+| `match_examples` | `examples` | as `match`, with `BULK_MATCHES` songs; `song_ids` are strings always |
+| `embed` | the raw fields | `embedding`: float32 `(n, d)` |
+| `match` | the raw fields, `k`: int32 `(n,)`, `exclude`: an id `(n,)` | `song_ids`, `scores`: `(n, k)` |
+| `explain`, if asked for | as `match` | as `match`, with `shares` and `share_names` |
+
+Every signature also gives `known_fields`: int32 `(n,)`, how many fields of the song the model knows. A number or a
+vector is known if it is there, a category if the vocabulary has it, a multi_category if the vocabulary has one of its
+words. A song with 0 is embedded like any song without values, so its matches say nothing about it.
+
+The raw fields are one input each: category string `(n,)`, "" = missing; multi_category string `(n, l)`, padded with "";
+number float32 `(n,)`, NaN = missing; vector float32 `(n, length)`, a row with NaN = missing. Ids are strings, or int64
+of 0 or more, as the index was made. `k` is one number per song because a batching server joins requests row by row:
+every row gets the largest `k` of its batch, at least 1, at most `MAX_MATCHES` and one less than there are songs in the
+index. `exclude` is the id of a song that must not be returned, usually the song itself; "" or -1 excludes none.
+`shares`, float32 `(n, k, parts)`, is what each part of a song gives to a score: the parts are blocks of fields and a
+rest, named by `share_names`, string `(n, parts)`, and the shares of a match add up to its score. `match_examples` gives
+them too, and `evidence` and `evidence_names`, where the model has them: see `serving.export.explanation`.
+`scores` are float32 inner products of `embedding` with the index, best first; at most 1 where the model gives unit
+vectors or shorter ones.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from serving.export.explanation import can_explain, evidence, shares
+from serving.export.song_index import SongIndex
+from serving.savedmodel.raw_fields import KNOWN_FIELDS, SONG_ID, RawField, encode_song
+from serving.savedmodel.warmup_requests import write_requests
+
+__all__ = ["BULK_MATCHES", "MAX_MATCHES", "RawField", "ServedModel", "export"]
+
+Tensors = dict[str, tf.Tensor]
+#: Songs that `match_examples` returns for each song, if the index has as many.
+BULK_MATCHES = 100
+#: The largest `k` of `match`: a reply of a few bytes' request must not grow with the catalogue.
+MAX_MATCHES = 1000
+
+
+class ServedModel(tf.Module):
+    """What `export` saves. Kept apart so that the signatures can be read, and called, before they are saved.
+
+    Args:
+        fields: The raw fields.
+        transform: Turns raw fields (sparse tensors by name) into the model's inputs, where an id of 0 and NaN mean that
+            the model knows no value. A trackable layer.
+        model: Keras model from the transform's outputs to the embedding of a song's content, and from these and
+            `song_index` to a candidate embedding.
+        warm_ids: Ids of the songs whose plays the model knows, in the order of its `song_index` 1, 2, ...
+        index_ids: Ids of the songs in the index: strings, or integers of 0 or more.
+        index_embeddings: `(number of index_ids, d)` float32.
+        explain: Whether there is a signature `explain`.
+
+    Raises:
+        ValueError: If `explain` is asked of a model that cannot say why.
+    """
+
+    def __init__(
+        self,
+        *,
+        fields: Sequence[RawField],
+        transform: Callable[[Mapping[str, tf.SparseTensor]], Tensors],
+        model: keras.Model,
+        warm_ids: Sequence[str],
+        index_ids: Sequence[str] | Sequence[int],
+        index_embeddings: np.ndarray,
+        explain: bool = False,
+    ) -> None:
+        super().__init__(name="served_model")
+        if explain and not can_explain(model):
+            raise ValueError(f"`explain` needs a model with `query_parts`. Received: {type(model).__name__}")
+        self._explains = explain
+        self._fields = tuple(fields)
+        self._transform = transform
+        self._model = model
+        self._song_index = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(tf.constant(list(warm_ids)), tf.range(1, len(warm_ids) + 1)), 0
+        )
+        # `serving.refresh.saved_version` knows the index in a checkpoint by this name.
+        self.index = SongIndex().index(tf.constant(index_embeddings, tf.float32), as_ids(index_ids))
+
+    def signatures(self) -> dict[str, Callable[..., Tensors]]:
+        """Returns the concrete functions by signature name."""
+        examples = tf.TensorSpec([None], tf.string, name="examples")
+        raw = {field.name: field.tensor_spec() for field in self._fields}
+        per_song = {
+            "k": tf.TensorSpec([None], tf.int32, name="k"),
+            "exclude": tf.TensorSpec([None], self.index.id_dtype, name="exclude"),
+        }
+        functions = {
+            "serving_default": _graph(self.embed_examples).get_concrete_function(examples),
+            "candidate": _graph(self.embed_candidates).get_concrete_function(examples),
+            "match_examples": _graph(self.match_examples).get_concrete_function(examples),
+            "embed": _graph(self.embed).get_concrete_function(raw),
+            "match": _graph(self.match).get_concrete_function({**raw, **per_song}),
+        }
+        if self._explains:
+            functions["explain"] = _graph(self.explain).get_concrete_function({**raw, **per_song})
+        # A session restores only what tf.Module tracks, and it does not look into Keras 3 models. What no signature
+        # uses, such as the songs trained on, stays out.
+        self._variables = list({id(v): v for f in functions.values() for v in f.variables}.values())
+        return functions
+
+    def warm_up(self) -> dict[str, dict[str, np.ndarray]]:
+        """Returns a small request per signature: a song without any value, and one with every value."""
+        songs = [{}, {field.name: field.stand_in() for field in self._fields}]
+        examples = {"examples": np.array([encode_song(song, self._fields) for song in songs], object)}
+        raw = {field.name: field.to_array([song.get(field.name) for song in songs]) for field in self._fields}
+        none = np.array(["", ""], object) if self.index.id_dtype == tf.string else np.full(2, -1, np.int64)
+        match = {**raw, "k": np.full(2, 10, np.int32), "exclude": none}
+        requests = {
+            "serving_default": examples,
+            "candidate": examples,
+            "match_examples": examples,
+            "embed": raw,
+            "match": match,
+        }
+        return requests | ({"explain": match} if self._explains else {})
+
+    def embed_examples(self, examples: tf.Tensor) -> Tensors:
+        """Parses serialized songs and embeds their content."""
+        return self._embedded(self._inputs(self._parse(examples)))
+
+    def embed_candidates(self, examples: tf.Tensor) -> Tensors:
+        """Parses serialized songs and embeds them as candidates: content, and what the plays of known songs said."""
+        inputs = self._inputs(self._parse(examples))
+        parsed = tf.io.parse_example(examples, {SONG_ID: tf.io.FixedLenFeature([], tf.string, default_value="")})
+        inputs["song_index"] = self._song_index.lookup(parsed[SONG_ID])
+        return self._embedded(inputs)
+
+    def embed(self, raw: Tensors) -> Tensors:
+        """Embeds the content of songs given by their raw fields."""
+        return self._embedded(self._raw_inputs(raw))
+
+    def match_examples(self, examples: tf.Tensor) -> Tensors:
+        """Parses serialized songs and returns the songs of the index most similar to each, best first."""
+        inputs = self._inputs(self._parse(examples))
+        songs = self._embedded(inputs)
+        most = tf.minimum(BULK_MATCHES, self.index.size())
+        ids, scores, vectors = self.index.nearest_vectors(songs["embedding"], k=most)
+        ids = ids if ids.dtype == tf.string else tf.strings.as_string(ids)
+        said = shares(self._model, inputs, vectors) | evidence(self._model, inputs, scores)
+        return {"song_ids": ids, "scores": scores, KNOWN_FIELDS: songs[KNOWN_FIELDS], **said}
+
+    def match(self, raw: Tensors) -> Tensors:
+        """Returns the songs of the index most similar to songs given by their raw fields, best first."""
+        songs = self.embed({field.name: raw[field.name] for field in self._fields})
+        ids, scores = self.index.nearest_but(songs["embedding"], raw["exclude"], k=self._matches(raw["k"]))
+        return {"song_ids": ids, "scores": scores, KNOWN_FIELDS: songs[KNOWN_FIELDS]}
+
+    def explain(self, raw: Tensors) -> Tensors:
+        """Returns what `match` returns, and what each part of a song gives to each score."""
+        inputs = self._raw_inputs(raw)
+        songs = self._embedded(inputs)
+        ids, scores, vectors = self.index.nearest_vectors_but(
+            songs["embedding"], raw["exclude"], k=self._matches(raw["k"])
+        )
+        said = shares(self._model, inputs, vectors)
+        return {"song_ids": ids, "scores": scores, KNOWN_FIELDS: songs[KNOWN_FIELDS], **said}
+
+    def _matches(self, wanted: tf.Tensor) -> tf.Tensor:
+        """Returns how many matches all rows get."""
+        # One song may be excluded, so one less than the index holds can be promised to every row.
+        most = tf.minimum(MAX_MATCHES, self.index.size() - 1)
+        return tf.minimum(tf.maximum(tf.reduce_max(wanted), 1), most)
+
+    def _raw_inputs(self, raw: Tensors) -> Tensors:
+        return self._inputs({field.name: field.to_sparse(raw[field.name]) for field in self._fields})
+
+    def _embedded(self, inputs: Tensors) -> Tensors:
+        known = [tf.cast(_is_known(field, inputs[field.name]), tf.int32) for field in self._fields]
+        return {
+            "embedding": self._model(inputs, training=False),
+            KNOWN_FIELDS: tf.ensure_shape(tf.add_n(known), [None]),
+        }
+
+    def _parse(self, examples: tf.Tensor) -> dict[str, tf.SparseTensor]:
+        return tf.io.parse_example(examples, {field.name: tf.io.VarLenFeature(field.dtype) for field in self._fields})
+
+    def _inputs(self, sparse: Mapping[str, tf.SparseTensor]) -> Tensors:
+        inputs = self._transform(dict(sparse))
+        return {field.name: _tower_input(inputs[field.name], is_ids=field.dtype == tf.string) for field in self._fields}
+
+
+def _graph(function: Callable[..., Tensors]) -> tf.types.experimental.PolymorphicFunction:
+    """Returns a graph function without AutoGraph: nothing here needs it, and it takes longer than all else."""
+    return tf.function(tf.autograph.experimental.do_not_convert(function), autograph=False)
+
+
+def as_ids(ids: Sequence[str] | Sequence[int]) -> tf.Tensor:
+    """Returns ids as a tensor of strings or int64.
+
+    Raises:
+        ValueError: If an integer id is negative, since -1 means none.
+    """
+    tensor = tf.constant(list(ids), tf.string if not ids or isinstance(ids[0], str) else tf.int64)
+    if tensor.dtype == tf.int64 and (smallest := int(tf.reduce_min(tensor))) < 0:
+        raise ValueError(f"`index_ids` must be 0 or more where they are integers. Received: {smallest}")
+    return tensor
+
+
+def _tower_input(value: tf.Tensor | tf.SparseTensor, *, is_ids: bool) -> tf.Tensor:
+    """Pads ids with 0, which means missing to the towers."""
+    dense = tf.sparse.to_dense(value) if isinstance(value, tf.SparseTensor) else value
+    return tf.cast(dense, tf.int32) if is_ids else dense
+
+
+def _is_known(field: RawField, values: tf.Tensor) -> tf.Tensor:
+    """Returns which songs have the field after the transform, `(n,)` boolean, by the rule of the model's encoders."""
+    if field.kind == "category":
+        return values > 0
+    if field.kind == "multi_category":
+        return tf.reduce_any(values > 0, axis=1)
+    missing = tf.math.is_nan(values)
+    return tf.logical_not(missing if field.kind == "number" else tf.reduce_any(missing, axis=1))
+
+
+def export(model: ServedModel, path: str) -> None:
+    """Saves `model` at `path` as a SavedModel with warm-up requests.
+
+    It is written aside and renamed, so that `path` is whole or absent.
+    """
+    if (backend := keras.backend.backend()) != "tensorflow":
+        raise ValueError(
+            f"Keras's backend: expected tensorflow, whose operations a SavedModel holds. Received: {backend}. Set "
+            "KERAS_BACKEND=tensorflow before Keras is imported."
+        )
+    aside = f"{path.rstrip(os.sep)}.writing"
+    tf.saved_model.save(model, aside, signatures=model.signatures())
+    write_requests(aside, model.warm_up())
+    os.rename(aside, path)

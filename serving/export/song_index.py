@@ -1,0 +1,70 @@
+"""The index of songs inside the exported model."""
+
+from __future__ import annotations
+
+import os
+
+# tensorflow_recommenders refuses to import without it; our own layers are Keras 3 either way.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+
+class SongIndex(tfrs.layers.factorized_top_k.BruteForce):
+    """Exact search whose graph holds for any number of songs.
+
+    `BruteForce` fixes the number of songs in the graph. Here it is left open: `serving.refresh.saved_version` puts
+    other songs into a saved model by replacing the values of two variables.
+
+    Call `index` once before anything else.
+    """
+
+    def index(self, candidates: tf.Tensor, identifiers: tf.Tensor) -> SongIndex:
+        """Takes the songs over.
+
+        Args:
+            candidates: Embeddings, `(n, d)` float32.
+            identifiers: n ids, strings or int64.
+
+        Returns:
+            Itself.
+        """
+        # The names are BruteForce's own, which its `call` reads, and part of the keys in a checkpoint.
+        self._candidates = tf.Variable(candidates, trainable=False, shape=[None, candidates.shape[1]])
+        self._identifiers = tf.Variable(identifiers, trainable=False, shape=[None])
+        return self
+
+    @property
+    def id_dtype(self) -> tf.DType:
+        """Type of the ids."""
+        return self._identifiers.dtype
+
+    def size(self) -> tf.Tensor:
+        """Returns the number of songs, known only when the graph runs."""
+        return tf.shape(self._identifiers)[0]
+
+    def nearest(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns `(ids, scores)`, each `(n, k)`, best first. `k` may not exceed the number of songs."""
+        scores, ids = self(queries, k=k)
+        return ids, scores
+
+    def nearest_vectors(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns as `nearest`, and the embeddings of these songs, `(n, k, d)`."""
+        scores, rows = tf.math.top_k(tf.linalg.matmul(queries, self._candidates, transpose_b=True), k=k)
+        return tf.gather(self._identifiers, rows), scores, tf.gather(self._candidates, rows)
+
+    def nearest_vectors_but(
+        self, queries: tf.Tensor, exclude: tf.Tensor, k: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns as `nearest_but`, and the embeddings of these songs, `(n, k, d)`."""
+        found = self.nearest_vectors(queries, k + 1)
+        is_out = tf.cast(tf.equal(found[0], exclude[:, tf.newaxis]), tf.int32)
+        kept = tf.argsort(is_out, axis=1, stable=True)[:, :k]
+        ids, scores, vectors = (tf.gather(values, kept, batch_dims=1) for values in found)
+        return ids, scores, vectors
+
+    def nearest_but(self, queries: tf.Tensor, exclude: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns `(ids, scores)` without the song `exclude` `(n,)` of each row. `k` must be below the index's size."""
+        scores, ids = self.query_with_exclusions(queries, exclude[:, tf.newaxis], k=k)
+        return ids, scores

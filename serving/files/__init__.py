@@ -1,0 +1,4 @@
+"""Files and folders that appear whole or not at all: written aside, synced, renamed, locked.
+
+Imports nothing of this project. Imported by `serving` and `tfx_pipeline`.
+"""

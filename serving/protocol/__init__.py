@@ -1,0 +1,4 @@
+"""What goes over the wire: TensorFlow Serving's messages, tensors as protos, errors as status codes.
+
+Imports nothing of this project, and no TensorFlow. Imported by client and server.
+"""

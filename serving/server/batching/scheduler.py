@@ -1,0 +1,226 @@
+"""Queues of requests that become batches, and the threads that run them.
+
+Source: tensorflow/core/kernels/batching_util/shared_batch_scheduler.h: one pool of threads for all queues, a queue per
+model and signature, the tail batch of a queue open for more requests until it is full or its time is up.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from serving.protocol.errors import RequestError, internal, invalid_argument, unavailable
+from serving.server.batching.parameters import BatchParameters
+
+# Seconds that the threads have for what they run when the scheduler stops.
+_LAST_BATCH = 1.0
+
+
+@dataclass(eq=False)
+class Task:
+    """One request, or a part of one, in a queue.
+
+    Attributes:
+        inputs: what `run_batch` gets.
+        size: rows.
+        deadline: time.monotonic() after which nobody waits any more, None = no limit.
+    """
+
+    inputs: Any
+    size: int
+    deadline: float | None = None
+    outputs: Any = None
+    error: RequestError | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def result(self) -> Any:
+        """Wait for the batch; its error is every request's error."""
+        self.done.wait()
+        if self.error is not None:
+            raise self.error
+        return self.outputs
+
+
+@dataclass(eq=False)
+class _Batch:
+    tasks: list[Task] = field(default_factory=list)
+    size: int = 0
+    opened: float = 0.0
+
+
+class Queue:
+    """Requests for one signature.
+
+    Args:
+        scheduler: whose threads run the batches.
+        run_batch: sets the outputs of all its tasks, or raises RequestError for all of them.
+    """
+
+    def __init__(self, scheduler: BatchScheduler, run_batch: Callable[[Sequence[Task]], None]) -> None:
+        self._scheduler = scheduler
+        self.run_batch = run_batch
+        self.batches: deque[_Batch] = deque([_Batch()])
+
+    def submit(self, size: int, cut: Callable[[Sequence[int]], Sequence[Task]]) -> Sequence[Task]:
+        """Put a request into the queue.
+
+        Args:
+            size: its rows.
+            cut: makes tasks of the given sizes out of the request; one size unless it has to be split.
+
+        Raises:
+            RequestError: larger than a batch may be, or the queue is full.
+        """
+        parameters = self._scheduler.parameters
+        if size > parameters.max_batch_size:
+            raise invalid_argument(
+                f"Task size {size} is larger than maximum input batch size {parameters.max_batch_size}"
+            )
+        with self._scheduler.changed:
+            self._scheduler.check_open()
+            tasks = cut(self._sizes(size))
+            before = self.ready_at()
+            for task in tasks:
+                self._append(task)
+            # A request that only joins a batch wakes nobody: a thread is waiting for that batch already, or all run.
+            if self.ready_at() != before:
+                self._scheduler.changed.notify()
+        return tasks
+
+    def _sizes(self, size: int) -> list[int]:
+        """How the request is cut, once it is known to fit into the queue."""
+        parameters = self._scheduler.parameters
+        limit, tail = parameters.execution_size, self.batches[-1]
+        free = limit - tail.size
+        spare_batches = parameters.max_enqueued_batches - len(self.batches)
+        if parameters.enable_large_batch_splitting:
+            capacity = spare_batches * limit + free
+            if size > capacity:
+                raise unavailable(
+                    "The batch scheduling queue to which this task was submitted is full; task size is "
+                    f"{size} but scheduling capacity is only {capacity} (num_enqueued_batches={len(self.batches)}, "
+                    f"max_enqueued_batches={parameters.max_enqueued_batches}, open_batch_size={tail.size}, "
+                    f"max_execution_batch_size={limit})"
+                )
+            if size > free:
+                rest = size - free
+                parts = [free, *[limit] * (rest // limit), rest % limit]
+                return [part for part in parts if part]
+        elif size > free and spare_batches <= 0:
+            raise unavailable(
+                "The batch scheduling queue to which this task was submitted is full; currently "
+                f"{len(self.batches)} batches enqueued and max_enqueued_batches is {parameters.max_enqueued_batches}"
+            )
+        return [size]
+
+    def _append(self, task: Task) -> None:
+        if self.batches[-1].size + task.size > self._scheduler.parameters.execution_size and self.batches[-1].tasks:
+            self.batches.append(_Batch())
+        tail = self.batches[-1]
+        if not tail.tasks:
+            tail.opened = time.monotonic()
+        tail.tasks.append(task)
+        tail.size += task.size
+
+    def ready_at(self) -> float | None:
+        """When its first batch may run, None without one."""
+        first = self.batches[0]
+        if not first.tasks:
+            return None
+        if len(self.batches) > 1 or first.size >= self._scheduler.parameters.execution_size:
+            return 0.0
+        return first.opened + self._scheduler.parameters.batch_timeout_micros / 1e6
+
+    def take(self) -> Sequence[Task]:
+        """Remove the first batch."""
+        batch = self.batches.popleft()
+        if not self.batches:
+            self.batches.append(_Batch())
+        return batch.tasks
+
+
+class BatchScheduler:
+    """The threads that run batches of all queues, in turn."""
+
+    def __init__(self, parameters: BatchParameters) -> None:
+        self.parameters = parameters
+        self.changed = threading.Condition()
+        self._queues: deque[Queue] = deque()
+        self._stopping = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"serving-batch-{number}", daemon=True)
+            for number in range(parameters.num_batch_threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def add_queue(self, run_batch: Callable[[Sequence[Task]], None]) -> Queue:
+        """Open a queue."""
+        queue = Queue(self, run_batch)
+        with self.changed:
+            self._queues.append(queue)
+        return queue
+
+    def remove_queue(self, queue: Queue) -> None:
+        """Close a queue; whoever still waits in it is refused."""
+        with self.changed:
+            self._queues.remove(queue)
+            left = [task for batch in queue.batches for task in batch.tasks]
+            queue.batches = deque([_Batch()])
+        _fail(left, unavailable("the model was unloaded"))
+        for task in left:
+            task.done.set()
+
+    def check_open(self) -> None:
+        """UNAVAILABLE once the scheduler was stopped."""
+        if self._stopping:
+            raise unavailable("the server is shutting down")
+
+    def stop(self) -> None:
+        """Run what waits, then end the threads; one whose batch does not end is left behind."""
+        with self.changed:
+            self._stopping = True
+            self.changed.notify_all()
+        end = time.monotonic() + _LAST_BATCH
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+
+    def _next(self) -> tuple[Queue, Sequence[Task]] | None:
+        """Wait for a batch; None when the scheduler has stopped and nothing waits."""
+        with self.changed:
+            while True:
+                now, earliest = time.monotonic(), None
+                for _ in range(len(self._queues)):
+                    queue = self._queues[0]
+                    self._queues.rotate(-1)
+                    ready = queue.ready_at()
+                    if ready is not None and (ready <= now or self._stopping):
+                        tasks = queue.take()
+                        self.changed.notify()  # someone else looks after what is left
+                        return queue, tasks
+                    if ready is not None:
+                        earliest = ready if earliest is None else min(earliest, ready)
+                if self._stopping:
+                    return None
+                self.changed.wait(None if earliest is None else earliest - now)
+
+    def _work(self) -> None:
+        while (found := self._next()) is not None:
+            queue, tasks = found
+            try:
+                queue.run_batch(tasks)
+            except RequestError as error:
+                _fail(tasks, error)
+            except Exception as error:
+                _fail(tasks, internal(f"{type(error).__name__}: {error}"))
+            for task in tasks:
+                task.done.set()
+
+
+def _fail(tasks: Sequence[Task], error: RequestError) -> None:
+    for task in tasks:
+        task.error = error

@@ -1,0 +1,89 @@
+"""The gRPC server: ports, certificates, limits, services."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+
+from serving.protocol.errors import unavailable
+from serving.server.config_files import server_credentials
+from serving.server.flags import ServerFlags, address
+from serving.server.grpc.health import Health
+from serving.server.grpc.services import Services
+from serving.server.inference.context import RunContext
+from serving.server.metrics import Metrics
+from serving.server.models.core import ServerCore
+
+_GRACE_SECONDS = 5.0
+
+
+class GrpcServer:
+    """Listens on a TCP port and, where asked to, on a Unix socket.
+
+    Args:
+        flags: the settings.
+        core: the models.
+        settings: how requests are run.
+        metrics: where they are counted.
+    """
+
+    def __init__(self, flags: ServerFlags, core: ServerCore, settings: RunContext, metrics: Metrics) -> None:
+        self._flags = flags
+        self._credentials = server_credentials(flags.ssl_config_file)
+        self._pool = ThreadPoolExecutor(flags.grpc_max_threads, thread_name_prefix="serving-grpc")
+        self._server = grpc.server(
+            self._pool, options=_arguments(flags), maximum_concurrent_rpcs=flags.grpc_max_concurrent_requests
+        )
+        self._ended: threading.Event | None = None
+        self._server.add_generic_rpc_handlers(Services(core, settings, metrics).handlers())
+        if flags.enable_grpc_healthcheck_service:
+            self._server.add_generic_rpc_handlers((Health().handler(),))
+
+    def start(self) -> int:
+        """Listen; returns the TCP port.
+
+        Raises:
+            RequestError: UNAVAILABLE, the port or the socket cannot be opened.
+        """
+        port = self._listen(address(self._flags.host, self._flags.port))
+        if self._flags.grpc_socket_path:
+            self._listen(f"unix:{self._flags.grpc_socket_path}")
+        self._server.start()
+        return port
+
+    def begin_stop(self) -> None:
+        """Take no more requests; those that run have a few seconds to end."""
+        if self._ended is None:
+            self._ended = self._server.stop(_GRACE_SECONDS)
+
+    def stop(self) -> None:
+        """Wait until the requests have ended or their time is over. Threads that still run are left behind."""
+        self.begin_stop()
+        assert self._ended is not None
+        self._ended.wait()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _listen(self, where: str) -> int:
+        try:
+            if self._credentials is None:
+                return int(self._server.add_insecure_port(where))
+            return int(self._server.add_secure_port(where, self._credentials))
+        except RuntimeError as error:
+            raise unavailable(f"cannot listen on {where}: {error}") from error
+
+
+def _arguments(flags: ServerFlags) -> list[tuple[str, Any]]:
+    arguments: list[tuple[str, Any]] = [
+        ("grpc.max_receive_message_length", flags.grpc_max_message_bytes),
+        ("grpc.max_send_message_length", flags.grpc_max_message_bytes),
+        ("grpc.max_concurrent_streams", flags.grpc_max_concurrent_streams),
+        # Two servers on one port would share its requests; the second one must fail instead.
+        ("grpc.so_reuseport", 0),
+    ]
+    for pair in filter(None, flags.grpc_channel_arguments.split(",")):
+        key, _, value = pair.partition("=")
+        arguments.append((key, int(value) if value.lstrip("-").isdigit() else value))
+    return arguments

@@ -1,0 +1,118 @@
+"""The gRPC services: each call is handed to its function, each RequestError becomes a status."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import grpc
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    predict_pb2,
+    regression_pb2,
+)
+
+from serving.protocol.errors import RequestError, internal
+from serving.server.grpc.requests import unary
+from serving.server.inference.classification import classify
+from serving.server.inference.context import RunContext
+from serving.server.inference.metadata import get_model_metadata, get_model_status
+from serving.server.inference.multi_inference import multi_inference
+from serving.server.inference.predict import predict
+from serving.server.inference.regression import regress
+from serving.server.metrics import Metrics
+from serving.server.models.core import ServerCore
+from serving.server.models.reload import handle_reload
+
+logger = logging.getLogger("serving.server")
+T = TypeVar("T")
+
+
+def timeout_ms(context: Any) -> int | None:
+    """Milliseconds that a call may still take, None without a deadline."""
+    left = context.time_remaining()
+    # Without a deadline gRPC reports years, which do not fit RunOptions.
+    return None if left is None or left > 1e6 else int(left * 1000)
+
+
+def answer(context: Any, run: Callable[[], T]) -> T:
+    """Run a handler; what it raises ends the call with code and text."""
+    try:
+        return run()
+    except RequestError as error:
+        context.abort(error.code, error.wire_message)
+    except Exception as error:
+        logger.exception("request failed in the server")
+        context.abort(grpc.StatusCode.INTERNAL, internal(f"{type(error).__name__}: {error}").wire_message)
+    raise AssertionError("context.abort returned")
+
+
+def counted(api: str, function: Callable[..., T]) -> Callable[..., T]:
+    """The handler with its requests and their latency counted."""
+
+    def run(core: ServerCore, request: Any, context: RunContext) -> T:
+        assert context.metrics is not None
+        with context.metrics.counted(request.model_spec.name, api, "GRPC"):
+            return function(core, request, context)
+
+    return run
+
+
+class Services:
+    """PredictionService and ModelService.
+
+    Args:
+        core: the models.
+        settings: how requests are run.
+        metrics: where they are counted.
+    """
+
+    def __init__(self, core: ServerCore, settings: RunContext, metrics: Metrics) -> None:
+        self._core = core
+        self._settings = settings
+        self._metrics = metrics
+
+    def handlers(self) -> tuple[grpc.GenericRpcHandler, grpc.GenericRpcHandler]:
+        """What the gRPC server registers."""
+        prediction = {
+            "Predict": unary(predict_pb2.PredictRequest, self._running(counted("Predict", predict))),
+            "Classify": unary(classification_pb2.ClassificationRequest, self._running(counted("Classify", classify))),
+            "Regress": unary(regression_pb2.RegressionRequest, self._running(counted("Regress", regress))),
+            "MultiInference": unary(inference_pb2.MultiInferenceRequest, self._running(multi_inference)),
+            "GetModelMetadata": unary(get_model_metadata_pb2.GetModelMetadataRequest, self._asking(get_model_metadata)),
+        }
+        models = {
+            "GetModelStatus": unary(get_model_status_pb2.GetModelStatusRequest, self._asking(get_model_status)),
+            "HandleReloadConfigRequest": unary(
+                model_management_pb2.ReloadConfigRequest,
+                self._reload,
+            ),
+        }
+        return (
+            grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", prediction),
+            grpc.method_handlers_generic_handler("tensorflow.serving.ModelService", models),
+        )
+
+    def _running(self, function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+        """A method that runs the model, within the call's deadline."""
+
+        def run(request: Any, context: Any) -> Any:
+            settings = replace(self._settings, timeout_ms=timeout_ms(context), metrics=self._metrics)
+            return answer(context, lambda: function(self._core, request, settings))
+
+        return run
+
+    def _reload(self, request: Any, context: Any) -> Any:
+        """A reload waits for models as long as its client does; gRPC says so only to those who ask."""
+        context.add_callback(self._core.versions.wake)
+        return answer(context, lambda: handle_reload(self._core, request, self._metrics, context.is_active))
+
+    def _asking(self, function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+        """A method about the models."""
+        return lambda request, context: answer(context, lambda: function(self._core, request))

@@ -1,0 +1,74 @@
+"""MultiInference: several signatures of one model on the same examples, in one run.
+
+Source: tensorflow_serving/servables/tensorflow/{multi_inference,multi_inference_helper}.cc.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tensorflow_serving.apis import inference_pb2
+
+from serving.protocol.errors import invalid_argument, unimplemented
+from serving.server.inference import classification, regression
+from serving.server.inference.context import RunContext
+from serving.server.inference.examples import DEFAULT_SIGNATURE, find_signature, run_examples, set_model_spec
+from serving.server.inference.servable import Servable
+from serving.server.models.core import ServerCore
+
+
+def _plan(servable: Servable, request: Any, context: RunContext) -> tuple[list[str], list[str]]:
+    """The input tensors of all tasks, which differ in models of TensorFlow 2, and the tensors to fetch."""
+    model_name = ""
+    seen: set[str] = set()
+    feeds: set[str] = set()
+    fetches: set[str] = set()
+    for task in request.tasks:
+        if not task.model_spec.name:
+            raise invalid_argument("Found ModelSpec with an empty model name.")
+        model_name = model_name or task.model_spec.name
+        if task.model_spec.name != model_name:
+            raise invalid_argument("All ModelSpecs in a MultiInferenceRequest must access the same model name.")
+        name = task.model_spec.signature_name or DEFAULT_SIGNATURE
+        if name in seen:
+            raise invalid_argument(f"Duplicate evaluation of signature: {name}")
+        seen.add(name)
+        signature = find_signature(servable, task.model_spec, "Requested signature not found in model graph")
+        if task.method_name == classification.METHOD:
+            feed, task_fetches = classification.classification_tensors(signature, context)
+        elif task.method_name == regression.METHOD:
+            feed, task_fetches = regression.regression_tensors(signature, context)
+        else:
+            raise unimplemented(f"Unsupported signature method_name: {task.method_name}")
+        feeds.add(feed)
+        fetches.update(task_fetches)
+    return sorted(feeds), sorted(fetches)
+
+
+def run_multi_inference(servable: Servable, request: Any, version: int, context: RunContext) -> Any:
+    """Answer a MultiInferenceRequest from one servable."""
+    feeds, fetches = _plan(servable, request, context)
+    name = request.tasks[0].model_spec.name
+    values, count = run_examples(servable, request.input, feeds, fetches, context, api=None, model_name=name)
+    response = inference_pb2.MultiInferenceResponse()
+    for task in request.tasks:
+        signature = find_signature(servable, task.model_spec, "Requested signature not found in model graph")
+        result = response.results.add()
+        if task.method_name == classification.METHOD:
+            result.classification_result.CopyFrom(classification.classification_result(signature, values, count))
+        else:
+            result.regression_result.CopyFrom(regression.regression_result(signature, values, count))
+        set_model_spec(result.model_spec, task.model_spec, version)
+    return response
+
+
+def multi_inference(core: ServerCore, request: Any, context: RunContext) -> Any:
+    """Answer a MultiInferenceRequest; the first task says which model.
+
+    Raises:
+        RequestError: with TensorFlow Serving's code and text.
+    """
+    if not request.tasks:
+        raise invalid_argument("ModelSpec has no name specified.")
+    with core.lease(request.tasks[0].model_spec) as lent:
+        return run_multi_inference(lent.servable, request, lent.version, context)

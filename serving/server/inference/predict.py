@@ -1,0 +1,117 @@
+"""Predict: the checks of a request in TensorFlow Serving's order, the run, the reply.
+
+Source: tensorflow_serving/servables/tensorflow/{predict_impl,predict_util}.cc, tensorflow/cc/saved_model/util.cc.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from tensorflow_serving.apis import predict_pb2
+
+from serving.protocol.errors import failed_precondition, internal, invalid_argument
+from serving.protocol.tensors import to_proto
+from serving.server.inference.context import RunContext
+from serving.server.inference.examples import DEFAULT_SIGNATURE
+from serving.server.inference.servable import Servable
+from serving.server.inference.tensor_io import Array, read_tensor
+from serving.server.models.core import ServerCore
+
+METHODS = ("tensorflow/serving/predict", "tensorflow/serving/classify", "tensorflow/serving/regress")
+
+
+def _join(names: Collection[str]) -> str:
+    return ",".join(sorted(names))
+
+
+def check_method_name(signature: Any) -> None:
+    """INTERNAL for a signature made for something else."""
+    if signature.method_name not in METHODS:
+        raise internal(
+            f"Expected prediction signature method_name to be one of {{{', '.join(METHODS)}}}. "
+            f"Was: {signature.method_name}"
+        )
+
+
+def _check_input_count(signature: Any, inputs: Any) -> None:
+    too_few = len(inputs) < len(signature.inputs) and not signature.defaults
+    if len(inputs) <= len(signature.inputs) and not too_few:
+        return
+    sent, known = set(inputs), set(signature.inputs)
+    raise invalid_argument(
+        f"input size does not match signature: {len(inputs)}!={len(signature.inputs)} len({{{_join(sent)}}}) != "
+        f"len({{{_join(known)}}}). Sent extra: {{{_join(sent - known)}}}. "
+        f"Missing but required: {{{_join(known - sent)}}}."
+    )
+
+
+def read_inputs(signature: Any, inputs: Any) -> list[tuple[str, Array]]:
+    """Names of the graph's tensors and the values sent for them.
+
+    Raises:
+        RequestError: an input is missing or cannot be read.
+    """
+    feeds = []
+    for alias, info in sorted(signature.inputs.items()):
+        proto = inputs[alias] if alias in inputs else signature.defaults.get(alias)
+        if proto is None:
+            raise invalid_argument(
+                f"Signature input alias: {alias}(feed name: {info.name}) not found in request and no default value "
+                f"provided. Inputs expected to be in the request {{{_join(inputs)}}}, or default input alias set: "
+                f"{_join(signature.defaults)}"
+            )
+        feeds.append((info.name, read_tensor(proto, alias)))
+    return feeds
+
+
+def choose_outputs(signature: Any, output_filter: Collection[str]) -> list[str]:
+    """Aliases to fetch: those of the filter, or all.
+
+    Raises:
+        RequestError: an unknown or repeated alias.
+    """
+    chosen: list[str] = []
+    for alias in output_filter:
+        if alias not in signature.outputs:
+            raise invalid_argument(
+                f"output tensor alias not found in signature: {alias} Outputs expected to be in the set "
+                f"{{{_join(signature.outputs)}}}."
+            )
+        if alias in chosen:
+            raise invalid_argument(f"duplicate output tensor alias: {alias}")
+        chosen.append(alias)
+    return chosen or sorted(signature.outputs)
+
+
+def run_predict(servable: Servable, request: Any, version: int, context: RunContext) -> Any:
+    """Answer a PredictRequest from one servable; the reply carries the resolved signature and the version."""
+    name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+    if name not in servable.signatures:
+        raise failed_precondition(f'Serving signature key "{name}" not found.')
+    signature = servable.signatures[name]
+    if context.check_method_name:
+        check_method_name(signature)
+    _check_input_count(signature, request.inputs)
+    feeds = read_inputs(signature, request.inputs)
+    aliases = choose_outputs(signature, request.output_filter)
+    values = servable.run(feeds, [signature.outputs[alias].name for alias in aliases], context, api="Predict")
+    response = predict_pb2.PredictResponse()
+    response.model_spec.name = request.model_spec.name
+    response.model_spec.signature_name = name
+    response.model_spec.version.value = version
+    for alias, value in zip(aliases, values, strict=True):
+        to_proto(value, response.outputs[alias], as_content=context.as_content)
+    return response
+
+
+def predict(core: ServerCore, request: Any, context: RunContext) -> Any:
+    """Answer a PredictRequest.
+
+    Raises:
+        RequestError: with TensorFlow Serving's code and text.
+    """
+    if not request.HasField("model_spec"):
+        raise invalid_argument("Missing ModelSpec")
+    with core.lease(request.model_spec) as lent:
+        return run_predict(lent.servable, request, lent.version, context)

@@ -1,0 +1,45 @@
+"""A loaded version as requests see it: signatures and a way to run them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from serving.savedmodel.session import Array, SavedModelSession
+from serving.server.inference.context import RunContext
+
+
+class Servable:
+    """A session, with or without batching in front of it.
+
+    Args:
+        name: of the model, for the metrics.
+        session: the loaded SavedModel.
+        batching: a BatchingSession around it, or None.
+    """
+
+    def __init__(self, name: str, session: SavedModelSession, batching: Any = None) -> None:
+        self.name = name
+        self._session = session
+        self._batching = batching
+        # Looked up for every request: a plain dict, since a protobuf map would make the entries it is asked for.
+        self.signatures: Mapping[str, Any] = dict(session.signatures)
+
+    def run(
+        self, feeds: Sequence[tuple[str, Array]], fetches: Sequence[str], context: RunContext, *, api: str | None
+    ) -> list[Array]:
+        """Values of the fetched tensors; see SavedModelSession.run. `api` names the call in the metrics, if any."""
+        start = time.perf_counter()
+        runner = self._session if self._batching is None else self._batching
+        values = runner.run(feeds, fetches, context.timeout_ms)
+        if context.metrics is not None and api is not None:
+            elapsed = (time.perf_counter() - start) * 1e6
+            context.metrics.runtime.labels(self.name, api, "TF1").observe(elapsed)
+        return values
+
+    def close(self) -> None:
+        """Free everything."""
+        if self._batching is not None:
+            self._batching.close()
+        self._session.close()

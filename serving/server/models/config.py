@@ -1,0 +1,133 @@
+"""The models that a server was told to serve, checked as TensorFlow Serving checks them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tensorflow_serving.config import model_server_config_pb2
+
+from serving.protocol.errors import failed_precondition, invalid_argument, permission_denied
+from serving.savedmodel.versions import Policy
+from serving.server.config_files import fill_text_proto
+
+PLATFORM = "tensorflow"
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """One model: where its versions are, which of them to serve, and names for some of them."""
+
+    name: str
+    base_path: str
+    policy: Policy = Policy()
+    labels: Mapping[str, int] = field(default_factory=dict)
+
+
+def single_model(name: str, base_path: str) -> Any:
+    """ModelServerConfig of `--model_name` and `--model_base_path`."""
+    config = model_server_config_pb2.ModelServerConfig()
+    config.model_config_list.config.add(name=name, base_path=base_path, model_platform=PLATFORM)
+    return config
+
+
+def read_model_config_file(path: str) -> Any:
+    """ModelServerConfig of `--model_config_file`.
+
+    Raises:
+        RequestError: the file cannot be read or is no text proto of a ModelServerConfig.
+    """
+    return fill_text_proto(path, model_server_config_pb2.ModelServerConfig())
+
+
+def _platform(config: Any) -> str:
+    if config.model_type != model_server_config_pb2.MODEL_TYPE_UNSPECIFIED:
+        if config.model_platform:
+            raise invalid_argument(
+                "Illegal setting both ModelServerConfig::model_type (deprecated) and ModelServerConfig::model_platform."
+            )
+        if config.model_type == model_server_config_pb2.TENSORFLOW:
+            return PLATFORM
+        raise invalid_argument(f"ModelServerConfig::model_type choice {config.model_type} not supported.")
+    if not config.model_platform:
+        raise invalid_argument(
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
+            f"ModelServerConfig::model_platform, model name is {config.name}"
+        )
+    return str(config.model_platform)
+
+
+def check_transition(old: Any, new: Any) -> None:
+    """Refuse what TensorFlow Serving refuses before it takes a new ModelServerConfig over.
+
+    Raises:
+        RequestError: with its code and text.
+    """
+    old_choice, new_choice = old.WhichOneof("config"), new.WhichOneof("config")
+    if old_choice is not None and not old_choice == new_choice == "model_config_list":
+        raise failed_precondition(
+            "Cannot transition to requested config. It is only legal to transition from one ModelConfigList to another."
+        )
+    names: set[str] = set()
+    for config in new.model_config_list.config:
+        if config.name in names:
+            raise invalid_argument(f"Illegal to list model {config.name} multiple times in config list")
+        names.add(config.name)
+    for config in new.model_config_list.config:
+        if not os.path.isabs(config.base_path):
+            raise invalid_argument(
+                f"Expected model {config.name} to have an absolute path or URI; got base_path()={config.base_path}"
+            )
+        if "\0" in config.base_path:
+            raise invalid_argument(
+                f"Expected model {config.name} to have a base path without null bytes; "
+                f"got base_path()={config.base_path!r}"
+            )
+    platforms = {config.name: _platform(config) for config in old.model_config_list.config}
+    for config in new.model_config_list.config:
+        if config.name in platforms and _platform(config) != platforms[config.name]:
+            raise invalid_argument(
+                f"Illegal to change a model's platform. For model {config.name} platform was "
+                f"{platforms[config.name]} and new platform requested is {_platform(config)}"
+            )
+
+
+def read_models(config: Any) -> list[ModelConfig]:
+    """The models of a checked ModelServerConfig.
+
+    Raises:
+        RequestError: a platform other than TensorFlow, or none.
+    """
+    models = []
+    for entry in config.model_config_list.config:
+        platform = _platform(entry)
+        if platform != PLATFORM:
+            raise invalid_argument(f"Model {entry.name} requests unsupported platform {platform}")
+        policy = Policy.from_proto(entry.model_version_policy)
+        models.append(ModelConfig(entry.name, entry.base_path, policy, dict(entry.version_labels)))
+    return models
+
+
+class Roots:
+    """Folders that models may be loaded from: what a client sends must not make the server read other places.
+
+    Args:
+        paths: the folders themselves; default none, so that only what `allow` is told about may be read.
+    """
+
+    def __init__(self, paths: Iterable[str] = ()) -> None:
+        self._paths = [os.path.realpath(path) for path in paths]
+
+    def allow(self, base_path: str) -> None:
+        """Trust a base path and what lies in it. Not its neighbours: beside `/models` that would be everything."""
+        real = os.path.realpath(base_path)
+        if real not in self._paths:
+            self._paths.append(real)
+
+    def check(self, path: str, what: str) -> None:
+        """PERMISSION_DENIED where `path`, its links followed, is outside."""
+        real = os.path.realpath(path)
+        if not any(os.path.commonpath([root, real]) == root for root in self._paths):
+            raise permission_denied(f"{what} must lie in one of {self._paths}. Received: {path}")

@@ -1,0 +1,128 @@
+"""The models that are served now, and how a request's ModelSpec leads to one of their versions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from tensorflow_serving.config import model_server_config_pb2
+
+from serving.protocol.errors import RequestError, failed_precondition, invalid_argument
+from serving.server.models.config import ModelConfig, Roots, check_transition, read_models
+from serving.server.models.lifecycle import ModelVersion
+from serving.server.models.manager import ModelManager
+
+
+class ServerCore:
+    """Configuration and labels on top of the manager of versions.
+
+    Args:
+        manager: loads and lends versions.
+        roots: where base paths may lie.
+        labels_for_unavailable: `--allow_version_labels_for_unavailable_models`: a new label may name a version that is
+            not loaded yet.
+
+    Attributes:
+        versions: what the server knows of, and lends.
+    """
+
+    def __init__(self, manager: ModelManager, *, roots: Roots, labels_for_unavailable: bool = False) -> None:
+        self._manager = manager
+        self.versions = manager.table
+        self._roots = roots
+        self._labels_for_unavailable = labels_for_unavailable
+        self._config = model_server_config_pb2.ModelServerConfig()
+        self._reloading = False  # behind the lock of `versions`
+        self._labels: dict[str, dict[str, int]] = {}
+
+    def reload(
+        self,
+        config: Any,
+        timeout: float | None = None,
+        *,
+        trusted: bool = False,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Replace the configuration and wait until models that are new to it answer.
+
+        As in TensorFlow Serving the new configuration is recorded before its labels are checked, so that a reload
+        refused for a label still counts as the current configuration for the next one.
+
+        Args:
+            config: ModelServerConfig.
+            timeout: seconds to wait for new models; default no limit.
+            trusted: it comes from whoever runs the server, not from a client, so its base paths may be anywhere.
+            wanted: whether the caller is still there; once it is not, the wait ends. `versions.wake` makes it look.
+
+        Raises:
+            RequestError: the configuration is refused, a new model does not become available, or the wait was ended.
+            TimeoutError: new models take longer than `timeout`.
+        """
+        with self._alone(wanted):
+            check_transition(self._config, config)
+            models = read_models(config)
+            for model in models:
+                if trusted:
+                    self._roots.allow(model.base_path)
+                self._roots.check(model.base_path, f"base path of model {model.name}")
+            known = {entry.name for entry in self._config.model_config_list.config}
+            self._config = config
+            self._labels = self._new_labels(models)
+            self._manager.set_models(models)
+            new = [model.name for model in models if model.name not in known]
+            failed = self.versions.wait_until_available(new, timeout, wanted)
+            if failed:
+                raise _not_available(failed, "model(s)" if known else "servable(s)")
+
+    @contextmanager
+    def _alone(self, wanted: Callable[[], bool]) -> Iterator[None]:
+        """One reload at a time. No lock of `threading`: whoever waits for that cannot give up."""
+        with self.versions.changed:
+            self.versions.wait(lambda: not self._reloading, wanted, "another reload had not ended")
+            self._reloading = True
+        try:
+            yield
+        finally:
+            with self.versions.changed:
+                self._reloading = False
+                self.versions.changed.notify_all()
+
+    def _new_labels(self, models: list[ModelConfig]) -> dict[str, dict[str, int]]:
+        labels: dict[str, dict[str, int]] = {}
+        for model in models:
+            for label, version in model.labels.items():
+                moved = self._labels.get(model.name, {}).get(label, version) != version
+                allowed = self._labels_for_unavailable and not moved
+                if not allowed and not self.versions.is_available(model.name, version):
+                    raise failed_precondition(
+                        f"Request to assign label to version {version} of model {model.name}, which is not currently "
+                        "available for inference"
+                    )
+                labels.setdefault(model.name, {})[label] = version
+        return labels
+
+    @contextmanager
+    def lease(self, model_spec: Any) -> Iterator[ModelVersion]:
+        """Lend the version that a ModelSpec names.
+
+        Raises:
+            RequestError: no name, an unknown label, or no such version.
+        """
+        if not model_spec.name:
+            raise invalid_argument("ModelSpec has no name specified.")
+        choice = model_spec.WhichOneof("version_choice")
+        version: int | None = None
+        if choice == "version":
+            version = model_spec.version.value
+        elif choice == "version_label":
+            version = self._labels.get(model_spec.name, {}).get(model_spec.version_label)
+            if version is None:
+                raise invalid_argument(f"Unrecognized servable version label: {model_spec.version_label}")
+        with self.versions.lease(model_spec.name, version) as lent:
+            yield lent
+
+
+def _not_available(failed: Sequence[ModelVersion], what: str) -> RequestError:
+    parts = [f"{{{{name: {v.name} version: {v.version}}} due to error: {v.error or 'unknown'}}}, " for v in failed]
+    return RequestError.from_number(2, f"{len(failed)} {what} did not become available: {{{''.join(parts)}}}")

@@ -1,0 +1,82 @@
+"""HandleReloadConfigRequest, and the configuration file that is read again while the server runs.
+
+Source: tensorflow_serving/model_servers/{model_service_impl,server_core,server}.cc.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from tensorflow_serving.apis import model_management_pb2
+
+from serving.protocol.errors import RequestError, invalid_argument
+from serving.server.metrics import Metrics
+from serving.server.models.config import read_model_config_file
+from serving.server.models.core import ServerCore
+
+logger = logging.getLogger("serving.server")
+
+
+def handle_reload(core: ServerCore, request: Any, metrics: Metrics, wanted: Callable[[], bool] = lambda: True) -> Any:
+    """Replace the models by those of a ReloadConfigRequest.
+
+    Args:
+        core: the models.
+        request: a ReloadConfigRequest.
+        metrics: asked for the increases that the request wants.
+        wanted: whether the client is still there.
+
+    Raises:
+        RequestError: with TensorFlow Serving's code and text. (It puts the status into the response too, but gRPC
+            drops the response of a call that failed.)
+    """
+    if request.config.WhichOneof("config") != "model_config_list":
+        raise invalid_argument(
+            "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently "
+            "supported"
+        )
+    before = {name: metrics.value(name) for name in request.metric_names}
+    core.reload(request.config, wanted=wanted)
+    response = model_management_pb2.ReloadConfigResponse()
+    response.status.error_code = 0
+    for name, value in before.items():
+        response.metric.add(name=name, int64_value_increase=int(metrics.value(name) - value))
+    return response
+
+
+class ConfigFilePoller:
+    """Reads `--model_config_file` again and again; a file that is refused changes nothing and is reported once."""
+
+    def __init__(self, core: ServerCore, path: str, seconds: float) -> None:
+        self._core = core
+        self._path = path
+        self._seconds = seconds
+        self._stop = threading.Event()
+        self._last = ""
+        self._thread = threading.Thread(target=self._work, name="serving-config", daemon=True)
+
+    def start(self) -> None:
+        """Begin to poll."""
+        self._thread.start()
+
+    def begin_stop(self) -> None:
+        """Start no further reload, and do not report one that the server's end cuts short."""
+        self._stop.set()
+
+    def stop(self) -> None:
+        """End; a reload that waits for a model is left behind."""
+        self.begin_stop()
+        self._thread.join(timeout=1)
+
+    def _work(self) -> None:
+        while not self._stop.wait(self._seconds):
+            try:
+                self._core.reload(read_model_config_file(self._path), trusted=True)
+                self._last = ""
+            except RequestError as error:
+                if str(error) != self._last and not self._stop.is_set():
+                    logger.error("%s was not taken over: %s", self._path, error)
+                self._last = str(error)

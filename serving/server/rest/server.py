@@ -1,0 +1,159 @@
+"""HTTP around the REST handlers, on a thread and an event loop of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+
+from aiohttp import web
+
+from serving.protocol.errors import RequestError, internal, unavailable
+from serving.server.flags import address
+from serving.server.metrics import Metrics
+from serving.server.rest.handlers import RestHandlers
+from serving.server.rest.replies import error_to_json
+
+# aiohttp waits so long twice, for the handler and then for the connection; together as long as gRPC waits.
+_GRACE_SECONDS = 5.0
+# So long a client that still sends can read its error. With the 10 s of aiohttp, slow bodies would keep connections.
+_LINGERING_SECONDS = 1.0
+_CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "POST, GET",
+    "Access-Control-Allow-Headers": "Content-Type",
+}
+
+
+class RestServer:
+    """Listens for REST requests and hands them to the handlers.
+
+    Args:
+        handlers: answer the requests.
+        metrics: what the metrics page shows.
+        metrics_path: path of that page, None for no page.
+        max_body_bytes: largest body, unpacked; larger ones get 413.
+        cors: answer preflight requests of browsers.
+        threads: requests that run at the same time.
+        max_requests: requests that may run or wait; further ones get 429.
+        timeout: seconds within which a body must arrive; slower ones get 408.
+    """
+
+    def __init__(
+        self,
+        handlers: RestHandlers,
+        metrics: Metrics,
+        *,
+        metrics_path: str | None,
+        max_body_bytes: int,
+        cors: bool,
+        threads: int,
+        max_requests: int,
+        timeout: float,
+    ) -> None:
+        self._handlers = handlers
+        self._metrics = metrics
+        self._metrics_path = metrics_path
+        self._max_body_bytes = max_body_bytes
+        self._cors = cors
+        self._max_requests = max_requests
+        self._timeout = timeout
+        self._running = 0  # changed on the event loop's thread alone
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="serving-rest")
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="serving-rest", daemon=True)
+        self._runner: web.AppRunner | None = None
+
+    def start(self, host: str, port: int) -> int:
+        """Listen; returns the port, which the system chooses for 0.
+
+        Raises:
+            RequestError: UNAVAILABLE, the port is taken.
+        """
+        self._thread.start()
+        try:
+            return asyncio.run_coroutine_threadsafe(self._open(host, port), self._loop).result()
+        except OSError as error:
+            self.stop()
+            raise unavailable(f"cannot listen on {address(host, port)}: {error}") from error
+
+    def stop(self) -> None:
+        """Let running requests end, for a few seconds, then close the port. Threads that still run are left behind."""
+        if self._runner is not None:
+            asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _open(self, host: str, port: int) -> int:
+        application = web.Application(client_max_size=self._max_body_bytes)
+        application.router.add_route("*", "/{path:.*}", self._answer)
+        self._runner = web.AppRunner(
+            application, access_log=None, shutdown_timeout=_GRACE_SECONDS / 2, lingering_time=_LINGERING_SECONDS
+        )
+        await self._runner.setup()
+        await web.TCPSite(self._runner, host.strip("[]"), port).start()
+        return int(self._runner.addresses[0][1])
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        path = request.rel_url.raw_path
+        if path == self._metrics_path and request.method == "GET":
+            return web.Response(text=self._metrics.render(), content_type="text/plain")
+        if not path.lower().startswith("/v1/"):
+            return _html(HTTPStatus.NOT_FOUND)
+        if self._cors and request.method == "OPTIONS" and "Origin" in request.headers:
+            return web.Response(headers=_CORS, content_type="application/json")
+        headers = _CORS if self._cors else None
+        if self._running >= self._max_requests:
+            return self._too_many(headers)
+        try:
+            async with asyncio.timeout(self._timeout):
+                body = await request.read()
+        except TimeoutError:
+            reply = _json(error_to_json(f"Body did not arrive within {self._timeout:g} s"), 408, headers)
+            reply.force_close()
+            return reply
+        except web.HTTPRequestEntityTooLarge:
+            return _json(error_to_json(f"Body is larger than {self._max_body_bytes} bytes"), 413, headers)
+        except (web.RequestPayloadError, ConnectionError) as error:
+            return _json(error_to_json(f"Body cannot be read: {error}"), 400, headers)
+        # Counted only now: clients that send slowly would otherwise keep all others out.
+        if self._running >= self._max_requests:
+            return self._too_many(headers)
+        self._running += 1
+        try:
+            return await self._answer_model(request.method, path, body, headers)
+        finally:
+            self._running -= 1
+
+    def _too_many(self, headers: dict[str, str] | None) -> web.Response:
+        return _json(error_to_json(f"More than {self._max_requests} requests at the same time"), 429, headers)
+
+    async def _answer_model(self, method: str, path: str, body: bytes, headers: dict[str, str] | None) -> web.Response:
+        try:
+            text = await asyncio.get_running_loop().run_in_executor(
+                self._pool, self._handlers.answer, method, path, body
+            )
+            return _json(text, 200, headers)
+        except RequestError as error:
+            return _json(error_to_json(error.message), error.http_status, headers)
+        except Exception as error:
+            failure = internal(f"{type(error).__name__}: {error}")
+            return _json(error_to_json(failure.message), failure.http_status, headers)
+
+
+def _json(text: str, status: int, headers: dict[str, str] | None) -> web.Response:
+    # Strings that were no UTF-8 when they came in leave as they came.
+    body = text.encode("utf-8", "surrogateescape")
+    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
+
+
+def _html(status: HTTPStatus) -> web.Response:
+    """The error page of the HTTP library that TensorFlow Serving uses."""
+    page = (
+        f"<HTML><HEAD>\n<TITLE>{status.value} {status.phrase}</TITLE>\n</HEAD><BODY>\n"
+        f"<H1>{status.phrase}</H1>\n</BODY></HTML>\n"
+    )
+    return web.Response(text=page, status=status.value, content_type="text/html")

@@ -1,0 +1,188 @@
+"""What REST takes beyond TensorFlow Serving: songs with missing fields, and with lists of different length.
+
+TensorFlow Serving refuses both, because a tensor has no holes. Here the body becomes the one that it would take: a
+missing word is "", a missing number NaN, a missing vector a row of NaN, and "" fills up lists of words. An input of a
+signature is a field of songs if its name begins as the input contract has it. All other inputs are left as they are.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeGuard
+
+from serving.protocol.errors import RequestError, invalid_argument
+from serving.protocol.protos import DATA_TYPES
+from serving.savedmodel.raw_fields import RawField
+from serving.server.rest.json_tensors import convert, is_base64, text_of
+
+_FIELD_NAME = re.compile("(attribute|audio|lyric)_.")
+#: The input of `match` that may be left out: then no song is excluded.
+_EXCLUDE = "exclude"
+_NO_SONG = {DATA_TYPES["DT_STRING"]: "", DATA_TYPES["DT_INT64"]: -1}
+# Far below the largest float32. What is beyond goes the long way.
+_SURELY_FITS = 1e38
+Fail = Callable[[int, str, str], RequestError]
+
+
+def completed(document: Mapping[str, Any], signature: Any) -> Mapping[str, Any]:
+    """Returns the body of a predict request in the form that TensorFlow Serving takes.
+
+    Args:
+        document: The body.
+        signature: The SignatureDef that is asked for.
+
+    Raises:
+        RequestError: INVALID_ARGUMENT, a value of a song's field is wrong; row and field are named.
+    """
+    fields = song_fields(signature)
+    rows, columns = document.get("instances"), document.get("inputs")
+    if not fields or (rows is not None and columns is not None):
+        return document
+    if isinstance(rows, list) and rows and _is_object(rows[0]):
+        return {**document, "instances": _rows(rows, fields, signature.inputs)}
+    if _is_object(columns):
+        return {**document, "inputs": _columns(columns, fields, signature.inputs)}
+    return document
+
+
+def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict) and not is_base64(value)
+
+
+def song_fields(signature: Any) -> list[RawField]:
+    """Returns the inputs of a signature that are fields of songs."""
+    fields = []
+    for name, info in sorted(signature.inputs.items()):
+        sizes = [dim.size for dim in info.tensor_shape.dim]
+        if _FIELD_NAME.match(name) and (kind := _kind(info.dtype, sizes)):
+            fields.append(RawField(name, kind, sizes[1] if kind == "vector" else 1))
+    return fields
+
+
+def _kind(dtype: int, sizes: Sequence[int]) -> str | None:
+    """Returns the kind of a field with this type and shape, None where it is that of no field."""
+    if dtype == DATA_TYPES["DT_STRING"]:
+        return {1: "category", 2: "multi_category"}.get(len(sizes))
+    if dtype == DATA_TYPES["DT_FLOAT"] and len(sizes) == 1:
+        return "number"
+    return "vector" if dtype == DATA_TYPES["DT_FLOAT"] and len(sizes) == 2 and sizes[1] > 0 else None
+
+
+def _rows(rows: Sequence[dict[str, Any]], fields: Sequence[RawField], inputs: Mapping[str, Any]) -> list[Any]:
+    def fail(number: int, name: str, text: str) -> RequestError:
+        return invalid_argument(
+            f"Failed to process element: {number} key: {name} of 'instances' list. Error: {invalid_argument(text)}"
+        )
+
+    for number, row in enumerate(rows):
+        if not _is_object(row):
+            raise invalid_argument(f"Expecting object but got list at item {number} of input list")
+        for name in row:
+            if name not in inputs:
+                raise fail(number, name, f"JSON object: does not have named input: {name}{_known(inputs)}")
+        for name in sorted(set(inputs) - set(row) - {field.name for field in fields} - {_EXCLUDE}):
+            raise fail(number, name, f"Missing named input: {name}")
+    filled = {field.name: _filled([row.get(field.name) for row in rows], field, fail) for field in fields}
+    if _EXCLUDE in inputs:
+        filled[_EXCLUDE] = _exclude([row.get(_EXCLUDE) for row in rows], inputs)
+    return [{**row, **{name: values[number] for name, values in filled.items()}} for number, row in enumerate(rows)]
+
+
+def _columns(columns: dict[str, Any], fields: Sequence[RawField], inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def fail(number: int, name: str, text: str) -> RequestError:
+        return invalid_argument(
+            f"Failed to process element: {number} of {name} in 'inputs' object. Error: {invalid_argument(text)}"
+        )
+
+    left_out = [field.name for field in fields if field.name not in columns]
+    for name in sorted(set(columns) - set(inputs)):
+        if left_out:  # TensorFlow Serving ignores other keys. Here one may be a field with a slip of the pen.
+            raise invalid_argument(f"'inputs' object: does not have named input: {name}{_known(inputs)}")
+    count = _count(columns, fields)
+    filled: dict[str, Any] = {}
+    for field in fields:
+        values = columns.get(field.name)
+        filled[field.name] = _filled([None] * count if values is None else values, field, fail)
+    if _EXCLUDE in inputs:
+        excluded = columns.get(_EXCLUDE)
+        excluded = [None] * count if excluded is None else excluded
+        filled[_EXCLUDE] = _exclude(excluded, inputs) if isinstance(excluded, list) else excluded
+    return {**columns, **filled}
+
+
+def _known(inputs: Mapping[str, Any]) -> str:
+    return f". Inputs of the signature: {', '.join(sorted(inputs))}"
+
+
+def _count(columns: Mapping[str, Any], fields: Sequence[RawField]) -> int:
+    """Returns the number of songs. It is that of any other input where no field is given."""
+    first = None
+    for field in fields:
+        values = columns.get(field.name)
+        if values is None:
+            continue
+        if not isinstance(values, list):
+            raise invalid_argument(
+                f"'inputs' object: expected {field.name} to be a list with a value for each song. "
+                f"Received: {text_of(values)}"
+            )
+        first = first or (field.name, len(values))
+        if len(values) != first[1]:
+            raise invalid_argument(
+                f"'inputs' object: expected {first[1]} values of {field.name}, as many as of {first[0]}. "
+                f"Received: {len(values)}"
+            )
+    return first[1] if first else max((len(value) for value in columns.values() if isinstance(value, list)), default=1)
+
+
+def _filled(values: Sequence[Any], field: RawField, fail: Fail) -> list[Any]:
+    """Returns one value for each song, none of them missing, all of one shape."""
+    for number, value in enumerate(values):
+        if value is None:
+            continue
+        is_list = isinstance(value, list)
+        if is_list != (field.kind in ("multi_category", "vector")):
+            raise fail(number, field.name, f"expected {_expected(field)}, or null. Received: {text_of(value)}")
+        if field.kind == "vector" and len(value) != field.length:
+            raise fail(number, field.name, f"expected {_expected(field)}, or null. Received: {len(value)} of them")
+        for element in value if is_list else [value]:
+            try:
+                _check(element, field.kind)
+            except RequestError as error:
+                raise fail(number, field.name, error.message) from error
+    if field.kind == "category":
+        return ["" if value is None else value for value in values]
+    if field.kind == "number":
+        return [math.nan if value is None else value for value in values]
+    if field.kind == "vector":
+        holes = [None] * field.length
+        return [[math.nan if part is None else part for part in value or holes] for value in values]
+    return _same_length(values)
+
+
+def _expected(field: RawField) -> str:
+    kinds = {"category": "a string", "number": "a number", "multi_category": "a list of strings"}
+    return kinds.get(field.kind, f"a list of {field.length} numbers")
+
+
+def _check(value: Any, kind: str) -> None:
+    """Raises RequestError where TensorFlow Serving would refuse the value. Null inside a list is missing, too."""
+    if kind in ("category", "multi_category"):
+        if value is not None and type(value) is not str:
+            convert(value, "string")
+    elif value is not None and not (type(value) is float and abs(value) < _SURELY_FITS):
+        convert(value, "float")
+
+
+def _same_length(values: Sequence[Any]) -> list[list[Any]]:
+    # "" stands first: a batching server fills up each request with its first element.
+    width = max((len(value) for value in values if value), default=0)
+    rows = [["", *("" if word is None else word for word in value or ())] for value in values]
+    return [row + [""] * (1 + width - len(row)) for row in rows]
+
+
+def _exclude(values: Sequence[Any], inputs: Mapping[str, Any]) -> list[Any]:
+    none = _NO_SONG.get(inputs[_EXCLUDE].dtype)
+    return [none if value is None else value for value in values]

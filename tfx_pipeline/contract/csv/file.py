@@ -1,0 +1,148 @@
+"""A CSV file as Parquet. Types are found over the whole file, in batches, so that memory stays bounded.
+
+The file has a header. Cells are separated by commas, semicolons or tabs (`csv_dialect`) and quoted with " where they
+hold one. Blanks around a cell are dropped and an empty cell is missing. `csv_kinds` states how the cells of a feature
+column make it a number, a category, a multi-valued category or a dense vector, and what is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tfx_pipeline.contract.columns import Place
+from tfx_pipeline.contract.csv.dialect import read_dialect
+from tfx_pipeline.contract.csv.kinds import MISSING, NEVER_A_WORD, NUMBER, Column, Guess
+from tfx_pipeline.contract.csv.lists import read_ids, read_numbers, read_words, without_numpy_names
+from tfx_pipeline.contract.csv.rows import read_rows
+from tfx_pipeline.contract.fields import is_feature
+from tfx_pipeline.contract.times import TIME, TimeReader
+
+_ARROW = {
+    "category": pa.string(),
+    "multi_category": pa.list_(pa.string()),
+    "number": pa.float64(),
+    "vector": pa.list_(pa.float64()),
+}
+_YES, _NO = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0")
+
+
+def convert_songs(path: Path, parquet: Path) -> tuple[str, ...]:
+    """Write songs.csv as Parquet, and return what was guessed: a note for each feature column.
+
+    Raises:
+        ContractError: the file is no CSV with a header of distinct names, or a column is of no one kind.
+    """
+    dialect = read_dialect(path)
+    guesses = {name: Guess(path, name) for name in dialect.named if is_feature(name)}
+    for first_row, batch in read_rows(path, dialect):
+        for name, guess in guesses.items():
+            guess.add(batch.column(name), first_row)
+    columns = {name: guess.column() for name, guess in guesses.items()}
+    types = {name: _ARROW[column.kind] for name, column in columns.items()}
+    schema = pa.schema([(name, types.get(name, pa.string())) for name in dialect.named])
+    with pq.ParquetWriter(parquet, schema) as writer:
+        for first_row, batch in read_rows(path, dialect):
+            arrays = [
+                _typed(batch.column(name), columns[name], Place(path, name, first_row))
+                if name in columns
+                else batch.column(name)
+                for name in dialect.named
+            ]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+    return (*dialect.notes(path.name), *(column.note for column in columns.values()))
+
+
+def convert_plays(path: Path, parquet: Path) -> tuple[str, ...]:
+    """Write plays.csv as Parquet: plays as int, liked as bool, timestamp as a time. Return how times were understood.
+
+    `plays` may be written 1 or 1.0, `liked` true or false, yes or no, 1 or 0; `times` states how times may be.
+
+    Raises:
+        ContractError: the file is no CSV with a header of distinct names, or a cell does not read as its column asks.
+    """
+    dialect, times = read_dialect(path), TimeReader()
+    readers: dict[str, Callable[[pa.Array, Place], pa.Array]] = {
+        "plays": _whole,
+        "liked": _flag,
+        "timestamp": times.read,
+    }
+    types = {"plays": pa.int64(), "liked": pa.bool_(), "timestamp": TIME}
+    schema = pa.schema([(name, types.get(name, pa.string())) for name in dialect.named])
+    with pq.ParquetWriter(parquet, schema) as writer:
+        for first_row, batch in read_rows(path, dialect):
+            arrays = [
+                readers[name](_without_markers(batch.column(name)), Place(path, name, first_row))
+                if name in readers
+                else batch.column(name)
+                for name in dialect.named
+            ]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+    return (*dialect.notes(path.name), *times.notes())
+
+
+def _typed(cells: pa.Array, column: Column, place: Place) -> pa.Array:
+    """Return the cells in the type of the column's kind."""
+    if column.style == "empty":
+        return pa.nulls(len(cells), _ARROW[column.kind])
+    if column.kind == "category":
+        return pc.if_else(pc.equal(cells, NEVER_A_WORD), pa.scalar(None, pa.string()), cells)
+    if column.style == "pipe" and column.kind == "multi_category":
+        return _each(cells, lambda cell: [part for part in map(str.strip, cell.split("|")) if part], column, place)
+    cells = _without_markers(cells)
+    if column.kind == "number":
+        if column.style == "decimal_comma":
+            cells = pc.replace_substring(cells, ",", ".")
+        return _each(cells, float, column, place)
+    if column.style == "pipe":
+        return _each(cells, lambda cell: read_numbers(f"[{cell.replace('|', ' ')}]"), column, place)
+    read = (
+        {"vector": read_numbers, "multi_category": read_words}[column.kind] if column.style == "bracket" else read_ids
+    )
+    return _each(without_numpy_names(cells), read, column, place)
+
+
+def _each(cells: pa.Array, read: Callable[[str], object], column: Column, place: Place) -> pa.Array:
+    found = []
+    for index, cell in enumerate(cells.to_pylist()):
+        try:
+            found.append(None if cell is None or cell == NEVER_A_WORD else read(cell))
+        except ValueError as error:
+            raise place.broken("a list of words, as ['rock', 'indie']", repr(cell), index) from error
+    return pa.array(found, _ARROW[column.kind])
+
+
+def _without_markers(cells: pa.Array) -> pa.Array:
+    """Return the cells with null for words that mean a missing value."""
+    return pc.if_else(pc.match_substring_regex(cells, MISSING), pa.scalar(None, pa.string()), cells)
+
+
+def _read(cells: pa.Array, place: Place, pattern: str, expected: str) -> None:
+    bad = np.asarray(pc.fill_null(pc.invert(pc.match_substring_regex(cells, pattern)), False))
+    if bad.any():
+        index = int(bad.argmax())
+        raise place.broken(expected, repr(cells[index].as_py()), index)
+
+
+def _whole(cells: pa.Array, place: Place) -> pa.Array:
+    _read(cells, place, f"^{NUMBER}$", "a whole number")
+    if pc.all(pc.match_substring_regex(cells, "^-?[0-9]{1,18}$")).as_py() in (True, None):
+        return cells.cast(pa.int64())
+    numbers = np.array([float(cell or 0) for cell in cells.to_pylist()])
+    broken = (numbers != np.floor(numbers)) | (np.abs(numbers) > 2**53)
+    if broken.any():
+        index = int(broken.argmax())
+        raise place.broken("a whole number", repr(cells[index].as_py()), index)
+    return pa.array(numbers.astype(np.int64), mask=np.asarray(cells.is_null()))
+
+
+def _flag(cells: pa.Array, place: Place) -> pa.Array:
+    lower = pc.utf8_lower(cells)
+    _read(lower, place, f"^(?:{'|'.join((*_YES, *_NO))})$", "true or false, yes or no, 1 or 0")
+    # Arrow's `is_in` says False of null.
+    return pc.if_else(lower.is_valid(), pc.is_in(lower, value_set=pa.array(_YES)), pa.scalar(None, pa.bool_()))

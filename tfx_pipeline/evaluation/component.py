@@ -1,0 +1,177 @@
+"""TFX component: judges the model on cold songs, beside the one that is served, and blesses it or does not."""
+
+import json
+import logging
+import os
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+import tensorflow as tf
+import tensorflow_transform as tft
+from tfx import v1 as tfx
+from tfx.utils import io_utils
+
+from serving.files.whole_files import earlier
+from serving.refresh.saved_version import RefreshError
+from serving.savedmodel.publish import PublishError, latest_version
+from serving.savedmodel.raw_fields import fields_of_specs
+from tfx_pipeline import contract
+from tfx_pipeline.contract.ids import SONG_ID, id_array
+from tfx_pipeline.contract.splits import TEST, VALIDATION, WARM, ColdSplit
+from tfx_pipeline.evaluation.catalogue_embedding import EMBEDDINGS, MATCHES
+from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.reliability import COLUMNS
+from tfx_pipeline.evaluation.reliability_report import reliability_report
+from tfx_pipeline.evaluation.retrieval import evaluate, refusals
+from tfx_pipeline.models.served_fields import check_fields
+from tfx_pipeline.models.song_table import SongTable, read_song_table, split_uris
+from tfx_pipeline.tfx_extensions.artifacts import SongEmbeddings, read_learnt
+from tfx_pipeline.tfx_extensions.example_files import split_pattern
+
+logger = logging.getLogger(__name__)
+
+REPORT = "report.json"
+_BATCH = 512
+
+
+@tfx.dsl.components.component
+def RetrievalEvaluator(  # noqa: N802
+    transformed_songs: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
+    transform_graph: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.TransformGraph],
+    embeddings: tfx.dsl.components.InputArtifact[SongEmbeddings],
+    labelled_songs: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
+    evaluation: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.ModelEvaluation],
+    blessing: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.ModelBlessing],
+    serving_dir: tfx.dsl.components.Parameter[str],
+    fields: tfx.dsl.components.Parameter[str],
+    settings: tfx.dsl.components.Parameter[str],
+    judged_dir: tfx.dsl.components.Parameter[str],
+    split: tfx.dsl.components.Parameter[str],
+    code: tfx.dsl.components.Parameter[str],
+) -> None:
+    """Writes `report.json`; blesses what beats content cosine and keeps up with the last push on validation songs.
+
+    The report also has how far the matches of a song can be relied on (`tfx_pipeline.evaluation.reliability`).
+
+    A pushed model that was trained again on all songs knows the songs that are held out today. So its judged model,
+    which does not, stands for it. The decision is made once for the same model and settings: which model was pushed
+    last is no part of the cache key.
+
+    Args:
+        transformed_songs: Transformed songs by split.
+        transform_graph: The transform that wrote them.
+        embeddings: Embeddings of the catalogue.
+        labelled_songs: The raw songs by split, which the judged model of the last push embeds.
+        evaluation: Holds `report.json`: estimates by split, row and metric, and why the model was refused.
+        blessing: Custom property `blessed` is 1 or 0, and a file of that name is there, as TFX's Evaluator leaves it.
+        serving_dir: Folder of the pushed versions; may be absent.
+        fields: The song fields as JSON.
+        settings: `EvaluationConfig` as JSON.
+        judged_dir: Folder of the judged model of the last push, where what was pushed was trained again; may be absent.
+        split: `ColdSplit` as JSON: a model for which other songs were held out has learnt from today's, and is no
+            measure.
+        code: Fingerprint of the code, so that the cache follows it.
+    """
+    del code
+    config = EvaluationConfig(**json.loads(settings))
+    song_fields = contract.fields_from_json(fields)
+    uris = split_uris(transformed_songs.uri, (WARM, VALIDATION, TEST))
+    transform = tft.TFTransformOutput(transform_graph.uri)
+    table = read_song_table(uris, transform, song_fields)
+    found = last_judged(serving_dir, judged_dir, ColdSplit(**json.loads(split)))
+    last = None if found is None else last_embeddings(found, labelled_songs, table, song_fields)
+    embedded = read_embeddings(embeddings.uri, table)
+    reports = evaluate(table, song_fields, *embedded, config, last)
+    reasons = refusals(reports, config)
+    blessed = not reasons
+    report = {"settings": json.loads(settings), "blessed": blessed, "refused_because": reasons} | {
+        split: report.to_dict() for split, report in reports.items()
+    }
+    report["reliability"] = reliability_report(table, *embedded, read_matches(embeddings.uri), config)
+    io_utils.write_string_file(os.path.join(evaluation.uri, REPORT), json.dumps(report, indent=2))
+    blessing.set_int_custom_property("blessed", int(blessed))
+    io_utils.write_string_file(os.path.join(blessing.uri, "BLESSED" if blessed else "NOT_BLESSED"), "")
+
+
+def last_judged(serving_dir: str, judged_dir: str, split: ColdSplit) -> str | None:
+    """Returns the model to compare with: the last pushed one as it was judged; None where there is none."""
+    try:
+        version, path = latest_version(serving_dir)
+    except PublishError:
+        return None
+    learnt = read_learnt(path)
+    if learnt is not None and learnt.get("refit"):
+        # A run that was killed while it kept its judged model left the earlier one under the other name.
+        path = judged_dir if os.path.isdir(judged_dir) else str(earlier(judged_dir))
+        if not os.path.isdir(path):
+            logger.warning(
+                "The model is not compared with version %d, whose judged model is not in %s", version, judged_dir
+            )
+            return None
+        learnt = read_learnt(path)
+    if learnt is not None and not ColdSplit(**learnt["split"]).holds_out_as(split):
+        logger.warning("The model is not compared with version %d, for which other songs were held out", version)
+        return None
+    logger.info("The model is compared with version %d, as it was judged: %s", version, path)
+    return path
+
+
+def last_embeddings(
+    path: str,
+    labelled_songs: tfx.types.standard_artifacts.Examples,
+    table: SongTable,
+    fields: tuple[contract.SongField, ...],
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns the query and the candidate embeddings of today's songs by an earlier model.
+
+    None if it cannot read today's songs because a field is of another kind now.
+    """
+    signatures = tf.saved_model.load(path).signatures
+    try:
+        check_fields(fields, fields_of_specs(signatures["embed"].structured_input_signature[1]))
+    except RefreshError as error:
+        logger.warning("The model is not compared with that in %s: %s", path, error)
+        return None
+    parts: dict[str, list[np.ndarray]] = {"serving_default": [], "candidate": []}
+    rows: list[np.ndarray] = []
+    for split in (WARM, VALIDATION, TEST):
+        files = tf.io.gfile.glob(split_pattern(labelled_songs, split))
+        for examples in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_BATCH):
+            ids = [
+                tf.train.Example.FromString(e).features.feature[SONG_ID].bytes_list.value[0] for e in examples.numpy()
+            ]
+            rows.append(table.rows_of(id_array(ids)))
+            for name, found in parts.items():
+                found.append(signatures[name](examples=examples)["embedding"].numpy())
+    order = np.argsort(np.concatenate(rows))
+    queries, candidates = (np.concatenate(parts[name])[order] for name in ("serving_default", "candidate"))
+    return queries, candidates
+
+
+def read_matches(uri: str) -> pa.Table:
+    """Returns the matches of songs, with what speaks for them."""
+    files = [os.path.join(uri, name) for name in sorted(os.listdir(uri)) if name.startswith(MATCHES)]
+    return ds.dataset(files, format="parquet").to_table(columns=["song_id", *COLUMNS])
+
+
+def read_embeddings(uri: str, table: SongTable) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the query and the candidate embeddings of the songs of `table`, in its order.
+
+    Raises:
+        ValueError: If a song has no embedding.
+    """
+    files = [os.path.join(uri, name) for name in sorted(os.listdir(uri)) if name.startswith(EMBEDDINGS)]
+    stored = ds.dataset(files, format="parquet").to_table()
+    rows = table.rows_of(id_array(stored["song_id"]))
+    if len(np.unique(rows[rows >= 0])) != len(table):
+        raise ValueError(f"embeddings: expected one for each of {len(table)} songs. Received: {(rows >= 0).sum()}")
+    kept = np.flatnonzero(rows >= 0)
+    by_name = {}
+    for name in ("embedding", "candidate_embedding"):
+        flat = stored[name].combine_chunks().flatten().to_numpy().reshape(stored.num_rows, -1)
+        if not flat.shape[1] or not np.isfinite(flat).all():
+            raise ValueError(f"embeddings, column `{name}`: expected finite vectors. Received: length {flat.shape[1]}")
+        by_name[name] = np.empty((len(table), flat.shape[1]), np.float32)
+        by_name[name][rows[kept]] = flat[kept]
+    return by_name["embedding"], by_name["candidate_embedding"]

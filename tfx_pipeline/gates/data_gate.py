@@ -1,0 +1,109 @@
+"""TFX components: today's data is compared with that of the last pushed run, whose statistics are kept."""
+
+import json
+import os
+import shutil
+
+import tensorflow_data_validation as tfdv
+from tfx import v1 as tfx
+from tfx.types import artifact_utils
+from tfx.utils import io_utils
+
+from serving.files.whole_files import begin_folder, earlier, replace_folder
+from tfx_pipeline.gates.data_drift import DataGateConfig, DataGateError, Statistics, compare, report
+from tfx_pipeline.tfx_extensions.artifacts import DataReport
+from tfx_pipeline.tfx_extensions.example_files import ALL
+
+REPORT = "report.txt"
+_FILE = "FeatureStats.pb"
+_TABLES = ("songs", "plays")
+
+
+@tfx.dsl.components.component
+def DataGate(  # noqa: N802
+    song_statistics: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleStatistics],
+    play_statistics: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleStatistics],
+    report_of_data: tfx.dsl.components.OutputArtifact[DataReport],
+    kept: tfx.dsl.components.Parameter[str],
+    settings: tfx.dsl.components.Parameter[str],
+    code: tfx.dsl.components.Parameter[str],
+) -> None:
+    """Stops the run if the data differs too much from that of the last pushed run; the first run passes.
+
+    The report is written beside `kept`, too: TFX removes the outputs of a component that fails.
+
+    The decision is made once for the same data and settings: what is kept is no part of the cache key, so that a run
+    with nothing new reruns nothing.
+
+    Args:
+        song_statistics: Of the songs.
+        play_statistics: Of the plays.
+        report_of_data: Holds `report.txt`.
+        kept: Folder of the kept statistics; may be absent.
+        settings: `DataGateConfig` as JSON.
+        code: Fingerprint of the code, so that the cache follows it.
+
+    Raises:
+        DataGateError: With one line per difference that is too large.
+    """
+    del code
+    config = DataGateConfig(**json.loads(settings))
+    findings = {}
+    for table, statistics in zip(_TABLES, (song_statistics, play_statistics), strict=True):
+        # A run that was killed while it kept its statistics left the earlier ones under the other name.
+        places = [os.path.join(folder, table, _FILE) for folder in (kept, earlier(kept))]
+        last = next((place for place in places if os.path.exists(place)), None)
+        findings[table] = None if last is None else compare(read_statistics(statistics), _load(last), config)
+    text = report(findings)
+    io_utils.write_string_file(os.path.join(report_of_data.uri, REPORT), text)
+    _write_report(f"{kept}_report.txt", text)
+    if any(finding.stops for of_table in findings.values() for finding in of_table or []):
+        raise DataGateError(
+            f"The data differs from that of the last pushed run (delete {kept} if it is meant to):\n{text}"
+        )
+
+
+@tfx.dsl.components.component
+def StatisticsKeeper(  # noqa: N802
+    pushed_model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.PushedModel],
+    song_statistics: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleStatistics],
+    play_statistics: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleStatistics],
+    kept: tfx.dsl.components.Parameter[str],
+    code: tfx.dsl.components.Parameter[str],
+) -> None:
+    """Keeps the statistics of a run whose model was pushed, for the next run's `DataGate`.
+
+    Args:
+        pushed_model: Says whether the model was pushed.
+        song_statistics: Of the songs.
+        play_statistics: Of the plays.
+        kept: Folder to keep them in; what was there goes.
+        code: Fingerprint of the code, so that the cache follows it.
+    """
+    del code
+    if not pushed_model.get_int_custom_property("pushed"):
+        return
+    aside = begin_folder(kept)
+    for table, statistics in zip(_TABLES, (song_statistics, play_statistics), strict=True):
+        os.makedirs(os.path.join(aside, table))
+        shutil.copyfile(_path(statistics), os.path.join(aside, table, _FILE))
+    replace_folder(aside, kept)
+
+
+def _write_report(path: str, text: str) -> None:
+    aside = f"{path}.writing"
+    io_utils.write_string_file(aside, text + "\n")
+    os.replace(aside, path)
+
+
+def _path(statistics: tfx.types.standard_artifacts.ExampleStatistics) -> str:
+    return os.path.join(artifact_utils.get_split_uri([statistics], ALL), _FILE)
+
+
+def read_statistics(statistics: tfx.types.standard_artifacts.ExampleStatistics) -> Statistics:
+    """Returns the statistics of the one split."""
+    return _load(_path(statistics))
+
+
+def _load(path: str) -> Statistics:
+    return tfdv.load_stats_binary(path)

@@ -1,0 +1,191 @@
+"""Which runs and versions go, so that nights can go on for ever on a disk of one size.
+
+Kept are the last N runs, the run that pushed the model that is served, and the last N versions. What a kept run took
+from the cache of an earlier one stays with it. ML Metadata deletes nothing: artifacts that go are marked as deleted
+there, before their folders go, so that TFX never takes them from its cache.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_metadata.proto import metadata_store_pb2
+
+from serving.savedmodel.versions import scan
+from tfx_pipeline.history.run_history import RecordedRun, open_store, place_of, pushes, read_runs
+from tfx_pipeline.history.served_copies import pushed_as
+from tfx_pipeline.runtime.run_folder import RunFolder
+
+#: Folders that are about to go are renamed to this first: nobody sees a half of one.
+_GOING = ".pruning"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What goes.
+
+    Attributes:
+        runs: Ids of runs that are forgotten but for their lines in ML Metadata.
+        versions: Numbers of models, whose folders are among `folders`.
+        folders: Folders to remove.
+        artifacts: Ids of artifacts to mark as deleted, by database.
+    """
+
+    runs: tuple[str, ...]
+    versions: tuple[int, ...]
+    folders: tuple[Path, ...]
+    artifacts: dict[Path, tuple[int, ...]]
+
+    def size(self) -> int:
+        """Returns how many bytes the disk gets back: a file that has a name elsewhere takes room still."""
+        names: dict[tuple[int, int], int] = {}
+        freed = 0
+        for path in _files(self.folders):
+            status = path.lstat()
+            key = status.st_dev, status.st_ino
+            names[key] = names.get(key, 0) + 1
+            freed += status.st_size if names[key] == status.st_nlink else 0
+        return freed
+
+    def carry_out(self) -> None:
+        """Removes what goes. A run that is killed in the middle leaves the rest to the next plan."""
+        for metadata, ids in self.artifacts.items():
+            _mark_deleted(metadata, ids)
+        for folder in self.folders:
+            _remove(folder)
+
+    def in_words(self) -> str:
+        """Returns one line."""
+        if not (self.runs or self.versions or self.folders):
+            return "nothing"
+        versions = f" ({', '.join(map(str, self.versions))})" if self.versions else ""
+        return (
+            f"runs: {len(self.runs):,}, versions: {len(self.versions):,}{versions}, folders: {len(self.folders):,}; "
+            f"{self.size() / 1e6:,.1f} MB"
+        )
+
+
+def plan(folder: RunFolder, keep: int) -> Plan:
+    """Returns what goes if `keep` runs and versions are kept. The caller holds the folder.
+
+    Raises:
+        ValueError: If `keep` is less than 1, or the record of the runs cannot be read.
+    """
+    if keep < 1:
+        raise ValueError(f"--keep: expected at least 1. Received: {keep}")
+    versions = scan(str(folder.serving)) if folder.serving.is_dir() else {}
+    gone_versions = sorted(versions)[:-keep]
+    served: int | None = None
+    folders = [*_half_gone(folder), *(Path(versions[number]) for number in gone_versions)]
+    runs: tuple[str, ...] = ()
+    artifacts: dict[Path, tuple[int, ...]] = {}
+    for home in (folder.home, folder.home / "refresh"):
+        metadata = home / folder.metadata.name
+        if metadata.exists():
+            recorded = read_runs(open_store(metadata))
+            push = pushed_as(folder.serving, max(versions), pushes(recorded)) if versions else None
+            gone, ids, outputs = _of_pipeline(metadata, home / folder.pipeline_root.name, recorded, keep, push)
+            runs, artifacts[metadata] = (*runs, *gone), ids
+            folders += outputs
+            served = push if home == folder.home else served  # a refresh publishes no results
+    folders += _published(folder, keep, served)
+    return Plan(runs, tuple(gone_versions), tuple(folders), artifacts)
+
+
+def kept_runs(runs: list[RecordedRun], keep: int, push: int | None) -> list[RecordedRun]:
+    """Returns the last runs, and the one whose push, of this number, the served version comes from."""
+    of_served = {run.run_id for run in runs if run.outcome != "unchanged" and run.version == str(push)}
+    return [run for place, run in enumerate(runs, 1) if place > len(runs) - keep or run.run_id in of_served]
+
+
+def _of_pipeline(
+    metadata: Path, root: Path, runs: list[RecordedRun], keep: int, push: int | None
+) -> tuple[list[str], tuple[int, ...], list[Path]]:
+    store = open_store(metadata)
+    kept = kept_runs(runs, keep, push)
+    artifacts = {number for run in kept for number in run.artifacts}
+    executions = {number for run in kept for number in run.executions}
+    places = {place_of(run.artifacts[number]) for run in kept for number in run.artifacts}
+    every = store.get_artifacts()
+    deleted = metadata_store_pb2.Artifact.DELETED
+    ids = tuple(a.id for a in every if a.id not in artifacts and a.state != deleted)
+    kept_ids, going = {run.run_id for run in kept}, set(ids)
+    gone = [run.run_id for run in runs if run.run_id not in kept_ids and not going.isdisjoint(run.artifacts)]
+    return gone, ids, list(_outputs(root, places, executions))
+
+
+def _outputs(root: Path, kept: set[tuple[str, ...]], executions: set[int]) -> Iterator[Path]:
+    """Yields the folders of artifacts that go, and of runs that were killed, which ML Metadata may not know."""
+    for path in sorted(root.glob("*/*/*")):
+        component, output, number = path.parts[-3:]
+        if output != ".system" and _is_number(number) and (component, output, number) not in kept:
+            yield path
+    for path in sorted(root.glob("*/.system/executor_execution/*")):
+        if _is_number(path.name) and int(path.name) not in executions:
+            yield path
+
+
+def _half_gone(folder: RunFolder) -> list[Path]:
+    """Returns what a run left that was killed while it removed something."""
+    homes = [home / folder.pipeline_root.name for home in (folder.home, folder.home / "refresh")]
+    outputs = [
+        path for home in homes for pattern in ("*/*", "*/.system/executor_execution") for path in home.glob(pattern)
+    ]
+    return [
+        path for parent in (folder.serving, folder.home / "history", *outputs) if (path := parent / _GOING).is_dir()
+    ]
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdecimal()
+
+
+def _published(folder: RunFolder, keep: int, served: int | None) -> list[Path]:
+    """Returns the folders of the history that go: not the last ones, nor that of the model that is served."""
+    history = folder.home / "history"
+    found = sorted(path for path in history.glob("[!.]*") if path.is_dir() and not path.is_symlink())
+    latest = os.path.realpath(folder.home / "latest")
+    return [
+        path
+        for path in found[:-keep]
+        if os.path.realpath(path) != latest and (served is None or published_version(path) != str(served))
+    ]
+
+
+def published_version(published: Path) -> str | None:
+    """Returns the version of the model of a folder of the history; None where it has or names none."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return str(json.loads((published / "manifest.json").read_text(encoding="utf-8"))["model"]["version"])
+    return None
+
+
+def _mark_deleted(metadata: Path, ids: tuple[int, ...]) -> None:
+    if not ids:
+        return
+    store = open_store(metadata)
+    found = store.get_artifacts_by_id(list(ids))
+    for artifact in found:
+        artifact.state = metadata_store_pb2.Artifact.DELETED
+    store.put_artifacts(found)
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink():
+        path.unlink()
+        return
+    aside = path.parent / _GOING
+    if path != aside:
+        os.rename(path, aside)
+    shutil.rmtree(aside)
+
+
+def _files(folders: Iterable[Path]) -> Iterator[Path]:
+    for top in folders:
+        for folder, _, names in os.walk(top):
+            yield from (Path(folder, name) for name in names)

@@ -1,0 +1,146 @@
+"""A run whose data is that of an earlier run takes the model from TFX's cache, and nothing pushes it: this does.
+
+TFX's cache knows what a component wrote, not what happened since to the folders that its result went to. So once a run
+has ended, what it says is compared with what is served.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.files.linked_files import link_tree
+from serving.files.whole_files import sync_tree
+from serving.savedmodel.publish import latest_version, next_version
+from serving.savedmodel.versions import scan
+from tfx_pipeline.history.gate_memory import keep, show_report
+from tfx_pipeline.history.run_history import RecordedRun, open_store, output_of, pushes, read_runs
+from tfx_pipeline.history.served_copies import Copy, drop_taken_down, left, pushed_as, write_record
+from tfx_pipeline.runtime.run_folder import RunFolder
+
+_STAGING = ".pushing"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a run's model stands to what is served.
+
+    Attributes:
+        version: Number under which it was pushed.
+        served: Number that is served; None where there is none.
+        is_served: Whether that is this model: itself, a copy or a refresh of it.
+        is_left: Whether it is not, and somebody went back from it.
+    """
+
+    version: int
+    served: int | None
+    is_served: bool
+    is_left: bool
+
+    def why_left(self) -> str:
+        """Returns why a model that somebody went back from is not served."""
+        return (
+            f"The data gives version {self.version} again. Somebody went back from it, so version {self.served} is "
+            "served still."
+        )
+
+
+def standing(serving: Path, runs: list[RecordedRun]) -> Standing | None:
+    """Returns how the model of the last run stands; None where it pushed none, now or earlier."""
+    if not runs or not runs[-1].version:
+        return None
+    pushed, version = pushes(runs), int(runs[-1].version)
+    served = max(scan(str(serving)), default=None) if serving.is_dir() else None
+    is_served = served is not None and pushed_as(serving, served, pushed) == version
+    return Standing(version, served, is_served, not is_served and version in left(serving, pushed))
+
+
+@dataclass(frozen=True)
+class Served:
+    """What was done.
+
+    Attributes:
+        line: About the model that is served again, or is not; None where there was nothing to do.
+        is_left: Whether somebody went back from the run's model, so that what the run wrote is not for others.
+    """
+
+    line: str | None = None
+    is_left: bool = False
+
+
+def serve_model_of_last_run(folder: RunFolder) -> Served:
+    """Publishes the model of the last run again, if it came from the cache and another one is served.
+
+    A model that somebody went back from is not served again by itself. What the gates compare the next run with goes
+    with the model, and the report of the data gate is that of this run.
+
+    Args:
+        folder: The run's folder, which the caller holds.
+
+    Raises:
+        PublishError: If another publication is under way.
+        OSError: If the copy cannot be written. The next run tries it again.
+    """
+    runs = read_runs(open_store(folder.metadata, read_only=True))
+    show_report(folder, runs[-1])
+    found, line = standing(folder.serving, runs), None
+    if found is None:
+        return Served()
+    if found.is_left:
+        return Served(found.why_left(), is_left=True)
+    if not found.is_served:
+        number = _publish(folder.serving, folder.pipeline_root, runs[-1], found)
+        line = f"The data gives version {found.version} again. It is served as version {number}."
+    keep(folder, runs[-1])
+    return Served(line)
+
+
+def serve_index_of_last_refresh(serving: Path, metadata: Path, pipeline_root: Path) -> None:
+    """The same for the pipeline that refreshes the index, which has nothing to compare."""
+    runs = read_runs(open_store(metadata, read_only=True))
+    found = standing(serving, runs)
+    if found is not None and not found.is_served and not found.is_left:
+        _publish(serving, pipeline_root, runs[-1], found)
+
+
+def _publish(serving: Path, root: Path, run: RecordedRun, found: Standing) -> int:
+    """Publishes the pushed model, as the Pusher archived it, and returns its number."""
+    archive = output_of(root, run, "Pusher", "pushed_model")
+    if archive is None or not archive.is_dir():
+        raise OSError(f"{archive}: expected the model of version {found.version}. Received: no such folder")
+    if found.served is None:
+        return _publish_first(serving, archive, root, run, found.version)
+    with next_version(str(serving)) as publication:
+        served = latest_version(str(serving))[0]
+        _fill(serving, Path(publication.staging), archive, root, run)
+        write_record(Path(publication.staging), Copy(served + 1, found.version, served, run.run_id))
+    return served + 1
+
+
+def _publish_first(serving: Path, archive: Path, root: Path, run: RecordedRun, version: int) -> int:
+    """Publishes where nothing is served, under the number of the push."""
+    staging = serving / _STAGING
+    shutil.rmtree(staging, ignore_errors=True)
+    serving.mkdir(parents=True, exist_ok=True)
+    _fill(serving, staging, archive, root, run)
+    sync_tree(str(staging))
+    os.rename(staging, serving / str(version))
+    return version
+
+
+def _fill(serving: Path, staging: Path, archive: Path, root: Path, run: RecordedRun) -> None:
+    """Writes the version as the Pusher does: the model, and what was judged and what is served."""
+    link_tree(archive, staging)
+    drop_taken_down(serving, str(staging))
+    blessing = output_of(root, run, "ServedModelChecker", "blessing")
+    if blessing is None:
+        return
+    from tfx_pipeline.tfx_extensions.artifacts import EXTRA, SERVED  # imports TFX, which takes half a minute
+
+    if (blessing / SERVED).is_file():
+        said = staging / EXTRA / SERVED
+        said.parent.mkdir(exist_ok=True)
+        said.unlink(missing_ok=True)  # it may be one file with the archive's
+        shutil.copyfile(blessing / SERVED, said)

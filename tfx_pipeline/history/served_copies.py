@@ -1,0 +1,121 @@
+"""Versions that are copies of earlier ones, and which push a version comes from.
+
+A copy says in a file of its own of which version it is one. A refresh of a copy copies that file along, so a record
+whose number is another version's is that of an ancestor.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.files.whole_files import write_whole
+from serving.refresh.takedown import taken_down
+from serving.savedmodel.versions import scan
+from tfx_pipeline.runtime.console import import_quietly
+
+_RECORD = os.path.join("assets.extra", "rollback.json")
+
+
+@dataclass(frozen=True)
+class Copy:
+    """What a copy says of itself.
+
+    Attributes:
+        version: Its number.
+        copy_of: Number of the version that it is a copy of.
+        instead_of: Number of the version that was served before it.
+        run: The run whose data gave the model again; None where somebody went back to it.
+    """
+
+    version: int
+    copy_of: int
+    instead_of: int
+    run: str | None = None
+
+
+def copies(base: Path) -> list[Copy]:
+    """Returns the versions that are copies, the oldest first."""
+    numbers = sorted(scan(str(base))) if base.is_dir() else []
+    return [copy for number in numbers if (copy := _record(base, number)) is not None and copy.version == number]
+
+
+def served_again_by(base: Path) -> dict[str, int]:
+    """Returns the versions that runs published again from the cache, by the run's id."""
+    return {copy.run: copy.version for copy in copies(base) if copy.run is not None}
+
+
+def origin_of(base: Path, number: int, *, of_rollbacks: bool = False) -> int:
+    """Returns the version of which another is a copy, or a copy's copy; the number itself where it is none.
+
+    Args:
+        base: Folder of the model's versions.
+        number: The version.
+        of_rollbacks: Whether only copies count that somebody made who went back.
+    """
+    by_number = {copy.version: copy for copy in copies(base)}
+    seen: set[int] = set()
+    while number in by_number and number not in seen and not (of_rollbacks and by_number[number].run):
+        seen.add(number)
+        number = by_number[number].copy_of
+    return number
+
+
+def pushed_as(base: Path, number: int, pushed: Collection[int]) -> int | None:
+    """Returns the push that a version comes from, whether it is that, or copies and refreshes lie between.
+
+    Args:
+        base: Folder of the model's versions.
+        number: The version.
+        pushed: Numbers under which runs pushed models. A refresh comes from the last one before it.
+
+    Returns:
+        One of `pushed`; None where the version is older than all of them.
+    """
+    seen: set[int] = set()
+    while number not in pushed and number not in seen:
+        seen.add(number)
+        record = _record(base, number)
+        number = number if record is None else record.copy_of
+    return max((one for one in pushed if one <= number), default=None)
+
+
+def left(base: Path, pushed: Collection[int]) -> set[int]:
+    """Returns the pushes that somebody went back from, as far as the copies are kept."""
+    found: set[int] = set()
+    for copy in copies(base):
+        gone, back = (pushed_as(base, number, pushed) for number in (copy.instead_of, copy.copy_of))
+        if copy.run is None and gone is not None and gone != back:
+            found.add(gone)
+    return found
+
+
+def write_record(staging: Path, copy: Copy) -> None:
+    """Makes a folder a copy. The file may be one with that of the version copied from, so it is replaced."""
+    (staging / _RECORD).parent.mkdir(exist_ok=True)
+    numbers = {"version": copy.version, "copy_of": copy.copy_of, "instead_of": copy.instead_of}
+    said = {**numbers, "run": copy.run, "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    write_whole(staging / _RECORD, json.dumps(said) + "\n")
+
+
+def drop_taken_down(base: Path, staging: str) -> None:
+    """Drops songs from the index of a copy that nobody serves yet, which were taken down since its model was pushed."""
+    gone = taken_down(base)
+    if not gone:
+        return
+    import_quietly("tensorflow")
+    from serving.refresh.index import drop_songs
+
+    drop_songs(staging, gone)
+
+
+def _record(base: Path, number: int) -> Copy | None:
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        said = json.loads((base / str(number) / _RECORD).read_text(encoding="utf-8"))
+        return Copy(int(said["version"]), int(said["copy_of"]), int(said["instead_of"]), said.get("run"))
+    return None

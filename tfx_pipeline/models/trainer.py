@@ -1,0 +1,232 @@
+"""The Trainer step: similar songs in, an exported SavedModel with towers, transform and index out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow_transform as tft
+
+import bcl_keras
+from bcl_keras.judging import is_better
+from serving.export.served_model import RawField, ServedModel, export
+from serving.savedmodel.raw_fields import integer_id
+from tfx_pipeline import contract
+from tfx_pipeline.contract.ids import texts
+from tfx_pipeline.models import features
+from tfx_pipeline.models.song_table import SongTable
+from tfx_pipeline.models.training_songs import Songs, read_songs, similar_pairs, validation_truth
+from tfx_pipeline.runtime.keras_backend import check_is_tensorflow
+from tfx_pipeline.tfx_extensions.artifacts import EXTRA, LEARNT
+
+logger = logging.getLogger(__name__)
+
+_VALIDATION_K = 50
+#: By this name the training's log has it.
+VALIDATION_RECALL = f"val_recall_at_{_VALIDATION_K}"
+
+
+def run_fn(fn_args: Any) -> None:
+    """Trains and exports; called by TFX's Trainer.
+
+    Args:
+        fn_args: TFX's `FnArgs`. `custom_config` holds `fields`, `model`, `training`, `ridge` and `split` as JSON, and
+            `max_values` of `TransformConfig`. It may hold `song_ids`: "int64" for an index whose ids are integers;
+            default "string"; and `explain`: whether the model has that signature. `hyperparameters`, where a Tuner ran,
+            replace settings of the model.
+    """
+    check_is_tensorflow()
+    settings = fn_args.custom_config
+    song_fields = contract.fields_from_json(settings["fields"])
+    config, ridge_config = model_config(fn_args), json.loads(settings["ridge"])
+    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
+    training = json.loads(settings["training"])
+    songs = read_songs(fn_args, transform, song_fields, training.pop("sparse_per_warm"))
+    fields, ridge, learnt = model_fields(song_fields, transform, settings["max_values"]), None, {}
+    if ridge_config is not None:
+        ridge, learnt["ridge"], songs = solve_ridge(fields, bcl_keras.models.RidgeConfig(**ridge_config), songs)
+    keras.utils.set_random_seed(config.seed)
+    model = towers = train(fields, config, songs, **training)
+    if ridge is not None:
+        model = bcl_keras.models.JoinedModel([ridge, towers])
+        learnt["joined"] = model.adapt(validation_truth(songs), _VALIDATION_K)
+    learnt |= what_was_learnt(towers) | {"split": json.loads(settings["split"])}
+    export_model(fn_args, model, songs, transform, learnt)
+
+
+def export_model(
+    fn_args: Any,
+    model: bcl_keras.models.BCLModel | bcl_keras.models.JoinedModel,
+    songs: Songs,
+    transform: tft.TFTransformOutput,
+    learnt: dict[str, Any],
+) -> None:
+    """Writes the SavedModel, and beside it and in the model run what was learnt."""
+    learnt["songs"] = {name: len(getattr(songs, name)) for name in ("warm", "sparse", "validation")}
+    logger.info("Learnt and chosen: %s", learnt)
+    settings = fn_args.custom_config
+    served = served_model(
+        model,
+        songs.warm,
+        transform,
+        contract.fields_from_json(settings["fields"]),
+        integer_ids=settings.get("song_ids", "string") == "int64",
+        explain=bool(settings.get("explain", False)),
+    )
+    export(served, fn_args.serving_model_dir)
+    for folder in (fn_args.model_run_dir, os.path.join(fn_args.serving_model_dir, EXTRA)):
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, LEARNT), "w", encoding="utf-8") as file:
+            json.dump(learnt, file, indent=1)
+
+
+def model_config(fn_args: Any) -> bcl_keras.BCLConfig:
+    """Returns the settings of the towers; what a Tuner found stands above what was given."""
+    tuned = (fn_args.hyperparameters or {}).get("values", {})
+    return dataclasses.replace(bcl_keras.BCLConfig.from_dict(json.loads(fn_args.custom_config["model"])), **tuned)
+
+
+def model_fields(
+    song_fields: Sequence[contract.SongField], transform: tft.TFTransformOutput, max_values: int
+) -> list[bcl_keras.Field]:
+    """Returns the model's fields: ids from 1 on index the vocabulary that Transform found, 0 is missing.
+
+    An empty vocabulary counts as one entry. Lists keep `max_values`, as Transform leaves them.
+    """
+    fields = []
+    for field in song_fields:
+        size = field.length
+        if features.is_categorical(field):
+            size = max(transform.vocabulary_size_by_name(features.vocabulary_name(field)), 1) + 1
+        fields.append(bcl_keras.Field(field.name, field.kind, size, max_values))
+    return fields
+
+
+def train(
+    fields: Sequence[bcl_keras.Field],
+    config: bcl_keras.BCLConfig,
+    songs: Songs,
+    *,
+    positives: int,
+    anchor_popularity_power: float,
+) -> bcl_keras.models.BCLModel:
+    """Trains both towers and keeps the weights of the epoch with the best recall on validation songs.
+
+    Args:
+        fields: The model's fields.
+        config: The model's settings.
+        songs: The songs to learn from, and those held out for choices.
+        positives: Similar songs of an anchor that may be its positive.
+        anchor_popularity_power: See `bcl_keras.data.PairStream`.
+    """
+    warm, batch_size = songs.warm, min(config.batch_size, max(2, len(songs.warm)))
+    pairs = similar_pairs(songs, positives)
+    model = bcl_keras.models.BCLModel(fields, config, num_songs=len(warm))
+    model.set_catalogue(songs.learnt_features())
+    stream = bcl_keras.data.PairStream(
+        pairs,
+        len(warm),
+        num_rows=songs.num_learnt,
+        batch_size=batch_size,
+        # Sparse songs make anchors more diverse, not an epoch longer.
+        steps_per_epoch=-(-int((pairs[0] < len(warm)).sum()) // batch_size),
+        popularity=np.concatenate([warm.listeners, songs.sparse.listeners]),
+        anchor_power=anchor_popularity_power,
+        known_positives=positives,
+        with_log_q=config.correct_log_q,
+        contrast_over="warm" if model.has_contrast else "none",
+        seed=config.seed,
+    )
+    model.compile(jit_compile=False)
+    judged, watch = validation_truth(songs), []
+    if (judged[1] >= 0).any():
+        watch = [bcl_keras.callbacks.ValidationRecall(*judged, _VALIDATION_K, restore_best=True)]
+    model.fit(stream, epochs=config.epochs, verbose=2, callbacks=watch)
+    return model
+
+
+def solve_ridge(
+    fields: Sequence[bcl_keras.Field], config: bcl_keras.models.RidgeConfig, songs: Songs
+) -> tuple[bcl_keras.models.AudienceRidge, dict[str, Any], Songs]:
+    """Solves the closed form with sparse songs and without them, and keeps what validation songs prefer.
+
+    Where an artist and an album are all that songs have, sparse songs can do harm.
+
+    Args:
+        fields: The model's fields.
+        config: Settings of the closed form.
+        songs: The songs to learn from, and those held out for choices.
+
+    Returns:
+        The model, what was chosen, and the songs to learn from: with sparse songs or without any.
+    """
+    judged = validation_truth(songs)
+    choices = [songs]
+    if len(songs.sparse) and (judged[1] >= 0).any():
+        choices.append(dataclasses.replace(songs, sparse=songs.sparse.take(np.arange(0))))
+    found = []
+    for choice in choices:
+        ridge = bcl_keras.models.AudienceRidge(fields, len(songs.warm), config)
+        pairs = similar_pairs(choice)
+        found.append((ridge, ridge.adapt(choice.learnt_features(), pairs, judged), choice))
+    if len(found) == 1:
+        return found[0]
+    with_sparse, alone = (chosen["validation_recall"] for _, chosen, _ in found)
+    ridge, chosen, songs = found[1] if is_better(alone, with_sparse) else found[0]
+    return ridge, chosen | {"recall_with_sparse_songs": with_sparse, "recall_without_them": alone}, songs
+
+
+def what_was_learnt(towers: bcl_keras.models.BCLModel) -> dict[str, Any]:
+    """Returns losses and validation recall by epoch and the correlation of the fields, as plain values."""
+    history = {name: [float(value) for value in values] for name, values in towers.history.history.items()}
+    learnt: dict[str, Any] = {"history": history, "fields": [field.name for field in towers.fields]}
+    learnt["settings"] = towers.config.to_dict()
+    learnt["best_epoch"] = best_epoch(history)
+    if towers.has_contrast:
+        matrix = keras.ops.convert_to_numpy(towers.contrastive_views.correlation.matrix)
+        learnt["correlation"] = np.round(matrix, 4).tolist()
+    return learnt
+
+
+def best_epoch(history: Mapping[str, Sequence[float]]) -> int:
+    """Returns after how many epochs the weights were kept (`ValidationRecall`); without validation songs after all."""
+    recalls = history.get(VALIDATION_RECALL)
+    if not recalls:
+        return len(next(iter(history.values()), ()))
+    best = 0
+    for epoch, recall in enumerate(recalls):
+        if is_better(recall, recalls[best]):
+            best = epoch
+    return best + 1
+
+
+def served_model(
+    model: bcl_keras.models.BCLModel | bcl_keras.models.JoinedModel,
+    warm: SongTable,
+    transform: tft.TFTransformOutput,
+    song_fields: Sequence[contract.SongField],
+    *,
+    integer_ids: bool = False,
+    explain: bool = False,
+) -> ServedModel:
+    """Returns the model with transform and index, ready for export.
+
+    Raises:
+        ValueError: If `integer_ids` and an id is none.
+    """
+    ids = texts(warm.ids)
+    return ServedModel(
+        fields=[RawField(field.name, field.kind, field.length) for field in song_fields],
+        transform=transform.transform_features_layer(),
+        model=model,
+        warm_ids=ids,
+        index_ids=[integer_id(song_id) for song_id in ids] if integer_ids else ids,
+        index_embeddings=model.warm_candidates(),
+        explain=explain,
+    )

@@ -1,0 +1,98 @@
+"""The Trainer step of the model that is served: all songs are learnt from, with the settings of the judged model.
+
+Nothing is held out, so nothing can be chosen or judged here: what the judged model chose on its validation songs is
+taken, and `components.served_model` compares the result with it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow_transform as tft
+
+import bcl_keras
+from tfx_pipeline import contract
+from tfx_pipeline.models.trainer import export_model, model_fields, train, what_was_learnt
+from tfx_pipeline.models.training_songs import Songs, read_songs, similar_pairs
+from tfx_pipeline.runtime.keras_backend import check_is_tensorflow
+from tfx_pipeline.tfx_extensions.artifacts import read_learnt
+
+
+def run_fn(fn_args: Any) -> None:
+    """Trains and exports; called by TFX's Trainer.
+
+    Args:
+        fn_args: As for `tfx_pipeline.models.trainer.run_fn`, whose model is `base_model`: it says what it chose.
+    """
+    check_is_tensorflow()
+    settings = fn_args.custom_config
+    judged = read_learnt(fn_args.base_model)
+    if judged is None:
+        raise ValueError(f"{fn_args.base_model}: expected a model that says what was chosen. Received: one without")
+    fields = contract.fields_from_json(settings["fields"])
+    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
+    training = json.loads(settings["training"])
+    sparse_per_warm = training.pop("sparse_per_warm")
+    fn_args.eval_files = []  # TFX names some whether there are such songs or not
+    # Validation songs may have found that sparse songs do harm.
+    songs = read_songs(fn_args, transform, fields, sparse_per_warm if judged["songs"]["sparse"] else 0.0)
+    ridge = json.loads(settings["ridge"])
+    model, learnt = refit(
+        model_fields(fields, transform, settings["max_values"]),
+        songs,
+        judged,
+        ridge=None if ridge is None else bcl_keras.models.RidgeConfig(**ridge),
+        **training,
+    )
+    learnt |= {"split": json.loads(settings["split"]), "refit": True}
+    export_model(fn_args, model, songs, transform, learnt)
+
+
+def chosen_towers(judged: dict[str, Any]) -> bcl_keras.BCLConfig:
+    """Returns the settings of the towers, with as many epochs as were best."""
+    config = bcl_keras.BCLConfig.from_dict(judged["settings"])
+    return dataclasses.replace(config, epochs=max(1, judged["best_epoch"]))
+
+
+def refit(
+    fields: list[bcl_keras.Field],
+    songs: Songs,
+    judged: dict[str, Any],
+    *,
+    ridge: bcl_keras.models.RidgeConfig | None,
+    positives: int,
+    anchor_popularity_power: float,
+) -> tuple[bcl_keras.models.BCLModel | bcl_keras.models.JoinedModel, dict[str, Any]]:
+    """Fits the model with settings that were chosen before.
+
+    Args:
+        fields: The model's fields.
+        songs: The songs to learn from; validation songs among them are not used.
+        judged: What was learnt and chosen for the judged model.
+        ridge: Settings of the closed form, of which `judged` replaces those that are chosen; None for the towers alone.
+        positives: See `TrainingConfig`.
+        anchor_popularity_power: See `TrainingConfig`.
+
+    Returns:
+        The model, and what was learnt.
+    """
+    songs = dataclasses.replace(songs, validation=songs.validation.take(np.arange(0)))
+    learnt: dict[str, Any] = {}
+    config = chosen_towers(judged)
+    closed_form = None
+    if ridge is not None:
+        closed_form = bcl_keras.models.AudienceRidge(fields, len(songs.warm), ridge)
+        features, pairs = songs.learnt_features(), similar_pairs(songs)
+        learnt["ridge"] = closed_form.adapt(features, pairs, chosen=judged["ridge"])
+    keras.utils.set_random_seed(config.seed)
+    towers = train(fields, config, songs, positives=positives, anchor_popularity_power=anchor_popularity_power)
+    learnt |= what_was_learnt(towers)
+    if closed_form is None:
+        return towers, learnt
+    model = bcl_keras.models.JoinedModel([closed_form, towers])
+    learnt["joined"] = model.adapt(weights=judged["joined"]["weights"])
+    return model, learnt

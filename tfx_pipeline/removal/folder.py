@@ -1,0 +1,148 @@
+"""All files below a folder: those that hold an id, rewritten, and searched once more."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from tfx_pipeline.removal import contents
+from tfx_pipeline.removal.rewriting import ASIDE, rewrite
+from tfx_pipeline.removal.wanted import Wanted
+
+#: What a killed run leaves aside: nothing reads it.
+_LEFT_ASIDE = (".writing", ".before")
+
+
+@dataclass
+class Changes:
+    """What was done below a folder.
+
+    Attributes:
+        changed: What was taken out, by file.
+        removed: Files that a killed run had left aside.
+    """
+
+    changed: dict[Path, str] = field(default_factory=dict)
+    removed: list[Path] = field(default_factory=list)
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yields every file, in the order of the names. Links are not followed: what they name is a file of its own."""
+    for path, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            file = Path(path, name)
+            if file.is_file() and not file.is_symlink():
+                yield file
+
+
+def take_out(folder: Path, wanted: Wanted, *, tables_only: bool = False, changed_only: bool = False) -> Changes:
+    """Rewrites every file that holds one of the listeners.
+
+    Args:
+        folder: The folder.
+        wanted: Their ids.
+        tables_only: Whether to leave text alone that is no table of listeners.
+        changed_only: Whether to say what would change and change nothing.
+    """
+    done = Changes()
+    twins: dict[tuple[int, int], Path] = {}
+    for file in list(files_below(folder)):
+        name = file.relative_to(folder)
+        if _is_aside(name):
+            done.removed.append(file)
+            if not changed_only:
+                file.unlink()
+            continue
+        if changed_only:
+            if _search(file, wanted):
+                done.changed[file] = "would change"
+            continue
+        state = file.stat()
+        key = (state.st_dev, state.st_ino)
+        if key in twins:  # one file under two names stays one
+            _link(twins[key], file)
+            done.changed[file] = "the same file"
+        elif said := _rewritten(file, wanted, tables_only=tables_only):
+            done.changed[file] = said
+            if state.st_nlink > 1:
+                twins[key] = file
+    return done
+
+
+def still_held(folder: Path, wanted: Wanted) -> dict[Path, str]:
+    """Returns the files in which an id stands, or that cannot be searched, and why."""
+    found = {}
+    for file in files_below(folder):
+        try:
+            if contents.in_name(file.relative_to(folder), wanted):
+                found[file] = "its name holds an id"
+            elif contents.holds(file, wanted):
+                found[file] = "it holds an id"
+        except Exception as error:  # noqa: BLE001 - each kind of file has a library, and each library its errors
+            found[file] = f"it cannot be searched: {_first_line(error)}"
+    return found
+
+
+def known_listeners(folder: Path) -> set[str]:
+    """Returns the listeners of every Parquet file below a folder."""
+    return _of_parquet(folder, contents.listeners_of)
+
+
+def known_words(folder: Path) -> set[str]:
+    """Returns the ids and words of songs of every Parquet file of songs below a folder."""
+    return _of_parquet(folder, contents.words_of, "songs")
+
+
+def _of_parquet(folder: Path, read: Callable[[Path], set[str]], begins: str = "") -> set[str]:
+    found: set[str] = set()
+    for file in files_below(folder):
+        try:
+            if (begins in (file.name[: len(begins)], file.parent.name[: len(begins)])) and (
+                contents.kind_of(file) == "parquet"
+            ):
+                found |= read(file)
+        except (OSError, pa.ArrowException):  # the search says so
+            continue
+    return found
+
+
+def _rewritten(file: Path, wanted: Wanted, *, tables_only: bool) -> str | None:
+    try:
+        return rewrite(file, wanted, tables_only=tables_only)
+    except OSError:
+        raise
+    except Exception:  # noqa: BLE001 - damaged: the search that follows names it
+        return None
+
+
+def _search(file: Path, wanted: Wanted) -> bool:
+    try:
+        return contents.holds(file, wanted)
+    except Exception:  # noqa: BLE001 - see above
+        return False
+
+
+def _is_aside(name: Path) -> bool:
+    return any(
+        part.startswith((ASIDE, "_partial-", ".plays-"))
+        or (part.startswith(".") and ".writing" in part)
+        or part.endswith(_LEFT_ASIDE)
+        for part in name.parts
+    )
+
+
+def _link(source: Path, file: Path) -> None:
+    aside = file.with_name(f"{ASIDE}{file.name}")
+    aside.unlink(missing_ok=True)
+    os.link(source, aside)
+    os.replace(aside, file)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,110 @@
+"""At most c songs per listener over all cold songs of a run."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from apache_beam import pvalue
+
+from tfx_pipeline.targeting.beam import tables
+from tfx_pipeline.targeting.beam.blocks import encode_ids, group_rows, shard_of, shards_for
+from tfx_pipeline.targeting.config import TargetingConfig
+
+_ROWS_PER_SHARD = 500_000
+ROUNDS = 8
+
+
+def cap_listeners(
+    targets: beam.PCollection, song_shards: pvalue.AsSingleton, config: TargetingConfig
+) -> beam.PCollection:
+    """Leaves each listener the `config.cap` songs of highest score, ties by song id.
+
+    Deferred acceptance (Gale and Shapley 1962), `ROUNDS` rounds of it: each song proposes to its best
+    `config.listeners_per_song`, listeners keep the best songs that propose and turn the others away, and a song that
+    was turned away proposes to its next candidates. So a listener's cap goes to songs of which they become a target.
+    Songs enter with `config.depth` candidates; the summary shows those that still end with fewer targets than asked.
+
+    Args:
+        targets: (cold shard, candidates).
+        song_shards: Number of shards of cold songs.
+
+    Returns:
+        (cold shard, targets).
+    """
+    for number in range(1, ROUNDS + 1):
+        refusals = _proposed(targets, song_shards, config, f"Round{number}") | f"Refuse{number}" >> beam.ParDo(
+            Answer(config.cap, accepted=False)
+        ).with_output_types(tuple[int, Any])
+        targets = (
+            {"candidates": targets, "refusals": refusals}
+            | f"GroupRefusals{number}" >> beam.CoGroupByKey()
+            | f"DropRefused{number}" >> beam.FlatMap(without_refused).with_output_types(tuple[int, Any])
+        )
+    return _proposed(targets, song_shards, config, "Last") | "Accept" >> beam.ParDo(
+        Answer(config.cap, accepted=True)
+    ).with_output_types(tuple[int, Any])
+
+
+def _proposed(
+    targets: beam.PCollection, song_shards: pvalue.AsSingleton, config: TargetingConfig, name: str
+) -> beam.PCollection:
+    return (
+        targets
+        | f"Propose{name}" >> beam.FlatMap(by_listener, song_shards, config).with_output_types(tuple[int, Any])
+        | f"GroupByListener{name}" >> beam.GroupByKey()
+    )
+
+
+def first_songs(candidates: pa.Table, most: int) -> np.ndarray:
+    """Rows of each listener's `most` songs of highest score, ascending."""
+    users, songs = tables.codes(candidates["user_id"]), tables.codes(candidates["song_id"])
+    order = np.lexsort((songs, -candidates["score"].to_numpy(), users))
+    place = np.arange(len(order)) - np.searchsorted(users[order], users[order])
+    return np.sort(order[place < most])
+
+
+class Answer(beam.DoFn):
+    """What listeners say to the songs that propose to them."""
+
+    def __init__(self, cap: int | None, *, accepted: bool):
+        self._cap, self._accepted = cap or 0, accepted
+
+    def process(self, element: tuple[int, Any]) -> Iterator[tuple[int, pa.Table]]:
+        _, parts = element
+        parts = list(parts)
+        cold = np.concatenate([np.full(table.num_rows, shard) for shard, table in parts])
+        proposals = pa.concat_tables([table for _, table in parts])
+        answered = first_songs(proposals, self._cap)
+        if not self._accepted:
+            answered = np.setdiff1d(np.arange(proposals.num_rows), answered)
+        for shard, rows in group_rows(cold[answered]):
+            yield shard, proposals.take(pa.array(answered[rows]))
+
+
+def without_refused(element: tuple[int, dict[str, Any]]) -> Iterator[tuple[int, pa.Table]]:
+    cold, parts = element
+    refused = [_pairs(table) for table in parts["refusals"]]
+    for table in parts["candidates"]:
+        if refused:
+            table = table.filter(pc.invert(pc.is_in(_pairs(table), value_set=pa.concat_arrays(refused))))
+        yield cold, table
+
+
+def _pairs(table: pa.Table) -> pa.Array:
+    joined = pc.binary_join_element_wise(table["song_id"], table["user_id"], "\0")
+    return pa.concat_arrays(joined.chunks) if isinstance(joined, pa.ChunkedArray) else joined
+
+
+def by_listener(
+    element: tuple[int, pa.Table], song_shards: int, config: TargetingConfig
+) -> Iterator[tuple[int, tuple[int, pa.Table]]]:
+    cold, table = element
+    if table.num_rows:
+        first = tables.rank_within_songs(table, config.listeners_per_song)
+        rows_in_all = song_shards * config.songs_per_shard * config.listeners_per_song
+        shard = shard_of(encode_ids(first["user_id"], "user_id"), shards_for(rows_in_all, _ROWS_PER_SHARD))
+        for key, rows in group_rows(shard):
+            yield key, (cold, first.take(pa.array(rows)))

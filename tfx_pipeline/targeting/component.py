@@ -1,0 +1,150 @@
+"""TFX component: CAT. Finds target listeners for every cold song on Beam."""
+
+import dataclasses
+import glob
+import json
+import os
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.compute as pc
+from tfx import v1 as tfx
+
+from serving.refresh.takedown import taken_down
+from tfx_pipeline.contract.splits import VALIDATION
+from tfx_pipeline.evaluation.catalogue_embedding import EMBEDDINGS, MATCHES
+from tfx_pipeline.targeting import TargetingConfig, WriteTargets
+from tfx_pipeline.targeting import TargetListeners as FindTargetListeners
+from tfx_pipeline.targeting.beam.weights import choose_weight
+from tfx_pipeline.targeting.data.sources import ReadParquet
+from tfx_pipeline.targeting.data.takedown import without_songs
+from tfx_pipeline.tfx_extensions.artifacts import CountWeight, SongEmbeddings, TargetListeners
+from tfx_pipeline.tfx_extensions.example_files import ALL, ReadPlays, split_pattern
+
+WEIGHT = "weight.json"
+#: Why a song is a match is of no use here, and several times as large.
+_OF_MATCHES = ("song_id", "split", "match_ids", "match_scores")
+
+
+@tfx.dsl.components.component(use_beam=True)
+def AudienceTargeter(  # noqa: N802
+    plays: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
+    embeddings: tfx.dsl.components.InputArtifact[SongEmbeddings],
+    pushed_model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.PushedModel],
+    targets: tfx.dsl.components.OutputArtifact[TargetListeners],
+    settings: tfx.dsl.components.Parameter[str],
+    code: tfx.dsl.components.Parameter[str],
+    listeners: tfx.dsl.components.Parameter[str] = "",
+    exclusions: tfx.dsl.components.Parameter[str] = "",
+    digests: tfx.dsl.components.Parameter[str] = "",
+    serving_dir: tfx.dsl.components.Parameter[str] = "",
+    count_weight: tfx.dsl.components.InputArtifact[CountWeight] = None,
+    beam_pipeline: tfx.dsl.components.BeamComponentParameter[beam.Pipeline] = None,
+) -> None:
+    """Writes target listeners, unless the model was not pushed: then the artifact stays empty.
+
+    Args:
+        plays: tf.Examples of plays, split `all`.
+        embeddings: Embeddings and matches of the catalogue.
+        pushed_model: Whether the model is served; targets and served matches are of one model.
+        targets: See `tfx_pipeline.targeting.data.sinks`. Custom property `targeted` says whether there are any,
+            `embeddings` where the matches lie that they were found by.
+        settings: `TargetingConfig` as JSON.
+        code: Fingerprint of the code, so that the cache follows it.
+        listeners: Parquet file of listener vectors (user_id, embedding) in place of those formed from plays; "" = none.
+        exclusions: Parquet file of exclusions (user_id, song_id; a null song_id means every song); "" = none.
+        digests: Of these two files' contents, so that the cache follows them.
+        serving_dir: Folder of the model's versions, where songs that were taken down are recorded: also one that was
+            taken down while the run was under way is in no target and no reason; "" = none was.
+        count_weight: The weight of the count where no validation songs are left to choose it, from `WeightChooser`.
+        beam_pipeline: Given by TFX.
+    """
+    del code, digests
+    pushed = pushed_model.get_int_custom_property("pushed")
+    targets.set_int_custom_property("targeted", int(bool(pushed)))
+    if not pushed:
+        return
+    targets.set_string_custom_property("embeddings", embeddings.uri)
+    config = TargetingConfig.from_dict(json.loads(settings))
+    if count_weight is not None:
+        with open(os.path.join(count_weight.uri, WEIGHT), encoding="utf-8") as file:
+            config = dataclasses.replace(config, count_weight=json.load(file)["count_weight"])
+    with beam_pipeline as pipeline:
+        inputs = _inputs(pipeline, embeddings.uri, split_pattern(plays, ALL), listeners, exclusions)
+        inputs = without_songs(inputs, taken_down(serving_dir) if serving_dir else ())
+        inputs | "FindTargetListeners" >> FindTargetListeners(config) | "Write" >> WriteTargets(targets.uri, config)
+
+
+@tfx.dsl.components.component(use_beam=True)
+def WeightChooser(  # noqa: N802
+    plays: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
+    embeddings: tfx.dsl.components.InputArtifact[SongEmbeddings],
+    count_weight: tfx.dsl.components.OutputArtifact[CountWeight],
+    settings: tfx.dsl.components.Parameter[str],
+    code: tfx.dsl.components.Parameter[str],
+    listeners: tfx.dsl.components.Parameter[str] = "",
+    exclusions: tfx.dsl.components.Parameter[str] = "",
+    digests: tfx.dsl.components.Parameter[str] = "",
+    beam_pipeline: tfx.dsl.components.BeamComponentParameter[beam.Pipeline] = None,
+) -> None:
+    """Chooses the weight of the count by the listeners of validation songs.
+
+    It needs the judged model: for the model that is served no song is held out, so there is nothing to choose by.
+
+    Args:
+        plays: tf.Examples of plays, split `all`.
+        embeddings: Embeddings and matches of the catalogue by the judged model.
+        count_weight: Holds `weight.json`.
+        settings: `TargetingConfig` as JSON.
+        code: Fingerprint of the code, so that the cache follows it.
+        listeners: As for `AudienceTargeter`.
+        exclusions: As for `AudienceTargeter`.
+        digests: As for `AudienceTargeter`.
+        beam_pipeline: Given by TFX.
+    """
+    del code, digests
+    config = TargetingConfig.from_dict(json.loads(settings))
+    # Validation songs alone are matched and get targets, to be counted: a tenth of the work.
+    config = dataclasses.replace(config, target_splits=(VALIDATION,), reach="filter", cap=None)
+    with beam_pipeline as pipeline:
+        inputs = _inputs(pipeline, embeddings.uri, split_pattern(plays, ALL), listeners, exclusions)
+        inputs["matches"] |= "OfValidationSongs" >> beam.Map(_of_validation_songs).with_output_types(pa.Table)
+        found = inputs | "FindTargetListeners" >> FindTargetListeners(config)
+        (
+            found.totals
+            | "Choose" >> beam.Map(_chosen)
+            | "Write" >> beam.io.WriteToText(os.path.join(count_weight.uri, WEIGHT), shard_name_template="")
+        )
+
+
+def _inputs(pipeline: beam.Pipeline, embeddings: str, plays: str, listeners: str, exclusions: str) -> dict[str, Any]:
+    inputs = {
+        "catalogue": pipeline | "ReadCatalogue" >> _read(embeddings, EMBEDDINGS),
+        "matches": pipeline | "ReadMatches" >> _read(embeddings, MATCHES, _OF_MATCHES),
+        "plays": pipeline
+        | "ReadPlays" >> ReadPlays(plays)
+        | "ToTables" >> beam.Map(_to_table).with_output_types(pa.Table),
+    }
+    for name, file in (("listeners", listeners), ("exclusions", exclusions)):
+        if file:
+            inputs[name] = pipeline | f"Read {name}" >> ReadParquet(glob.escape(file))
+    return inputs
+
+
+def _of_validation_songs(matches: pa.Table) -> pa.Table:
+    return matches.filter(pc.equal(matches["split"], VALIDATION))
+
+
+def _chosen(totals: dict[str, int]) -> str:
+    return json.dumps({"count_weight": choose_weight(totals)})
+
+
+def _read(folder: str, name: str, columns: tuple[str, ...] | None = None) -> beam.PTransform:
+    return ReadParquet(os.path.join(folder, f"{name}-*.parquet"), columns)
+
+
+def _to_table(batch: pa.RecordBatch) -> pa.Table:
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    strings = {name: columns[name].flatten().cast(pa.string()) for name in ("user_id", "song_id")}
+    return pa.table({**strings, "plays": columns["plays"].flatten()})

@@ -1,0 +1,132 @@
+"""The whole step on Parquet files: what the pipeline component and the command line call."""
+
+import glob
+import posixpath
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.io.filesystems import FileSystems
+
+from tfx_pipeline.contract.tables import refuse_unfinished
+from tfx_pipeline.runtime.parquet_stream import read_table, row_groups
+from tfx_pipeline.targeting.beam.transforms import Targeting, TargetListeners
+from tfx_pipeline.targeting.config import TargetingConfig
+from tfx_pipeline.targeting.data.sinks import WriteTargets
+from tfx_pipeline.targeting.data.takedown import without_songs
+
+_RowGroup = tuple[str, int]  # file, number of the group
+
+
+def target_listeners(
+    pipeline: beam.Pipeline,
+    *,
+    catalogue: str,
+    matches: str,
+    plays: str,
+    output: str,
+    config: TargetingConfig | None = None,
+    listeners: str | None = None,
+    exclusions: str | None = None,
+    taken_down: Collection[str] = (),
+) -> Targeting:
+    """Adds the targeting step to a Beam pipeline: Parquet files in, targets and summary out.
+
+    Call it with the pipeline of a TFX Beam component or any other; nothing runs before the pipeline does. Afterwards
+    `read_targets(output)` and `read_summary(output)` give the tables, `read_marker(output)` the counts of the run.
+
+    Args:
+        pipeline: The Beam pipeline.
+        catalogue: Parquet file, folder of Parquet files or pattern with song_id, split, embedding, candidate_embedding.
+        matches: The same with song_id, match_ids, match_scores.
+        plays: The same with user_id, song_id and optionally plays.
+        output: Folder for the result, see `sinks`.
+        config: Settings; default `TargetingConfig()`.
+        listeners: Optional table user_id, embedding in place of vectors formed from plays.
+        exclusions: Optional table user_id, song_id; a null song_id excludes the listener from all songs.
+        taken_down: Ids of songs that are neither targeted nor a reason to target, whatever the tables say.
+
+    Returns:
+        The `Targeting` that is written.
+
+    Raises:
+        FileNotFoundError: An input has no file.
+    """
+    config = config or TargetingConfig()
+    given = {
+        "catalogue": catalogue,
+        "matches": matches,
+        "plays": plays,
+        "listeners": listeners,
+        "exclusions": exclusions,
+    }
+    inputs = {
+        name: pipeline | f"Read {name}" >> ReadParquet(parquet_pattern(path, name))
+        for name, path in given.items()
+        if path is not None
+    }
+    targeting = without_songs(inputs, taken_down) | "TargetListeners" >> TargetListeners(config)
+    _ = targeting | "WriteTargets" >> WriteTargets(output, config)
+    return targeting
+
+
+def parquet_pattern(path: str, name: str) -> str:
+    """A file or pattern as it is, a folder as the Parquet files below it; FileNotFoundError if there are none.
+
+    What is there under the very name is meant, also where the name could be a pattern: `plays[1].parquet`.
+    """
+    refuse_unfinished(Path(path))
+    named = glob.escape(path) if FileSystems.exists(path) else path
+    for pattern in (posixpath.join(named, "**.parquet"), named):
+        found = FileSystems.match([pattern])[0].metadata_list
+        if any(item.size_in_bytes for item in found) and not (pattern == named and _is_folder(path, found)):
+            return pattern
+    raise FileNotFoundError(f"`{name}` must name a Parquet file, a folder of them or a pattern. Received: {path}")
+
+
+def _is_folder(path: str, found: list) -> bool:
+    return len(found) == 1 and found[0].path.rstrip("/") == path.rstrip("/") and not path.endswith(".parquet")
+
+
+def song_ids(path: str, name: str) -> frozenset[str]:
+    """Returns the song_id of every row of a file, folder or pattern; FileNotFoundError if there are no files."""
+    found: set[str] = set()
+    for item in FileSystems.match([parquet_pattern(path, name)])[0].metadata_list:
+        with FileSystems.open(item.path) as stream:
+            found.update(read_table(stream, columns=["song_id"])["song_id"].cast(pa.string()).to_pylist())
+    return frozenset(found)
+
+
+class ReadParquet(beam.PTransform):
+    """Reads Parquet files as Arrow tables, one for each row group.
+
+    Args:
+        pattern: Of the files, for Beam's file systems. They are found when the pipeline runs.
+        columns: Names of those to read; default all.
+    """
+
+    def __init__(self, pattern: str, columns: Sequence[str] | None = None) -> None:
+        super().__init__()
+        self._pattern, self._columns = pattern, columns and list(columns)
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
+        return (
+            pipeline
+            | "Pattern" >> beam.Create([self._pattern])
+            | "RowGroups" >> beam.FlatMap(_row_groups_of).with_output_types(_RowGroup)
+            | "Spread" >> beam.Reshuffle()
+            | "Read" >> beam.Map(_read_group, self._columns).with_output_types(pa.Table)
+        )
+
+
+def _row_groups_of(pattern: str) -> Iterator[_RowGroup]:
+    for found in FileSystems.match([pattern])[0].metadata_list:
+        with FileSystems.open(found.path) as stream:
+            yield from ((found.path, group) for group in range(row_groups(stream)))
+
+
+def _read_group(group: _RowGroup, columns: list[str] | None) -> pa.Table:
+    file, number = group
+    with FileSystems.open(file) as stream:
+        return read_table(stream, [number], columns=columns)

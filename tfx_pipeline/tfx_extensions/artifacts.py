@@ -1,0 +1,64 @@
+"""Artifact types of our own components, and files that one component writes into another's artifact.
+
+Vertex AI asks for type names of the form `<namespace>.<title>`.
+"""
+
+import json
+import os
+from typing import Any
+
+from tfx.types.artifact import Artifact
+
+#: In a model run and in the model's `assets.extra`: what was learnt and chosen, for people and for the refit.
+LEARNT = "learnt.json"
+#: In the blessing of a served model and in the pushed model's `assets.extra`: what was judged and what is served.
+SERVED = "served.json"
+#: In the artifact of the run page.
+PAGE = "run.html"
+#: Folder of a SavedModel that TensorFlow Serving leaves alone but for warm-up requests.
+EXTRA = "assets.extra"
+
+
+class SongEmbeddings(Artifact):
+    """Embeddings and matches of the whole catalogue.
+
+    `embeddings-*.parquet`: song_id, split, embedding (of its content), candidate_embedding (as in the index).
+    `matches-*.parquet`: song_id, match_ids, match_scores, for every song that is not in the index; empty lists where
+    the model knows no value of the song. Why these matches: match_shares, share_names. What speaks for them:
+    known_fields, evidence, evidence_names.
+    """
+
+    TYPE_NAME = "bcl.SongEmbeddings"
+
+
+class TargetListeners(Artifact):
+    """Target listeners of cold songs, and a summary per song: see `tfx_pipeline.targeting`."""
+
+    TYPE_NAME = "bcl.TargetListeners"
+
+
+class CountWeight(Artifact):
+    """`weight.json`: the weight of the count in targeting that validation songs of the judged model chose."""
+
+    TYPE_NAME = "bcl.CountWeight"
+
+
+class DataReport(Artifact):
+    """`report.txt`: how the data differs from that of the last pushed run, a line per column."""
+
+    TYPE_NAME = "bcl.DataReport"
+
+
+class RunReport(Artifact):
+    """`run.html`: what came in, what was learnt, what was blessed and why, and examples; opens offline."""
+
+    TYPE_NAME = "bcl.RunReport"
+
+
+def read_learnt(saved_model: str) -> dict[str, Any] | None:
+    """Returns what was learnt for an exported model; None where it does not say."""
+    path = os.path.join(saved_model, EXTRA, LEARNT)
+    if not os.path.exists(path):
+        return None
+    with open(path, encoding="utf-8") as file:
+        return dict(json.load(file))

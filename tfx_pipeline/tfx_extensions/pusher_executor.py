@@ -1,0 +1,77 @@
+"""Pusher executor that publishes by rename, since TensorFlow Serving loads a version the moment its number appears."""
+
+import os
+import shutil
+from typing import Any
+
+from tfx import types
+from tfx.components.pusher import executor
+from tfx.proto import pusher_pb2
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import proto_utils
+
+from serving.files.linked_files import share_files
+from serving.files.whole_files import sync_tree
+from serving.refresh.index import drop_songs
+from serving.refresh.takedown import taken_down
+from tfx_pipeline.tfx_extensions.artifacts import EXTRA, SERVED
+
+_STAGING = ".pushing"
+
+
+class Executor(executor.Executor):
+    """TFX's Pusher, which copies into a staging folder that model servers ignore; the whole version is then renamed.
+
+    What it copied is then shared with the model: files of the same content become one.
+    """
+
+    def Do(  # noqa: N802
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        destination = pusher_pb2.PushDestination()
+        proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)
+        base = destination.filesystem.base_directory
+        staging = os.path.join(base, _STAGING)
+        shutil.rmtree(staging, ignore_errors=True)  # what a killed run left
+        destination.filesystem.base_directory = staging
+        staged = {
+            **exec_properties,
+            standard_component_specs.PUSH_DESTINATION_KEY: proto_utils.proto_to_json(destination),
+        }
+        try:
+            super().Do(input_dict, output_dict, staged)
+            self._share(input_dict, output_dict, staging)
+            blessings = input_dict.get(standard_component_specs.MODEL_BLESSING_KEY, [])
+            self._publish(output_dict, base, staging, [os.path.join(blessing.uri, SERVED) for blessing in blessings])
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _share(
+        self, input_dict: dict[str, list[types.Artifact]], output_dict: dict[str, list[types.Artifact]], staging: str
+    ) -> None:
+        """Makes one file of the three that the disk would hold: of the model, in the version and in the archive."""
+        pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
+        if pushed.get_int_custom_property("pushed"):
+            model = self.GetModelPath(input_dict)
+            for copy in (pushed.uri, os.path.join(staging, pushed.get_string_custom_property("pushed_version"))):
+                share_files(model, copy)
+
+    def _publish(self, output_dict: dict[str, list[types.Artifact]], base: str, staging: str, said: list[str]) -> None:
+        pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
+        if not pushed.get_int_custom_property("pushed"):
+            return
+        version = pushed.get_string_custom_property("pushed_version")
+        published = os.path.join(base, version)
+        if not os.path.exists(published):
+            staged = os.path.join(staging, version)
+            # Songs may have been taken down since this run read its songs.
+            if gone := taken_down(base):
+                drop_songs(staged, gone)
+            for path in filter(os.path.exists, said):  # what was judged and what is served
+                shutil.copyfile(path, os.path.join(staged, EXTRA, SERVED))
+            sync_tree(staged)
+            os.rename(staged, published)
+        pushed.set_string_custom_property("pushed_destination", published)

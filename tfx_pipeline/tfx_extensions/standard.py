@@ -1,0 +1,72 @@
+"""TFX's own components as our pipelines use them: with the executors of ours that keep zeros and push by rename."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import tensorflow_data_validation as tfdv
+from google.protobuf import wrappers_pb2
+from tfx import v1 as tfx
+from tfx.components.example_gen.component import FileBasedExampleGen
+from tfx.dsl.components.base import executor_spec
+from tfx.proto import example_gen_pb2
+from tfx.types import Channel
+
+from tfx_pipeline.runtime.fingerprint import code_fingerprint
+from tfx_pipeline.tfx_extensions import parquet_executor, pusher_executor
+from tfx_pipeline.tfx_extensions.example_files import ALL
+
+
+class ParquetExampleGen(FileBasedExampleGen):
+    """TFX's, with our executor."""
+
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(parquet_executor.Executor)
+
+
+class RenamingPusher(tfx.components.Pusher):
+    """TFX's, with our executor."""
+
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(pusher_executor.Executor)
+
+
+def parquet_example_gen(file: Path) -> ParquetExampleGen:
+    """Reads one Parquet file as a single split."""
+    code = example_gen_pb2.CustomConfig()
+    code.custom_config.Pack(wrappers_pb2.StringValue(value=code_fingerprint(parquet_executor.__name__)))
+    return ParquetExampleGen(
+        input_base=str(file.parent),
+        input_config=tfx.proto.Input(splits=[tfx.proto.Input.Split(name=ALL, pattern=file.name)]),
+        output_config=tfx.proto.Output(),
+        custom_config=code,  # the executor reads none: it is there so that the cache follows the code
+    )
+
+
+def statistics_gen(examples: Channel, columns: Sequence[str] | None = None) -> tfx.components.StatisticsGen:
+    """Counts examples.
+
+    Args:
+        examples: What ExampleGen wrote.
+        columns: Those to count; None = all.
+    """
+    options = None if columns is None else tfdv.StatsOptions(feature_allowlist=list(columns))
+    return tfx.components.StatisticsGen(examples=examples, stats_options=options)
+
+
+def pusher(
+    model: Channel,
+    *,
+    model_blessing: Channel,
+    infra_blessing: Channel,
+    serving_dir: Path | str,
+) -> RenamingPusher:
+    """Pushes a model that has both blessings into the folder that TensorFlow Serving watches."""
+    return RenamingPusher(
+        model=model,
+        model_blessing=model_blessing,
+        infra_blessing=infra_blessing,
+        push_destination=tfx.proto.PushDestination(
+            filesystem=tfx.proto.PushDestination.Filesystem(base_directory=str(serving_dir))
+        ),
+        custom_config={"code": code_fingerprint(pusher_executor.__name__)},
+    ).with_id("Pusher")
