@@ -113,7 +113,7 @@ def test_the_client_imports_no_tensorflow() -> None:
 def test_our_messages_stay_out_of_the_default_pool() -> None:
     # So the generated modules, imported later, find it as they left it.
     code = (
-        "from google.protobuf import descriptor_pool; from serving import protos\n"
+        "from google.protobuf import descriptor_pool; from serving.protocol import protos\n"
         "try: descriptor_pool.Default().FindMessageTypeByName('tensorflow.TensorProto')\n"
         "except KeyError: print('absent')"
     )

@@ -236,7 +236,7 @@ def test_commands_heed_signals_before_all_else(module: str, said: str) -> None:
     """Before the imports that take seconds."""
     script = f"""
         import os, runpy, signal, sys
-        from tfx_pipeline import stopping
+        from tfx_pipeline.runtime import stopping
 
         heed = stopping.heed_signals
 

@@ -9,7 +9,7 @@ from tfx_pipeline.runtime.fingerprint import code_fingerprint
 
 _ROOT = Path(__file__).resolve().parents[2]
 #: What the pipeline imports, and what it names without importing it.
-_MODULES = ("pipeline", "trainer", "preprocessing", "tuner", "outputs.publishing")
+_MODULES = ("pipeline", "models.trainer", "models.preprocessing", "models.tuner", "refit.trainer", "outputs.publishing")
 
 
 def code_version() -> dict[str, str | None]:
