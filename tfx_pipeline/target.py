@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = TargetingConfig.from_dict({name: value for name, value in settings.items() if value is not None})
         with _for_this_run(known.output):
             _run(known, config, beam_arguments)
-    except Exception as error:  # noqa: BLE001 - a runner wraps the message of a worker in exceptions of its own kind
+    except Exception as error:
         sys.stderr.write(f"{first_message(error)}\n")
         return 2
     write_text(_report(known.output))

@@ -60,7 +60,8 @@ class Problem:
     @cached_property
     def sparse(self) -> np.ndarray:
         """Rows of the songs of too few listeners to be candidates or judged, that have content and listeners in common
-        with warm songs, as many as the pipeline takes: their plays are known, and may be learnt from."""
+        with warm songs, as many as the pipeline takes: their plays are known, and may be learnt from.
+        """
         songs = np.flatnonzero(self.split == NEW)
         content = sum(block.getnnz(axis=1) for block in self.encoding.blocks(songs).values())
         shared = self.heard(songs) @ np.asarray(self.plays.sum(axis=0)).ravel()

@@ -60,7 +60,7 @@ class Night:
     @property
     def pushes(self) -> bool:
         """Whether a model is to be pushed that was not served the night before."""
-        return self.exit_code == 0 and self.what not in _SAME_DATA or self.killed_after == "Pusher"
+        return (self.exit_code == 0 and self.what not in _SAME_DATA) or self.killed_after == "Pusher"
 
 
 def night(number: int) -> Night:

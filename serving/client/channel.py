@@ -39,7 +39,7 @@ class TLS:
 
 
 def channel_options(max_message_bytes: int) -> list[tuple[str, int]]:
-    """gRPC options of a channel whose messages are split at `max_message_bytes`."""
+    """GRPC options of a channel whose messages are split at `max_message_bytes`."""
     return [
         ("grpc.max_send_message_length", -1),
         ("grpc.max_receive_message_length", min(2**31 - 1, max_message_bytes * _REPLY_ROOM)),

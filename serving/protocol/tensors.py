@@ -69,7 +69,7 @@ def dtype_name(number: int) -> str:
 
 
 def numpy_dtype(number: int) -> np.dtype[Any] | None:
-    """numpy type of a DataType number (object for strings), None where there is none."""
+    """Numpy type of a DataType number (object for strings), None where there is none."""
     return _BY_NUMBER[number].dtype if number in _BY_NUMBER else None
 
 

@@ -60,7 +60,7 @@ def test_without_a_head_the_contrast_acts_on_the_embeddings_served() -> None:
     outputs = model({name: ops.convert_to_tensor(values) for name, values in stream[0][0].items()})
     vectors, presence = model.song_tower.encode_fields(model.feature_table(ops.convert_to_tensor(rows)))
     views = np.stack([ops.convert_to_numpy(outputs[name]) for name in ("view_1", "view_2")], axis=1)
-    kept = [np.array(group) for group in itertools.product((False, True), repeat=len(model.fields)) if 0 < sum(group)]
+    kept = [np.array(group) for group in itertools.product((False, True), repeat=len(model.fields)) if sum(group) > 0]
     served = [model.song_tower.aggregate(vectors, presence & ops.convert_to_tensor(group)[None]) for group in kept]
     distances = np.abs(np.stack([ops.convert_to_numpy(each) for each in served], axis=1)[:, None] - views[:, :, None])
     usable = ops.convert_to_numpy(outputs["usable"]) > 0

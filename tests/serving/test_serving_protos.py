@@ -11,7 +11,7 @@ import tensorflow as tf
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FieldDescriptor
 from tensorflow.core.framework import tensor_pb2, types_pb2
-from tensorflow_serving.apis import (  # noqa: F401  (fills the default pool)
+from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
     predict_pb2,

@@ -73,7 +73,6 @@ def test_a_link_to_nothing_is_named_and_the_others_are_served(
     small_model.publish(exported, base, 1)
     (base / "2").symlink_to(tmp_path / "gone")
     (base / "latest").symlink_to("1")
-    with caplog.at_level(logging.WARNING):
-        with EmbeddedServer(port=0, model_name="bcl", model_base_path=str(base)):
-            pass
+    with caplog.at_level(logging.WARNING), EmbeddedServer(port=0, model_name="bcl", model_base_path=str(base)):
+        pass
     assert f"Versions of servable bcl that are links to no folder are not served: {base / '2'}" in caplog.text

@@ -20,11 +20,10 @@ GROUPS: tuple[str, ...] = get_args(Group)
 _FIELD_NAME = re.compile(r"[A-Za-z0-9_]+")
 # A column made from plays would tell the model of a cold song what nobody can know about it yet.
 _PLAYS_WORDS = frozenset(
-    "popularity popular plays playcount playcounts listens listeners streams scrobbles likes followers favorites "
-    "favourites views chart charts".split()
+    ["popularity", "popular", "plays", "playcount", "playcounts", "listens", "listeners", "streams", "scrobbles", "likes", "followers", "favorites", "favourites", "views", "chart", "charts"]
 )
-_COUNTED = frozenset("play listen listener stream like follower favorite favourite view scrobble user".split())
-_COUNTS = frozenset("count counts num number total".split())
+_COUNTED = frozenset(["play", "listen", "listener", "stream", "like", "follower", "favorite", "favourite", "view", "scrobble", "user"])
+_COUNTS = frozenset(["count", "counts", "num", "number", "total"])
 
 
 @dataclass(frozen=True)

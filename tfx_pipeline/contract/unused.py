@@ -26,12 +26,12 @@ from tfx_pipeline.contract.written_lists import WrittenLists
 _MOST_NAMED = 12
 #: A column that tells songs apart, as titles do, teaches nothing about others.
 _MOST_DIFFERENT = 0.9
-_NAMES_A_SONG = frozenset("song track title name display".split())
+_NAMES_A_SONG = frozenset(["song", "track", "title", "name", "display"])
 #: Numbers that say which, not what.
-_NUMBERED = frozenset("id ids index row unnamed track isrc".split())
-_ARTIST = frozenset("artist artists performer performers band singer".split())
+_NUMBERED = frozenset(["id", "ids", "index", "row", "unnamed", "track", "isrc"])
+_ARTIST = frozenset(["artist", "artists", "performer", "performers", "band", "singer"])
 #: Numbers that are no sound.
-_NOT_AUDIO = frozenset("year decade date release released age price".split())
+_NOT_AUDIO = frozenset(["year", "decade", "date", "release", "released", "age", "price"])
 
 
 @dataclass

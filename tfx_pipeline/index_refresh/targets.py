@@ -168,5 +168,5 @@ def _target(rules: Rules, work: Found, gone: Collection[str]) -> None:
             taken_down=gone,
         )
         run_quietly(pipeline)
-    except Exception as error:  # noqa: BLE001 - a runner wraps the message of a worker in exceptions of its own kind
+    except Exception as error:
         raise TargetingError(f"targets: {first_message(error)}") from error

@@ -83,7 +83,7 @@ def still_held(folder: Path, wanted: Wanted) -> dict[Path, str]:
                 found[file] = "its name holds an id"
             elif contents.holds(file, wanted):
                 found[file] = "it holds an id"
-        except Exception as error:  # noqa: BLE001 - each kind of file has a library, and each library its errors
+        except Exception as error:
             found[file] = f"it cannot be searched: {_first_line(error)}"
     return found
 
@@ -116,14 +116,14 @@ def _rewritten(file: Path, wanted: Wanted, *, tables_only: bool) -> str | None:
         return rewrite(file, wanted, tables_only=tables_only)
     except OSError:
         raise
-    except Exception:  # noqa: BLE001 - damaged: the search that follows names it
+    except Exception:
         return None
 
 
 def _search(file: Path, wanted: Wanted) -> bool:
     try:
         return contents.holds(file, wanted)
-    except Exception:  # noqa: BLE001 - see above
+    except Exception:
         return False
 
 

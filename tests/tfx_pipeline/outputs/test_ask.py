@@ -59,8 +59,8 @@ def test_the_table_has_a_line_for_each(home, capsys):
     assert lines[1] == "  reliability of the matches: 0.88 (0 to 1: the recall to expect)"
     why = "genre rock; tags loud; year 1999 | genre +0.750, numbers +0.250, rest -0.100"
     assert lines[3].split() == f"1. First\\nline 0.900 {why}".split()
-    assert lines[4].split() == "2. B -0.250 genre -0.250".split()
-    assert lines[6].split() == "1. listener-a 1.000 First\\nline".split()
+    assert lines[4].split() == ["2.", "B", "-0.250", "genre", "-0.250"]
+    assert lines[6].split() == ["1.", "listener-a", "1.000", "First\\nline"]
     assert lines[7].endswith("(held_aside)")
     assert len(lines) == 9
     assert len(asked(capsys, home, "--song", "n1", "--matches", 1, "--listeners", 1).splitlines()) == 6

@@ -46,11 +46,11 @@ def test_every_kind_of_song_has_its_row(run):
     result = run(FAST, catalogue=catalogue, matches=matches, plays=PLAYS)
     status = {song: row["status"] for song, row in result.summary.items()}
     assert status == {
-        **{song: "targeted" for song in ("c0", "c4", "c5", "c7", "zero")},
-        **{song: "no matches" for song in ("c1", "c6", "c8")},
+        **dict.fromkeys(("c0", "c4", "c5", "c7", "zero"), "targeted"),
+        **dict.fromkeys(("c1", "c6", "c8"), "no matches"),
         "c2": "no usable matches",
         "c3": "matches have no listeners",
-        **{song: "not a cold song of the catalogue" for song in ("stranger", "w1")},
+        **dict.fromkeys(("stranger", "w1"), "not a cold song of the catalogue"),
     }
     numbers = ("matches_given", "matches_bad", "matches_kept", "matches_used", "audience", "targets")
     assert {song: [result.summary[song][n] for n in numbers] for song in ("c0", "c2", "c3", "c4", "c7")} == {
