@@ -1,7 +1,6 @@
-"""The flags' text-proto files whose protos tensorflow-serving-api does not ship.
+"""Files that flags name, as text protos.
 
-Source of the fields: tensorflow_serving/config/{monitoring_config,ssl_config}.proto,
-tensorflow_serving/servables/tensorflow/session_bundle_config.proto.
+`serving/protocol/definitions/server_config.proto` has the messages that tensorflow-serving-api lacks.
 """
 
 from __future__ import annotations
@@ -10,29 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from google.protobuf import message_factory, text_format
+from google.protobuf import text_format
 
 from serving.protocol.errors import invalid_argument, not_found
-from serving.protocol.protos import build_pool
-
-_POOL = build_pool(
-    {
-        "google.protobuf": {"Int64Value": "int64 value = 1", "StringValue": "string value = 1"},
-        "tensorflow.serving": {
-            "BatchingParameters": (
-                ".google.protobuf.Int64Value max_batch_size = 1; .google.protobuf.Int64Value batch_timeout_micros = 2;"
-                ".google.protobuf.Int64Value max_enqueued_batches = 3;"
-                ".google.protobuf.Int64Value num_batch_threads = 4;"
-                ".google.protobuf.StringValue thread_pool_name = 5; repeated int64 allowed_batch_sizes = 6;"
-                "bool pad_variable_length_inputs = 7; bool enable_large_batch_splitting = 8;"
-                ".google.protobuf.Int64Value max_execution_batch_size = 9"
-            ),
-            "SSLConfig": "string server_key = 1; string server_cert = 2; string custom_ca = 3; bool client_verify = 4",
-            "PrometheusConfig": "bool enable = 1; string path = 2",
-            "MonitoringConfig": ".tensorflow.serving.PrometheusConfig prometheus_config = 1",
-        },
-    }
-)
+from serving.protocol.protos import message_class
 
 
 def read_text_proto(path: str, name: str) -> Any:
@@ -41,9 +21,7 @@ def read_text_proto(path: str, name: str) -> Any:
     Raises:
         RequestError: the file is not there or is no such message; the text says line and column.
     """
-    return fill_text_proto(
-        path, message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"tensorflow.serving.{name}"))()
-    )
+    return fill_text_proto(path, message_class(f"tensorflow.serving.{name}")())
 
 
 def fill_text_proto(path: str, message: Any) -> Any:

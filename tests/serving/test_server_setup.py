@@ -26,6 +26,7 @@ import small_model
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from grpc_health.v1 import health_pb2
 from tensorflow_serving.apis import model_management_pb2
 
 from serving.client import TLS, Backoff, Client, ServingError
@@ -261,9 +262,9 @@ def _check(channel: grpc.Channel, name: str) -> int:
     call = channel.unary_unary(
         "/grpc.health.v1.Health/Check",
         request_serializer=lambda message: message.SerializeToString(),
-        response_deserializer=protos.HealthCheckResponse.FromString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
     )
-    return call(protos.HealthCheckRequest(service=name)).status
+    return call(health_pb2.HealthCheckRequest(service=name)).status
 
 
 def test_health(healthy: grpc.Channel, server: Any) -> None:
@@ -280,16 +281,28 @@ def test_watching_health_cannot_use_up_the_threads(healthy: grpc.Channel) -> Non
     watch = healthy.unary_stream(
         "/grpc.health.v1.Health/Watch",
         request_serializer=lambda message: message.SerializeToString(),
-        response_deserializer=protos.HealthCheckResponse.FromString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
     )
-    calls = [watch(protos.HealthCheckRequest()) for _ in range(8)]
+    calls = [watch(health_pb2.HealthCheckRequest()) for _ in range(8)]
     assert [next(call).status for call in calls] == [1] * 8
     with pytest.raises(grpc.RpcError) as caught:
-        next(watch(protos.HealthCheckRequest()))
+        next(watch(health_pb2.HealthCheckRequest()))
     assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert _check(healthy, "") == 1
     for call in calls:
         call.cancel()
+    unknown = health_pb2.HealthCheckRequest(service="tensorflow.serving.PredictionService")
+
+    def watched_again() -> bool:
+        call = watch(unknown)
+        try:
+            return next(call).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+        except grpc.RpcError:
+            return False
+        finally:
+            call.cancel()
+
+    assert eventually(watched_again)
 
 
 def test_message_limit(base: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorSet
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
@@ -17,7 +19,8 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
-from serving.protocol import protos
+from serving.protocol import generate, protos
+from serving.protocol.descriptors import FILES
 from serving.protocol.tensors import from_proto, to_proto
 
 ARRAYS = [
@@ -42,22 +45,50 @@ ARRAYS = [
 IDS = [f"{array.dtype}-{array.ndim}d-{array.size}" for array in ARRAYS]
 
 
-@pytest.mark.parametrize("full_name", [name for name in protos.full_names() if not name.startswith("grpc.")])
-def test_field_numbers_and_types_are_those_of_the_generated_modules(full_name: str) -> None:
+SHARED_FILES = ("tensorflow.proto", "tensorflow_serving.proto")
+
+
+def _messages(prefix: str, messages: Iterable[DescriptorProto]) -> Iterator[str]:
+    for message in messages:
+        if not message.options.map_entry:
+            yield f"{prefix}.{message.name}"
+            yield from _messages(f"{prefix}.{message.name}", message.nested_type)
+
+
+@pytest.mark.parametrize(
+    "full_name",
+    [
+        name
+        for file in FileDescriptorSet.FromString(FILES).file
+        if file.name in SHARED_FILES
+        for name in _messages(file.package, file.message_type)
+    ],
+)
+def test_fields_are_those_of_the_generated_modules(full_name: str) -> None:
     generated = descriptor_pool.Default().FindMessageTypeByName(full_name)
     ours = protos.message_class(full_name).DESCRIPTOR
+    assert ours.fields
     for field in ours.fields:
         theirs = generated.fields_by_name[field.name]
-        expected = FieldDescriptor.TYPE_INT32 if theirs.type == FieldDescriptor.TYPE_ENUM else theirs.type
+        # gRPC's own codes stand for the enum tensorflow.error.Code, which has their numbers.
+        is_code = theirs.enum_type is not None and theirs.enum_type.full_name == "tensorflow.error.Code"
+        expected = FieldDescriptor.TYPE_INT32 if is_code else theirs.type
         assert (field.number, field.type) == (theirs.number, expected), field.name
+        assert (field.containing_oneof is None) == (theirs.containing_oneof is None), field.name
         if field.type == FieldDescriptor.TYPE_MESSAGE:
+            assert field.message_type.full_name == theirs.message_type.full_name
             assert field.message_type.GetOptions().map_entry == theirs.message_type.GetOptions().map_entry
+
+
+def test_the_module_of_descriptors_is_what_the_proto_files_give() -> None:
+    pytest.importorskip("grpc_tools")
+    assert generate.MODULE.read_text(encoding="utf-8") == generate.module_text(generate.compiled())
 
 
 def test_data_types_and_states_have_their_official_numbers() -> None:
     assert {name: types_pb2.DataType.Value(name) for name in protos.DATA_TYPES} == protos.DATA_TYPES
     states = get_model_status_pb2.ModelVersionStatus.State
-    assert {states.Value(name): name for name in states.keys()} == protos.STATES
+    assert dict(map(reversed, states.items())) == protos.STATES
 
 
 @pytest.mark.parametrize("array", ARRAYS, ids=IDS)

@@ -1,6 +1,6 @@
 """grpc.health.v1.Health, behind `--enable_grpc_healthcheck_service`.
 
-TensorFlow Serving registers short names and never takes SERVING back.
+TensorFlow Serving registers short names, and says SERVING of them for as long as it runs.
 """
 
 from __future__ import annotations
@@ -10,49 +10,45 @@ from collections.abc import Iterator
 from typing import Any
 
 import grpc
+from grpc_health.v1.health import HealthServicer
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from serving.protocol.protos import HealthCheckRequest, HealthCheckResponse
 from serving.server.grpc.requests import decoder, refuse_undecodable, unary
 
-_SERVING, _SERVICE_UNKNOWN = 1, 3
-_NAMES = frozenset({"", "PredictionService", "ModelService"})
+_NAMES = ("", "PredictionService", "ModelService")
 # A watcher holds a thread of the server for as long as it watches.
 _MAX_WATCHERS = 8
 
 
 class Health:
-    """Check and Watch for a server whose models are up."""
+    """Check and Watch for a server whose models are up.
+
+    The servicer is that of grpcio-health-checking. Its own way to register cannot be used: it reads requests with a
+    deserializer that may fail, and takes any number of watchers.
+    """
 
     def __init__(self) -> None:
+        self._servicer = HealthServicer()
+        for name in _NAMES:
+            self._servicer.set(name, HealthCheckResponse.SERVING)
         self._watchers = threading.BoundedSemaphore(_MAX_WATCHERS)
 
     def handler(self) -> grpc.GenericRpcHandler:
-        """What the gRPC server registers."""
+        """Returns what the gRPC server registers."""
         watch = grpc.unary_stream_rpc_method_handler(
-            self.watch,
+            self._watch,
             request_deserializer=decoder(HealthCheckRequest),
             response_serializer=lambda response: response.SerializeToString(),
         )
         return grpc.method_handlers_generic_handler(
-            "grpc.health.v1.Health", {"Check": unary(HealthCheckRequest, self.check), "Watch": watch}
+            "grpc.health.v1.Health", {"Check": unary(HealthCheckRequest, self._servicer.Check), "Watch": watch}
         )
 
-    def check(self, request: Any, context: Any) -> Any:
-        """SERVING, or NOT_FOUND for a name that is not registered."""
-        if request.service not in _NAMES:
-            context.abort(grpc.StatusCode.NOT_FOUND, "")
-        return HealthCheckResponse(status=_SERVING)
-
-    def watch(self, request: Any, context: Any) -> Iterator[Any]:
-        """The state, which does not change, and then nothing until the client goes."""
+    def _watch(self, request: Any, context: Any) -> Iterator[Any]:
         refuse_undecodable(request, context)
         if not self._watchers.acquire(blocking=False):
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"more than {_MAX_WATCHERS} watchers")
-        gone = threading.Event()
-        try:
-            if not context.add_callback(gone.set):
-                return
-            yield HealthCheckResponse(status=_SERVING if request.service in _NAMES else _SERVICE_UNKNOWN)
-            gone.wait()
-        finally:
+        if not context.add_callback(self._watchers.release):
             self._watchers.release()
+            return
+        yield from self._servicer.Watch(request, context)
