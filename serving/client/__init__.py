@@ -1,10 +1,14 @@
-"""Client of TensorFlow Serving and of the embedded server: numpy, protobuf and grpcio only, no TensorFlow."""
+"""Client of TensorFlow Serving and of the embedded server: numpy, protobuf and grpcio only, no TensorFlow.
+
+Imports `serving.protocol` alone. Imported by tests, benchmarks, `serving.smoke` and checks of the pipeline.
+"""
 
 from serving.client.aio import AsyncClient
+from serving.client.calls import ServingError
 from serving.client.channel import TLS
 from serving.client.known_fields import UnknownSongWarning
-from serving.client.operations import Explained, VersionStatus
-from serving.client.retry import Backoff, ServingError
+from serving.client.results import Explained, VersionStatus
+from serving.client.retry import Backoff
 from serving.client.signatures import Signature, TensorSpec
 from serving.client.sync import Client
 

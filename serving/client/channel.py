@@ -1,4 +1,4 @@
-"""Where and how to connect: address, TLS, message limits."""
+"""Where and how to connect: address, TLS, message limits, retries."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+
+from serving.client.retry import Backoff
 
 # gRPC's own default limit of a reply in Python; servers and proxies rarely allow less, so requests stay below it too.
 DEFAULT_MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -38,11 +40,19 @@ class TLS:
         return grpc.ssl_channel_credentials(ca, key, cert)
 
 
-def channel_options(max_message_bytes: int) -> list[tuple[str, int]]:
-    """GRPC options of a channel whose messages are split at `max_message_bytes`."""
+def channel_options(max_message_bytes: int, backoff: Backoff) -> list[tuple[str, int | str]]:
+    """Returns gRPC's options of a channel.
+
+    Args:
+        max_message_bytes: Where messages are split.
+        backoff: When a call is sent again.
+    """
     return [
         ("grpc.max_send_message_length", -1),
         ("grpc.max_receive_message_length", min(2**31 - 1, max_message_bytes * _REPLY_ROOM)),
+        ("grpc.service_config", backoff.service_config()),
+        # gRPC keeps a call's messages to send them again, up to 256 KiB by default. Larger ones would not be retried.
+        ("grpc.per_rpc_retry_buffer_size", min(2**31 - 1, max_message_bytes * _REPLY_ROOM)),
         # The library waits up to two minutes between attempts to reconnect; a restarted server is back in seconds.
         ("grpc.max_reconnect_backoff_ms", 2000),
         ("grpc.initial_reconnect_backoff_ms", 200),

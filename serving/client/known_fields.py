@@ -12,16 +12,19 @@ Array = np.ndarray[Any, Any]
 #: Output that counts the fields of each song that the model knows; models exported before there was one lack it.
 KNOWN_FIELDS = "known_fields"
 
+# From here: the operation, the client that carries it out, the client's method, and whoever called that.
+_TO_THE_CALLER = 5
+
 
 class UnknownSongWarning(UserWarning):
     """The model knows none of the values of a song, so that its answer says nothing about this song."""
 
 
 def warn_of_unknown(known_fields: Array | None) -> None:
-    """Warn once for all songs of a call of which no field is known; to be called by what the user calls.
+    """Warns once for all songs of a call of which no field is known.
 
     Args:
-        known_fields: known fields of each song, (n,), or None where the model does not say.
+        known_fields: Known fields of each song, `(n,)`, or None where the model does not say.
     """
     if known_fields is None or known_fields.all():
         return
@@ -31,5 +34,5 @@ def warn_of_unknown(known_fields: Array | None) -> None:
         f"The model knows no value of {len(unknown)} of {len(known_fields)} songs (first: `songs[{unknown[0]}]`), "
         "and answers as for a song without values.",
         UnknownSongWarning,
-        stacklevel=3,
+        stacklevel=_TO_THE_CALLER,
     )

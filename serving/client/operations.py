@@ -1,194 +1,215 @@
-"""What a client does, without saying how a message travels.
+"""What a client does, whether its caller waits or awaits.
 
-Every operation is a generator: it yields a `Call`, is sent the reply, and returns its result. `Client` and
-`AsyncClient` only differ in how they carry a call out, so the two cannot drift apart.
+Each operation is a generator (see `serving.client.calls.Steps`). `Client` and `AsyncClient` have the operations of this
+class as their own methods and only carry the calls out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal, overload
 
-import grpc
 import numpy as np
 
-from serving.client.batches import join_outputs, split_rows
-from serving.client.channel import DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_MAX_ROWS
+from serving.client.calls import STATUS, Deadline, Steps
 from serving.client.inputs import as_input, decoded, exclude_input, k_input
-from serving.client.known_fields import KNOWN_FIELDS
-from serving.client.signatures import Signature, read_signatures
+from serving.client.known_fields import KNOWN_FIELDS, warn_of_unknown
+from serving.client.model_calls import Arrays, ModelCalls
+from serving.client.results import Explained, VersionStatus, read_status
+from serving.client.signatures import Signature
 from serving.client.songs import Song, as_songs, check_fields, song_arrays
 from serving.protocol import protos
-from serving.protocol.tensors import from_proto, to_proto
 
 Array = np.ndarray[Any, Any]
-Arrays = dict[str, Array]
-T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Method:
-    """A remote procedure: its path and the class of its reply."""
+class Operations(ModelCalls):
+    """The operations of both clients. Arguments are those of `ModelCalls`."""
 
-    path: str
-    reply: Any
+    def predict(
+        self, inputs: Mapping[str, Any], signature: str = "serving_default", *, timeout: float | None = None
+    ) -> Steps[Arrays]:
+        """Runs any signature.
 
-    @property
-    def name(self) -> str:
-        return self.path.rsplit("/", 1)[1]
+        Args:
+            inputs: An array, or what numpy makes one of, per input of the signature.
+            signature: Default "serving_default".
+            timeout: Seconds; default the client's.
 
-
-PREDICT = Method("/tensorflow.serving.PredictionService/Predict", protos.PredictResponse)
-METADATA = Method("/tensorflow.serving.PredictionService/GetModelMetadata", protos.GetModelMetadataResponse)
-STATUS = Method("/tensorflow.serving.ModelService/GetModelStatus", protos.GetModelStatusResponse)
-METHODS = (PREDICT, METADATA, STATUS)
-
-
-@dataclass(frozen=True)
-class Call:
-    """One message to send."""
-
-    method: Method
-    request: Any
-
-
-Steps = Generator[Call, Any, T]
-
-
-@dataclass(frozen=True)
-class VersionStatus:
-    """One version of a model as the server sees it.
-
-    Attributes:
-        version: its number.
-        state: START, LOADING, AVAILABLE, UNLOADING or END. Versions that were unloaded stay listed as END.
-        error_code: number of a gRPC code, 0 = fine.
-        error_message: why it could not be loaded, or "".
-    """
-
-    version: int
-    state: str
-    error_code: int
-    error_message: str
-
-
-@dataclass(frozen=True)
-class Explained:
-    """Matches of n songs, best first, and why.
-
-    Attributes:
-        ids: (n, k).
-        scores: (n, k).
-        shares: (n, k, parts), what each part of a song gives to a score; they add up to it.
-        parts: names of the parts: blocks of fields, and what they leave; none where no song was asked about.
-    """
-
-    ids: Array
-    scores: Array
-    shares: Array
-    parts: tuple[str, ...]
-
-
-class Operations:
-    """Requests to one model and the reading of the replies.
-
-    Args:
-        model_name: as the server knows it.
-        version, version_label: which version answers; None for both = the latest.
-        max_message_bytes, max_rows: larger batches are sent in several messages; `max_rows` None = any number of rows.
-    """
-
-    def __init__(
-        self,
-        model_name: str,
-        *,
-        version: int | None = None,
-        version_label: str | None = None,
-        max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
-        max_rows: int | None = DEFAULT_MAX_ROWS,
-    ) -> None:
-        if not model_name:
-            raise ValueError(f"`model_name` must not be empty. Received: {model_name!r}")
-        if version is not None and version_label is not None:
-            raise ValueError(
-                f"`version` and `version_label` exclude each other. Received: {version!r} and {version_label!r}"
-            )
-        if max_message_bytes < 1:
-            raise ValueError(f"`max_message_bytes` must be 1 or more. Received: {max_message_bytes}")
-        self.model_name = model_name
-        self._version = version
-        self._label = version_label
-        if max_rows is not None and max_rows < 1:
-            raise ValueError(f"`max_rows` must be 1 or more, or None. Received: {max_rows}")
-        self._limit = max_message_bytes
-        self._max_rows = max_rows
-        self._signatures: dict[str, Signature] | None = None
-
-    def forget(self) -> None:
-        """Ask for the metadata again before the next call; a new version may take other fields."""
-        self._signatures = None
-
-    def note_failure(self, error: grpc.RpcError) -> None:
-        """Forget the metadata where a refusal says that the model's inputs or signatures are others by now."""
-        if error.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION):
-            self.forget()
-
-    def metadata(self) -> Steps[dict[str, Signature]]:
-        """Signatures by name; asked for once."""
-        if self._signatures is None:
-            request = protos.GetModelMetadataRequest(metadata_field=["signature_def"])
-            self._set_model(request)
-            self._signatures = read_signatures((yield Call(METADATA, request)))
-        return self._signatures
-
-    def status(self) -> Steps[list[VersionStatus]]:
-        """Versions known to the server, highest first."""
-        request = protos.GetModelStatusRequest()
-        self._set_model(request)
-        reply = yield Call(STATUS, request)
-        versions = [
-            VersionStatus(
-                v.version, protos.STATES.get(v.state, str(v.state)), v.status.error_code, v.status.error_message
-            )
-            for v in reply.model_version_status
-        ]
-        return sorted(versions, key=lambda status: -status.version)
-
-    def predict(self, inputs: Mapping[str, Any], signature: str) -> Steps[Arrays]:
-        """Outputs by name; strings as object arrays of bytes."""
-        definition = yield from self._signature(signature)
+        Returns:
+            Arrays by name of output; strings as object arrays of bytes.
+        """
+        deadline = self._deadline(timeout)
+        definition = yield from self._signature(signature, deadline)
         arrays = {name: as_input(name, value, definition.inputs.get(name)) for name, value in inputs.items()}
-        return (yield from self._run(arrays, definition))
+        return (yield from self._run(arrays, definition, deadline))
 
-    def embed(self, songs: Any, ignore: Collection[str]) -> Steps[tuple[Array, Array | None]]:
-        """Embeddings (n, d) float32 and known fields (n,), None where the model does not say; a row per song."""
-        definition = yield from self._signature("embed")
+    @overload
+    def embed(
+        self,
+        songs: Any,
+        *,
+        ignore: Collection[str] = (),
+        with_known_fields: Literal[False] = False,
+        timeout: float | None = None,
+    ) -> Steps[Array]: ...
+
+    @overload
+    def embed(
+        self,
+        songs: Any,
+        *,
+        ignore: Collection[str] = (),
+        with_known_fields: Literal[True],
+        timeout: float | None = None,
+    ) -> Steps[tuple[Array, Array | None]]: ...
+
+    def embed(
+        self,
+        songs: Any,
+        *,
+        ignore: Collection[str] = (),
+        with_known_fields: bool = False,
+        timeout: float | None = None,
+    ) -> Steps[Any]:
+        """Embeds songs by their content.
+
+        Args:
+            songs: A dict of raw fields, several, or an Arrow table; an absent field or None is missing. `song_id` may
+                be among them.
+            ignore: Further columns that are not fields (title, artist); any other unknown field is refused.
+            with_known_fields: Whether to return `known_fields`, too; default False.
+            timeout: Seconds; default the client's.
+
+        Returns:
+            Embeddings `(n, d)` float32; or `(embeddings, known_fields)`. The latter, `(n,)` int32, is how many fields
+            of each song the model knows, None where the model was exported without this output.
+
+        Warns:
+            UnknownSongWarning: If the model knows no field of a song.
+        """
+        deadline = self._deadline(timeout)
+        definition = yield from self._signature("embed", deadline)
         rows = _checked(songs, definition, ignore)
-        outputs = yield from self._run(song_arrays(rows, definition), definition)
-        return outputs["embedding"], outputs.get(KNOWN_FIELDS)
+        outputs = yield from self._run(song_arrays(rows, definition), definition, deadline)
+        known_fields = outputs.get(KNOWN_FIELDS)
+        warn_of_unknown(known_fields)
+        return (outputs["embedding"], known_fields) if with_known_fields else outputs["embedding"]
+
+    @overload
+    def match(
+        self,
+        songs: Any,
+        k: int = 10,
+        *,
+        exclude: Sequence[Any] | None = None,
+        ignore: Collection[str] = (),
+        with_known_fields: Literal[False] = False,
+        timeout: float | None = None,
+    ) -> Steps[tuple[Array, Array]]: ...
+
+    @overload
+    def match(
+        self,
+        songs: Any,
+        k: int = 10,
+        *,
+        exclude: Sequence[Any] | None = None,
+        ignore: Collection[str] = (),
+        with_known_fields: Literal[True],
+        timeout: float | None = None,
+    ) -> Steps[tuple[Array, Array, Array | None]]: ...
 
     def match(
-        self, songs: Any, k: int, exclude: Sequence[Any] | None, ignore: Collection[str]
-    ) -> Steps[tuple[Array, Array, Array | None]]:
-        """Ids and scores, each (n, k) at most, best first, and known fields as in `embed`; string ids are str."""
-        outputs = yield from self._matches("match", songs, k, exclude, ignore)
-        return _ids(outputs), outputs["scores"], outputs.get(KNOWN_FIELDS)
+        self,
+        songs: Any,
+        k: int = 10,
+        *,
+        exclude: Sequence[Any] | None = None,
+        ignore: Collection[str] = (),
+        with_known_fields: bool = False,
+        timeout: float | None = None,
+    ) -> Steps[Any]:
+        """Finds the songs of the index that are most similar to each song.
+
+        Args:
+            songs: As in `embed`.
+            k: How many; default 10. Fewer come back where the index has fewer, or the model gives no more.
+            exclude: Per song an id that must not come back, or None; default each song's own `song_id`.
+            ignore: As in `embed`.
+            with_known_fields: As in `embed`.
+            timeout: As in `embed`.
+
+        Returns:
+            `(ids, scores)`, each `(n, k)`, best first; or `(ids, scores, known_fields)`, the last as in `embed`.
+
+        Warns:
+            UnknownSongWarning: If the model knows no field of a song, so that its matches are not similar to it.
+        """
+        outputs = yield from self._matches("match", songs, k, exclude, ignore, self._deadline(timeout))
+        ids, scores, known_fields = _ids(outputs), outputs["scores"], outputs.get(KNOWN_FIELDS)
+        warn_of_unknown(known_fields)
+        return (ids, scores, known_fields) if with_known_fields else (ids, scores)
 
     def explain(
-        self, songs: Any, k: int, exclude: Sequence[Any] | None, ignore: Collection[str]
-    ) -> Steps[tuple[Explained, Array | None]]:
-        """Matches with what each part of a song gives to their scores, and known fields as in `embed`."""
-        outputs = yield from self._matches("explain", songs, k, exclude, ignore)
-        names = tuple(name.decode() for name in outputs["share_names"][0]) if len(outputs["share_names"]) else ()
-        return Explained(_ids(outputs), outputs["scores"], outputs["shares"], names), outputs.get(KNOWN_FIELDS)
+        self,
+        songs: Any,
+        k: int = 10,
+        *,
+        exclude: Sequence[Any] | None = None,
+        ignore: Collection[str] = (),
+        timeout: float | None = None,
+    ) -> Steps[Explained]:
+        """Finds similar songs as `match` does, and what each part of a song gives to each score.
+
+        The model must have been exported with the signature `explain` (setting `explain` of the pipeline).
+
+        Args:
+            songs: As in `embed`.
+            k: As in `match`.
+            exclude: As in `match`.
+            ignore: As in `embed`.
+            timeout: As in `embed`.
+
+        Raises:
+            ValueError: If the model has no such signature.
+
+        Warns:
+            UnknownSongWarning: As in `match`.
+        """
+        outputs = yield from self._matches("explain", songs, k, exclude, ignore, self._deadline(timeout))
+        warn_of_unknown(outputs.get(KNOWN_FIELDS))
+        parts = tuple(name.decode() for name in outputs["share_names"][0]) if len(outputs["share_names"]) else ()
+        return Explained(_ids(outputs), outputs["scores"], outputs["shares"], parts)
+
+    def metadata(self, *, refresh: bool = False, timeout: float | None = None) -> Steps[dict[str, Signature]]:
+        """Returns the signatures by name. They are kept.
+
+        Args:
+            refresh: Whether to ask again, as after a model with other fields was published; default False.
+            timeout: Seconds; default the client's.
+        """
+        if refresh:
+            self._signatures = None
+        return (yield from self._known_signatures(self._deadline(timeout)))
+
+    def status(self, *, timeout: float | None = None) -> Steps[list[VersionStatus]]:
+        """Returns the versions of the model, highest first."""
+        reply = yield from self._ask(STATUS, protos.GetModelStatusRequest(), self._deadline(timeout))
+        return read_status(reply)
 
     def _matches(
-        self, signature: str, songs: Any, k: int, exclude: Sequence[Any] | None, ignore: Collection[str]
+        self,
+        signature: str,
+        songs: Any,
+        k: int,
+        exclude: Sequence[Any] | None,
+        ignore: Collection[str],
+        deadline: Deadline,
     ) -> Steps[Arrays]:
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
             raise ValueError(f"`k` must be an integer of 1 or more. Received: {k!r}")
-        definition = yield from self._signature(signature)
+        definition = yield from self._signature(signature, deadline)
         rows = _checked(songs, definition, ignore)
         arrays = song_arrays(rows, definition)
         if "k" in definition.inputs:
@@ -196,43 +217,7 @@ class Operations:
         if "exclude" in definition.inputs:
             arrays["exclude"] = exclude_input(rows, exclude, definition.inputs["exclude"])
         # A batching server answers all requests of a batch with the largest `k` among them.
-        return (yield from self._run(arrays, definition, columns=k))
-
-    def _signature(self, name: str) -> Steps[Signature]:
-        signatures = yield from self.metadata()
-        if name not in signatures:
-            raise ValueError(f"`signature` must be one of {sorted(signatures)}. Received: {name!r}")
-        return signatures[name]
-
-    def _set_model(self, request: Any, signature: str = "") -> None:
-        request.model_spec.name = self.model_name
-        request.model_spec.signature_name = signature
-        if self._version is not None:
-            request.model_spec.version.value = self._version
-        if self._label is not None:
-            request.model_spec.version_label = self._label
-
-    def _run(self, arrays: Arrays, signature: Signature, columns: int | None = None) -> Steps[Arrays]:
-        """Send the arrays in as many messages as the limit asks for; keep `columns` of each reply's matches."""
-        reply_row_bytes = sum(
-            spec.row_bytes() * (columns if columns and spec.shape and spec.per_match else 1)
-            for spec in signature.outputs.values()
-        )
-        cut = {name for name, spec in signature.outputs.items() if spec.per_match}
-        parts, rows = [], []
-        for part in split_rows(arrays, signature, self._limit, reply_row_bytes, self._max_rows):
-            request = protos.PredictRequest()
-            self._set_model(request, signature.name)
-            for name, array in arrays.items():
-                value = array[part] if signature.inputs[name].per_row and array.ndim else array
-                to_proto(value, request.inputs[name])
-            reply = yield Call(PREDICT, request)
-            outputs = {name: from_proto(proto) for name, proto in reply.outputs.items()}
-            parts.append(
-                {n: value[:, :columns] if value.ndim > 1 and n in cut else value for n, value in outputs.items()}
-            )
-            rows.append(None if part.stop is None else part.stop - part.start)
-        return join_outputs(parts, rows)
+        return (yield from self._run(arrays, definition, deadline, columns=k))
 
 
 def _ids(outputs: Arrays) -> Array:

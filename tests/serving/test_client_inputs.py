@@ -12,11 +12,11 @@ import pytest
 
 from serving.client import TLS, AsyncClient, Backoff, Client, Signature, TensorSpec
 from serving.client.batches import join_outputs, split_rows
+from serving.client.calls import Deadline
 from serving.client.channel import check_target
 from serving.client.inputs import as_input, exclude_input, k_input
 from serving.client.json_songs import read_songs
 from serving.client.operations import Operations
-from serving.client.retry import Deadline
 from serving.client.songs import as_songs, check_fields, song_arrays
 from serving.protocol.protos import DATA_TYPES, PredictResponse, TensorProto
 from serving.protocol.tensors import to_proto
@@ -232,7 +232,7 @@ def test_what_stands_around_the_values_of_many_fields_counts_too() -> None:
     fields = {f"audio_some_long_feature_name_{number:04}": TensorSpec(FLOAT, (-1,)) for number in range(500)}
     operations = Operations("bcl", max_message_bytes=100_000, max_rows=None)
     operations._signatures = {"embed": Signature("embed", fields, {"embedding": TensorSpec(FLOAT, (-1, 4))})}
-    steps, rows = operations.embed([{}] * 100, ()), 0
+    steps, rows = operations.embed([{}] * 100), 0
     call = next(steps)
     with pytest.raises(StopIteration):
         while True:
@@ -283,7 +283,9 @@ def test_parts_without_a_row_per_song_cannot_be_joined() -> None:
         (lambda: check_target("http://localhost:8501"), "without http. Received: 'http://localhost:8501'"),
         (lambda: check_target("localhost"), "`target` must be host:port or unix:/path. Received: 'localhost'"),
         (lambda: TLS(cert="c"), "`cert` and `key` must be given together. Received: cert='c', key=None"),
-        (lambda: Backoff(attempts=0), "`attempts` must be 1 or more. Received: 0"),
+        (lambda: Backoff(attempts=0), "`attempts` must be 1 to 5. Received: 0"),
+        (lambda: Backoff(attempts=6), "`attempts` must be 1 to 5. Received: 6"),
+        (lambda: Backoff(initial=0), "`initial` must be a positive number. Received: 0"),
         (lambda: Deadline(0), "`timeout` must be a positive number of seconds or None. Received: 0"),
         (lambda: Operations(""), "`model_name` must not be empty"),
         (lambda: Operations("m", version=1, version_label="a"), "exclude each other. Received: 1 and 'a'"),
@@ -296,13 +298,20 @@ def test_settings_that_cannot_be(make: object, text: str) -> None:
         make()  # type: ignore[operator]
 
 
-def test_waits_grow_up_to_the_maximum() -> None:
-    waits = list(Backoff(attempts=6, initial=1.0, multiplier=3.0, maximum=5.0, seed=1).waits())
-    assert len(waits) == 5
-    for wait, middle in zip(waits, [1, 3, 5, 5, 5], strict=True):
-        assert 0.5 * middle <= wait <= 1.5 * middle
+def test_retries_as_grpc_reads_them() -> None:
+    (entry,) = json.loads(Backoff(attempts=3, initial=0.25, multiplier=3.0, maximum=5).service_config())["methodConfig"]
+    assert entry["name"] == [{}]  # every method
+    assert entry["retryPolicy"] == {
+        "maxAttempts": 3,
+        "initialBackoff": "0.250000000s",
+        "maxBackoff": "5.000000000s",
+        "backoffMultiplier": 3.0,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    assert json.loads(Backoff(attempts=1).service_config()) == {}
 
 
 def test_both_clients_have_the_same_operations() -> None:
     public = {name for name in vars(Client) if not name.startswith("_")} - {"wait_until_available"}
     assert public == {name for name in vars(AsyncClient) if not name.startswith("_")}
+    assert public - {"close"} == {name for name in vars(Operations) if not name.startswith("_")}

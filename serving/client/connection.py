@@ -1,0 +1,67 @@
+"""What both clients are made of: settings, a channel, and a stub per method."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from serving.client.calls import METHODS
+from serving.client.channel import DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_MAX_ROWS, TLS, channel_options, check_target
+from serving.client.operations import Operations
+from serving.client.retry import Backoff
+
+
+class Connection:
+    """A channel to a server, for one model.
+
+    Args:
+        target: `host:port` or `unix:/path`.
+        model_name: Default "bcl".
+        version: Number of the version that answers; default the latest.
+        version_label: Label of the version that answers; default the latest version.
+        timeout: Seconds for a whole operation, its retries and all parts of a split batch; default 10, None = no limit.
+        tls: Certificates; None = plain text.
+        backoff: Retries on UNAVAILABLE, and on nothing else.
+        max_message_bytes: Larger batches are sent in several messages; default 4 MiB.
+        max_rows: So are batches of more rows, where every output has a row per row; default 256, as many as
+            serving/config/batching.config lets a message have. None = no limit, for a server without batching.
+    """
+
+    #: `grpc` or `grpc.aio`.
+    _library: ClassVar[Any]
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        model_name: str = "bcl",
+        version: int | None = None,
+        version_label: str | None = None,
+        timeout: float | None = 10.0,
+        tls: TLS | None = None,
+        backoff: Backoff | None = None,
+        max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+        max_rows: int | None = DEFAULT_MAX_ROWS,
+    ) -> None:
+        self.target = check_target(target)
+        self._operations = Operations(
+            model_name,
+            target=target,
+            version=version,
+            version_label=version_label,
+            timeout=timeout,
+            max_message_bytes=max_message_bytes,
+            max_rows=max_rows,
+        )
+        options = channel_options(max_message_bytes, backoff or Backoff())
+        if tls is None:
+            self._channel = self._library.insecure_channel(target, options)
+        else:
+            self._channel = self._library.secure_channel(target, tls.credentials(), options)
+        self._stubs = {
+            method: self._channel.unary_unary(
+                method.path,
+                request_serializer=lambda request: request.SerializeToString(),
+                response_deserializer=method.reply.FromString,
+            )
+            for method in METHODS
+        }
