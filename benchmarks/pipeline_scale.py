@@ -23,6 +23,8 @@ from typing import Any
 
 import psutil
 
+from serving.files.whole_files import write_whole
+
 _LINE = re.compile(r"^  (\w+)\s+([\d.]+) s$")
 _SECONDS_BETWEEN_LOOKS = 0.2
 _MEBIBYTE = 2**20
@@ -60,8 +62,8 @@ def main(arguments: list[str]) -> int:
     runs = []
     for plays in sorted(options.plays):
         runs.append(measure(options.out / f"{plays}_plays", options.songs, plays, options.plays_per_user, settings))
-        _write(options.out / "results.json", json.dumps(runs, indent=1))
-        _write(options.out / "table.md", table(runs))
+        write_whole(options.out / "results.json", json.dumps(runs, indent=1))
+        write_whole(options.out / "table.md", table(runs))
     _say(table(runs))
     return 0
 
@@ -83,9 +85,9 @@ def measure(folder: Path, songs: int, plays: int, plays_per_user: int, settings:
     for part in [*parts, ["tfx_pipeline.local_runner"]]:
         for name, used in _stages(part, environment):
             result["stages"][name] = used
-            _write(kept, json.dumps(result, indent=1))
+            write_whole(kept, json.dumps(result, indent=1))
     result["ended"] = True
-    _write(kept, json.dumps(result, indent=1))
+    write_whole(kept, json.dumps(result, indent=1))
     return result
 
 
@@ -197,12 +199,6 @@ def _watched(pid: int) -> Iterator[_Usage]:
     finally:
         over.set()
         thread.join()
-
-
-def _write(path: Path, text: str) -> None:
-    aside = path.with_suffix(".aside")
-    aside.write_text(text)
-    os.replace(aside, path)
 
 
 def _say(line: str) -> None:

@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from serving.files.whole_files import put_folder, write_whole
 from tfx_pipeline.runtime.keras_backend import use_tensorflow
 
 #: Options: name, default, what it is.
@@ -170,7 +171,7 @@ def main(arguments: list[str]) -> int:
         simulate(home / "catalogue", **counts)
         aside = home / ".days"
         cut_into_spans(home / "catalogue", aside, options.window + options.days)
-        aside.rename(home / "days")
+        put_folder(aside, home / "days")
     kept = home / "days.json"
     found = json.loads(kept.read_text()) if kept.exists() else []
     from tfx_pipeline.runtime.console import Console
@@ -181,8 +182,7 @@ def main(arguments: list[str]) -> int:
             found.append(run_day(home, day, options.window))
         console.say(json.dumps(found[-1]))
         draw(found, home / "days.png")
-        (home / ".days.json").write_text(json.dumps(found, indent=1) + "\n")
-        (home / ".days.json").rename(kept)
+        write_whole(kept, json.dumps(found, indent=1) + "\n")
     return 0
 
 

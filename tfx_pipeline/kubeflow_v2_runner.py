@@ -8,7 +8,6 @@ this package with its pinned requirements. The song fields are read when the pip
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ import_quietly("tfx_pipeline.pipeline")  # and with it TFX
 # isort: split
 from tfx import v1 as tfx
 
+from serving.files.whole_files import put_file
 from tfx_pipeline import contract
 from tfx_pipeline.config import PipelineConfig, read_settings
 from tfx_pipeline.pipeline import create_pipeline
@@ -69,7 +69,7 @@ def compile_pipeline(
             beam_pipeline_args=beam_pipeline_args,
         )
     )
-    os.replace(out.parent / aside, out)
+    put_file(out.parent / aside, out)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -24,6 +24,7 @@ from tfx_pipeline.runtime.stopping import heed_signals
 if __name__ == "__main__":
     heed_signals("What was not said to be done was not done.")  # before the imports below
 
+from serving.files.whole_files import put_link
 from serving.savedmodel.publish import PublishError, latest_version
 from tfx_pipeline.history.gate_memory import go_back_to
 from tfx_pipeline.history.pruning import plan, published_version
@@ -153,7 +154,7 @@ def _point_latest(folder: RunFolder, version: int) -> None:
     aside = folder.home / ".latest.writing"
     aside.unlink(missing_ok=True)
     os.symlink(os.path.join("history", max(published).name), aside)
-    os.replace(aside, latest)
+    put_link(aside, latest)
     write_text(f"{latest} leads to {max(published).name}\n")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from benchmarks.quality.statistics import holm, interval, mean_of_seeds, p_over_
 from benchmarks.quality.study import Study
 from benchmarks.quality.tasks import DAY_ZERO, LISTENERS, SIMILAR_20, SIMILAR_50, SONGS_OF_ALL, SONGS_OF_TEST
 from benchmarks.targeting_study.tables import read_tables
+from serving.files.whole_files import write_whole
 
 TASKS = (SIMILAR_20, SIMILAR_50, DAY_ZERO, LISTENERS, SONGS_OF_ALL, SONGS_OF_TEST)
 #: What differences are taken to.
@@ -30,10 +30,10 @@ SHOWN_BY_POPULARITY = ("content cosine", "kernel ridge", "BPR only", "BCL", "aud
 def write(studies: Sequence[Study], out: Path, targeting: Path | None = None) -> None:
     """Writes the files, each whole or not at all; the page also shows what `benchmarks.targeting` left in a folder."""
     found = [results(study) for study in studies]
-    _replace(out / "results.json", json.dumps(found, indent=1, allow_nan=False))
+    write_whole(out / "results.json", json.dumps(found, indent=1, allow_nan=False))
     lines = [*parts_markdown(found), *(line for result in found for line in markdown(result))]
-    _replace(out / "table.md", "\n".join(lines) + "\n")
-    _replace(out / "report.html", page(found, read_tables(targeting) if targeting else ()))
+    write_whole(out / "table.md", "\n".join(lines) + "\n")
+    write_whole(out / "report.html", page(found, read_tables(targeting) if targeting else ()))
 
 
 def results(study: Study) -> dict[str, Any]:
@@ -225,9 +225,3 @@ def _sweep_table(sweeps: dict[str, Any]) -> list[str]:
                 shown = f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
                 lines.append(f"| {setting} | {value:g} | {task} | {shown} | {len(sweep['seeds'])} |")
     return lines
-
-
-def _replace(path: Path, text: str) -> None:
-    aside = path.with_name(path.name + ".aside")
-    aside.write_text(text)
-    os.replace(aside, path)

@@ -21,6 +21,7 @@ from benchmarks.quality.problem import Problem
 from benchmarks.quality.rows import BEST, RIDGE_AND_BCL, ROWS, SWEEP_ROWS, Row, show
 from benchmarks.quality.tasks import SIMILAR_20, Values, ask, slices
 from benchmarks.targeting_study.datasets import DataSet
+from serving.files.whole_files import put_file
 from tfx_pipeline.contract.splits import TEST, VALIDATION
 
 #: Of the first seed: of the best model, and of the one that the main rows have.
@@ -254,13 +255,13 @@ def _write(path: Path, values: Values, seconds: float, settings: str) -> None:
 def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
     aside = path.with_suffix(f".{os.getpid()}.npz")
     np.savez(aside, **arrays)
-    os.replace(aside, path)
+    put_file(aside, path)
 
 
 def _put(path: Path, text: str) -> None:
     aside = path.with_suffix(f".{os.getpid()}")
     aside.write_text(text)
-    os.replace(aside, path)
+    put_file(aside, path)
 
 
 def _path(folder: Path, seed: int, row: str) -> Path:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -22,6 +21,7 @@ from benchmarks.thirty_nights.calendar import BROKEN_FILE, COLUMN_GONE, FORGET, 
 from benchmarks.thirty_nights.picture import draw
 from benchmarks.thirty_nights.report import report, summary
 from benchmarks.thirty_nights.service import LISTENERS, Service
+from serving.files.whole_files import write_whole
 
 #: Small towers, a night in less than a minute. Any model may be pushed: gates that refuse by chance have tests of
 #: their own, and the night whose data is refused is one of the thirty.
@@ -131,8 +131,8 @@ def main(arguments: list[str]) -> int:
     for number in range(len(nights) + 1, options.nights + 1):
         nights.append(one_night(home, night(number), service, options.keep, nights[-1] if nights else None))
         found = {"nights": nights, "summary": summary(nights, service), "keep": options.keep, "listeners": LISTENERS}
-        _write(kept, json.dumps(found, indent=1) + "\n")
-        _write(home / "nights.md", report(found))
+        write_whole(kept, json.dumps(found, indent=1) + "\n")
+        write_whole(home / "nights.md", report(found))
         draw(found, home / "nights.png")
         sys.stdout.write(f"{_line(nights[-1])}\n")
         sys.stdout.flush()
@@ -145,12 +145,6 @@ def _line(one: dict[str, Any]) -> str:
     said += f"  {one['seconds']:6.1f} s  {one['cpu']:6.1f} s CPU"
     wrong = "; ".join([*one["problems"], *(f"id in {file}" for file in one["leaks"])])
     return f"{said}  {one['disk']['all'] / 1e6:6.1f} MB  {wrong}".rstrip()
-
-
-def _write(file: Path, text: str) -> None:
-    aside = file.with_name(f".{file.name}.writing")
-    aside.write_text(text)
-    os.replace(aside, file)
 
 
 if __name__ == "__main__":

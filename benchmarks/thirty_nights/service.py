@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.thirty_nights.calendar import NIGHTS, is_quiet
+from serving.files.whole_files import put_file
 
 OLD_SONGS, NEW_A_DAY, LISTENERS, GENRES = 120, 2, 90, 6
 #: Listeners of a new song, from the day after it came on.
@@ -80,7 +81,7 @@ class Service:
             pq.write_table(table, aside)
             if cut_short and name == "plays":
                 os.truncate(aside, aside.stat().st_size // 2)
-            os.replace(aside, folder / f"{name}.parquet")
+            put_file(aside, folder / f"{name}.parquet")
 
 
 def _songs(genres: np.ndarray, days: np.ndarray, rng: np.random.Generator) -> pa.Table:

@@ -11,6 +11,8 @@ import os
 import shutil
 from pathlib import Path
 
+from serving.files.whole_files import put_link
+
 #: Where the file system knows no second names, or the file lies on another one.
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 
@@ -54,4 +56,4 @@ def _replace_by_link(original: str, path: str) -> None:
         os.link(original, aside)
     except OSError:
         return
-    os.replace(aside, path)
+    put_link(aside, path)

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from serving.files.folder_lock import FolderError, only_process_in
-from serving.files.whole_files import sync_tree
+from serving.files.whole_files import put_folder
 from serving.savedmodel.versions import dangling, scan
 
 # No numbers, so that no server takes them for versions.
@@ -82,8 +82,7 @@ def next_version(base: str) -> Iterator[Publication]:
                     "meanwhile; start again from that"
                 )
             path = os.path.join(base, str(number + 1))
-            sync_tree(publication.staging)
-            os.rename(publication.staging, path)
+            put_folder(publication.staging, path)
             publication.published = path
         finally:
             shutil.rmtree(publication.staging, ignore_errors=True)

@@ -188,7 +188,7 @@ def test_a_stop_in_the_middle_leaves_every_file_whole(
         real(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(rewriting.os, "replace", replace)
+        patch.setattr(os, "replace", replace)
         with pytest.raises(KeyboardInterrupt):
             forget(run, GONE)
     after = unpacked(run)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from serving.files.folder_lock import only_process_in
-from serving.files.whole_files import sync_tree
+from serving.files.whole_files import replace_folder
 from tfx_pipeline.contract.errors import broken
 
 
@@ -39,10 +38,7 @@ def new_folder(out: Path, mark: str) -> Iterator[Path]:
             new = aside / "new"
             new.mkdir()
             yield new
-            sync_tree(new)
-            if out.exists():
-                out.rename(aside / "old")
-            os.rename(new, out)
+            replace_folder(new, out, before=aside / "old")
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 

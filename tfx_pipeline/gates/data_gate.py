@@ -9,7 +9,7 @@ from tfx import v1 as tfx
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from serving.files.whole_files import begin_folder, earlier, replace_folder
+from serving.files.whole_files import begin_folder, earlier, replace_folder, write_whole
 from tfx_pipeline.gates.data_drift import DataGateConfig, DataGateError, Statistics, compare, report
 from tfx_pipeline.tfx_extensions.artifacts import DataReport
 from tfx_pipeline.tfx_extensions.example_files import ALL
@@ -56,7 +56,8 @@ def DataGate(  # noqa: N802
         findings[table] = None if last is None else compare(read_statistics(statistics), _load(last), config)
     text = report(findings)
     io_utils.write_string_file(os.path.join(report_of_data.uri, REPORT), text)
-    _write_report(f"{kept}_report.txt", text)
+    os.makedirs(os.path.dirname(os.path.abspath(kept)), exist_ok=True)
+    write_whole(f"{kept}_report.txt", text + "\n")
     if any(finding.stops for of_table in findings.values() for finding in of_table or []):
         raise DataGateError(
             f"The data differs from that of the last pushed run (delete {kept} if it is meant to):\n{text}"
@@ -88,12 +89,6 @@ def StatisticsKeeper(  # noqa: N802
         os.makedirs(os.path.join(aside, table))
         shutil.copyfile(_path(statistics), os.path.join(aside, table, _FILE))
     replace_folder(aside, kept)
-
-
-def _write_report(path: str, text: str) -> None:
-    aside = f"{path}.writing"
-    io_utils.write_string_file(aside, text + "\n")
-    os.replace(aside, path)
 
 
 def _path(statistics: tfx.types.standard_artifacts.ExampleStatistics) -> str:

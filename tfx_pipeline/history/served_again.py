@@ -6,13 +6,12 @@ has ended, what it says is compared with what is served.
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from serving.files.linked_files import link_tree
-from serving.files.whole_files import sync_tree
+from serving.files.whole_files import put_folder
 from serving.savedmodel.publish import latest_version, next_version
 from serving.savedmodel.versions import scan
 from tfx_pipeline.history.gate_memory import keep, show_report
@@ -125,8 +124,7 @@ def _publish_first(serving: Path, archive: Path, root: Path, run: RecordedRun, v
     shutil.rmtree(staging, ignore_errors=True)
     serving.mkdir(parents=True, exist_ok=True)
     _fill(serving, staging, archive, root, run)
-    sync_tree(str(staging))
-    os.rename(staging, serving / str(version))
+    put_folder(staging, serving / str(version))
     return version
 
 

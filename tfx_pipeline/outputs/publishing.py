@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from serving.files.linked_files import link_or_copy
-from serving.files.whole_files import sync_path, sync_tree
+from serving.files.whole_files import put_folder, put_link
 from tfx_pipeline import contract
 from tfx_pipeline.evaluation.reliability import COLUMNS, Reliability
 from tfx_pipeline.outputs.code_version import code_version
@@ -82,11 +82,9 @@ def publish(
             "counts": _counts(folder, aside, rows),
         }
         (aside / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-        sync_tree(aside)
         if result.pushed:
             _make_waiting(folder, out)
-        os.rename(aside, out)
-        sync_path(folder.history)
+        put_folder(aside, out)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     if result.pushed:
@@ -180,8 +178,7 @@ def _without_matches(matches: Path) -> int:
 
 def point_latest(folder: RunFolder, out: Path) -> None:
     """Makes `latest` a link to a folder of the history, by a rename, so that a reader finds the old one or the new."""
-    os.replace(_make_waiting(folder, out), folder.latest)
-    sync_path(folder.home)
+    put_link(_make_waiting(folder, out), folder.latest)
 
 
 def _make_waiting(folder: RunFolder, out: Path) -> Path:

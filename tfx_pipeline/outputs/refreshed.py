@@ -20,7 +20,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from serving.files.whole_files import sync_path, sync_tree
+from serving.files.whole_files import put_folder, sync_tree
 from serving.savedmodel.versions import scan
 from tfx_pipeline.outputs.code_version import code_version
 from tfx_pipeline.outputs.merging import write_table
@@ -156,5 +156,4 @@ def _superseded(folder: RunFolder) -> list[Path]:
 
 def _rename(aside: Path, out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)  # of a version of this number that is there no more
-    os.rename(aside, out)
-    sync_path(out.parent)
+    put_folder(aside, out)

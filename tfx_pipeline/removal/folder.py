@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from serving.files.whole_files import put_link
 from tfx_pipeline.removal import contents
 from tfx_pipeline.removal.rewriting import ASIDE, rewrite
 from tfx_pipeline.removal.wanted import Wanted
@@ -140,7 +141,7 @@ def _link(source: Path, file: Path) -> None:
     aside = file.with_name(f"{ASIDE}{file.name}")
     aside.unlink(missing_ok=True)
     os.link(source, aside)
-    os.replace(aside, file)
+    put_link(aside, file)
 
 
 def _first_line(error: Exception) -> str:

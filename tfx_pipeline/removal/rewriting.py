@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from serving.files.whole_files import put_file
 from tfx_pipeline.removal import contents
 from tfx_pipeline.removal.contents import USER
 from tfx_pipeline.removal.csv_rows import without_rows
@@ -48,14 +48,7 @@ def replaced(path: Path) -> Iterator[Path]:
     try:
         yield aside
         shutil.copymode(path, aside)
-        for written in (aside, path.parent):
-            if written == path.parent:
-                os.replace(aside, path)
-            descriptor = os.open(written, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        put_file(aside, path)
     finally:
         aside.unlink(missing_ok=True)
 

@@ -11,7 +11,7 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
 from serving.files.linked_files import share_files
-from serving.files.whole_files import sync_tree
+from serving.files.whole_files import put_folder
 from serving.refresh.index import drop_songs
 from serving.refresh.takedown import taken_down
 from tfx_pipeline.tfx_extensions.artifacts import EXTRA, SERVED
@@ -72,6 +72,5 @@ class Executor(executor.Executor):
                 drop_songs(staged, gone)
             for path in filter(os.path.exists, said):  # what was judged and what is served
                 shutil.copyfile(path, os.path.join(staged, EXTRA, SERVED))
-            sync_tree(staged)
-            os.rename(staged, published)
+            put_folder(staged, published)
         pushed.set_string_custom_property("pushed_destination", published)

@@ -5,12 +5,12 @@ user_id as its header, excludes each of its listeners from every song. Of text a
 are dropped; an id that begins or ends with a blank needs Parquet.
 """
 
-import os
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from serving.files.whole_files import writing_whole
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.id_lists import Cell, read_rows
 
@@ -36,13 +36,9 @@ def as_parquet(given: str, aside: Path) -> str:
         remedy = "Leave the exclusions out where there are none."
         raise broken(path, "at least one listener", "none", remedy=remedy)
     users, songs = zip(*dict.fromkeys(pairs), strict=True)
-    writing = aside.with_name(f".{aside.name}.writing")
     aside.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with writing_whole(aside) as writing:
         pq.write_table(pa.table([pa.array(users), pa.array(songs, pa.string())], _SCHEMA), writing)
-        os.replace(writing, aside)
-    finally:
-        writing.unlink(missing_ok=True)
     return str(aside)
 
 

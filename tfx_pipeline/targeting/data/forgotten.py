@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from serving.files.whole_files import writing_whole
 from tfx_pipeline.contract.forgotten import Forgotten
 
 
@@ -29,10 +29,6 @@ def without_forgotten(table: Path, aside: Path) -> Path:
     marked = forgotten.marks(users)
     if not marked.any():
         return table
-    writing = aside.with_name(f".{aside.name}.writing")
-    try:
+    with writing_whole(aside) as writing:
         pq.write_table(read.filter(pa.array(~marked)), writing)
-        os.replace(writing, aside)
-    finally:
-        writing.unlink(missing_ok=True)
     return aside

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from apache_beam import pvalue
 from apache_beam.io.filesystems import FileSystems
 
+from serving.files.whole_files import put_file
 from tfx_pipeline.runtime.parquet_stream import read_rows_of, read_table
 from tfx_pipeline.targeting.beam.blocks import encode_ids, shard_of
 from tfx_pipeline.targeting.config import TargetingConfig
@@ -86,7 +87,7 @@ def _commit(totals: dict[str, int], files: Sequence[File], directory: str, run: 
             final = f"part-{file['shard']:05d}-{run}.parquet"
             source = posixpath.join(directory, f"_partial-{run}", file["name"])
             if FileSystems.exists(source):  # not so when a commit that was cut short is taken up again
-                FileSystems.rename([source], [posixpath.join(folder, final)])
+                _replace(source, posixpath.join(folder, final))
             content[kind]["files"][str(file["shard"])] = final
             content[kind]["rows"] += file["rows"]
     aside = posixpath.join(directory, f"_partial-{run}", MARKER)
@@ -154,9 +155,7 @@ def _make_folder(path: str) -> None:
 def _replace(source: str, final: str) -> None:
     """Renames over an earlier file."""
     if FileSystems.get_scheme(final) is None:
-        import os
-
-        os.replace(source, final)
+        put_file(source, final)
     else:
         FileSystems.rename([source], [final])
 
