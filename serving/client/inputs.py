@@ -10,7 +10,7 @@ import numpy as np
 
 from serving.client.signatures import TensorSpec
 from serving.client.songs import Song, checked_integer, own_ids, utf8
-from serving.protocol.tensors import as_array, dtype_name, numpy_dtype
+from serving.protocol.tensors import as_array, dtype_name, numpy_dtype, object_array
 
 Array = np.ndarray[Any, Any]
 OBJECT = np.dtype(object)
@@ -29,18 +29,18 @@ def as_input(name: str, value: Any, spec: TensorSpec | None) -> Array:
     if spec is None or dtype is None or array.dtype == dtype:
         return array
     # Python's own numbers come as float64 and int64, which are meant for whatever the model takes.
-    if array.dtype == OBJECT or dtype == OBJECT or not (np.can_cast(array.dtype, dtype, "same_kind") or not array.size):
+    if OBJECT in (array.dtype, dtype) or not (np.can_cast(array.dtype, dtype, "same_kind") or not array.size):
         raise TypeError(f"`inputs[{name!r}]` must be {dtype_name(spec.dtype)}. Received: dtype {array.dtype}")
     return array.astype(dtype)
 
 
 def _strings(name: str, array: Array) -> Array:
-    encoded = np.empty(array.size, object)
-    for place, value in enumerate(array.ravel().tolist()):
+    values = array.ravel().tolist()
+    for value in values:
         if not isinstance(value, (str, bytes)):
             raise TypeError(f"`inputs[{name!r}]` must hold strings. Received: {value!r}")
-        encoded[place] = utf8(value, f"`inputs[{name!r}]`") if isinstance(value, str) else value
-    return encoded.reshape(array.shape)
+    encoded = [utf8(value, f"`inputs[{name!r}]`") if isinstance(value, str) else value for value in values]
+    return object_array(encoded).reshape(array.shape)
 
 
 def k_input(k: int, rows: int, spec: TensorSpec) -> Array:
@@ -64,12 +64,10 @@ def exclude_input(songs: Sequence[Song], exclude: Sequence[Any] | None, spec: Te
     if not spec.is_string:
         dtype = numpy_dtype(spec.dtype) or np.dtype(np.int64)
         return np.array([_integer_id(song_id, row, dtype) for row, song_id in enumerate(ids)], dtype)
-    array = np.empty(len(ids), object)
     for row, song_id in enumerate(ids):
         if song_id is not None and not isinstance(song_id, str):
             raise TypeError(f"`exclude[{row}]` must be a string or None. Received: {song_id!r}")
-        array[row] = b"" if song_id is None else utf8(song_id, f"`exclude[{row}]`")
-    return array
+    return object_array([b"" if i is None else utf8(i, f"`exclude[{row}]`") for row, i in enumerate(ids)])
 
 
 def _integer_id(song_id: Any, row: int, dtype: np.dtype[Any]) -> int:
@@ -85,6 +83,4 @@ def _integer_id(song_id: Any, row: int, dtype: np.dtype[Any]) -> int:
 
 def decoded(ids: Array) -> Array:
     """Ids as str in place of bytes."""
-    decoded = np.empty(ids.shape, object)
-    decoded.ravel()[:] = [value.decode() for value in ids.ravel().tolist()]
-    return decoded
+    return object_array([value.decode() for value in ids.ravel().tolist()]).reshape(ids.shape)

@@ -24,6 +24,7 @@ class TensorSpec:
 
     @property
     def is_string(self) -> bool:
+        """Whether the values are strings."""
         return self.dtype == protos.DATA_TYPES["DT_STRING"]
 
     @property

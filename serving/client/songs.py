@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from serving.client.signatures import Signature, TensorSpec
-from serving.protocol.tensors import numpy_dtype
+from serving.protocol.tensors import numpy_dtype, object_array, padded
 
 Song = Mapping[str, Any]
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -79,7 +79,7 @@ def song_arrays(songs: Sequence[Song], signature: Signature) -> Arrays:
 def _column(values: Sequence[Any], name: str, spec: TensorSpec) -> np.ndarray[Any, Any]:
     rank = -1 if spec.shape is None else len(spec.shape)
     if spec.is_string and rank == 1:
-        return _objects([_string(value, row, name) for row, value in enumerate(values)])
+        return object_array([_string(value, row, name) for row, value in enumerate(values)])
     if spec.is_string and rank == 2:
         return _string_lists(values, name)
     dtype = numpy_dtype(spec.dtype)
@@ -97,12 +97,6 @@ def _refuse(row: int, name: str, expected: str, value: Any) -> TypeError:
     return TypeError(f"`songs[{row}][{name!r}]` must be {expected} or None. Received: {value!r}")
 
 
-def _objects(values: Sequence[bytes]) -> np.ndarray[Any, Any]:
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array
-
-
 def _string(value: Any, row: int, name: str) -> bytes:
     if value is None:
         return b""
@@ -114,14 +108,14 @@ def _string(value: Any, row: int, name: str) -> bytes:
 
 
 def utf8(text: str, name: str) -> bytes:
-    """`text` as a request carries it.
+    """Returns a text as a request carries it.
 
     Args:
-        text: what was given.
-        name: what it was given for.
+        text: What was given.
+        name: What it was given for.
 
     Raises:
-        ValueError: it holds half of a surrogate pair, as JSON with a lone "\\ud800" or an argument in another encoding.
+        ValueError: If it holds half of a surrogate pair, as a JSON escape or an argument in another encoding may.
     """
     try:
         return text.encode()
@@ -189,12 +183,7 @@ def _string_lists(values: Sequence[Any], name: str) -> np.ndarray[Any, Any]:
         if value is not None and (isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray))):
             raise _refuse(row, name, "a list of strings", value)
         rows.append([_string(part, row, name) for part in (() if value is None else value)])
-    # Padding stands first: a batching server pads shorter requests with the first element of each, which then is "".
-    width = 1 + max((len(row) for row in rows), default=0)
-    array = np.full((len(rows), width), b"", object)
-    for index, row_values in enumerate(rows):
-        array[index, 1 : 1 + len(row_values)] = row_values
-    return array
+    return np.array(padded(rows, b""), object).reshape(len(rows), -1 if rows else 1)
 
 
 def _vectors(values: Sequence[Any], name: str, dtype: np.dtype[Any], size: int) -> np.ndarray[Any, Any]:

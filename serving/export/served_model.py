@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -38,6 +39,7 @@ import tensorflow as tf
 
 from serving.export.explanation import can_explain, evidence, shares
 from serving.export.song_index import SongIndex
+from serving.files.whole_files import put_folder
 from serving.savedmodel.raw_fields import KNOWN_FIELDS, SONG_ID, RawField, encode_song
 from serving.savedmodel.warmup_requests import write_requests
 
@@ -76,7 +78,7 @@ class ServedModel(tf.Module):
         model: keras.Model,
         warm_ids: Sequence[str],
         index_ids: Sequence[str] | Sequence[int],
-        index_embeddings: np.ndarray,
+        index_embeddings: np.ndarray[Any, Any],
         explain: bool = False,
     ) -> None:
         super().__init__(name="served_model")
@@ -114,7 +116,7 @@ class ServedModel(tf.Module):
         self._variables = list({id(v): v for f in functions.values() for v in f.variables}.values())
         return functions
 
-    def warm_up(self) -> dict[str, dict[str, np.ndarray]]:
+    def warm_up(self) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
         """Returns a small request per signature: a song without any value, and one with every value."""
         songs = [{}, {field.name: field.stand_in() for field in self._fields}]
         examples = {"examples": np.array([encode_song(song, self._fields) for song in songs], object)}
@@ -241,4 +243,4 @@ def export(model: ServedModel, path: str) -> None:
     aside = f"{path.rstrip(os.sep)}.writing"
     tf.saved_model.save(model, aside, signatures=model.signatures())
     write_requests(aside, model.warm_up())
-    os.rename(aside, path)
+    put_folder(aside, path)

@@ -7,12 +7,15 @@ Source of the rules: tensorflow/core/framework/tensor.cc (`Tensor::FromProto`, `
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from serving.protocol.protos import DATA_TYPES
+
+T = TypeVar("T")
 
 # An expanded tensor never exceeds the largest message: a few bytes that declare a huge shape must not take all memory.
 MAX_TENSOR_BYTES = 2**31 - 1
@@ -77,6 +80,27 @@ def array_dtype_name(array: np.ndarray[Any, Any]) -> str:
     """Name of the DataType that an array travels as, for example `DT_FLOAT`; numpy's own name where there is none."""
     kind = _BY_DTYPE.get(array.dtype)
     return str(array.dtype) if kind is None else kind.name
+
+
+def shape_text(array: np.ndarray[Any, Any]) -> str:
+    """Returns a shape as TensorFlow prints it."""
+    return f"[{','.join(str(size) for size in array.shape)}]"
+
+
+def object_array(values: Sequence[Any]) -> np.ndarray[Any, Any]:
+    """Returns values as they are in an array of one dimension, also where they are sequences themselves."""
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+def padded(rows: Sequence[Sequence[T]], blank: T) -> list[list[T]]:
+    """Returns lists of different length as rows of one length: a blank, the row's values, and blanks at the end.
+
+    A batching server pads shorter requests with the first element of each. So that must be a blank.
+    """
+    width = 1 + max(map(len, rows), default=0)
+    return [[blank, *row, *[blank] * (width - 1 - len(row))] for row in rows]
 
 
 def _as_bytes(value: Any) -> bytes:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
+from serving.files.whole_files import replace_folder
 from serving.refresh.saved_version import RefreshError, SavedIndex, SavedVersion, read_index, write_version
 from serving.savedmodel.publish import latest_version, next_version
 
@@ -94,8 +95,7 @@ def drop_songs(saved_model: str, gone: Collection[str]) -> None:
     if changes:
         aside = f"{saved_model.rstrip(os.sep)}.dropping"
         write_version(saved_model, aside, index)
-        shutil.rmtree(saved_model)
-        os.rename(aside, saved_model)
+        replace_folder(aside, saved_model)
 
 
 def publish_without(base: str, gone: Collection[str]) -> str | None:
@@ -129,7 +129,7 @@ def _embed_new(
     known: Collection[str],
     skip: Collection[str],
     seen: set[str],
-) -> tuple[list[str], np.ndarray, list[str]]:
+) -> tuple[list[str], np.ndarray[Any, Any], list[str]]:
     """Returns ids and embeddings of songs that are neither known nor to be skipped; notes every id in `seen`.
 
     Third come the ids of those of which the model knows no field.

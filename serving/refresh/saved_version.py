@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from serving.protocol.tensors import object_array
 from serving.savedmodel.raw_fields import KNOWN_FIELDS, RawField, fields_of, integer_id
 from serving.savedmodel.session import SavedModelSession
 from serving.server.inference.servable import Servable
@@ -37,18 +39,21 @@ class SavedIndex:
         embeddings: `(n, d)` float32.
     """
 
-    ids: np.ndarray
-    embeddings: np.ndarray
+    ids: np.ndarray[Any, Any]
+    embeddings: np.ndarray[Any, Any]
 
     @property
     def has_integer_ids(self) -> bool:
+        """Whether ids are int64."""
         return self.ids.dtype == np.int64
 
     def names(self) -> list[str]:
         """Returns the ids as text, as songs.parquet has them."""
         return [str(i) if self.has_integer_ids else i.decode() for i in self.ids.tolist()]
 
-    def with_changes(self, kept: np.ndarray, new_ids: list[str], new_embeddings: np.ndarray) -> SavedIndex:
+    def with_changes(
+        self, kept: np.ndarray[Any, Any], new_ids: list[str], new_embeddings: np.ndarray[Any, Any]
+    ) -> SavedIndex:
         """Returns the rows where `kept` is true, followed by new ones."""
         ids = np.empty(len(new_ids), self.ids.dtype)
         ids[:] = [integer_id(i) if self.has_integer_ids else i.encode() for i in new_ids]
@@ -82,7 +87,7 @@ class SavedVersion:
             raise RefreshError(f"{path}: expected the signatures {_NEEDED}. Received: a model without {missing}")
         self.fields: tuple[RawField, ...] = fields_of(signatures["embed"])
 
-    def run(self, signature: str, examples: list[bytes]) -> dict[str, np.ndarray]:
+    def run(self, signature: str, examples: list[bytes]) -> dict[str, np.ndarray[Any, Any]]:
         """Returns the outputs of a signature that takes serialized songs, by name.
 
         Args:
@@ -96,13 +101,11 @@ class SavedVersion:
         found = self._session.signatures.get(signature)
         if found is None or "examples" not in found.inputs:
             raise RefreshError(f"{self.path}: expected the signature {signature}. Received: a model without it")
-        column = np.empty(len(examples), object)
-        column[:] = examples
         outputs = [info.name for info in found.outputs.values()]
-        values = self._session.run([(found.inputs["examples"].name, column)], outputs)
+        values = self._session.run([(found.inputs["examples"].name, object_array(examples))], outputs)
         return dict(zip(found.outputs, values, strict=True))
 
-    def embed(self, examples: list[bytes]) -> tuple[np.ndarray, np.ndarray | None]:
+    def embed(self, examples: list[bytes]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
         """Embeds serialized songs as the index has them.
 
         Returns:

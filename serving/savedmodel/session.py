@@ -29,9 +29,10 @@ def run_unchecked(
     The only place that touches the private symbol `TF_SessionRun_wrapper`, the same on TensorFlow 2.16 to 2.21.
 
     Args:
-        session: an open session.
-        feeds, fetches: by TF_Output.
-        options: a serialized RunOptions or None.
+        session: An open session.
+        feeds: Values by TF_Output.
+        fetches: TF_Outputs.
+        options: A serialized RunOptions or None.
     """
     # Private attributes of tf.compat.v1.Session; there is no public way past its checks.
     if options is None:

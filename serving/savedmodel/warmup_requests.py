@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -19,7 +20,7 @@ from serving.protocol.tensors import to_proto
 REQUESTS_FILE = os.path.join("assets.extra", "tf_serving_warmup_requests")
 
 
-def write_requests(saved_model: str, requests: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+def write_requests(saved_model: str, requests: Mapping[str, Mapping[str, np.ndarray[Any, Any]]]) -> None:
     """Writes one Predict request per signature.
 
     Args:

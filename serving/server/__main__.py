@@ -42,14 +42,14 @@ def _redirect(log_file: str, terminal: TextIO) -> None:
     logger.propagate = False
 
 
-class _Stopped(Exception):
+class _StopRequestedError(Exception):
     """A signal asked the server to stop."""
 
 
 def _stop(*_: object) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    raise _Stopped
+    raise _StopRequestedError
 
 
 def _serve(flags: ServerFlags) -> None:
@@ -63,7 +63,7 @@ def _serve(flags: ServerFlags) -> None:
             sys.stdout.write(server.describe() + "\n")
             sys.stdout.flush()
             threading.Event().wait()
-    except _Stopped:
+    except _StopRequestedError:
         pass
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 import shutil
@@ -73,7 +74,9 @@ def rows_of(columns: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def is_missing(value: Any) -> bool:
-    return value in (None, "") or any(part != part for part in (value if isinstance(value, list) else [value]))
+    return value in (None, "") or any(
+        isinstance(part, float) and math.isnan(part) for part in (value if isinstance(value, list) else [value])
+    )
 
 
 def expected_matches(exported: small_export.SmallExport, song: dict[str, Any]) -> tuple[list[str], list[float]]:

@@ -85,7 +85,7 @@ def test_match_needs_a_whole_number(client: Client, k: Any) -> None:
 def test_predict_runs_any_signature(client: Client) -> None:
     outputs = client.predict({"x": [[1, 2], [3, 4]]}, "dense")
     np.testing.assert_allclose(outputs["y"], np.array([[1, 2], [3, 4]]) @ np.arange(6).reshape(2, 3))
-    match = client.predict({name: spec for name, spec in _match_inputs().items()}, "match")
+    match = client.predict(dict(_match_inputs().items()), "match")
     assert match["song_ids"].dtype == object and isinstance(match["song_ids"][0, 0], bytes)
 
 
@@ -267,9 +267,9 @@ def test_a_large_request_is_tried_again_too(flaky: Any) -> None:
 
 def test_no_retry_past_the_deadline(flaky: Any) -> None:
     handler, target = flaky(99, grpc.StatusCode.UNAVAILABLE)
-    with Client(target, backoff=Backoff(attempts=5, initial=1e6, maximum=1e6), timeout=0.3) as client:
-        with pytest.raises(ServingError, match="DEADLINE_EXCEEDED"):
-            client.status()
+    late = Backoff(attempts=5, initial=1e6, maximum=1e6)
+    with Client(target, backoff=late, timeout=0.3) as client, pytest.raises(ServingError, match="DEADLINE_EXCEEDED"):
+        client.status()
     assert handler.calls == 1
 
 

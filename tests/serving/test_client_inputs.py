@@ -73,7 +73,7 @@ def test_arrow_tables_and_single_songs() -> None:
 
 @pytest.mark.parametrize("songs", ["rock", 3], ids=["str", "int"])
 def test_songs_of_the_wrong_type(songs: object) -> None:
-    with pytest.raises(TypeError, match="`songs` must be dicts or an Arrow table. Received"):
+    with pytest.raises(TypeError, match=r"`songs` must be dicts or an Arrow table. Received"):
         as_songs(songs)
 
 
@@ -152,7 +152,7 @@ def test_exclude_is_each_songs_own_id_by_default() -> None:
     for far in (2**63, str(10**30), "9" * 9999):
         with pytest.raises(ValueError, match=rf"`exclude\[0\]` must be an integer from {-(2**63)} to {2**63 - 1}."):
             exclude_input([{"song_id": far}], None, integer)
-    with pytest.raises(ValueError, match="`exclude` must have one id per song, 2 of them. Received: 1"):
+    with pytest.raises(ValueError, match=r"`exclude` must have one id per song, 2 of them. Received: 1"):
         exclude_input(songs, ["x"], spec)
     with pytest.raises(TypeError, match=r"`exclude\[0\]` must be a string or None. Received: 7"):
         exclude_input([{"song_id": 7}], None, spec)
@@ -205,7 +205,7 @@ def test_songs_as_lines_are_cut_at_line_feeds_alone(tmp_path: Path) -> None:
 
 
 def split(rows: int, limit: int, reply: int = 0) -> list[int]:
-    values = {name: array for name, array in arrays(*[{"lyric_vector": [1, 2, 3]}] * rows).items()}
+    values = dict(arrays(*[{"lyric_vector": [1, 2, 3]}] * rows).items())
     parts = list(split_rows(values, EMBED, limit, reply))
     covered = [row for part in parts for row in range(rows)[part]]
     assert covered == list(range(rows))
@@ -232,17 +232,19 @@ def test_what_stands_around_the_values_of_many_fields_counts_too() -> None:
     fields = {f"audio_some_long_feature_name_{number:04}": TensorSpec(FLOAT, (-1,)) for number in range(500)}
     operations = Operations("bcl", max_message_bytes=100_000, max_rows=None)
     operations._signatures = {"embed": Signature("embed", fields, {"embedding": TensorSpec(FLOAT, (-1, 4))})}
-    steps, rows = operations.embed([{}] * 100), 0
-    call = next(steps)
-    with pytest.raises(StopIteration):
-        while True:
-            sent = call.request.inputs["audio_some_long_feature_name_0000"].tensor_shape.dim[0].size
-            assert len(call.request.SerializeToString()) <= 100_000
-            rows += sent
-            reply = PredictResponse()
-            to_proto(np.zeros((sent, 4), np.float32), reply.outputs["embedding"])
+    steps = operations.embed([{}] * 100)
+    call, rows = next(steps), 0
+    while rows < 100:
+        sent = call.request.inputs["audio_some_long_feature_name_0000"].tensor_shape.dim[0].size
+        assert len(call.request.SerializeToString()) <= 100_000
+        rows += sent
+        reply = PredictResponse()
+        to_proto(np.zeros((sent, 4), np.float32), reply.outputs["embedding"])
+        if rows < 100:
             call = steps.send(reply)
-    assert rows == 100
+    with pytest.raises(StopIteration) as end:
+        steps.send(reply)
+    assert end.value.value.shape == (100, 4)
 
 
 def test_long_strings_count_by_their_length() -> None:
@@ -253,7 +255,7 @@ def test_long_strings_count_by_their_length() -> None:
 
 def test_a_row_larger_than_a_message() -> None:
     with pytest.raises(
-        ValueError, match="`max_message_bytes` must hold at least one row. Received: 5000, and row 1 takes"
+        ValueError, match=r"`max_message_bytes` must hold at least one row. Received: 5000, and row 1 takes"
     ):
         list(split_rows(arrays({}, {"attribute_genre": "x" * 2000}), EMBED, 5000, 0))
 
@@ -261,7 +263,7 @@ def test_a_row_larger_than_a_message() -> None:
 def test_unequal_or_missing_inputs() -> None:
     values = arrays({}, {})
     values["audio_tempo"] = values["audio_tempo"][:1]
-    with pytest.raises(ValueError, match="`inputs` must have the same number of rows. Received: .*'audio_tempo': 1"):
+    with pytest.raises(ValueError, match=r"`inputs` must have the same number of rows. Received: .*'audio_tempo': 1"):
         list(split_rows(values, EMBED, 9999, 0))
     del values["audio_tempo"]
     with pytest.raises(ValueError, match=r"unknown \['z'\], missing \['audio_tempo'\]"):

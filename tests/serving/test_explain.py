@@ -80,7 +80,7 @@ def test_a_song_of_the_index_is_never_explained_by_itself(client: Client, k: int
     assert found.shares.shape == (SONGS, min(k, SONGS - 1), len(PARTS))
     assert not (found.ids == np.array([[song["song_id"]] for song in WARM])).any()
     assert (np.diff(found.scores, axis=1) <= 1e-6).all()
-    ids, scores = client.match(WARM, k=k)
+    _, scores = client.match(WARM, k=k)
     np.testing.assert_allclose(found.scores, scores, atol=1e-6)
 
 
@@ -113,10 +113,10 @@ def test_it_is_there_only_where_asked_for(joined: JoinedModel, tmp_path: Path) -
         EmbeddedServer(port=0, model_name="bcl", model_base_path=str(path.parent)) as server,
         Client(server.target) as client,
     ):
-        with pytest.raises(ValueError, match="`signature` must be one of .* Received: 'explain'"):
+        with pytest.raises(ValueError, match=r"`signature` must be one of .* Received: 'explain'"):
             client.explain(NEW)
         assert main(["match", f"--target={server.target}", "--song-json", "{}", "--why"]) == 2
-    with pytest.raises(ValueError, match="`explain` needs a model with `query_parts`. Received: Towers"):
+    with pytest.raises(ValueError, match=r"`explain` needs a model with `query_parts`. Received: Towers"):
         ServedModel(
             fields=small_export.FIELDS,
             transform=small_export.Transform(),

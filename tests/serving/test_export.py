@@ -173,9 +173,9 @@ def test_the_client_for_asyncio_warns_too(folder: Path) -> None:
             embedded = await client.embed([{}, {"audio_tempo": 1.0}], with_known_fields=True)
             return embedded, await client.match([{}], k=2, with_known_fields=True)
 
-    with EmbeddedServer(port=0, model_name="bcl", model_base_path=str(folder.parent)) as server:
-        with pytest.warns(UnknownSongWarning) as caught:
-            (embeddings, known), (ids, _, none) = asyncio.run(ask(server.target))
+    running = EmbeddedServer(port=0, model_name="bcl", model_base_path=str(folder.parent))
+    with running as server, pytest.warns(UnknownSongWarning) as caught:
+        (embeddings, known), (ids, _, none) = asyncio.run(ask(server.target))
     assert [str(one.message).split(" songs")[0] for one in caught] == [
         "The model knows no value of 1 of 2",
         "The model knows no value of 1 of 1",
@@ -279,7 +279,7 @@ def test_saved_model_cli_shows_it(folder: Path) -> None:
     tool = shutil.which("saved_model_cli", path=str(Path(sys.executable).parent))
     assert tool is not None
     command = [tool, "show", "--dir", str(folder), "--all"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     for name in SIGNATURES:
         assert f"signature_def['{name}']" in done.stdout
@@ -325,7 +325,7 @@ def test_wrong_types_are_refused_with_tensorflows_words(numbered: Client) -> Non
     inputs = {field.name: field.to_array([None]) for field in small_export.FIELDS}
     with pytest.raises(TypeError, match=r"`inputs\['exclude'\]` must be DT_INT64. Received: dtype"):
         numbered.predict({**inputs, "k": [1], "exclude": ["a"]}, "match")
-    with pytest.raises(ServingError, match="INVALID_ARGUMENT: .*Could not parse example input"):
+    with pytest.raises(ServingError, match=r"INVALID_ARGUMENT: .*Could not parse example input"):
         numbered.predict({"examples": np.array([b"\xff"], object)})
 
 

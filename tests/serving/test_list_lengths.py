@@ -133,7 +133,7 @@ def test_a_field_may_have_a_limit_of_its_own() -> None:
     whole, cut = lists_of_ids(), [ids[:40] for ids in lists_of_ids()]
     np.testing.assert_allclose(embedded(tower, padded(whole)), embedded(tower, padded(cut)), atol=1e-5)
     assert np.abs(embedded(tower, padded(whole)) - embedded(tower, padded([ids[:39] for ids in cut]))).max() > 1e-4
-    with pytest.raises(ValueError, match="`max_values` must be at least 1. Received: 0"):
+    with pytest.raises(ValueError, match=r"`max_values` must be at least 1. Received: 0"):
         Field("attribute_tags", "multi_category", 5, 0)
 
 
@@ -166,8 +166,10 @@ def test_every_signature_and_the_refresh(model: JoinedModel, expected: np.ndarra
         np.testing.assert_allclose(index.embeddings[changes.kept :], candidates, atol=1e-5)
         bulk = version.run("match_examples", examples)["scores"]
     np.testing.assert_allclose(bulk, -np.sort(-(expected @ model.warm_candidates().T), axis=1), atol=1e-5)
-    with EmbeddedServer(port=0, model_name="bcl", model_base_path=str(tmp_path)) as server:
-        with Client(server.target) as client:
-            np.testing.assert_allclose(client.embed(songs), expected, atol=1e-5)
-            for song, row in zip(songs, expected, strict=True):  # alone, so that no longer list pads it
-                np.testing.assert_allclose(client.embed(song)[0], row, atol=1e-5)
+    with (
+        EmbeddedServer(port=0, model_name="bcl", model_base_path=str(tmp_path)) as server,
+        Client(server.target) as client,
+    ):
+        np.testing.assert_allclose(client.embed(songs), expected, atol=1e-5)
+        for song, row in zip(songs, expected, strict=True):  # alone, so that no longer list pads it
+            np.testing.assert_allclose(client.embed(song)[0], row, atol=1e-5)

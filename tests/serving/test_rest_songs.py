@@ -55,9 +55,10 @@ def send(server: EmbeddedServer, data: bytes) -> Any:
     try:
         with urllib.request.urlopen(urllib.request.Request(url, data), timeout=LAST_RESORT) as reply:
             return json.load(reply)
-    except urllib.error.HTTPError as error:
-        assert error.code == 400
-        return json.load(error)["error"]
+    except urllib.error.HTTPError as refusal:
+        status, body = refusal.code, json.load(refusal)
+    assert status == 400
+    return body["error"]
 
 
 def songs_with_holes() -> list[dict[str, Any]]:

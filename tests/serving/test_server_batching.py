@@ -160,7 +160,9 @@ def test_requests_of_different_types_fail_together(batching: Any) -> None:
 
 def test_inputs_that_cannot_be_batched(batching: Any) -> None:
     _, session = batching(max_batch_size=8)
-    with pytest.raises(RequestError, match="INVALID_ARGUMENT: Batching Run.. input tensors must have at least one dim"):
+    with pytest.raises(
+        RequestError, match=r"INVALID_ARGUMENT: Batching Run.. input tensors must have at least one dim"
+    ):
         run(session, 1.0)
     with pytest.raises(RequestError, match="INVALID_ARGUMENT: Task size 9 is larger than maximum input batch size 8"):
         run(session, np.zeros((9, 1)))
@@ -225,7 +227,7 @@ def test_the_longest_deadline_of_a_batch_counts(batching: Any) -> None:
         assert eventually(lambda: queued(session) == 1)
         time.sleep(0.01)  # longer than its time limit
         recording.gate.set()
-        with pytest.raises(RequestError, match="RESOURCE_EXHAUSTED: Run.. timeout exceeded while waiting in batching"):
+        with pytest.raises(RequestError, match=r"RESOURCE_EXHAUSTED: Run.. timeout exceeded while waiting in batching"):
             expired.result()
 
 
@@ -296,7 +298,7 @@ def test_parameters_file(tmp_path: Path) -> None:
     )
     assert read_batch_parameters("") == BatchParameters()
     file.write_text("max_batch_size: 8")
-    with pytest.raises(RequestError, match="Invalid protobuf file: '.*batching.config'"):
+    with pytest.raises(RequestError, match=r"Invalid protobuf file: '.*batching.config'"):
         read_batch_parameters(str(file))
 
 

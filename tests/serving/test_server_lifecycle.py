@@ -361,7 +361,7 @@ def test_warm_up_that_fails_fails_the_load(base: Path, logs: list[Any], code: st
 def test_warm_up_that_is_no_tfrecord(base: Path) -> None:
     write_warm_up(base / "1")
     (base / "1" / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"plain text, surely no record")
-    with pytest.raises(RequestError, match="DATA_LOSS: .*Please verify your warmup data is in TFRecord format"):
+    with pytest.raises(RequestError, match=r"DATA_LOSS: .*Please verify your warmup data is in TFRecord format"):
         serve(base).start()
 
 
@@ -555,9 +555,9 @@ def test_labels(reloadable: Any, saved_model: Path) -> None:
             assert json.load(reply) == {"predictions": [[3.0, 5.0, 7.0]]}
         with urllib.request.urlopen(f"{url}/metadata") as reply:
             assert json.load(reply)["model_spec"]["version"] == version
-    with Client(server.target, version_label="none") as client:
-        with pytest.raises(ServingError, match="INVALID_ARGUMENT: Unrecognized servable version label: none"):
-            client.embed({})
+    unknown = "INVALID_ARGUMENT: Unrecognized servable version label: none"
+    with Client(server.target, version_label="none") as client, pytest.raises(ServingError, match=unknown):
+        client.embed({})
 
 
 def test_only_a_new_label_may_run_ahead_of_its_version(base: Path, saved_model: Path) -> None:
@@ -637,7 +637,7 @@ def replace_text(file: Path, text: str) -> None:
 
 def test_configuration_file_that_cannot_be_read(tmp_path: Path) -> None:
     file = tmp_path / "models.config"
-    with pytest.raises(RequestError, match="NOT_FOUND: .*models.config; No such file or directory"):
+    with pytest.raises(RequestError, match=r"NOT_FOUND: .*models.config; No such file or directory"):
         EmbeddedServer(port=0, model_config_file=str(file))
     file.write_text("nonsense {")
     text = "Error parsing text-format tensorflow.serving.ModelServerConfig: 1:1 : "

@@ -220,10 +220,11 @@ def test_deadline_reaches_the_session(stub: Any, server: Any) -> None:
     code, _ = refusal(stub.Predict, request("slow", rounds=np.array([10**8], np.int32)), timeout=0.3)
     assert code == grpc.StatusCode.DEADLINE_EXCEEDED
     # The client gave up by itself; the server's own answer is seen from within.
-    with server.core.versions.lease("bcl", None) as lent, pytest.raises(RequestError) as caught:
+    with server.core.versions.lease("bcl", None) as lent:
         output = lent.servable.signatures["slow"].outputs["y"].name
         feed = (lent.servable.signatures["slow"].inputs["rounds"].name, np.array([10**8], np.int32))
-        lent.servable._session.run([feed], [output], timeout_ms=100)
+        with pytest.raises(RequestError) as caught:
+            lent.servable._session.run([feed], [output], timeout_ms=100)
     assert caught.value.code == grpc.StatusCode.DEADLINE_EXCEEDED
     assert caught.value.message == "Timed out waiting for notification"
 

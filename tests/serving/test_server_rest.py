@@ -522,6 +522,6 @@ def test_numbers_of_endless_digits_become_doubles() -> None:
     assert parse_object(b'{"a": 18446744073709551615}') == {"a": 2**64 - 1}
     assert parse_object(b'{"a": 18446744073709551616}') == {"a": 2.0**64}
     for digits in (b"9" * 10_000, b"1e999"):
-        with pytest.raises(RequestError, match="Number too big to be stored in double."):
+        with pytest.raises(RequestError, match=r"Number too big to be stored in double."):
             parse_object(b'{"a": ' + digits + b"}")
     assert math.isnan(parse_object(b'{"a": NaN}')["a"])

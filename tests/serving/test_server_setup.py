@@ -117,7 +117,7 @@ def test_flags_or_settings() -> None:
 
 def test_relative_base_path(base: Path) -> None:
     with pytest.raises(
-        RequestError, match="Expected model bcl to have an absolute path or URI; got base_path..=models"
+        RequestError, match=r"Expected model bcl to have an absolute path or URI; got base_path..=models"
     ):
         EmbeddedServer(port=0, model_name="bcl", model_base_path="models").start()
 
@@ -178,9 +178,9 @@ def test_tls(base: Path, certificates: Path) -> None:
             assert client.embed({}).shape == (1, 4)
         with Client(target(server), backoff=ONCE) as plain, pytest.raises(ServingError, match="UNAVAILABLE"):
             plain.status()
-        with Client(target(server), tls=TLS(), backoff=ONCE) as doubtful:
-            with pytest.raises(ServingError, match="UNAVAILABLE"):
-                doubtful.status()
+        doubtful = Client(target(server), tls=TLS(), backoff=ONCE)
+        with doubtful, pytest.raises(ServingError, match="UNAVAILABLE"):
+            doubtful.status()
 
 
 def test_tls_with_client_verification_and_socket(base: Path, certificates: Path, tmp_path: Path) -> None:
@@ -189,9 +189,9 @@ def test_tls_with_client_verification_and_socket(base: Path, certificates: Path,
         known = TLS(*(str(certificates / name) for name in ("ca.pem", "client.pem", "client.key")))
         with Client(target(server), tls=known) as client:
             assert client.embed({}).shape == (1, 4)
-        with Client(target(server), tls=TLS(ca=known.ca), backoff=ONCE) as unknown:
-            with pytest.raises(ServingError, match="UNAVAILABLE"):
-                unknown.status()
+        unknown = Client(target(server), tls=TLS(ca=known.ca), backoff=ONCE)
+        with unknown, pytest.raises(ServingError, match="UNAVAILABLE"):
+            unknown.status()
         # The socket asks for the same credentials.
         with Client(f"unix:{path}", backoff=ONCE) as plain, pytest.raises(ServingError, match="UNAVAILABLE"):
             plain.status()
@@ -205,17 +205,17 @@ def test_unix_socket(base: Path, tmp_path: Path) -> None:
 
 def test_ssl_config_that_is_wrong(tmp_path: Path) -> None:
     assert server_credentials("") is None
-    with pytest.raises(RequestError, match="NOT_FOUND: .*missing.config; No such file or directory"):
+    with pytest.raises(RequestError, match=r"NOT_FOUND: .*missing.config; No such file or directory"):
         server_credentials(str(tmp_path / "missing.config"))
     file = tmp_path / "ssl.config"
     file.write_text('server_key: "x"')
     with pytest.raises(RequestError, match="must set `server_key` and `server_cert` to PEM contents"):
         server_credentials(str(file))
     file.write_text('server_key: "x" server_cert: "x" client_verify: true')
-    with pytest.raises(RequestError, match="must set `custom_ca` where it sets `client_verify`. Received: none"):
+    with pytest.raises(RequestError, match=r"must set `custom_ca` where it sets `client_verify`. Received: none"):
         server_credentials(str(file))
     file.write_text("server_key: x")
-    with pytest.raises(RequestError, match="INVALID_ARGUMENT: Invalid protobuf file: '.*ssl.config'"):
+    with pytest.raises(RequestError, match=r"INVALID_ARGUMENT: Invalid protobuf file: '.*ssl.config'"):
         server_credentials(str(file))
 
 
@@ -355,22 +355,26 @@ def _status(url: str, body: bytes | None = None) -> tuple[int, bytes]:
 
 
 def test_a_connection_may_open_so_many_streams(base: Path) -> None:
-    with serve(base, grpc_max_concurrent_streams=1) as server, ThreadPoolExecutor(1) as pool:
-        with Client(server.target, backoff=ONCE) as first, Client(server.target, backoff=ONCE) as second:
-            first.metadata()
-            # gRPC shares a connection between channels of the same target and options: this one gets its own.
-            alone = grpc.insecure_channel(server.target, [("grpc.use_local_subchannel_pool", 1)])
-            held = pool.submit(first.predict, {"rows": [7]}, "hold")
-            assert eventually(lambda: server.core.versions.states("bcl")[1].users)
-            with pytest.raises(ServingError, match="DEADLINE_EXCEEDED"):
-                second.status(timeout=0.5)
-            call = alone.unary_unary("/tensorflow.serving.ModelService/GetModelStatus")
-            request = protos.GetModelStatusRequest()
-            request.model_spec.name = "bcl"
-            assert call(request.SerializeToString())
-            small_model.release(server, 1)
-            assert held.result()["y"].tolist() == [7]
-            alone.close()
+    with (
+        serve(base, grpc_max_concurrent_streams=1) as server,
+        ThreadPoolExecutor(1) as pool,
+        Client(server.target, backoff=ONCE) as first,
+        Client(server.target, backoff=ONCE) as second,
+    ):
+        first.metadata()
+        # gRPC shares a connection between channels of the same target and options: this one gets its own.
+        alone = grpc.insecure_channel(server.target, [("grpc.use_local_subchannel_pool", 1)])
+        held = pool.submit(first.predict, {"rows": [7]}, "hold")
+        assert eventually(lambda: server.core.versions.states("bcl")[1].users)
+        with pytest.raises(ServingError, match="DEADLINE_EXCEEDED"):
+            second.status(timeout=0.5)
+        call = alone.unary_unary("/tensorflow.serving.ModelService/GetModelStatus")
+        request = protos.GetModelStatusRequest()
+        request.model_spec.name = "bcl"
+        assert call(request.SerializeToString())
+        small_model.release(server, 1)
+        assert held.result()["y"].tolist() == [7]
+        alone.close()
 
 
 def test_reply_as_tensor_content_and_method_names(base: Path) -> None:

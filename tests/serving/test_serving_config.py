@@ -98,7 +98,7 @@ def test_smoke_test_says_what_it_lacks(tmp_path: Path, capsys: Any, monkeypatch:
     docker.write_text("#!/bin/sh\n")
     assert smoke.main([str(tmp_path)]) == 2
     assert "`MODEL_DIR` must hold version folders such as 1/. Received: " in capsys.readouterr().err
-    with pytest.raises(ValueError, match="`MODEL_DIR` must hold version folders such as 1/. Received: "):
+    with pytest.raises(ValueError, match=r"`MODEL_DIR` must hold version folders such as 1/. Received: "):
         smoke.check_model_dir(str(tmp_path))
     (tmp_path / "1").mkdir()
     assert smoke.check_model_dir(str(tmp_path)) == str(tmp_path)

@@ -75,9 +75,9 @@ def test_refuses_what_tensorflow_refuses(name: str) -> None:
 
 
 def test_writes_only_what_has_a_data_type() -> None:
-    with pytest.raises(TypeError, match="`array` must hold numbers, booleans or strings. Received: dtype datetime64"):
+    with pytest.raises(TypeError, match=r"`array` must hold numbers, booleans or strings. Received: dtype datetime64"):
         to_proto(np.array(["2020-01-01"], "datetime64[D]"), protos.TensorProto())
-    with pytest.raises(TypeError, match="must hold str or bytes. Received: 3 of type int"):
+    with pytest.raises(TypeError, match=r"must hold str or bytes. Received: 3 of type int"):
         to_proto(np.array(["a", 3], object), protos.TensorProto())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass
 
@@ -40,7 +41,7 @@ class BatchParameters:
         if self.batch_timeout_micros < 0:
             raise invalid_argument(f"batch_timeout_micros must be non-negative; was {self.batch_timeout_micros}")
         sizes = self.allowed_batch_sizes
-        if any(later <= earlier for earlier, later in zip(sizes, sizes[1:], strict=False)):
+        if any(later <= earlier for earlier, later in itertools.pairwise(sizes)):
             raise invalid_argument("allowed_batch_sizes entries must be monotonically increasing")
         if sizes and sizes[-1] != self.execution_size:
             name = "max_execution_batch_size" if self.enable_large_batch_splitting else "max_batch_size"

@@ -20,12 +20,12 @@ from tensorflow_serving.apis import (
 
 from serving.protocol.errors import RequestError, internal
 from serving.server.grpc.requests import unary
-from serving.server.inference.classification import classify
+from serving.server.inference.classification import CLASSIFY
 from serving.server.inference.context import RunContext
 from serving.server.inference.metadata import get_model_metadata, get_model_status
 from serving.server.inference.multi_inference import multi_inference
 from serving.server.inference.predict import predict
-from serving.server.inference.regression import regress
+from serving.server.inference.regression import REGRESS
 from serving.server.metrics import Metrics
 from serving.server.models.core import ServerCore
 from serving.server.models.reload import handle_reload
@@ -82,8 +82,10 @@ class Services:
         """What the gRPC server registers."""
         prediction = {
             "Predict": unary(predict_pb2.PredictRequest, self._running(counted("Predict", predict))),
-            "Classify": unary(classification_pb2.ClassificationRequest, self._running(counted("Classify", classify))),
-            "Regress": unary(regression_pb2.RegressionRequest, self._running(counted("Regress", regress))),
+            "Classify": unary(
+                classification_pb2.ClassificationRequest, self._running(counted("Classify", CLASSIFY.answer))
+            ),
+            "Regress": unary(regression_pb2.RegressionRequest, self._running(counted("Regress", REGRESS.answer))),
             "MultiInference": unary(inference_pb2.MultiInferenceRequest, self._running(multi_inference)),
             "GetModelMetadata": unary(get_model_metadata_pb2.GetModelMetadataRequest, self._asking(get_model_metadata)),
         }

@@ -11,31 +11,12 @@ from typing import Any
 from tensorflow_serving.apis import classification_pb2
 
 from serving.protocol.errors import invalid_argument
-from serving.server.inference.context import RunContext
-from serving.server.inference.examples import (
-    check_method,
-    find_signature,
-    run_examples,
-    set_model_spec,
-    shape_text,
-    type_text,
-)
-from serving.server.inference.servable import Servable
+from serving.protocol.tensors import array_dtype_name, shape_text
+from serving.server.inference.examples import ExampleMethod
 from serving.server.inference.tensor_io import Array
-from serving.server.models.core import ServerCore
-
-METHOD = "tensorflow/serving/classify"
 
 
-def classification_tensors(signature: Any, context: RunContext) -> tuple[str, list[str]]:
-    """Names of the input tensor and of the outputs of a signature that classifies.
-
-    Raises:
-        RequestError: the signature cannot classify.
-    """
-    check_method(signature, METHOD, "classification", context)
-    if len(signature.inputs) != 1:
-        raise invalid_argument("Expected one input Tensor.")
+def _tensors(signature: Any) -> tuple[str, list[str]]:
     if len(signature.outputs) not in (1, 2):
         raise invalid_argument(f"Expected one or two output Tensors, found {len(signature.outputs)}")
     if "inputs" not in signature.inputs:
@@ -52,17 +33,17 @@ def classification_tensors(signature: Any, context: RunContext) -> tuple[str, li
 def _check_matrix(array: Array, name: str, type_name: str, count: int) -> None:
     if array.ndim != 2:
         raise invalid_argument(f"Expected Tensor shape: [batch_size num_classes] but got {shape_text(array)}")
-    if type_text(array) != type_name:
-        raise invalid_argument(f"Expected {name} Tensor of {type_name}. Got: {type_text(array)}")
+    if array_dtype_name(array) != type_name:
+        raise invalid_argument(f"Expected {name} Tensor of {type_name}. Got: {array_dtype_name(array)}")
     if len(array) != count:
         raise invalid_argument(f"Expected {name} output batch size of {count}. Got: {len(array)}")
 
 
-def classification_result(signature: Any, values: Mapping[str, Array], count: int) -> Any:
-    """ClassificationResult of the fetched tensors, by tensor name.
+def _result(signature: Any, values: Mapping[str, Array], count: int) -> Any:
+    """Returns the ClassificationResult of the fetched tensors, by tensor name.
 
     Raises:
-        RequestError: an output of the wrong shape or type.
+        RequestError: If an output has the wrong shape or type.
     """
     aliases = [alias for alias in ("classes", "scores") if alias in signature.outputs]
     found = {alias: values[signature.outputs[alias].name] for alias in aliases}
@@ -84,25 +65,11 @@ def classification_result(signature: Any, values: Mapping[str, Array], count: in
     return result
 
 
-def run_classify(servable: Servable, request: Any, version: int, context: RunContext) -> Any:
-    """Answer a ClassificationRequest from one servable."""
-    signature = find_signature(servable, request.model_spec, "No signature was found with the name")
-    feed, fetches = classification_tensors(signature, context)
-    name = request.model_spec.name
-    values, count = run_examples(servable, request.input, [feed], fetches, context, api="Classify", model_name=name)
-    response = classification_pb2.ClassificationResponse()
-    response.result.CopyFrom(classification_result(signature, values, count))
-    set_model_spec(response.model_spec, request.model_spec, version)
-    return response
-
-
-def classify(core: ServerCore, request: Any, context: RunContext) -> Any:
-    """Answer a ClassificationRequest.
-
-    Raises:
-        RequestError: with TensorFlow Serving's code and text.
-    """
-    if not request.HasField("model_spec"):
-        raise invalid_argument("Missing ModelSpec")
-    with core.lease(request.model_spec) as lent:
-        return run_classify(lent.servable, request, lent.version, context)
+CLASSIFY = ExampleMethod(
+    name="tensorflow/serving/classify",
+    api="Classify",
+    kind="classification",
+    response=classification_pb2.ClassificationResponse,
+    tensors=_tensors,
+    result=_result,
+)

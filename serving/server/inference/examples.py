@@ -1,29 +1,85 @@
-"""What Classify, Regress and MultiInference share: lists of tf.Example in, checked tensors out.
+"""What Classify, Regress and MultiInference share: tf.Examples in, checked tensors out.
 
 Source: tensorflow_serving/servables/tensorflow/util.cc.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from serving.protocol.errors import invalid_argument
-from serving.protocol.tensors import array_dtype_name
+from serving.protocol.tensors import object_array
 from serving.server.inference.context import RunContext
+from serving.server.inference.model_spec import check_model_spec, set_model_spec, signature_name
 from serving.server.inference.servable import Servable
 from serving.server.inference.tensor_io import Array
+from serving.server.models.core import ServerCore
 
-DEFAULT_SIGNATURE = "serving_default"
+
+@dataclass(frozen=True)
+class ExampleMethod:
+    """A method that turns each tf.Example into a result: Classify or Regress.
+
+    Attributes:
+        name: The method name that a signature has, for example `tensorflow/serving/classify`.
+        api: What the metrics call it.
+        kind: What texts and fields of messages call it: `classification` or `regression`.
+        response: Class of the reply.
+        tensors: Returns the names of the input tensor and of the outputs of a signature, or raises RequestError.
+        result: Returns the result of the fetched tensors, for a signature and a number of examples, or raises
+            RequestError.
+    """
+
+    name: str
+    api: str
+    kind: str
+    response: Any
+    tensors: Callable[[Any], tuple[str, list[str]]]
+    result: Callable[[Any, Mapping[str, Array], int], Any]
+
+    def find_tensors(self, signature: Any, context: RunContext) -> tuple[str, list[str]]:
+        """Returns the names of the input tensor and of the outputs of a signature.
+
+        Raises:
+            RequestError: If the signature is for something else.
+        """
+        if context.check_method_name and signature.method_name != self.name:
+            raise invalid_argument(
+                f"Expected {self.kind} signature method_name to be {self.name}. Was: {signature.method_name}"
+            )
+        if len(signature.inputs) != 1:
+            raise invalid_argument("Expected one input Tensor.")
+        return self.tensors(signature)
+
+    def run(self, servable: Servable, request: Any, version: int, context: RunContext) -> Any:
+        """Answers a request from one servable."""
+        signature = find_signature(servable, request.model_spec, "No signature was found with the name")
+        feed, fetches = self.find_tensors(signature, context)
+        name = request.model_spec.name
+        values, count = run_examples(servable, request.input, [feed], fetches, context, api=self.api, model_name=name)
+        response = self.response()
+        response.result.CopyFrom(self.result(signature, values, count))
+        set_model_spec(response.model_spec, request.model_spec, version)
+        return response
+
+    def answer(self, core: ServerCore, request: Any, context: RunContext) -> Any:
+        """Answers a request.
+
+        Raises:
+            RequestError: With TensorFlow Serving's code and text.
+        """
+        check_model_spec(request)
+        with core.lease(request.model_spec) as lent:
+            return self.run(lent.servable, request, lent.version, context)
 
 
 def read_examples(inputs: Any) -> Array:
-    """Serialized examples of an Input, the common context merged into each.
+    """Returns the serialized examples of an Input, the common context merged into each.
 
     Raises:
-        RequestError: none at all.
+        RequestError: If there is none.
     """
     if inputs.WhichOneof("kind") == "example_list_with_context":
         context = inputs.example_list_with_context.context.SerializeToString()
@@ -33,9 +89,7 @@ def read_examples(inputs: Any) -> Array:
         examples = [example.SerializeToString() for example in inputs.example_list.examples]
     if not examples:
         raise invalid_argument("Input is empty.")
-    array = np.empty(len(examples), object)
-    array[:] = examples
-    return array
+    return object_array(examples)
 
 
 def run_examples(
@@ -48,7 +102,11 @@ def run_examples(
     api: str | None,
     model_name: str,
 ) -> tuple[dict[str, Array], int]:
-    """Fetched tensors by name, and how many examples there were, which every tensor of `feeds` gets."""
+    """Runs a signature on the examples, which every tensor of `feeds` gets.
+
+    Returns:
+        The fetched tensors by name, and the number of examples.
+    """
     examples = read_examples(inputs)
     if context.metrics is not None:
         context.metrics.count_examples(model_name, len(examples))
@@ -57,31 +115,8 @@ def run_examples(
 
 
 def find_signature(servable: Servable, model_spec: Any, complaint: str) -> Any:
-    """The signature that a ModelSpec names, INVALID_ARGUMENT with `complaint` where there is none."""
-    name = model_spec.signature_name or DEFAULT_SIGNATURE
+    """Returns the signature that a ModelSpec names; INVALID_ARGUMENT with `complaint` where there is none."""
+    name = signature_name(model_spec)
     if name not in servable.signatures:
         raise invalid_argument(f"{complaint}: {name}")
     return servable.signatures[name]
-
-
-def check_method(signature: Any, expected: str, kind: str, context: RunContext) -> None:
-    """Refuse a signature made for another method, where the server was told to look."""
-    if context.check_method_name and signature.method_name != expected:
-        raise invalid_argument(f"Expected {kind} signature method_name to be {expected}. Was: {signature.method_name}")
-
-
-def shape_text(array: Array) -> str:
-    """A shape as TensorFlow prints it."""
-    return f"[{','.join(str(size) for size in array.shape)}]"
-
-
-def type_text(array: Array) -> str:
-    """A type as TensorFlow prints it, for example `DT_FLOAT`."""
-    return array_dtype_name(array)
-
-
-def set_model_spec(target: Any, model_spec: Any, version: int) -> None:
-    """Say in a reply which signature of which version answered."""
-    target.name = model_spec.name
-    target.signature_name = model_spec.signature_name or DEFAULT_SIGNATURE
-    target.version.value = version

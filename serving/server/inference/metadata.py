@@ -10,6 +10,7 @@ from typing import Any
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 from serving.protocol.errors import invalid_argument, not_found
+from serving.server.inference.model_spec import check_model_spec
 from serving.server.models.core import ServerCore
 
 SIGNATURE_DEF = "signature_def"
@@ -21,8 +22,7 @@ def get_model_metadata(core: ServerCore, request: Any) -> Any:
     Raises:
         RequestError: with TensorFlow Serving's code and text; the request is checked before the model is looked up.
     """
-    if not request.HasField("model_spec"):
-        raise invalid_argument("Missing ModelSpec")
+    check_model_spec(request)
     if not request.metadata_field:
         raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")
     for field in request.metadata_field:
@@ -45,8 +45,7 @@ def get_model_status(core: ServerCore, request: Any) -> Any:
     Raises:
         RequestError: no ModelSpec, or nothing is known of the model or version.
     """
-    if not request.HasField("model_spec"):
-        raise invalid_argument("Missing ModelSpec")
+    check_model_spec(request)
     name = request.model_spec.name
     states = core.versions.states(name)
     if request.model_spec.WhichOneof("version_choice") == "version":

@@ -13,7 +13,7 @@ from tensorflow_serving.apis import predict_pb2
 from serving.protocol.errors import failed_precondition, internal, invalid_argument
 from serving.protocol.tensors import to_proto
 from serving.server.inference.context import RunContext
-from serving.server.inference.examples import DEFAULT_SIGNATURE
+from serving.server.inference.model_spec import check_model_spec, set_model_spec, signature_name
 from serving.server.inference.servable import Servable
 from serving.server.inference.tensor_io import Array, read_tensor
 from serving.server.models.core import ServerCore
@@ -86,7 +86,7 @@ def choose_outputs(signature: Any, output_filter: Collection[str]) -> list[str]:
 
 def run_predict(servable: Servable, request: Any, version: int, context: RunContext) -> Any:
     """Answer a PredictRequest from one servable; the reply carries the resolved signature and the version."""
-    name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+    name = signature_name(request.model_spec)
     if name not in servable.signatures:
         raise failed_precondition(f'Serving signature key "{name}" not found.')
     signature = servable.signatures[name]
@@ -97,9 +97,7 @@ def run_predict(servable: Servable, request: Any, version: int, context: RunCont
     aliases = choose_outputs(signature, request.output_filter)
     values = servable.run(feeds, [signature.outputs[alias].name for alias in aliases], context, api="Predict")
     response = predict_pb2.PredictResponse()
-    response.model_spec.name = request.model_spec.name
-    response.model_spec.signature_name = name
-    response.model_spec.version.value = version
+    set_model_spec(response.model_spec, request.model_spec, version)
     for alias, value in zip(aliases, values, strict=True):
         to_proto(value, response.outputs[alias], as_content=context.as_content)
     return response
@@ -111,7 +109,6 @@ def predict(core: ServerCore, request: Any, context: RunContext) -> Any:
     Raises:
         RequestError: with TensorFlow Serving's code and text.
     """
-    if not request.HasField("model_spec"):
-        raise invalid_argument("Missing ModelSpec")
+    check_model_spec(request)
     with core.lease(request.model_spec) as lent:
         return run_predict(lent.servable, request, lent.version, context)

@@ -15,11 +15,11 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.protocol.errors import data_loss, invalid_argument, unimplemented
 from serving.savedmodel.warmup_requests import REQUESTS_FILE
-from serving.server.inference.classification import run_classify
+from serving.server.inference.classification import CLASSIFY
 from serving.server.inference.context import RunContext
 from serving.server.inference.multi_inference import run_multi_inference
 from serving.server.inference.predict import run_predict
-from serving.server.inference.regression import run_regress
+from serving.server.inference.regression import REGRESS
 from serving.server.inference.servable import Servable
 from serving.server.inference.tensor_io import read_tensor
 
@@ -72,9 +72,9 @@ def _replay(servable: Servable, log: Any, version: int) -> None:
     if kind == "predict_log":
         run_predict(servable, log.predict_log.request, version, context)
     elif kind == "classify_log":
-        run_classify(servable, log.classify_log.request, version, context)
+        CLASSIFY.run(servable, log.classify_log.request, version, context)
     elif kind == "regress_log":
-        run_regress(servable, log.regress_log.request, version, context)
+        REGRESS.run(servable, log.regress_log.request, version, context)
     elif kind == "multi_inference_log":
         run_multi_inference(servable, log.multi_inference_log.request, version, context)
     elif kind == "session_run_log":

@@ -22,7 +22,7 @@ class ModelConfig:
 
     name: str
     base_path: str
-    policy: Policy = Policy()
+    policy: Policy = field(default_factory=Policy)
     labels: Mapping[str, int] = field(default_factory=dict)
 
 

@@ -132,7 +132,7 @@ class VersionTable:
 
     def _settled(self, name: str) -> list[ModelVersion] | None:
         """None while undecided, [] where a version answers, else the versions that failed."""
-        versions = [version for version in self._versions.get(name, {}).values()]
+        versions = list(self._versions.get(name, {}).values())
         if any(version.state == AVAILABLE for version in versions):
             return []
         aspired = [version for version in versions if version.aspired]

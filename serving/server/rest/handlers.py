@@ -21,12 +21,12 @@ from tensorflow_serving.apis import (
 
 from serving.protocol.errors import invalid_argument
 from serving.protocol.tensors import from_proto
-from serving.server.inference.classification import classify
+from serving.server.inference.classification import CLASSIFY
 from serving.server.inference.context import RunContext
-from serving.server.inference.examples import DEFAULT_SIGNATURE
 from serving.server.inference.metadata import SIGNATURE_DEF, get_model_metadata, get_model_status
+from serving.server.inference.model_spec import signature_name
 from serving.server.inference.predict import predict
-from serving.server.inference.regression import regress
+from serving.server.inference.regression import REGRESS
 from serving.server.metrics import Metrics
 from serving.server.models.core import ServerCore
 from serving.server.rest.json_tensors import parse_object, read_signature_name, text_of
@@ -69,7 +69,8 @@ class RestHandlers:
 
         Args:
             method: GET, POST, ...
-            path: as sent, not decoded, without the query.
+            path: As sent, not decoded, without the query.
+            body: As sent.
 
         Raises:
             RequestError: with TensorFlow Serving's code and text.
@@ -100,7 +101,7 @@ class RestHandlers:
         _fill_model_spec(match, request.model_spec)
         document: Mapping[str, Any] = parse_object(body)
         request.model_spec.signature_name = read_signature_name(document)
-        name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+        name = signature_name(request.model_spec)
         with self._core.lease(request.model_spec) as lent:
             signature = lent.servable.signatures.get(name)
             if signature is None:
@@ -116,12 +117,12 @@ class RestHandlers:
     def _classify(self, match: re.Match[str], body: bytes) -> str:
         request = classification_pb2.ClassificationRequest()
         self._fill_examples(match, body, request)
-        return classification_to_json(classify(self._core, request, self._settings).result)
+        return classification_to_json(CLASSIFY.answer(self._core, request, self._settings).result)
 
     def _regress(self, match: re.Match[str], body: bytes) -> str:
         request = regression_pb2.RegressionRequest()
         self._fill_examples(match, body, request)
-        return regression_to_json(regress(self._core, request, self._settings).result)
+        return regression_to_json(REGRESS.answer(self._core, request, self._settings).result)
 
     def _fill_examples(self, match: re.Match[str], body: bytes, request: Any) -> None:
         _fill_model_spec(match, request.model_spec)

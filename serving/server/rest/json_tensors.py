@@ -90,7 +90,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def _check_surrogates(body: bytes) -> None:
-    """Refuse `"\\ud800"` without its other half, as TensorFlow Serving's parser does: no string can hold it."""
+    """Refuses an escaped half of a surrogate pair without its other half, as TensorFlow Serving's parser does."""
     if b"\\ud" not in body and b"\\uD" not in body:
         return
     for escape in _ESCAPES.finditer(body.decode("utf-8", "surrogateescape")):

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
 from serving.protocol.errors import RequestError, invalid_argument
-from serving.protocol.tensors import to_proto
+from serving.protocol.tensors import shape_text, to_proto
 from serving.server.inference.tensor_io import Array
 from serving.server.rest.json_tensors import COLUMN, ROW, decode_base64, is_base64, kind_of, read_tensor, text_of
 
@@ -109,12 +109,8 @@ def _add_item(value: Any, name: str, inputs: Mapping[str, Any], columns: dict[st
         if array.size != first.size:
             raise invalid_argument(f"Expecting tensor size: {first.size} but got: {array.size}")
         if array.shape != first.shape:
-            raise invalid_argument(f"Expecting shape {_shape(first)} but got: {_shape(array)}")
+            raise invalid_argument(f"Expecting shape {shape_text(first)} but got: {shape_text(array)}")
     columns[name].append(array)
-
-
-def _shape(array: Array) -> str:
-    return f"[{','.join(str(size) for size in array.shape)}]"
 
 
 def fill_examples(document: Mapping[str, Any], request: Any) -> None:

@@ -26,6 +26,15 @@ _CORS = {
 }
 
 
+class _RefusedError(Exception):
+    """A request that reaches no handler."""
+
+    def __init__(self, status: HTTPStatus, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
 class RestServer:
     """Listens for REST requests and hands them to the handlers.
 
@@ -106,30 +115,41 @@ class RestServer:
         if self._cors and request.method == "OPTIONS" and "Origin" in request.headers:
             return web.Response(headers=_CORS, content_type="application/json")
         headers = _CORS if self._cors else None
-        if self._running >= self._max_requests:
-            return self._too_many(headers)
         try:
-            async with asyncio.timeout(self._timeout):
-                body = await request.read()
-        except TimeoutError:
-            reply = _json(error_to_json(f"Body did not arrive within {self._timeout:g} s"), 408, headers)
-            reply.force_close()
+            self._check_running()
+            body = await self._read(request)
+            # Counted only now: clients that send slowly would otherwise keep all others out.
+            self._check_running()
+        except _RefusedError as refused:
+            reply = _json(error_to_json(refused.message), refused.status, headers)
+            if refused.status == HTTPStatus.REQUEST_TIMEOUT:
+                reply.force_close()
             return reply
-        except web.HTTPRequestEntityTooLarge:
-            return _json(error_to_json(f"Body is larger than {self._max_body_bytes} bytes"), 413, headers)
-        except (web.RequestPayloadError, ConnectionError) as error:
-            return _json(error_to_json(f"Body cannot be read: {error}"), 400, headers)
-        # Counted only now: clients that send slowly would otherwise keep all others out.
-        if self._running >= self._max_requests:
-            return self._too_many(headers)
         self._running += 1
         try:
             return await self._answer_model(request.method, path, body, headers)
         finally:
             self._running -= 1
 
-    def _too_many(self, headers: dict[str, str] | None) -> web.Response:
-        return _json(error_to_json(f"More than {self._max_requests} requests at the same time"), 429, headers)
+    def _check_running(self) -> None:
+        if self._running >= self._max_requests:
+            raise _RefusedError(
+                HTTPStatus.TOO_MANY_REQUESTS, f"More than {self._max_requests} requests at the same time"
+            )
+
+    async def _read(self, request: web.Request) -> bytes:
+        try:
+            return await asyncio.wait_for(request.read(), self._timeout)
+        except asyncio.TimeoutError as error:
+            raise _RefusedError(
+                HTTPStatus.REQUEST_TIMEOUT, f"Body did not arrive within {self._timeout:g} s"
+            ) from error
+        except web.HTTPRequestEntityTooLarge as error:
+            raise _RefusedError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"Body is larger than {self._max_body_bytes} bytes"
+            ) from error
+        except (web.RequestPayloadError, ConnectionError) as error:
+            raise _RefusedError(HTTPStatus.BAD_REQUEST, f"Body cannot be read: {error}") from error
 
     async def _answer_model(self, method: str, path: str, body: bytes, headers: dict[str, str] | None) -> web.Response:
         try:

@@ -14,6 +14,7 @@ from typing import Any, TypeGuard
 
 from serving.protocol.errors import RequestError, invalid_argument
 from serving.protocol.protos import DATA_TYPES
+from serving.protocol.tensors import padded
 from serving.savedmodel.raw_fields import RawField
 from serving.server.rest.json_tensors import convert, is_base64, text_of
 
@@ -159,7 +160,7 @@ def _filled(values: Sequence[Any], field: RawField, fail: Fail) -> list[Any]:
     if field.kind == "vector":
         holes = [None] * field.length
         return [[math.nan if part is None else part for part in value or holes] for value in values]
-    return _same_length(values)
+    return padded([["" if word is None else word for word in value or ()] for value in values], "")
 
 
 def _expected(field: RawField) -> str:
@@ -174,13 +175,6 @@ def _check(value: Any, kind: str) -> None:
             convert(value, "string")
     elif value is not None and not (type(value) is float and abs(value) < _SURELY_FITS):
         convert(value, "float")
-
-
-def _same_length(values: Sequence[Any]) -> list[list[Any]]:
-    # "" stands first: a batching server fills up each request with its first element.
-    width = max((len(value) for value in values if value), default=0)
-    rows = [["", *("" if word is None else word for word in value or ())] for value in values]
-    return [row + [""] * (1 + width - len(row)) for row in rows]
 
 
 def _exclude(values: Sequence[Any], inputs: Mapping[str, Any]) -> list[Any]:
