@@ -33,7 +33,7 @@ def _say(text: str) -> None:
 
 
 def missing_docker() -> str | None:
-    """What stops compose files from being run here, None where nothing does."""
+    """Returns why compose files cannot be run here, None where they can."""
     docker = shutil.which("docker")
     if docker is None:
         return "no `docker` command"
@@ -44,10 +44,10 @@ def missing_docker() -> str | None:
 
 
 def check_model_dir(path: str) -> str:
-    """The absolute path of a folder with at least one version folder.
+    """Returns the absolute path of a folder with at least one version folder.
 
     Raises:
-        ValueError: there is none.
+        ValueError: If there is none.
     """
     folder = Path(path).resolve()
     if not folder.is_dir() or not any(entry.name.isdigit() for entry in folder.iterdir()):
@@ -56,13 +56,13 @@ def check_model_dir(path: str) -> str:
 
 
 def check(target: str = _TARGET, rest: str = _REST) -> None:
-    """Ask a running server what a service asks: status, metadata, embedding, matches, REST.
+    """Asks a running server what a service asks: status, metadata, embedding, matches, REST.
 
     Raises:
-        AssertionError, ServingError, OSError, TimeoutError: a check failed.
+        AssertionError, ServingError, OSError, TimeoutError: If a check failed.
     """
     with Client(target) as client, warnings.catch_warnings():
-        # Any model can be asked about songs without values, and knows nothing of them.
+        # Songs without values fit any model, which warns that it knows nothing of them.
         warnings.simplefilter("ignore", UnknownSongWarning)
         versions = client.wait_until_available(timeout=120)
         _say(f"available: version {versions[0].version}")
@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the smoke test."""
+    """Runs the smoke test and returns the exit code."""
     parser = _parser()
     model_dir = parser.parse_args(argv).model_dir
     if model_dir is None:

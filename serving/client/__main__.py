@@ -4,9 +4,9 @@
     python -m serving.client embed --song-json @songs.json
     python -m serving.client status --target localhost:8500
 
-One line of JSON per song, version or signature; `known_fields` is how many fields of a song the model knows, null where
-the model does not say. A line on standard error says if it knows none. Exit code 2 for input that does not fit, 1 where
-the server fails.
+Prints one line of JSON per song, version or signature. `known_fields` is how many fields of a song the model knows,
+null if it has no such output. A line on standard error warns if it knows none. The exit code is 2 for input that does
+not fit, and 1 if the server fails.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from serving.client.json_songs import read_songs
 from serving.client.known_fields import KNOWN_FIELDS
 from serving.client.songs import SONG_ID
 
-# JSON escapes the controls below U+0020 and leaves these.
+# JSON escapes control characters below U+0020, but not these.
 _CONTROLS = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 
@@ -65,13 +65,13 @@ def _embed(client: Client, arguments: argparse.Namespace) -> Iterator[dict[str, 
 
 
 def _heads(songs: Sequence[Any], known: Any) -> list[dict[str, Any]]:
-    """What each song's line starts with."""
+    """Returns what the line of each song starts with."""
     counts = [None] * len(songs) if known is None else known.tolist()
     return [{SONG_ID: song.get(SONG_ID), KNOWN_FIELDS: count} for song, count in zip(songs, counts, strict=True)]
 
 
 def _as_json(line: dict[str, Any]) -> str:
-    """JSON on one line: text as it is, but for what ends a line or what the terminal's encoding lacks."""
+    """Returns JSON on one line: text as it is, except what ends a line or what the terminal's encoding lacks."""
     text = _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(line, ensure_ascii=False))
     try:
         text.encode(sys.stdout.encoding or "utf-8")
@@ -119,26 +119,26 @@ def _parser() -> argparse.ArgumentParser:
         help="column of the songs that is no field; may be given again (default: none)",
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    match = commands.add_parser("match", parents=[common, songs], **_said("Ids and scores of similar songs."))
+    match = commands.add_parser("match", parents=[common, songs], **_help("Ids and scores of similar songs."))
     match.add_argument("--k", type=int, default=10, help="number of similar songs (default: %(default)s)")
     match.add_argument("--exclude", help="id that must not come back (default: each song's song_id)")
     match.add_argument(
         "--why",
         action="store_true",
-        help="show what each part of a song gives to a score, where the model can say it (default: not)",
+        help="show what each part of a song gives to a score, if the model can (default: not)",
     )
     match.set_defaults(run=_match)
-    embed = commands.add_parser("embed", parents=[common, songs], **_said("Embeddings of songs."))
+    embed = commands.add_parser("embed", parents=[common, songs], **_help("Embeddings of songs."))
     embed.set_defaults(run=_embed)
-    status = commands.add_parser("status", parents=[common], **_said("Versions of the model and their states."))
+    status = commands.add_parser("status", parents=[common], **_help("Versions of the model and their states."))
     status.set_defaults(run=_status)
-    metadata = commands.add_parser("metadata", parents=[common], **_said("Signatures of the model."))
+    metadata = commands.add_parser("metadata", parents=[common], **_help("Signatures of the model."))
     metadata.set_defaults(run=_metadata)
     return parser
 
 
-def _said(text: str) -> dict[str, Any]:
-    """What --help says of a command, in the list of commands and of the command alone."""
+def _help(text: str) -> dict[str, Any]:
+    """Returns a command's help, for the list of commands and for the command alone."""
     return {"help": text, "description": text}
 
 
@@ -156,20 +156,20 @@ def _client(arguments: argparse.Namespace) -> Client:
     )
 
 
-def _say_warning(
+def _write_warning(
     message: Warning | str, category: Any, filename: str, lineno: int, file: Any = None, line: str | None = None
 ) -> None:
-    """Stands for `warnings.showwarning`, which would show a line of code, too."""
+    """Replaces `warnings.showwarning`, which would show a line of code, too."""
     sys.stderr.write(f"{message}\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Runs one command and returns its exit code."""
     arguments = _parser().parse_args(argv)
     try:
         with _client(arguments) as client, warnings.catch_warnings():
             warnings.simplefilter("always", UnknownSongWarning)
-            warnings.showwarning = _say_warning
+            warnings.showwarning = _write_warning
             for line in arguments.run(client, arguments):
                 sys.stdout.write(_as_json(line) + "\n")
     except ServingError as error:

@@ -10,8 +10,8 @@ import numpy as np
 from serving.client.signatures import Signature, TensorSpec
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
-# What a message takes besides the values: at least this much (the names of model and signature, and room to spare), and
-# for each tensor its name with the tags, lengths, type and shape around it.
+# Bytes of a message besides the values: at least these (names of model and signature, and some room), and per tensor
+# its name with tags, lengths, type and shape.
 _MESSAGE_OVERHEAD = 4096
 _TENSOR_OVERHEAD, _DIMENSION_OVERHEAD = 32, 14
 _STRING_OVERHEAD = 4
@@ -28,7 +28,7 @@ def batched_names(arrays: Arrays, signature: Signature) -> set[str]:
     """Inputs whose rows belong to songs.
 
     Raises:
-        ValueError: an input the signature lacks, one that is missing, or different numbers of rows.
+        ValueError: If the signature lacks an input, one is missing, or numbers of rows differ.
     """
     unknown, missing = sorted(set(arrays) - set(signature.inputs)), sorted(set(signature.inputs) - set(arrays))
     if unknown or missing:
@@ -56,15 +56,15 @@ def split_rows(
     """Slices of rows whose request and estimated reply each stay under `limit` bytes; one slice for an empty batch.
 
     Args:
-        arrays: inputs by name.
-        signature: what they are for.
-        limit: bytes.
-        reply_row_bytes: estimate for a row of the reply.
-        max_rows: of a slice; None = no limit. It only counts where each output has a row per row, by the signature:
+        arrays: Inputs by name.
+        signature: What they are for.
+        limit: Bytes.
+        reply_row_bytes: Estimate for a row of the reply.
+        max_rows: Of a slice; None = no limit. It only counts where each output has a row per row, by the signature:
             other replies could not be joined.
 
     Raises:
-        ValueError: a single row is over the limit.
+        ValueError: If a single row is over the limit.
     """
     names = batched_names(arrays, signature)
     rows = len(arrays[next(iter(names))]) if names else 0
@@ -98,11 +98,11 @@ def join_outputs(
     """Outputs of a split batch, row after row; the reply itself where the batch was not split.
 
     Args:
-        parts: outputs per message.
-        rows: rows per message.
+        parts: Outputs per message.
+        rows: Rows per message.
 
     Raises:
-        ValueError: an output of a part does not have a row per row sent, so that the parts cannot be joined.
+        ValueError: If an output of a part has another number of rows than was sent, so that the parts cannot be joined.
     """
     if len(parts) == 1:
         return dict(parts[0])

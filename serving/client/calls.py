@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class ServingError(Exception):
-    """A call failed: the server refused it, or could not be reached.
+    """A call failed: the server refused it or could not be reached.
 
     Attributes:
         code: The grpc.StatusCode.
@@ -29,7 +29,11 @@ class ServingError(Exception):
 
 
 class Deadline:
-    """The time limit of an operation, over all its calls."""
+    """The time limit of an operation.
+
+    By hand, because gRPC's service config limits single calls, and an operation may have several: metadata, and the
+    parts of a split batch.
+    """
 
     def __init__(self, seconds: float | None) -> None:
         if seconds is not None and seconds <= 0:

@@ -9,11 +9,11 @@ import grpc
 
 from serving.client.retry import Backoff
 
-# gRPC's own default limit of a reply in Python; servers and proxies rarely allow less, so requests stay below it too.
+# gRPC's default limit of a reply in Python. Requests stay below it, too: servers and proxies rarely allow less.
 DEFAULT_MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 # `max_batch_size` of serving/config/batching.config: a batching server refuses a message with more rows.
 DEFAULT_MAX_ROWS = 256
-# Replies may outgrow the estimate they were split by (long song ids), hence room above `max_message_bytes`.
+# Replies may be larger than estimated (long song ids), hence room above `max_message_bytes`.
 _REPLY_ROOM = 16
 
 
@@ -35,7 +35,7 @@ class TLS:
             raise ValueError(f"`cert` and `key` must be given together. Received: cert={self.cert!r}, key={self.key!r}")
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """Read the files. OSError where one cannot be read."""
+        """Reads the files; OSError where one cannot be read."""
         ca, key, cert = (None if path is None else Path(path).read_bytes() for path in (self.ca, self.key, self.cert))
         return grpc.ssl_channel_credentials(ca, key, cert)
 
@@ -60,7 +60,7 @@ def channel_options(max_message_bytes: int, backoff: Backoff) -> list[tuple[str,
 
 
 def check_target(target: str) -> str:
-    """Accept `host:port`, `unix:/path` and gRPC's other schemes; ValueError for a bare host or an URL of HTTP."""
+    """Accepts `host:port`, `unix:/path` and gRPC's other schemes; ValueError for a bare host or a URL of HTTP."""
     if "://" in target and target.split("://", 1)[0] in ("http", "https"):
         raise ValueError(f"`target` must be host:port or unix:/path, without http. Received: {target!r}")
     if ":" not in target:

@@ -17,10 +17,10 @@ OBJECT = np.dtype(object)
 
 
 def as_input(name: str, value: Any, spec: TensorSpec | None) -> Array:
-    """Convert to the input's own type; one that the signature lacks (`spec` None) is refused later.
+    """Converts to the input's own type; one that the signature lacks (`spec` None) is refused later.
 
     Raises:
-        TypeError: values of another kind, as strings for numbers.
+        TypeError: If values are of another kind, such as strings for numbers.
     """
     dtype = None if spec is None else numpy_dtype(spec.dtype)
     array = as_array(value) if dtype == OBJECT else np.asarray(value)
@@ -28,7 +28,7 @@ def as_input(name: str, value: Any, spec: TensorSpec | None) -> Array:
         return _strings(name, array)
     if spec is None or dtype is None or array.dtype == dtype:
         return array
-    # Python's own numbers come as float64 and int64, which are meant for whatever the model takes.
+    # Python's own numbers arrive as float64 and int64, and are meant for whatever type the model takes.
     if OBJECT in (array.dtype, dtype) or not (np.can_cast(array.dtype, dtype, "same_kind") or not array.size):
         raise TypeError(f"`inputs[{name!r}]` must be {dtype_name(spec.dtype)}. Received: dtype {array.dtype}")
     return array.astype(dtype)
@@ -44,7 +44,7 @@ def _strings(name: str, array: Array) -> Array:
 
 
 def k_input(k: int, rows: int, spec: TensorSpec) -> Array:
-    """How many matches: one number per song, or one for all where the signature takes a scalar."""
+    """Returns how many matches: one number per song, or one for all where the signature takes a scalar."""
     dtype = numpy_dtype(spec.dtype)
     if dtype is not None and dtype.kind in "iu":
         checked_integer(int(k), "`k`", dtype, least=1)
@@ -52,11 +52,13 @@ def k_input(k: int, rows: int, spec: TensorSpec) -> Array:
 
 
 def exclude_input(songs: Sequence[Song], exclude: Sequence[Any] | None, spec: TensorSpec) -> Array:
-    """The id that must not come back, per song: the song's own where `exclude` is None; "" or -1 where there is none.
+    """Returns the id that must not come back, per song; "" or -1 where there is none.
+
+    It is the song's own where `exclude` is None.
 
     Raises:
-        ValueError: not one id per song, or an id that the model's integers cannot hold.
-        TypeError: an id of another type than the model's. Integers may be written as text, as songs.parquet has them.
+        ValueError: If there is not one id per song, or the model's integers cannot hold an id.
+        TypeError: If an id is of another type than the model's. Integers may be text, as songs.parquet has them.
     """
     ids = own_ids(songs) if exclude is None else list(exclude)
     if len(ids) != len(songs):
@@ -74,7 +76,7 @@ def _integer_id(song_id: Any, row: int, dtype: np.dtype[Any]) -> int:
     if song_id is None:
         return -1
     if isinstance(song_id, str) and song_id.isascii() and song_id.isdigit():
-        # No id has so many digits, and Python refuses to read thousands of them.
+        # No id has more digits, and Python refuses to read thousands of them.
         song_id = int(song_id[:100])
     if isinstance(song_id, bool) or not isinstance(song_id, numbers.Integral):
         raise TypeError(f"`exclude[{row}]` must be an integer or None. Received: {song_id!r}")

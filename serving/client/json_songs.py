@@ -11,12 +11,12 @@ from serving.client.songs import as_songs
 
 
 def read_songs(argument: str) -> list[Any]:
-    """Return songs from JSON text, `@file`, or `-` for standard input: one object, a list of them, or one per line.
+    """Returns songs from JSON text, `@file`, or `-` for standard input: an object, a list of them, or one per line.
 
     Raises:
-        ValueError: it is no JSON.
-        TypeError: it is JSON of something else.
-        OSError: the file cannot be read.
+        ValueError: If it is no JSON.
+        TypeError: If it is JSON of something else.
+        OSError: If the file cannot be read.
     """
     if argument == "-":
         text = sys.stdin.read()
@@ -30,7 +30,7 @@ def read_songs(argument: str) -> list[Any]:
         songs = json.loads(text)
     except json.JSONDecodeError:
         try:
-            # Not splitlines: JSON may hold U+0085 and U+2028, at which it cuts, as they are.
+            # Not splitlines, which also splits at U+0085 and U+2028. JSON may contain these.
             songs = [json.loads(line) for line in text.split("\n") if line.strip()]
         except json.JSONDecodeError as error:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""What a model says of how much it knows of a song, and the warning where it knows nothing."""
+"""How many fields of a song a model knows, and the warning if it knows none."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-#: Output that counts the fields of each song that the model knows; models exported before there was one lack it.
+#: Output that counts the fields of each song that the model knows. Older models lack it.
 KNOWN_FIELDS = "known_fields"
 
-# From here: the operation, the client that carries it out, the client's method, and whoever called that.
+# Frames from the warning to the user's code: this function, operation, `_carry_out`, the client's method, the caller.
 _TO_THE_CALLER = 5
 
 
 class UnknownSongWarning(UserWarning):
-    """The model knows none of the values of a song, so that its answer says nothing about this song."""
+    """The model knows none of the values of a song, so its answer does not depend on this song."""
 
 
 def warn_of_unknown(known_fields: Array | None) -> None:
@@ -29,7 +29,7 @@ def warn_of_unknown(known_fields: Array | None) -> None:
     if known_fields is None or known_fields.all():
         return
     unknown = np.flatnonzero(known_fields == 0)
-    # No ids: Python remembers every text it has shown, and a service must not fill its memory with them.
+    # Without ids: Python remembers every text that it has shown, which would fill a service's memory.
     warnings.warn(
         f"The model knows no value of {len(unknown)} of {len(known_fields)} songs (first: `songs[{unknown[0]}]`), "
         "and answers as for a song without values.",

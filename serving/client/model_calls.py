@@ -78,7 +78,7 @@ class ModelCalls:
         try:
             return (yield Call(method, request, deadline))
         except grpc.RpcError as error:
-            # A refused request may be one for another version of the model, whose inputs or signatures differ.
+            # Perhaps another version is served by now, with other inputs or signatures.
             if error.code() in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION):
                 self._signatures = None
             raise ServingError(error.code(), error.details() or "", method=method.name, target=self._target) from error

@@ -16,7 +16,7 @@ class TensorSpec:
 
     Attributes:
         dtype: DataType number; `dtype_name` and `numpy_dtype` translate it.
-        shape: sizes, -1 where any will do; None where not even the rank is known.
+        shape: Sizes, -1 where any will do; None where not even the rank is known.
     """
 
     dtype: int

@@ -24,7 +24,7 @@ def as_songs(songs: Any) -> list[Song]:
     """Rows of a dict, a sequence of dicts, or what Arrow has: a Table, a RecordBatch, a StructArray or one row of it.
 
     Raises:
-        TypeError: something else.
+        TypeError: If it is something else.
     """
     if hasattr(songs, "as_py"):
         songs = songs.as_py()
@@ -42,15 +42,15 @@ def as_songs(songs: Any) -> list[Song]:
 
 
 def check_fields(songs: Sequence[Song], signature: Signature, ignore: Collection[str] = ()) -> None:
-    """Refuse fields that the signature does not take: a misspelt field would silently count as missing.
+    """Refuses fields that the signature lacks: a misspelt field would silently count as missing.
 
     Args:
-        songs: the songs.
-        signature: of `embed` or `match`.
-        ignore: columns carried for display. `song_id` never is a field.
+        songs: The songs.
+        signature: Of `embed` or `match`.
+        ignore: Columns carried for display. `song_id` never is a field.
 
     Raises:
-        ValueError: an unknown field.
+        ValueError: If a field is unknown.
     """
     known = [name for name in signature.inputs if name not in CONTROLS]
     allowed = {*known, *ignore, SONG_ID}
@@ -64,10 +64,10 @@ def check_fields(songs: Sequence[Song], signature: Signature, ignore: Collection
 
 
 def song_arrays(songs: Sequence[Song], signature: Signature) -> Arrays:
-    """One array per field of the signature, a row per song; what a song lacks, or has as None, is missing.
+    """Returns one array per field of the signature, a row per song; what a song lacks, or has as None, is missing.
 
     Raises:
-        ValueError, TypeError: a value of the wrong kind or length, named by song and field.
+        ValueError, TypeError: If a value has the wrong kind or length. Song and field are named.
     """
     return {
         name: _column([song.get(name) for song in songs], name, spec)
@@ -134,7 +134,7 @@ def _number(value: Any, row: int, name: str, limit: float) -> float:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise _refuse(row, name, "a finite number", value)
-    # What the model's type cannot hold would become infinity, and the answer NaN.
+    # A number that the model's type cannot hold would become infinity, and the answer NaN.
     size: Any = abs(value)
     if size > limit:
         raise ValueError(
@@ -145,30 +145,30 @@ def _number(value: Any, row: int, name: str, limit: float) -> float:
 
 
 def shown(number: Any) -> str:
-    """A number for a message; Python refuses to write integers of thousands of digits."""
+    """Returns a number for a message; Python refuses to write integers of thousands of digits."""
     if isinstance(number, int) and number.bit_length() > 256:
         return f"an integer of {number.bit_length()} bits"
     return repr(number)
 
 
 def _integer(value: Any, row: int, name: str, dtype: np.dtype[Any]) -> int:
-    # An integer has no value to spare for "missing".
+    # No integer can mean "missing".
     if not isinstance(value, numbers.Integral):
         raise TypeError(f"`songs[{row}][{name!r}]` must be an integer. Received: {value!r}")
     return checked_integer(int(value), f"`songs[{row}][{name!r}]`", dtype)
 
 
 def checked_integer(value: int, name: str, dtype: np.dtype[Any], least: int | None = None) -> int:
-    """`value`, where `dtype` can hold it.
+    """Returns `value` if `dtype` can hold it.
 
     Args:
-        value: what was given.
-        name: what it was given for.
-        dtype: of the tensor.
-        least: smallest allowed value; default the type's.
+        value: What was given.
+        name: What it was given for.
+        dtype: Of the tensor.
+        least: Smallest allowed value; default the type's.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: If it cannot.
     """
     low, high = (0, 1) if dtype.kind == "b" else (int(np.iinfo(dtype).min), int(np.iinfo(dtype).max))
     low = low if least is None else least
@@ -203,5 +203,5 @@ def _vectors(values: Sequence[Any], name: str, dtype: np.dtype[Any], size: int) 
 
 
 def own_ids(songs: Sequence[Song]) -> list[Any]:
-    """The songs' own ids, None where one has none."""
+    """Returns the songs' own ids, None where one has none."""
     return [song.get(SONG_ID) for song in songs]

@@ -1,8 +1,8 @@
-"""Why a song is a match, and what speaks for the matches of a song: outputs of models that can say it.
+"""Reasons for matches, and evidence that they are good: outputs of models that can give them.
 
-A model can say why if it has `part_names` and `query_parts(features)`, which gives the embedding of a query as a sum of
-parts: the inner product of a part with a match is its share of the score, and the shares add up to the score. A model
-can say what speaks for its matches if it has `evidence_names` and `evidence(features)`, numbers by song.
+A model can explain a score if it has `part_names` and `query_parts(features)`. The latter gives the embedding of a
+query as a sum of parts. The inner product of a part with a match is its share of the score, and the shares add up to
+the score. A model has evidence for its matches if it has `evidence_names` and `evidence(features)`, numbers by song.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tensorflow as tf
 SHARES = "shares"
 #: string `(n, parts)`: the names of the parts, the same for each song.
 SHARE_NAMES = "share_names"
-#: float32 `(n, numbers)`: what speaks for the matches of a song.
+#: float32 `(n, numbers)`: evidence for the matches of a song.
 EVIDENCE = "evidence"
 #: string `(n, numbers)`: the names of these numbers, the same for each song.
 EVIDENCE_NAMES = "evidence_names"
@@ -25,12 +25,12 @@ Tensors = dict[str, tf.Tensor]
 
 
 def can_explain(model: Any) -> bool:
-    """Returns whether a model can say why a song is a match."""
+    """Returns whether a model can explain a score."""
     return hasattr(model, "query_parts")
 
 
 def shares(model: Any, inputs: Tensors, matches: tf.Tensor) -> Tensors:
-    """Returns the shares of the scores and their names; nothing where the model cannot say.
+    """Returns the shares of the scores and their names; nothing if the model has none.
 
     Args:
         model: The model.
@@ -48,7 +48,7 @@ def shares(model: Any, inputs: Tensors, matches: tf.Tensor) -> Tensors:
 
 
 def evidence(model: Any, inputs: Tensors, songs: tf.Tensor) -> Tensors:
-    """Returns what speaks for the matches of songs, with names; nothing where the model cannot say.
+    """Returns the evidence for the matches of songs, with names; nothing if the model has none.
 
     Args:
         model: The model.

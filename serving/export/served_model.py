@@ -5,7 +5,7 @@ TensorFlow Serving needs nothing else: no custom op, no Python of ours, and clie
 | signature | inputs | outputs |
 | --- | --- | --- |
 | `serving_default` | `examples`: string `(n,)`, serialized tf.Example | `embedding`: float32 `(n, d)` |
-| `candidate` | `examples`, whose `song_id` says which plays to use | `embedding`: float32 `(n, d)`, as in the index |
+| `candidate` | `examples`; `song_id` chooses the plays to use | `embedding`: float32 `(n, d)`, as in the index |
 | `match_examples` | `examples` | as `match`, with `BULK_MATCHES` songs; `song_ids` are strings always |
 | `embed` | the raw fields | `embedding`: float32 `(n, d)` |
 | `match` | the raw fields, `k`: int32 `(n,)`, `exclude`: an id `(n,)` | `song_ids`, `scores`: `(n, k)` |
@@ -13,7 +13,7 @@ TensorFlow Serving needs nothing else: no custom op, no Python of ours, and clie
 
 Every signature also gives `known_fields`: int32 `(n,)`, how many fields of the song the model knows. A number or a
 vector is known if it is there, a category if the vocabulary has it, a multi_category if the vocabulary has one of its
-words. A song with 0 is embedded like any song without values, so its matches say nothing about it.
+words. A song with 0 is embedded like any song without values, so its matches do not depend on it.
 
 The raw fields are one input each: category string `(n,)`, "" = missing; multi_category string `(n, l)`, padded with "";
 number float32 `(n,)`, NaN = missing; vector float32 `(n, length)`, a row with NaN = missing. Ids are strings, or int64
@@ -48,7 +48,7 @@ __all__ = ["BULK_MATCHES", "MAX_MATCHES", "RawField", "ServedModel", "export"]
 Tensors = dict[str, tf.Tensor]
 #: Songs that `match_examples` returns for each song, if the index has as many.
 BULK_MATCHES = 100
-#: The largest `k` of `match`: a reply of a few bytes' request must not grow with the catalogue.
+#: The largest `k` of `match`, so that a small request cannot ask for the whole catalogue.
 MAX_MATCHES = 1000
 
 
@@ -67,7 +67,7 @@ class ServedModel(tf.Module):
         explain: Whether there is a signature `explain`.
 
     Raises:
-        ValueError: If `explain` is asked of a model that cannot say why.
+        ValueError: If `explain` is set and the model cannot explain a score.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class ServedModel(tf.Module):
         self._song_index = tf.lookup.StaticHashTable(
             tf.lookup.KeyValueTensorInitializer(tf.constant(list(warm_ids)), tf.range(1, len(warm_ids) + 1)), 0
         )
-        # `serving.refresh.saved_version` knows the index in a checkpoint by this name.
+        # `serving.refresh.saved_version` finds the index in a checkpoint by this name.
         self.index = SongIndex().index(tf.constant(index_embeddings, tf.float32), as_ids(index_ids))
 
     def signatures(self) -> dict[str, Callable[..., Tensors]]:
@@ -111,8 +111,8 @@ class ServedModel(tf.Module):
         }
         if self._explains:
             functions["explain"] = _graph(self.explain).get_concrete_function({**raw, **per_song})
-        # A session restores only what tf.Module tracks, and it does not look into Keras 3 models. What no signature
-        # uses, such as the songs trained on, stays out.
+        # A session restores only what tf.Module tracks, which does not include the variables of Keras 3 models.
+        # Variables that no signature uses, such as the training songs, are left out.
         self._variables = list({id(v): v for f in functions.values() for v in f.variables}.values())
         return functions
 
@@ -137,7 +137,7 @@ class ServedModel(tf.Module):
         return self._embedded(self._inputs(self._parse(examples)))
 
     def embed_candidates(self, examples: tf.Tensor) -> Tensors:
-        """Parses serialized songs and embeds them as candidates: content, and what the plays of known songs said."""
+        """Parses serialized songs and embeds them as candidates: content, and for known songs their plays."""
         inputs = self._inputs(self._parse(examples))
         parsed = tf.io.parse_example(examples, {SONG_ID: tf.io.FixedLenFeature([], tf.string, default_value="")})
         inputs["song_index"] = self._song_index.lookup(parsed[SONG_ID])
@@ -154,8 +154,8 @@ class ServedModel(tf.Module):
         most = tf.minimum(BULK_MATCHES, self.index.size())
         ids, scores, vectors = self.index.nearest_vectors(songs["embedding"], k=most)
         ids = ids if ids.dtype == tf.string else tf.strings.as_string(ids)
-        said = shares(self._model, inputs, vectors) | evidence(self._model, inputs, scores)
-        return {"song_ids": ids, "scores": scores, KNOWN_FIELDS: songs[KNOWN_FIELDS], **said}
+        reasons = shares(self._model, inputs, vectors) | evidence(self._model, inputs, scores)
+        return {"song_ids": ids, "scores": scores, KNOWN_FIELDS: songs[KNOWN_FIELDS], **reasons}
 
     def match(self, raw: Tensors) -> Tensors:
         """Returns the songs of the index most similar to songs given by their raw fields, best first."""
@@ -170,12 +170,12 @@ class ServedModel(tf.Module):
         ids, scores, vectors = self.index.nearest_vectors_but(
             songs["embedding"], raw["exclude"], k=self._matches(raw["k"])
         )
-        said = shares(self._model, inputs, vectors)
-        return {"song_ids": ids, "scores": scores, KNOWN_FIELDS: songs[KNOWN_FIELDS], **said}
+        reasons = shares(self._model, inputs, vectors)
+        return {"song_ids": ids, "scores": scores, KNOWN_FIELDS: songs[KNOWN_FIELDS], **reasons}
 
     def _matches(self, wanted: tf.Tensor) -> tf.Tensor:
         """Returns how many matches all rows get."""
-        # One song may be excluded, so one less than the index holds can be promised to every row.
+        # One song may be excluded, so every row has at least one match less than the index has songs.
         most = tf.minimum(MAX_MATCHES, self.index.size() - 1)
         return tf.minimum(tf.maximum(tf.reduce_max(wanted), 1), most)
 

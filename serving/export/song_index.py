@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-# tensorflow_recommenders refuses to import without it; our own layers are Keras 3 either way.
+# tensorflow_recommenders cannot be imported without it. Our own layers are Keras 3 either way.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 import tensorflow as tf
@@ -14,23 +14,23 @@ import tensorflow_recommenders as tfrs
 class SongIndex(tfrs.layers.factorized_top_k.BruteForce):
     """Exact search whose graph holds for any number of songs.
 
-    `BruteForce` fixes the number of songs in the graph. Here it is left open: `serving.refresh.saved_version` puts
-    other songs into a saved model by replacing the values of two variables.
+    `BruteForce` fixes the number of songs in the graph. Here it is open, so that `serving.refresh.saved_version` can
+    put other songs into a saved model: it replaces the values of two variables.
 
     Call `index` once before anything else.
     """
 
     def index(self, candidates: tf.Tensor, identifiers: tf.Tensor) -> SongIndex:
-        """Takes the songs over.
+        """Sets the songs of the index.
 
         Args:
             candidates: Embeddings, `(n, d)` float32.
-            identifiers: n ids, strings or int64.
+            identifiers: The n ids, strings or int64.
 
         Returns:
             Itself.
         """
-        # The names are BruteForce's own, which its `call` reads, and part of the keys in a checkpoint.
+        # BruteForce's own names: its `call` reads them, and they are part of the keys in a checkpoint.
         self._candidates = tf.Variable(candidates, trainable=False, shape=[None, candidates.shape[1]])
         self._identifiers = tf.Variable(identifiers, trainable=False, shape=[None])
         return self

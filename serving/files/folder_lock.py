@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _HELD_BY_ANOTHER = (errno.EACCES, errno.EAGAIN)
-#: What `open` and `lockf` say on file systems that know no locks.
+#: Errors of `open` and `lockf` on file systems without locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 #: What this process holds, by the file that is locked.
 _held: set[Path] = set()
@@ -37,7 +37,7 @@ def only_process_in(folder: Path | str, name: str = ".lock", shown: Path | str |
 
     The lock is one of the kernel's on the file `name` in the folder (POSIX, `fcntl.lockf`). It belongs to this process
     alone: it ends with it, also after `kill -9`, no forked or started process inherits it, and network file systems
-    carry it to other hosts. The file's text only says who holds it.
+    carry it to other hosts. The file's text only names its holder.
 
     Args:
         folder: The folder to hold.
@@ -64,7 +64,7 @@ def only_process_in(folder: Path | str, name: str = ".lock", shown: Path | str |
         yield
     finally:
         _held.discard(path)
-        # Before the lock ends: a process that comes later locks a file of its own.
+        # Before the lock ends: a later process then locks a new file.
         with suppress(OSError):
             path.unlink()
         os.close(descriptor)

@@ -1,6 +1,6 @@
-"""Copies that take no room: a file with two names in place of a second file with the same content.
+"""Copies that take no room: hard links in place of second files with the same content.
 
-Whoever changes a file that may have another name must write a new file and rename it, as `whole_files` does.
+A file that may have another name must not be changed in place. `whole_files` writes a new one and renames it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from serving.files.whole_files import put_link
 
-#: Where the file system knows no second names, or the file lies on another one.
+#: Errors where the file system has no hard links, or the file is on another one.
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 
 

@@ -7,8 +7,8 @@ from functools import partial
 
 import grpc
 
-# grpc_status_util.cc cuts messages so that they fit into HTTP/2 trailers. They are bytes: gRPC writes each byte that is
-# not ASCII as three, and clients refuse trailers of more than 8 KiB.
+# Bytes, by grpc_status_util.cc, so that messages fit into HTTP/2 trailers: gRPC writes a byte that is not ASCII as
+# three, and clients refuse trailers of more than 8 KiB.
 _MAX_MESSAGE = 1024
 _TRUNCATED = "...TRUNCATED"
 
@@ -44,7 +44,7 @@ class RequestError(Exception):
 
     @classmethod
     def from_number(cls, number: int, message: str) -> RequestError:
-        """From a code's number, as TensorFlow's errors carry it."""
+        """Returns the error with a code's number, as TensorFlow's errors carry it."""
         return cls(_CODES.get(number, grpc.StatusCode.UNKNOWN), message)
 
     @property

@@ -17,10 +17,10 @@ from serving.protocol.protos import DATA_TYPES
 
 T = TypeVar("T")
 
-# An expanded tensor never exceeds the largest message: a few bytes that declare a huge shape must not take all memory.
+# An expanded tensor never exceeds the largest message: a few bytes can declare a huge shape.
 MAX_TENSOR_BYTES = 2**31 - 1
-# What one value may be repeated to. TensorFlow's own writer shortens a constant tensor so; with no bound of its own, a
-# few small requests at the same time could still take all memory.
+# Bytes to which one value may be repeated. TensorFlow writes a constant tensor as one value. Without a smaller bound
+# for this, a few small requests at once could still take all memory.
 MAX_REPEATED_BYTES = 64 * 2**20
 
 
@@ -58,7 +58,7 @@ _KINDS = [
 _BY_NUMBER = {kind.number: kind for kind in _KINDS}
 _BY_DTYPE = {kind.dtype: kind for kind in _KINDS}
 _STRING = DATA_TYPES["DT_STRING"]
-# Real and imaginary parts, or bit patterns, stand in these fields in place of the values.
+# These fields hold real and imaginary parts, or bit patterns, in place of the values.
 _STORED_AS: dict[str, np.dtype[Any]] = {
     "DT_COMPLEX64": np.dtype(np.float32),
     "DT_COMPLEX128": np.dtype(np.float64),
@@ -67,17 +67,17 @@ _STORED_AS: dict[str, np.dtype[Any]] = {
 
 
 def dtype_name(number: int) -> str:
-    """Name of a DataType number, for example `DT_FLOAT`; `DT_<number>` where the number is not known."""
+    """Returns the name of a DataType number, for example `DT_FLOAT`; `DT_<number>` if it is not known."""
     return _BY_NUMBER[number].name if number in _BY_NUMBER else f"DT_{number}"
 
 
 def numpy_dtype(number: int) -> np.dtype[Any] | None:
-    """Numpy type of a DataType number (object for strings), None where there is none."""
+    """Returns the numpy type of a DataType number (object for strings), None where there is none."""
     return _BY_NUMBER[number].dtype if number in _BY_NUMBER else None
 
 
 def array_dtype_name(array: np.ndarray[Any, Any]) -> str:
-    """Name of the DataType that an array travels as, for example `DT_FLOAT`; numpy's own name where there is none."""
+    """Returns the name of an array's DataType, for example `DT_FLOAT`; numpy's own name where there is none."""
     kind = _BY_DTYPE.get(array.dtype)
     return str(array.dtype) if kind is None else kind.name
 
@@ -112,7 +112,7 @@ def _as_bytes(value: Any) -> bytes:
 
 
 def as_array(value: Any) -> np.ndarray[Any, Any]:
-    """`value` as an array, strings as objects: a fixed width would drop the NUL bytes at the end of a tf.Example."""
+    """Returns `value` as an array, strings as objects: a fixed width would drop the NUL bytes at a tf.Example's end."""
     first = value
     while isinstance(first, (list, tuple)) and first:
         first = first[0]
@@ -121,16 +121,16 @@ def as_array(value: Any) -> np.ndarray[Any, Any]:
 
 
 def to_proto(array: Any, out: Any, *, as_content: bool = True) -> Any:
-    """Write an array into the TensorProto `out` and return it.
+    """Writes an array into the TensorProto `out` and returns it.
 
     Args:
-        array: anything numpy takes; str and bytes become DT_STRING.
-        out: an empty TensorProto.
-        as_content: numbers as raw bytes in `tensor_content` (compact, what a client sends). False writes the typed
+        array: Anything numpy takes; str and bytes become DT_STRING.
+        out: An empty TensorProto.
+        as_content: Numbers as raw bytes in `tensor_content` (compact, what a client sends). False writes the typed
             `*_val` lists, which is how TensorFlow Serving replies. Strings always use `string_val`.
 
     Raises:
-        TypeError: the array's type has no DataType, or an object is neither str nor bytes.
+        TypeError: If the array's type has no DataType, or an object is neither str nor bytes.
     """
     array = as_array(array)
     kind = _BY_DTYPE.get(array.dtype.newbyteorder("="))
@@ -150,7 +150,7 @@ def to_proto(array: Any, out: Any, *, as_content: bool = True) -> Any:
 
 
 def _shape_of(proto: Any) -> tuple[int, ...]:
-    # `unknown_rank` is not looked at: TensorFlow takes a value that sets it for a scalar.
+    # `unknown_rank` is ignored: TensorFlow reads a value that sets it as a scalar.
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if any(size < 0 for size in shape):
         raise ValueError(f"sizes of a value must be 0 or more. Received: {list(shape)}")
@@ -158,7 +158,7 @@ def _shape_of(proto: Any) -> tuple[int, ...]:
 
 
 def _varints(data: bytes, count: int) -> tuple[list[int], int]:
-    """Read `count` varints from the start of `data`; the values and where they end."""
+    """Reads `count` varints from the start of `data`; returns the values and where they end."""
     values, position = [], 0
     for _ in range(count):
         value, shift = 0, 0
@@ -192,7 +192,7 @@ def _decode_content(kind: _Kind, content: bytes, count: int) -> np.ndarray[Any, 
 
 
 def _decode_values(kind: _Kind, proto: Any, count: int) -> np.ndarray[Any, Any]:
-    """Typed values; too few are filled up with the last one, none at all means zeros, surplus ones are dropped."""
+    """Returns typed values; too few are filled up with the last one, or with zeros, and surplus ones are dropped."""
     values = list(getattr(proto, kind.field))
     if count > len(values) and count * kind.dtype.itemsize > MAX_REPEATED_BYTES:
         raise ValueError(
@@ -205,7 +205,7 @@ def _decode_values(kind: _Kind, proto: Any, count: int) -> np.ndarray[Any, Any]:
         empty: Any = b""
     else:
         stored = _STORED_AS.get(kind.name, kind.dtype)
-        # int_val is 32 bits wide for the narrow types too, and TensorFlow narrows by wrapping round.
+        # int_val has 32 bits for the narrow types too, and TensorFlow wraps to narrow them.
         wide = np.array(values, np.int64) if kind.field in ("int_val", "half_val") else np.array(values, stored)
         flat = wide.astype(stored)
         if kind.name.startswith("DT_COMPLEX"):
@@ -221,14 +221,14 @@ def _decode_values(kind: _Kind, proto: Any, count: int) -> np.ndarray[Any, Any]:
 
 
 def from_proto(proto: Any, *, max_bytes: int = MAX_TENSOR_BYTES) -> np.ndarray[Any, Any]:
-    """Read a TensorProto; strings come as an object array of bytes.
+    """Reads a TensorProto; strings come as an object array of bytes.
 
     Args:
-        proto: a TensorProto of any class.
-        max_bytes: largest expanded tensor, in bytes; default 2^31 - 1.
+        proto: A TensorProto of any class.
+        max_bytes: Largest expanded tensor, in bytes; default 2^31 - 1.
 
     Raises:
-        ValueError: TensorFlow could not read the proto either: no or unknown dtype, a negative size,
+        ValueError: If TensorFlow could not read the proto either: no or unknown dtype, a negative size,
             content of the wrong length, or more than `max_bytes`.
     """
     kind = _BY_NUMBER.get(proto.dtype)

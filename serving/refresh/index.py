@@ -50,7 +50,7 @@ def refreshed_index(
 
     Args:
         version: The served model.
-        songs: (id, serialized tf.Example) of songs; those that the index has are passed over.
+        songs: (id, serialized tf.Example) of songs; those in the index are ignored.
         drop: Ids of songs to drop; they are not added either.
         is_catalogue: Whether `songs` are all there are, so that the others in the index are dropped.
         max_dropped: The largest share of the index that `is_catalogue` may drop: a file that is cut short, or holds
@@ -85,7 +85,7 @@ def drop_songs(saved_model: str, gone: Collection[str]) -> None:
 
     Args:
         saved_model: Folder of the model.
-        gone: Ids of the songs; those that the index lacks are passed over.
+        gone: Ids of the songs; those that the index lacks are ignored.
 
     Raises:
         RefreshError: If the model has no index, or nothing would be left.
@@ -132,7 +132,7 @@ def _embed_new(
 ) -> tuple[list[str], np.ndarray[Any, Any], list[str]]:
     """Returns ids and embeddings of songs that are neither known nor to be skipped; notes every id in `seen`.
 
-    Third come the ids of those of which the model knows no field.
+    The third result has the ids of songs of which the model knows no field.
     """
 
     def new() -> Iterator[tuple[str, bytes]]:

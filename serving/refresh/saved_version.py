@@ -1,7 +1,7 @@
 """An exported model on disk: its index read, its songs embedded, and a copy written with another index.
 
-The graph is copied byte for byte; in a copy of the checkpoint the two variables of the index get other values. So
-towers, transform, signatures and the rows of songs that stay are exactly those of the version it was made from.
+The graph is copied byte for byte. The checkpoint is written again with other values of the index's two variables. So
+towers, transform, signatures and the rows of songs that stay are exactly those of the earlier version.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class SavedVersion:
             RequestError: If TensorFlow cannot read an example.
         """
         outputs = self.run("candidate", examples)
-        # Models exported before they counted known fields are refreshed like others.
+        # Models exported before this output existed are refreshed like others.
         return outputs["embedding"], outputs.get(KNOWN_FIELDS)
 
     def close(self) -> None:
@@ -178,7 +178,7 @@ def write_version(saved_model: str, out: str, index: SavedIndex) -> None:
 
 
 def _copy_with_index(saved_model: str, out: str, index: SavedIndex) -> None:
-    # The fingerprint holds a hash of the checkpoint, which would be wrong; nothing needs it.
+    # The fingerprint has a hash of the checkpoint, which would be wrong. Nothing needs it.
     shutil.copytree(saved_model, out, ignore=shutil.ignore_patterns("variables", "fingerprint.pb"))
     reader = tf.train.load_checkpoint(_checkpoint(saved_model))
     changed = {IDS_KEY: index.ids, EMBEDDINGS_KEY: index.embeddings}

@@ -1,7 +1,7 @@
 """Songs that were taken down: recorded beside the versions of a model, so that no later version brings them back.
 
-A song that is dropped from an index comes back with the next training, or with the next refresh from the catalogue,
-for as long as the catalogue has it. So whatever makes a version asks here first.
+A song that is dropped from an index comes back with the next training or refresh, as long as the catalogue has it. So
+every step that makes a version reads this record first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Collection
 
 from serving.files.whole_files import write_whole
 
-#: No number, so that no server takes it for a version.
+#: Not a number, so that no server takes it for a version.
 RECORD = ".taken_down.json"
 
 
@@ -28,7 +28,7 @@ def taken_down(base: str | os.PathLike[str]) -> frozenset[str]:
         base: Folder of the model's versions.
 
     Raises:
-        TakedownError: If the record is damaged. To pass over it would bring songs back.
+        TakedownError: If the record is damaged. Ignoring it would bring songs back.
     """
     path = os.path.join(base, RECORD)
     try:

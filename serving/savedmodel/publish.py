@@ -12,7 +12,7 @@ from serving.files.folder_lock import FolderError, only_process_in
 from serving.files.whole_files import put_folder
 from serving.savedmodel.versions import dangling, scan
 
-# No numbers, so that no server takes them for versions.
+# Not numbers, so that no server takes them for versions.
 _STAGING, _LOCK = ".refreshing", ".refresh.lock"
 
 
@@ -60,14 +60,14 @@ def latest_version(base: str) -> tuple[int, str]:
 def next_version(base: str) -> Iterator[Publication]:
     """Yields a folder to write; when the block ends well and has written it, it becomes the next version by a rename.
 
-    Its number is the latest plus one: above what is served, and below what the Pusher, which counts in seconds, gives
-    to a model that is trained later.
+    Its number is the latest plus one. That is above what is served, and below the number of any later push, which is a
+    time in seconds.
 
     Raises:
         PublishError: If there is no version yet, another publication is under way, or the latest version has changed
             meanwhile.
     """
-    latest_version(base)  # says what is wrong with a folder in which no lock can be
+    latest_version(base)  # names what is wrong with a folder that cannot be locked
     with _only_one(base):
         number, latest = latest_version(base)
         publication = Publication(latest, os.path.join(base, _STAGING))

@@ -17,14 +17,14 @@ from serving.protocol.errors import RequestError, data_loss, internal, invalid_a
 
 Array = np.ndarray[Any, Any]
 
-# One model is loaded at a time: meanwhile the level of TensorFlow's logger, which all of them share, is raised.
+# One model is loaded at a time: all loads share TensorFlow's logger, whose level is raised meanwhile.
 _LOADING = threading.Lock()
 
 
 def run_unchecked(
     session: tf.compat.v1.Session, feeds: Mapping[Any, Array], fetches: Sequence[Any], options: bytes | None
 ) -> list[Array]:
-    """Run a session without Python's checks of the feeds, so that errors are worded by TensorFlow's C++ session.
+    """Runs a session without Python's checks of the feeds, so that TensorFlow's C++ session words the errors.
 
     The only place that touches the private symbol `TF_SessionRun_wrapper`, the same on TensorFlow 2.16 to 2.21.
 
@@ -34,7 +34,7 @@ def run_unchecked(
         fetches: TF_Outputs.
         options: A serialized RunOptions or None.
     """
-    # Private attributes of tf.compat.v1.Session; there is no public way past its checks.
+    # Private attributes of tf.compat.v1.Session: there is no public way around its checks.
     if options is None:
         return pywrap_tf_session.TF_SessionRun_wrapper(session._session, None, feeds, fetches, [], None)  # type: ignore[no-any-return]
     buffer = pywrap_tf_session.TF_NewBufferFromString(options)
@@ -46,7 +46,7 @@ def run_unchecked(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hold back TensorFlow's notes on the deprecation of the very loader that TensorFlow Serving uses."""
+    """Silences TensorFlow's notes that the loader is deprecated: it is the one that TensorFlow Serving uses."""
     logger = logging.getLogger("tensorflow")
     with _LOADING:
         level = logger.level
@@ -61,12 +61,12 @@ class SavedModelSession:
     """One loaded SavedModel.
 
     Args:
-        path: folder with saved_model.pb.
-        tags: of the graph to load; default serve.
-        config: of the session; None = TensorFlow's defaults.
+        path: Folder with saved_model.pb.
+        tags: Of the graph to load; default serve.
+        config: Of the session; None = TensorFlow's defaults.
 
     Raises:
-        RequestError: the model cannot be loaded; code and text are those of TensorFlow's C++ loader where it has one.
+        RequestError: The model cannot be loaded; code and text are those of TensorFlow's C++ loader where it has one.
     """
 
     def __init__(self, path: str, *, tags: Sequence[str] = ("serve",), config: Any = None) -> None:
@@ -118,18 +118,18 @@ class SavedModelSession:
     def run(
         self, feeds: Sequence[tuple[str, Array]], fetches: Sequence[str], timeout_ms: int | None = None
     ) -> list[Array]:
-        """Run the graph.
+        """Runs the graph.
 
         Args:
-            feeds: names of tensors and their values.
-            fetches: names of tensors.
-            timeout_ms: milliseconds; None = no limit.
+            feeds: Names of tensors and their values.
+            fetches: Names of tensors.
+            timeout_ms: Milliseconds; None = no limit.
 
         Returns:
             An array per fetch; strings as object arrays of bytes.
 
         Raises:
-            RequestError: with TensorFlow's own code and text.
+            RequestError: With TensorFlow's own code and text.
         """
         options = None
         if timeout_ms is not None:
@@ -141,13 +141,13 @@ class SavedModelSession:
         except tf.errors.OpError as error:
             raise RequestError.from_number(error.error_code, str(error.message)) from error
         except UnicodeDecodeError as error:
-            # The text of TensorFlow's error holds bytes of the request, such as an example that cannot be parsed, and
-            # Python fails to read it. The code is lost with it; what a request's own bytes break is INVALID_ARGUMENT.
+            # The text of TensorFlow's error has bytes of the request, such as an example that cannot be parsed, and
+            # Python cannot decode it. Its code is lost. An error caused by a request's own bytes is INVALID_ARGUMENT.
             raise invalid_argument(error.object.decode("utf-8", "replace")) from error
         except (RuntimeError, TypeError, ValueError) as error:
             raise internal(f"TensorFlow refused the request: {error}") from error
 
     def close(self) -> None:
-        """Free the session and its variables."""
+        """Frees the session and its variables."""
         self._session.close()
         self._outputs.clear()

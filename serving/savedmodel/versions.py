@@ -15,9 +15,9 @@ class Policy:
     """Which versions to serve.
 
     Attributes:
-        kind: latest, all or specific.
-        count: how many of the highest versions for `latest`; default 1.
-        versions: for `specific`.
+        kind: "latest", "all" or "specific".
+        count: How many of the highest versions for `latest`; default 1.
+        versions: For `specific`.
     """
 
     kind: str = "latest"
@@ -26,7 +26,7 @@ class Policy:
 
     @classmethod
     def from_proto(cls, proto: Any) -> Policy:
-        """From a ServableVersionPolicy; unset means the latest version only."""
+        """Reads a ServableVersionPolicy; unset means the latest version only."""
         choice = proto.WhichOneof("policy_choice")
         if choice == "all":
             return cls("all")
@@ -35,7 +35,7 @@ class Policy:
         return cls("latest", max(1, proto.latest.num_versions))
 
     def select(self, versions: Mapping[int, str]) -> dict[int, str]:
-        """Choose from version -> path; missing specific versions are left out."""
+        """Returns the versions to serve of those there are, by number and path; missing specific ones are left out."""
         if self.kind == "all":
             return dict(versions)
         if self.kind == "specific":
@@ -44,7 +44,7 @@ class Policy:
 
 
 def parse_version(name: str) -> int | None:
-    """Version number of a folder's name, None where it is no number (`00000123` is 123)."""
+    """Returns the version number of a folder's name, None where it is no number (`00000123` is 123)."""
     if not (name.isascii() and name.isdigit()):
         return None
     number = int(name)
@@ -55,11 +55,11 @@ def scan(base_path: str, duplicates: list[str] | None = None) -> dict[int, str]:
     """Versions in a model's folder and their paths; of two names for one number the last one wins.
 
     Args:
-        base_path: the folder.
-        duplicates: where given, what did not win is added to it in words.
+        base_path: The folder.
+        duplicates: Where given, what did not win is added to it in words.
 
     Raises:
-        OSError: the folder cannot be listed.
+        OSError: If the folder cannot be listed.
     """
     found: dict[int, str] = {}
     for name in sorted(os.listdir(base_path)):
@@ -76,7 +76,7 @@ def dangling(base_path: str) -> dict[int, str]:
     """Links in a model's folder that are named as versions and lead to no folder, by number.
 
     Raises:
-        OSError: the folder cannot be listed.
+        OSError: If the folder cannot be listed.
     """
     paths = {name: os.path.join(base_path, name) for name in sorted(os.listdir(base_path))}
     return {

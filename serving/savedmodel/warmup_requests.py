@@ -1,7 +1,7 @@
 """Warm-up requests inside a SavedModel: TensorFlow Serving replays them before it lets a version answer.
 
-A record per signature, so that nobody's first request pays for setting the graph up, and a version with a signature
-that fails never takes over.
+There is a record per signature. So no first request has to wait until the graph is set up, and a version with a failing
+signature never replaces another.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def write_requests(saved_model: str, requests: Mapping[str, Mapping[str, np.ndar
     """Writes one Predict request per signature.
 
     Args:
-        saved_model: folder of the SavedModel.
-        requests: inputs by name, by signature.
+        saved_model: Folder of the SavedModel.
+        requests: Inputs by name, by signature.
     """
     file = os.path.join(saved_model, REQUESTS_FILE)
     os.makedirs(os.path.dirname(file), exist_ok=True)

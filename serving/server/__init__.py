@@ -1,4 +1,9 @@
-"""Embedded server: TensorFlow Serving's gRPC and REST interfaces on TensorFlow's own session."""
+"""Embedded server: TensorFlow Serving's gRPC and REST interfaces on TensorFlow's own session.
+
+Imports `serving.savedmodel` and `serving.protocol`. Imported by tests, benchmarks and checks of the pipeline. The
+rooms: `grpc` and `rest` are the front ends, `inference` runs a request, `batching` joins requests, `models` loads
+versions.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +19,7 @@ __all__ = ["EmbeddedServer", "RequestError", "ServerFlags"]
 
 
 def __getattr__(name: str) -> Any:
-    # The command line must say where TensorFlow's messages go before TensorFlow is imported.
+    # Late: the command line sets where TensorFlow's messages go before TensorFlow is imported.
     if name == "EmbeddedServer":
         from serving.server.embedded import EmbeddedServer
 

@@ -2,7 +2,8 @@
 
     python -m serving.server --port=8500 --model_name=bcl --model_base_path=/absolute/path
 
-Prints one line when it is ready. Exit code 255 where it cannot start, as TensorFlow Serving's; 0 after SIGTERM, Ctrl-C.
+Prints one line when it is ready. The exit code is 0 after SIGTERM or Ctrl-C, and 255 if it cannot start, as TensorFlow
+Serving's.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _LAST_THREADS = 1.0
 
 
 def _redirect(log_file: str, terminal: TextIO) -> None:
-    """Send what TensorFlow and gRPC write from C++ to a file, or silence it; our own lines stay on the terminal."""
+    """Sends what TensorFlow and gRPC write from C++ to a file, or silences it; our own lines stay on the terminal."""
     if log_file:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0")
         descriptor = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -56,7 +57,7 @@ def _serve(flags: ServerFlags) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     try:
-        # Imported only now: TensorFlow must find the environment that `_redirect` has set.
+        # Late: TensorFlow reads the environment that `_redirect` sets.
         from serving.server.embedded import EmbeddedServer
 
         with EmbeddedServer(flags) as server:
@@ -68,7 +69,7 @@ def _serve(flags: ServerFlags) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until a signal comes."""
+    """Serves until a signal comes, and returns the exit code."""
     terminal = sys.stderr
     try:
         flags = parse_flags(argv)
@@ -76,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _redirect(flags.log_file, terminal)
         _serve(flags)
     except Exception as error:
-        # Of whatever type: standard error is a log file by now, and a traceback there tells nobody.
+        # Any type: standard error is a log file by now, where nobody would look for a traceback.
         known = isinstance(error, (RequestError, OSError))
         failure = error if known else internal(f"{type(error).__name__}: {error}")
         terminal.write(f"Failed to start server. Error: {failure}\n")
@@ -85,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _leave(code: int) -> None:
-    """End the process, even where a thread of the server still runs: Python would wait for it, maybe for ever."""
+    """Ends the process, also where a thread of the server still runs: Python would wait for it, perhaps for ever."""
     end = time.monotonic() + _LAST_THREADS
     for thread in threading.enumerate():
         if thread.name.startswith("serving-"):

@@ -16,16 +16,16 @@ from serving.protocol.protos import message_class
 
 
 def read_text_proto(path: str, name: str) -> Any:
-    """Read a file as the message `tensorflow.serving.<name>`.
+    """Reads a file as the message `tensorflow.serving.<name>`.
 
     Raises:
-        RequestError: the file is not there or is no such message; the text says line and column.
+        RequestError: If the file is missing or is no such message; the text says line and column.
     """
     return fill_text_proto(path, message_class(f"tensorflow.serving.{name}")())
 
 
 def fill_text_proto(path: str, message: Any) -> Any:
-    """Read a file into an empty message and return it; raises as `read_text_proto`."""
+    """Reads a file into an empty message and returns it; raises as `read_text_proto`."""
     try:
         text_format.Parse(Path(path).read_text(encoding="utf-8"), message)
     except OSError as error:
@@ -41,7 +41,7 @@ def server_credentials(path: str) -> grpc.ServerCredentials | None:
     """Certificates of `--ssl_config_file`, which holds PEM contents, not paths; None for no file.
 
     Raises:
-        RequestError: the file cannot be read, or lacks key, certificate or the authority to verify clients by.
+        RequestError: If the file cannot be read, or lacks key, certificate or the authority to verify clients by.
     """
     if not path:
         return None
@@ -59,7 +59,7 @@ def server_credentials(path: str) -> grpc.ServerCredentials | None:
 
 
 def metrics_path(path: str) -> str | None:
-    """Where on the REST port the metrics are, by `--monitoring_config_file`; None where they are switched off."""
+    """Returns the metrics' path on the REST port, by `--monitoring_config_file`; None where they are switched off."""
     if not path:
         return None
     config = read_text_proto(path, "MonitoringConfig").prometheus_config

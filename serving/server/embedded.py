@@ -27,14 +27,15 @@ class EmbeddedServer:
     Use it as a context manager, or call `start` and `stop`. `start` returns when every configured model answers.
 
     Args:
-        flags: the settings, or
-        **settings: fields of ServerFlags. `port=0` picks a free port.
+        flags: The settings.
+        **settings: In place of `flags`, fields of ServerFlags. `port=0` picks a free port.
 
     Attributes:
-        port, rest_port: where it listens; 0 before the start and for what is switched off.
+        port: Where gRPC listens; 0 before the start.
+        rest_port: Where REST listens; 0 before the start and where it is off.
 
     Raises:
-        RequestError: a flag or one of the files that flags name does not fit.
+        RequestError: A flag or one of the files that flags name does not fit.
     """
 
     def __init__(self, flags: ServerFlags | None = None, **settings: Any) -> None:
@@ -74,14 +75,14 @@ class EmbeddedServer:
         return address("localhost" if self.flags.host in ("0.0.0.0", "::", "[::]") else self.flags.host, self.port)
 
     def start(self, timeout: float | None = None) -> EmbeddedServer:
-        """Load the models, then open the ports.
+        """Loads the models, then opens the ports.
 
         Args:
-            timeout: seconds to wait for the models; default no limit, as an empty folder may be filled later.
+            timeout: Seconds to wait for the models; default no limit, as an empty folder may be filled later.
 
         Raises:
-            RequestError: the configuration is refused, a model cannot be loaded, or a port is taken.
-            TimeoutError: a model is not there in time.
+            RequestError: If the configuration is refused, a model cannot be loaded, or a port is taken.
+            TimeoutError: If a model is not there in time.
         """
         try:
             self._manager.start()
@@ -98,13 +99,13 @@ class EmbeddedServer:
         return self
 
     def stop(self) -> None:
-        """Let running requests end, for a few seconds, then close the ports and unload the models.
+        """Lets running requests end, for a few seconds, then closes the ports and unloads the models.
 
         A request that runs on then is cancelled; where even that does not end it, its thread is left behind.
         """
         if self._poller is not None:
             self._poller.begin_stop()
-        # First those that wait for models to come: nothing else would end them, and they hold threads and reloads.
+        # First the requests that wait for models: nothing else ends them, and they hold threads and reloads.
         self._manager.table.release()
         if self._grpc is not None:
             self._grpc.begin_stop()
@@ -123,7 +124,7 @@ class EmbeddedServer:
         self.stop()
 
     def describe(self) -> str:
-        """One line for people: which models answer where."""
+        """Returns one line for people: which models answer where."""
         names = sorted(entry.name for entry in self._config.model_config_list.config)
         models = []
         for name in names:

@@ -11,7 +11,7 @@ from typing import Any
 
 from serving.protocol.errors import invalid_argument
 
-# Smallest and largest value. Beyond them the libraries below fail late, or take another value: port 70000 is 4464.
+# Smallest and largest value. Beyond them the libraries fail late or use another value: port 70000 becomes 4464.
 _BOUNDS: dict[str, tuple[float, float]] = {
     "port": (0, 65535),
     "rest_api_port": (-1, 65535),
@@ -108,7 +108,7 @@ class ServerFlags:
 
 
 def address(host: str, port: int) -> str:
-    """`host:port`, with the brackets that an IPv6 address needs."""
+    """Returns `host:port`, with the brackets that an IPv6 address needs."""
     return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 
@@ -120,11 +120,11 @@ def _boolean(text: str) -> bool:
 
 
 def parse_flags(argv: Sequence[str] | None = None) -> ServerFlags:
-    """Read a command line; both `--flag=value` and `--flag value`, and a bare `--flag` for booleans.
+    """Reads a command line; both `--flag=value` and `--flag value`, and a bare `--flag` for booleans.
 
     Raises:
-        SystemExit: unknown flags or values, as argparse does.
-        RequestError: flags that exclude or need each other.
+        SystemExit: If flags or values are unknown, as argparse does.
+        RequestError: If flags exclude each other, or one needs another.
     """
     parser = argparse.ArgumentParser(
         prog="python -m serving.server",

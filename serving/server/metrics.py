@@ -16,17 +16,17 @@ from serving.protocol.errors import RequestError
 _LATENCIES = [10 * 1.8**exponent for exponent in range(33)]
 _COUNTS = [2.0**exponent for exponent in range(15)]
 _PREFIX = ":tensorflow:serving:"
-# Clients name models as they please, and every name would be kept for good.
+# Clients can name any model, and each name is kept as a label.
 _MAX_NAMES, _MAX_NAME_LENGTH, _OTHERS = 1000, 200, "(others)"
 
 
 class Metrics:
-    """What a server counts. One registry per server, so that several in one process do not mix."""
+    """What a server counts. Each server has a registry of its own, so that several in one process do not mix."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._models: set[str] = set()
-        # prometheus_client cuts `_total` off names, TensorFlow Serving has it in one of them.
+        # prometheus_client removes `_total` from names. One name of TensorFlow Serving ends so.
         self._names: dict[str, str] = {}
 
         def counter(name: str, text: str, labels: list[str]) -> prometheus_client.Counter:
@@ -36,7 +36,7 @@ class Metrics:
         def histogram(
             name: str, text: str, labels: list[str], limits: Sequence[float] = _LATENCIES
         ) -> prometheus_client.Histogram:
-            # A value at a limit belongs to the bucket above it there, to the one below it here.
+            # TensorFlow Serving counts a value at a limit in the bucket above it, prometheus_client in the one below.
             below = [math.nextafter(limit, 0) for limit in limits]
             return prometheus_client.Histogram(_PREFIX + name, text, labels, registry=self.registry, buckets=below)
 
@@ -68,13 +68,13 @@ class Metrics:
         )
 
     def count_examples(self, model_name: str, count: int) -> None:
-        """Count the tf.Examples of one request."""
+        """Counts the tf.Examples of one request."""
         self._examples.labels(model_name).observe(count)
         self._all_examples.labels(model_name).inc(count)
 
     @contextmanager
     def counted(self, model_name: str, api: str, entrypoint: str) -> Iterator[None]:
-        """Count a request by its outcome, and its latency where it went well."""
+        """Counts a request by its outcome, and its latency where it succeeded."""
         start, model_name = time.perf_counter(), self._label(model_name)
         try:
             yield
@@ -93,7 +93,7 @@ class Metrics:
         return name
 
     def value(self, name: str) -> float:
-        """Sum of a counter over its labels, by TensorFlow Serving's name (`/tensorflow/serving/request_count`)."""
+        """Returns a counter's sum over its labels; `name` as in `/tensorflow/serving/request_count`."""
         wanted = name.replace("/", ":").removesuffix("_total")
         return sum(
             sample.value
@@ -103,7 +103,7 @@ class Metrics:
         )
 
     def render(self) -> str:
-        """Prometheus' text format as TensorFlow Serving writes it, without what prometheus_client adds."""
+        """Returns Prometheus' text format as TensorFlow Serving writes it, without what prometheus_client adds."""
         lines = []
         for metric in sorted(self.registry.collect(), key=lambda metric: metric.name):
             own_name = self._names.get(metric.name, metric.name)

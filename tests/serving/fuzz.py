@@ -265,7 +265,7 @@ def fuzz(target: str, rest_port: int, count: int, seed: int) -> Counter[str]:
         How often each code came back.
 
     Raises:
-        AssertionError: a request got a code or a text that is not its own, or a good one was not answered.
+        AssertionError: A request got a code or a text that is not its own, or a good one was not answered.
     """
     rng = random.Random(seed)
     seen: Counter[str] = Counter()

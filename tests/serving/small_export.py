@@ -115,8 +115,8 @@ class SmallExport:
     """The exported model and what it is made of.
 
     Args:
-        songs: the songs in its index, all known to the candidate tower.
-        integer_ids: whether the index has integers, taken from the songs' numbers.
+        songs: The songs in its index, all known to the candidate tower.
+        integer_ids: Whether the index has integers, taken from the songs' numbers.
     """
 
     def __init__(self, songs: list[dict[str, Any]], *, integer_ids: bool = False) -> None:

@@ -15,14 +15,14 @@ class BatchParameters:
     """How requests are joined.
 
     Attributes:
-        max_batch_size: rows of the largest request, and of a batch unless `max_execution_batch_size` says otherwise.
-        batch_timeout_micros: how long the first request of a batch may wait for more; 0 = not at all.
-        max_enqueued_batches: batches that may wait, per signature; further requests are UNAVAILABLE.
-        num_batch_threads: batches that run at the same time.
-        allowed_batch_sizes: sizes that batches are filled up to; empty = any.
-        pad_variable_length_inputs: fill up shorter rows with the first value of their request, instead of refusing.
-        enable_large_batch_splitting: cut requests that are larger than what is left of a batch.
-        max_execution_batch_size: largest batch with splitting; 0 = `max_batch_size`.
+        max_batch_size: Rows of the largest request, and of a batch unless `max_execution_batch_size` says otherwise.
+        batch_timeout_micros: How long the first request of a batch may wait for more; 0 = not at all.
+        max_enqueued_batches: Batches that may wait, per signature; further requests are UNAVAILABLE.
+        num_batch_threads: Batches that run at the same time.
+        allowed_batch_sizes: Sizes that batches are filled up to; empty = any.
+        pad_variable_length_inputs: Fill up shorter rows with the first value of their request, instead of refusing.
+        enable_large_batch_splitting: Cut requests that are larger than what is left of a batch.
+        max_execution_batch_size: Largest batch with splitting; 0 = `max_batch_size`.
     """
 
     max_batch_size: int = 1000
@@ -58,15 +58,15 @@ class BatchParameters:
         return self.max_batch_size
 
     def padded(self, size: int) -> int:
-        """The smallest allowed size that holds `size` rows."""
+        """Returns the smallest allowed size that holds `size` rows."""
         return next((allowed for allowed in self.allowed_batch_sizes if allowed >= size), size)
 
 
 def read_batch_parameters(path: str) -> BatchParameters:
-    """Read `--batching_parameters_file`; defaults for no file.
+    """Reads `--batching_parameters_file`; defaults for no file.
 
     Raises:
-        RequestError: the file cannot be read or its values do not fit.
+        RequestError: If the file cannot be read or its values do not fit.
     """
     if not path:
         return BatchParameters()

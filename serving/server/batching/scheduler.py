@@ -25,9 +25,9 @@ class Task:
     """One request, or a part of one, in a queue.
 
     Attributes:
-        inputs: what `run_batch` gets.
-        size: rows.
-        deadline: time.monotonic() after which nobody waits any more, None = no limit.
+        inputs: What `run_batch` gets.
+        size: Rows.
+        deadline: The time.monotonic() at which the client's time is over, None = no limit.
     """
 
     inputs: Any
@@ -38,7 +38,7 @@ class Task:
     done: threading.Event = field(default_factory=threading.Event)
 
     def result(self) -> Any:
-        """Wait for the batch; its error is every request's error."""
+        """Waits for the batch and returns the outputs; an error of the batch is every task's error."""
         self.done.wait()
         if self.error is not None:
             raise self.error
@@ -56,8 +56,8 @@ class Queue:
     """Requests for one signature.
 
     Args:
-        scheduler: whose threads run the batches.
-        run_batch: sets the outputs of all its tasks, or raises RequestError for all of them.
+        scheduler: Whose threads run the batches.
+        run_batch: Sets the outputs of all its tasks, or raises RequestError for all of them.
     """
 
     def __init__(self, scheduler: BatchScheduler, run_batch: Callable[[Sequence[Task]], None]) -> None:
@@ -66,14 +66,14 @@ class Queue:
         self.batches: deque[_Batch] = deque([_Batch()])
 
     def submit(self, size: int, cut: Callable[[Sequence[int]], Sequence[Task]]) -> Sequence[Task]:
-        """Put a request into the queue.
+        """Puts a request into the queue.
 
         Args:
-            size: its rows.
-            cut: makes tasks of the given sizes out of the request; one size unless it has to be split.
+            size: Its rows.
+            cut: Makes tasks of the given sizes out of the request; one size unless it has to be split.
 
         Raises:
-            RequestError: larger than a batch may be, or the queue is full.
+            RequestError: If it is larger than a batch may be, or the queue is full.
         """
         parameters = self._scheduler.parameters
         if size > parameters.max_batch_size:
@@ -86,13 +86,13 @@ class Queue:
             before = self.ready_at()
             for task in tasks:
                 self._append(task)
-            # A request that only joins a batch wakes nobody: a thread is waiting for that batch already, or all run.
+            # A request that joins a batch needs no notification: a thread waits for that batch, or all are busy.
             if self.ready_at() != before:
                 self._scheduler.changed.notify()
         return tasks
 
     def _sizes(self, size: int) -> list[int]:
-        """How the request is cut, once it is known to fit into the queue."""
+        """Returns the sizes that the request is cut into, once it is known to fit into the queue."""
         parameters = self._scheduler.parameters
         limit, tail = parameters.execution_size, self.batches[-1]
         free = limit - tail.size
@@ -127,7 +127,7 @@ class Queue:
         tail.size += task.size
 
     def ready_at(self) -> float | None:
-        """When its first batch may run, None without one."""
+        """Returns when its first batch may run, None without one."""
         first = self.batches[0]
         if not first.tasks:
             return None
@@ -136,7 +136,7 @@ class Queue:
         return first.opened + self._scheduler.parameters.batch_timeout_micros / 1e6
 
     def take(self) -> Sequence[Task]:
-        """Remove the first batch."""
+        """Removes the first batch and returns its tasks."""
         batch = self.batches.popleft()
         if not self.batches:
             self.batches.append(_Batch())
@@ -159,14 +159,14 @@ class BatchScheduler:
             thread.start()
 
     def add_queue(self, run_batch: Callable[[Sequence[Task]], None]) -> Queue:
-        """Open a queue."""
+        """Opens a queue."""
         queue = Queue(self, run_batch)
         with self.changed:
             self._queues.append(queue)
         return queue
 
     def remove_queue(self, queue: Queue) -> None:
-        """Close a queue; whoever still waits in it is refused."""
+        """Closes a queue, and refuses the tasks that still wait in it."""
         with self.changed:
             self._queues.remove(queue)
             left = [task for batch in queue.batches for task in batch.tasks]
@@ -176,12 +176,12 @@ class BatchScheduler:
             task.done.set()
 
     def check_open(self) -> None:
-        """UNAVAILABLE once the scheduler was stopped."""
+        """Raises UNAVAILABLE once the scheduler was stopped."""
         if self._stopping:
             raise unavailable("the server is shutting down")
 
     def stop(self) -> None:
-        """Run what waits, then end the threads; one whose batch does not end is left behind."""
+        """Runs what waits, then ends the threads; one whose batch does not end is left behind."""
         with self.changed:
             self._stopping = True
             self.changed.notify_all()
@@ -190,7 +190,7 @@ class BatchScheduler:
             thread.join(max(0.0, end - time.monotonic()))
 
     def _next(self) -> tuple[Queue, Sequence[Task]] | None:
-        """Wait for a batch; None when the scheduler has stopped and nothing waits."""
+        """Waits for a batch; None when the scheduler has stopped and nothing waits."""
         with self.changed:
             while True:
                 now, earliest = time.monotonic(), None

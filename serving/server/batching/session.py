@@ -24,9 +24,9 @@ class BatchingSession:
     """In front of one SavedModelSession; only whole signatures are batched, other runs pass through.
 
     Args:
-        session: what runs the batches.
-        scheduler: shared by all models of the server.
-        metrics: where the batches are counted.
+        session: What runs the batches.
+        scheduler: Shared by all models of the server.
+        metrics: Where the batches are counted.
     """
 
     def __init__(self, session: SavedModelSession, scheduler: BatchScheduler, metrics: Metrics) -> None:
@@ -44,7 +44,7 @@ class BatchingSession:
                 )
 
     def run(self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int | None = None) -> list[Array]:
-        """As SavedModelSession.run, once the batch that holds this request has run."""
+        """Returns what SavedModelSession.run returns, once the batch that holds this request has run."""
         queue = self._queues.get((frozenset(name for name, _ in feeds), frozenset(fetches)))
         if queue is None:
             return self._session.run(feeds, fetches, timeout_ms)
@@ -57,7 +57,7 @@ class BatchingSession:
         return [np.concatenate([result[name] for result in results]) for name in fetches]
 
     def close(self) -> None:
-        """Leave the scheduler; the session itself stays open."""
+        """Leaves the scheduler; the session itself stays open."""
         for queue in self._queues.values():
             self._scheduler.remove_queue(queue)
         self._queues.clear()
@@ -107,13 +107,13 @@ def _cut(feeds: Feeds, sizes: Sequence[int]) -> list[tuple[Feeds, int]]:
 
 
 def _timeout_ms(tasks: Sequence[Task]) -> int | None:
-    """The longest time that any request of the batch has left."""
+    """Returns the longest time that any request of the batch has left."""
     deadlines = [task.deadline for task in tasks]
     if any(deadline is None for deadline in deadlines):
         return None
     left = max(deadline for deadline in deadlines if deadline is not None) - time.monotonic()
     if left <= 0:
-        # TensorFlow Serving's code for it, not DEADLINE_EXCEEDED.
+        # TensorFlow Serving's code here, in place of DEADLINE_EXCEEDED.
         raise RequestError.from_number(8, "Run() timeout exceeded while waiting in batching queue")
     return max(1, int(left * 1000))
 
@@ -138,7 +138,7 @@ def _merge(inputs: Sequence[Feeds], padding: int, parameters: BatchParameters) -
 
 
 def _pad(values: Sequence[Array]) -> list[Array]:
-    """Grow all to the largest trailing shape; the new cells get the first element of each."""
+    """Grows all to the largest trailing shape; the new cells get the first element of each."""
     if any(value.ndim != values[0].ndim for value in values):
         return list(values)
     largest = np.max([value.shape[1:] for value in values], axis=0).astype(int)
@@ -157,7 +157,7 @@ def _pad(values: Sequence[Array]) -> list[Array]:
 
 
 def _concatenate(values: Sequence[Array]) -> Array:
-    """Join without numpy's conversions, which would hide that requests disagree."""
+    """Joins without numpy's conversions, which would hide that requests disagree."""
     for value in values:
         if value.dtype != values[0].dtype:
             first, other = (array_dtype_name(array)[3:].lower() for array in (values[0], value))

@@ -1,6 +1,6 @@
 """grpc.health.v1.Health, behind `--enable_grpc_healthcheck_service`.
 
-TensorFlow Serving registers short names, and says SERVING of them for as long as it runs.
+TensorFlow Serving registers short names, which are SERVING for as long as it runs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from serving.server.grpc.requests import decoder, refuse_undecodable, unary
 
 _NAMES = ("", "PredictionService", "ModelService")
-# A watcher holds a thread of the server for as long as it watches.
+# Each watcher holds a thread of the server.
 _MAX_WATCHERS = 8
 
 

@@ -1,8 +1,8 @@
 """Requests that cannot be read: refused without a leak.
 
-Where a deserializer fails, gRPC's Python server goes on waiting for a request that never comes and keeps the call: each
-costs its connection a stream for good, until that has none left and refuses good requests, too. So here a deserializer
-never fails; what it could not read is handed on, and refused as anything else is.
+If a deserializer fails, gRPC's Python server waits for ever for the request, and the call keeps one of its connection's
+streams. When no stream is left, good requests fail, too. So a deserializer here never fails: it passes on a mark, and
+the method refuses it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _UNDECODABLE = object()
 
 
 def decoder(request_class: Any) -> Callable[[bytes], Any]:
-    """A deserializer of `request_class`."""
+    """Returns a deserializer of `request_class`."""
 
     def decode(data: bytes) -> Any:
         try:
@@ -28,13 +28,13 @@ def decoder(request_class: Any) -> Callable[[bytes], Any]:
 
 
 def refuse_undecodable(request: Any, context: Any) -> None:
-    """End the call with INTERNAL where the request could not be read; with the text of gRPC's Python server."""
+    """Ends the call with INTERNAL where the request could not be read, with the text of gRPC's Python server."""
     if request is _UNDECODABLE:
         context.abort(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
 
 
 def unary(request_class: Any, run: Callable[[Any, Any], Any]) -> grpc.RpcMethodHandler:
-    """A method of one request and one reply."""
+    """Returns a method of one request and one reply."""
 
     def checked(request: Any, context: Any) -> Any:
         refuse_undecodable(request, context)

@@ -24,10 +24,10 @@ class GrpcServer:
     """Listens on a TCP port and, where asked to, on a Unix socket.
 
     Args:
-        flags: the settings.
-        core: the models.
-        settings: how requests are run.
-        metrics: where they are counted.
+        flags: The settings.
+        core: The models.
+        settings: How requests are run.
+        metrics: Where they are counted.
     """
 
     def __init__(self, flags: ServerFlags, core: ServerCore, settings: RunContext, metrics: Metrics) -> None:
@@ -43,10 +43,10 @@ class GrpcServer:
             self._server.add_generic_rpc_handlers((Health().handler(),))
 
     def start(self) -> int:
-        """Listen; returns the TCP port.
+        """Listens; returns the TCP port.
 
         Raises:
-            RequestError: UNAVAILABLE, the port or the socket cannot be opened.
+            RequestError: UNAVAILABLE, if the port or the socket cannot be opened.
         """
         port = self._listen(address(self._flags.host, self._flags.port))
         if self._flags.grpc_socket_path:
@@ -55,12 +55,12 @@ class GrpcServer:
         return port
 
     def begin_stop(self) -> None:
-        """Take no more requests; those that run have a few seconds to end."""
+        """Takes no more requests; those that run have a few seconds to end."""
         if self._ended is None:
             self._ended = self._server.stop(_GRACE_SECONDS)
 
     def stop(self) -> None:
-        """Wait until the requests have ended or their time is over. Threads that still run are left behind."""
+        """Waits until the requests have ended or their time is over. Threads that still run are left behind."""
         self.begin_stop()
         assert self._ended is not None
         self._ended.wait()
@@ -80,7 +80,7 @@ def _arguments(flags: ServerFlags) -> list[tuple[str, Any]]:
         ("grpc.max_receive_message_length", flags.grpc_max_message_bytes),
         ("grpc.max_send_message_length", flags.grpc_max_message_bytes),
         ("grpc.max_concurrent_streams", flags.grpc_max_concurrent_streams),
-        # Two servers on one port would share its requests; the second one must fail instead.
+        # Without this, two servers on one port would share its requests. The second must fail.
         ("grpc.so_reuseport", 0),
     ]
     for pair in filter(None, flags.grpc_channel_arguments.split(",")):

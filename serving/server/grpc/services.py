@@ -37,12 +37,12 @@ T = TypeVar("T")
 def timeout_ms(context: Any) -> int | None:
     """Milliseconds that a call may still take, None without a deadline."""
     left = context.time_remaining()
-    # Without a deadline gRPC reports years, which do not fit RunOptions.
+    # Without a deadline gRPC reports years, and RunOptions cannot hold so many milliseconds.
     return None if left is None or left > 1e6 else int(left * 1000)
 
 
 def answer(context: Any, run: Callable[[], T]) -> T:
-    """Run a handler; what it raises ends the call with code and text."""
+    """Runs a handler; what it raises ends the call with code and text."""
     try:
         return run()
     except RequestError as error:
@@ -54,7 +54,7 @@ def answer(context: Any, run: Callable[[], T]) -> T:
 
 
 def counted(api: str, function: Callable[..., T]) -> Callable[..., T]:
-    """The handler with its requests and their latency counted."""
+    """Returns the handler with its requests and their latency counted."""
 
     def run(core: ServerCore, request: Any, context: RunContext) -> T:
         assert context.metrics is not None
@@ -68,9 +68,9 @@ class Services:
     """PredictionService and ModelService.
 
     Args:
-        core: the models.
-        settings: how requests are run.
-        metrics: where they are counted.
+        core: The models.
+        settings: How requests are run.
+        metrics: Where they are counted.
     """
 
     def __init__(self, core: ServerCore, settings: RunContext, metrics: Metrics) -> None:
@@ -79,7 +79,7 @@ class Services:
         self._metrics = metrics
 
     def handlers(self) -> tuple[grpc.GenericRpcHandler, grpc.GenericRpcHandler]:
-        """What the gRPC server registers."""
+        """Returns what the gRPC server registers."""
         prediction = {
             "Predict": unary(predict_pb2.PredictRequest, self._running(counted("Predict", predict))),
             "Classify": unary(
@@ -102,7 +102,7 @@ class Services:
         )
 
     def _running(self, function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-        """A method that runs the model, within the call's deadline."""
+        """Returns a method that runs the model, within the call's deadline."""
 
         def run(request: Any, context: Any) -> Any:
             settings = replace(self._settings, timeout_ms=timeout_ms(context), metrics=self._metrics)
@@ -111,10 +111,10 @@ class Services:
         return run
 
     def _reload(self, request: Any, context: Any) -> Any:
-        """A reload waits for models as long as its client does; gRPC says so only to those who ask."""
+        """Reloads models, for as long as the client waits; gRPC reports that it left only to those who ask."""
         context.add_callback(self._core.versions.wake)
         return answer(context, lambda: handle_reload(self._core, request, self._metrics, context.is_active))
 
     def _asking(self, function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-        """A method about the models."""
+        """Returns a method about the models."""
         return lambda request, context: answer(context, lambda: function(self._core, request))

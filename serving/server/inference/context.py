@@ -14,7 +14,7 @@ class RunContext:
     Attributes:
         check_method_name: `--enable_signature_method_name_check`.
         as_content: `--enable_serialization_as_tensor_content`.
-        timeout_ms: milliseconds left, None without a deadline.
+        timeout_ms: Milliseconds left, None without a deadline.
         metrics: None for warm-up, which is not counted.
     """
 

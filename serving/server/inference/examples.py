@@ -83,7 +83,7 @@ def read_examples(inputs: Any) -> Array:
     """
     if inputs.WhichOneof("kind") == "example_list_with_context":
         context = inputs.example_list_with_context.context.SerializeToString()
-        # Concatenated messages are merged by whoever reads them, so the example's own features win.
+        # A reader merges concatenated messages, and the later one wins: the example's own features.
         examples = [context + example.SerializeToString() for example in inputs.example_list_with_context.examples]
     else:
         examples = [example.SerializeToString() for example in inputs.example_list.examples]
@@ -114,9 +114,9 @@ def run_examples(
     return dict(zip(fetches, values, strict=True)), len(examples)
 
 
-def find_signature(servable: Servable, model_spec: Any, complaint: str) -> Any:
-    """Returns the signature that a ModelSpec names; INVALID_ARGUMENT with `complaint` where there is none."""
+def find_signature(servable: Servable, model_spec: Any, not_found: str) -> Any:
+    """Returns the signature that a ModelSpec names; INVALID_ARGUMENT with the text `not_found` where there is none."""
     name = signature_name(model_spec)
     if name not in servable.signatures:
-        raise invalid_argument(f"{complaint}: {name}")
+        raise invalid_argument(f"{not_found}: {name}")
     return servable.signatures[name]

@@ -20,7 +20,7 @@ def get_model_metadata(core: ServerCore, request: Any) -> Any:
     """Signatures of a version, packed as TensorFlow Serving packs them.
 
     Raises:
-        RequestError: with TensorFlow Serving's code and text; the request is checked before the model is looked up.
+        RequestError: With TensorFlow Serving's code and text; the request is checked before the model is looked up.
     """
     check_model_spec(request)
     if not request.metadata_field:
@@ -43,7 +43,7 @@ def get_model_status(core: ServerCore, request: Any) -> Any:
     """States of a model's versions, highest first. A version label is ignored, as in TensorFlow Serving.
 
     Raises:
-        RequestError: no ModelSpec, or nothing is known of the model or version.
+        RequestError: If there is no ModelSpec, or nothing is known of the model or version.
     """
     check_model_spec(request)
     name = request.model_spec.name

@@ -26,7 +26,7 @@ def _join(names: Collection[str]) -> str:
 
 
 def check_method_name(signature: Any) -> None:
-    """INTERNAL for a signature made for something else."""
+    """Raises INTERNAL for a signature made for something else."""
     if signature.method_name not in METHODS:
         raise internal(
             f"Expected prediction signature method_name to be one of {{{', '.join(METHODS)}}}. "
@@ -50,7 +50,7 @@ def read_inputs(signature: Any, inputs: Any) -> list[tuple[str, Array]]:
     """Names of the graph's tensors and the values sent for them.
 
     Raises:
-        RequestError: an input is missing or cannot be read.
+        RequestError: If an input is missing or cannot be read.
     """
     feeds = []
     for alias, info in sorted(signature.inputs.items()):
@@ -69,7 +69,7 @@ def choose_outputs(signature: Any, output_filter: Collection[str]) -> list[str]:
     """Aliases to fetch: those of the filter, or all.
 
     Raises:
-        RequestError: an unknown or repeated alias.
+        RequestError: If an alias is unknown or repeated.
     """
     chosen: list[str] = []
     for alias in output_filter:
@@ -85,7 +85,7 @@ def choose_outputs(signature: Any, output_filter: Collection[str]) -> list[str]:
 
 
 def run_predict(servable: Servable, request: Any, version: int, context: RunContext) -> Any:
-    """Answer a PredictRequest from one servable; the reply carries the resolved signature and the version."""
+    """Answers a PredictRequest from one servable; the reply carries the resolved signature and the version."""
     name = signature_name(request.model_spec)
     if name not in servable.signatures:
         raise failed_precondition(f'Serving signature key "{name}" not found.')
@@ -104,10 +104,10 @@ def run_predict(servable: Servable, request: Any, version: int, context: RunCont
 
 
 def predict(core: ServerCore, request: Any, context: RunContext) -> Any:
-    """Answer a PredictRequest.
+    """Answers a PredictRequest.
 
     Raises:
-        RequestError: with TensorFlow Serving's code and text.
+        RequestError: With TensorFlow Serving's code and text.
     """
     check_model_spec(request)
     with core.lease(request.model_spec) as lent:

@@ -1,4 +1,4 @@
-"""A loaded version as requests see it: signatures and a way to run them."""
+"""A loaded version: its signatures and a way to run them."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ class Servable:
     """A session, with or without batching in front of it.
 
     Args:
-        name: of the model, for the metrics.
-        session: the loaded SavedModel.
-        batching: a BatchingSession around it, or None.
+        name: Of the model, for the metrics.
+        session: The loaded SavedModel.
+        batching: A BatchingSession around it, or None.
     """
 
     def __init__(self, name: str, session: SavedModelSession, batching: Any = None) -> None:
         self.name = name
         self._session = session
         self._batching = batching
-        # Looked up for every request: a plain dict, since a protobuf map would make the entries it is asked for.
+        # A plain dict: a lookup in a protobuf map adds the entry that it lacks.
         self.signatures: Mapping[str, Any] = dict(session.signatures)
 
     def run(
         self, feeds: Sequence[tuple[str, Array]], fetches: Sequence[str], context: RunContext, *, api: str | None
     ) -> list[Array]:
-        """Values of the fetched tensors; see SavedModelSession.run. `api` names the call in the metrics, if any."""
+        """Returns the fetched tensors; see SavedModelSession.run. `api` names the call in the metrics, if any."""
         start = time.perf_counter()
         runner = self._session if self._batching is None else self._batching
         values = runner.run(feeds, fetches, context.timeout_ms)
@@ -39,7 +39,7 @@ class Servable:
         return values
 
     def close(self) -> None:
-        """Free everything."""
+        """Frees everything."""
         if self._batching is not None:
             self._batching.close()
         self._session.close()

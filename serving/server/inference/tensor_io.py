@@ -11,15 +11,15 @@ from serving.protocol.errors import invalid_argument
 from serving.protocol.tensors import MAX_TENSOR_BYTES, from_proto, numpy_dtype
 
 Array = np.ndarray[Any, Any]
-# Numbers above are TensorFlow 1's references to variables.
+# Larger numbers are TensorFlow 1's references to variables.
 _LAST_VALUE_TYPE = 100
 
 
 def read_tensor(proto: Any, alias: str) -> Array:
-    """The value of one input.
+    """Returns the value of one input.
 
     Raises:
-        RequestError: INVALID_ARGUMENT, TensorFlow could not read it either.
+        RequestError: INVALID_ARGUMENT, if TensorFlow could not read it either.
     """
     try:
         if numpy_dtype(proto.dtype) is not None:
@@ -30,7 +30,7 @@ def read_tensor(proto: Any, alias: str) -> Array:
 
 
 def _read_rare(proto: Any) -> Array:
-    """Types that numpy does not know (bfloat16, float8, quantised): left to TensorFlow once the size is sane."""
+    """Reads types that numpy lacks (bfloat16, float8, quantised) by TensorFlow, after a check of the size."""
     elements = 1
     for dim in proto.tensor_shape.dim:
         elements *= max(dim.size, 0)
@@ -43,5 +43,5 @@ def _read_rare(proto: Any) -> Array:
     try:
         return np.asarray(tf.make_ndarray(proto))
     except KeyError as error:
-        # Resources, variants and numbers that are no DataType: nothing a client could send a value of.
+        # Resources, variants and numbers that are no DataType have no value that a client could send.
         raise ValueError(f"no value can be of type {proto.dtype}") from error

@@ -27,19 +27,19 @@ MAX_RECORDS = 1000
 
 
 def warm_up(servable: Servable, path: str, version: int, iterations: int = 1) -> int:
-    """Run every record of a version's warm-up file; a version without one is fine.
+    """Runs every record of a version's warm-up file; a version without one is fine.
 
     Args:
-        servable: the loaded version.
-        path: its folder.
-        version: its number.
-        iterations: how often each record is run.
+        servable: The loaded version.
+        path: Its folder.
+        version: Its number.
+        iterations: How often each record is run.
 
     Returns:
         How many records there were.
 
     Raises:
-        RequestError: a record that cannot be read or fails, or more than 1000 of them.
+        RequestError: If a record cannot be read or fails, or there are more than 1000 of them.
     """
     file = os.path.join(path, REQUESTS_FILE)
     if not os.path.isfile(file):
@@ -66,7 +66,7 @@ def _read(file: str) -> Iterator[Any]:
 
 
 def _replay(servable: Servable, log: Any, version: int) -> None:
-    """The recorded model name and version are not looked at: the records travel with the model."""
+    """Runs one record. Its model name and version are not looked at: the records travel with the model."""
     context = RunContext()
     kind = log.WhichOneof("log_type")
     if kind == "predict_log":

@@ -1,4 +1,4 @@
-"""The models that a server was told to serve, checked as TensorFlow Serving checks them."""
+"""The models of a configuration, checked as TensorFlow Serving checks them."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class ModelConfig:
 
 
 def single_model(name: str, base_path: str) -> Any:
-    """ModelServerConfig of `--model_name` and `--model_base_path`."""
+    """Returns the ModelServerConfig of `--model_name` and `--model_base_path`."""
     config = model_server_config_pb2.ModelServerConfig()
     config.model_config_list.config.add(name=name, base_path=base_path, model_platform=PLATFORM)
     return config
 
 
 def read_model_config_file(path: str) -> Any:
-    """ModelServerConfig of `--model_config_file`.
+    """Returns the ModelServerConfig of `--model_config_file`.
 
     Raises:
-        RequestError: the file cannot be read or is no text proto of a ModelServerConfig.
+        RequestError: If the file cannot be read or is no text proto of a ModelServerConfig.
     """
     return fill_text_proto(path, model_server_config_pb2.ModelServerConfig())
 
@@ -60,10 +60,10 @@ def _platform(config: Any) -> str:
 
 
 def check_transition(old: Any, new: Any) -> None:
-    """Refuse what TensorFlow Serving refuses before it takes a new ModelServerConfig over.
+    """Refuses what TensorFlow Serving refuses before it takes over a new ModelServerConfig.
 
     Raises:
-        RequestError: with its code and text.
+        RequestError: With its code and text.
     """
     old_choice, new_choice = old.WhichOneof("config"), new.WhichOneof("config")
     if old_choice is not None and not old_choice == new_choice == "model_config_list":
@@ -95,10 +95,10 @@ def check_transition(old: Any, new: Any) -> None:
 
 
 def read_models(config: Any) -> list[ModelConfig]:
-    """The models of a checked ModelServerConfig.
+    """Returns the models of a checked ModelServerConfig.
 
     Raises:
-        RequestError: a platform other than TensorFlow, or none.
+        RequestError: If a platform is missing, or another than TensorFlow.
     """
     models = []
     for entry in config.model_config_list.config:
@@ -114,20 +114,20 @@ class Roots:
     """Folders that models may be loaded from: what a client sends must not make the server read other places.
 
     Args:
-        paths: the folders themselves; default none, so that only what `allow` is told about may be read.
+        paths: The folders; default none. Then only what `allow` adds may be read.
     """
 
     def __init__(self, paths: Iterable[str] = ()) -> None:
         self._paths = [os.path.realpath(path) for path in paths]
 
     def allow(self, base_path: str) -> None:
-        """Trust a base path and what lies in it. Not its neighbours: beside `/models` that would be everything."""
+        """Trusts a base path and what is in it. Not its neighbours: beside `/models` that would be everything."""
         real = os.path.realpath(base_path)
         if real not in self._paths:
             self._paths.append(real)
 
     def check(self, path: str, what: str) -> None:
-        """PERMISSION_DENIED where `path`, its links followed, is outside."""
+        """Raises PERMISSION_DENIED where `path`, its links followed, is outside."""
         real = os.path.realpath(path)
         if not any(os.path.commonpath([root, real]) == root for root in self._paths):
             raise permission_denied(f"{what} must lie in one of {self._paths}. Received: {path}")

@@ -18,13 +18,13 @@ class ServerCore:
     """Configuration and labels on top of the manager of versions.
 
     Args:
-        manager: loads and lends versions.
-        roots: where base paths may lie.
+        manager: Loads and lends versions.
+        roots: Where base paths may lie.
         labels_for_unavailable: `--allow_version_labels_for_unavailable_models`: a new label may name a version that is
             not loaded yet.
 
     Attributes:
-        versions: what the server knows of, and lends.
+        versions: What the server knows of, and lends.
     """
 
     def __init__(self, manager: ModelManager, *, roots: Roots, labels_for_unavailable: bool = False) -> None:
@@ -44,20 +44,20 @@ class ServerCore:
         trusted: bool = False,
         wanted: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Replace the configuration and wait until models that are new to it answer.
+        """Replaces the configuration and waits until models that are new to it answer.
 
         As in TensorFlow Serving the new configuration is recorded before its labels are checked, so that a reload
         refused for a label still counts as the current configuration for the next one.
 
         Args:
             config: ModelServerConfig.
-            timeout: seconds to wait for new models; default no limit.
-            trusted: it comes from whoever runs the server, not from a client, so its base paths may be anywhere.
-            wanted: whether the caller is still there; once it is not, the wait ends. `versions.wake` makes it look.
+            timeout: Seconds to wait for new models; default no limit.
+            trusted: Whether it comes from the operator, not from a client. Then its base paths may be anywhere.
+            wanted: Whether the caller is still there; once it is not, the wait ends. `versions.wake` makes it look.
 
         Raises:
-            RequestError: the configuration is refused, a new model does not become available, or the wait was ended.
-            TimeoutError: new models take longer than `timeout`.
+            RequestError: If the configuration is refused, a new model does not become available, or the wait was ended.
+            TimeoutError: If new models take longer than `timeout`.
         """
         with self._alone(wanted):
             check_transition(self._config, config)
@@ -77,7 +77,7 @@ class ServerCore:
 
     @contextmanager
     def _alone(self, wanted: Callable[[], bool]) -> Iterator[None]:
-        """One reload at a time. No lock of `threading`: whoever waits for that cannot give up."""
+        """Lets one reload run at a time. Not a lock of `threading`: a thread that waits for one cannot give up."""
         with self.versions.changed:
             self.versions.wait(lambda: not self._reloading, wanted, "another reload had not ended")
             self._reloading = True
@@ -104,10 +104,10 @@ class ServerCore:
 
     @contextmanager
     def lease(self, model_spec: Any) -> Iterator[ModelVersion]:
-        """Lend the version that a ModelSpec names.
+        """Lends the version that a ModelSpec names.
 
         Raises:
-            RequestError: no name, an unknown label, or no such version.
+            RequestError: If there is no name, an unknown label, or no such version.
         """
         if not model_spec.name:
             raise invalid_argument("ModelSpec has no name specified.")

@@ -15,14 +15,14 @@ class ModelVersion:
     """A version the server knows of. Fields change only under the manager's lock.
 
     Attributes:
-        name, version, path: which, and where its files are.
-        state: number of ModelVersionStatus.State.
-        error: why loading failed last, or None.
-        aspired: whether the version policy wants it served.
-        servable: what answers requests while AVAILABLE.
-        attempts: how often loading was tried.
-        retry_at: time.monotonic() of the next attempt to load.
-        users: requests that run now.
+        name, version, path: Which, and where its files are.
+        state: Number of ModelVersionStatus.State.
+        error: Why loading failed last, or None.
+        aspired: Whether the version policy wants it served.
+        servable: What answers requests while AVAILABLE.
+        attempts: How often loading was tried.
+        retry_at: The time.monotonic() of the next attempt to load.
+        users: Requests that run now.
     """
 
     name: str

@@ -22,9 +22,9 @@ class Loader:
     """Loads versions as the flags say.
 
     Args:
-        flags: parallelism, tags, warm-up.
-        metrics: where warm-ups are counted.
-        scheduler: joins requests into batches; None = no batching.
+        flags: Parallelism, tags, warm-up.
+        metrics: Where warm-ups are counted.
+        scheduler: Joins requests into batches; None = no batching.
     """
 
     def __init__(self, flags: ServerFlags, metrics: Metrics, scheduler: BatchScheduler | None) -> None:
@@ -33,10 +33,10 @@ class Loader:
         self._scheduler = scheduler
 
     def load(self, version: ModelVersion) -> Servable:
-        """Load and warm up one version.
+        """Loads and warms up one version.
 
         Raises:
-            RequestError: it cannot be loaded, or a warm-up request fails.
+            RequestError: If it cannot be loaded, or a warm-up request fails.
         """
         tags = self._flags.saved_model_tags.split(",")
         session = SavedModelSession(version.path, tags=tags, config=self._session_config())

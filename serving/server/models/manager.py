@@ -23,9 +23,9 @@ from serving.server.models.version_table import VersionTable
 
 logger = logging.getLogger("serving.server")
 _NEVER = threading.TIMEOUT_MAX / 2
-# Requests had their time to end before the models go; one that still runs after these seconds loses its model.
+# When the server stops, a request that still runs after these seconds loses its model.
 _LAST_REQUESTS = 1.0
-# A load cannot be interrupted; the server does not wait longer for one.
+# A load cannot be interrupted. A server that stops does not wait longer for one.
 _LAST_LOAD = 10.0
 
 
@@ -37,11 +37,11 @@ class ModelManager:
     """The versions of all models.
 
     Args:
-        load: makes a servable (with `close`) of a ModelVersion; raises RequestError where it cannot.
-        roots: where models may lie.
-        poll_seconds: time between looks at the folders; default 1. 0 or less = only when the models change.
-        max_retries: further attempts to load a version that failed; default 5.
-        retry_seconds: time between them; default 60.
+        load: Makes a servable (with `close`) of a ModelVersion; raises RequestError where it cannot.
+        roots: Where models may lie.
+        poll_seconds: Time between looks at the folders; default 1. 0 or less = only when the models change.
+        max_retries: Further attempts to load a version that failed; default 5.
+        retry_seconds: Time between them; default 60.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class ModelManager:
         self._thread = threading.Thread(target=self._work, name="serving-models", daemon=True)
 
     def start(self) -> None:
-        """Begin to look at the folders."""
+        """Begins to look at the folders."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Unload everything and end; waits a moment for running requests, then cancels them."""
+        """Unloads everything and ends; waits a moment for running requests, then cancels them."""
         self.table.release()
         self._wake.set()
         if self._thread.is_alive():
@@ -83,7 +83,7 @@ class ModelManager:
                 self._unload(version)
 
     def set_models(self, models: Sequence[ModelConfig]) -> None:
-        """Replace the models; those that are gone are unloaded."""
+        """Replaces the models; those that are gone are unloaded."""
         with self.table.changed:
             self._models = {model.name: model for model in models}
             self._look_now = True
@@ -102,7 +102,7 @@ class ModelManager:
                 self._wake.wait(max(0.0, min([next_poll, *retries]) - time.monotonic()))
 
     def _poll(self) -> None:
-        """Look at every folder and note which versions are wanted."""
+        """Looks at every folder and notes which versions are wanted."""
         with self.table.changed:
             models = dict(self._models)
         for name in set(self.table.names()) - set(models):
@@ -113,7 +113,7 @@ class ModelManager:
                 found = model.policy.select(scan(model.base_path, duplicates))
                 broken_links = dangling(model.base_path)
             except OSError:
-                # A folder that cannot be read says nothing about its versions: what serves keeps serving.
+                # The versions are unknown if the folder cannot be read. Those that serve keep serving.
                 self._complain(name, f"Could not find base path {model.base_path} for servable {name}")
                 continue
             if not found:
@@ -137,7 +137,7 @@ class ModelManager:
             self._complaints[name] = message
 
     def _step(self) -> bool:
-        """Unload or load one version; False where nothing is to be done now."""
+        """Unloads or loads one version; False where nothing is to be done now."""
         for version in self.table.all():
             if version.state == AVAILABLE and not version.aspired and self.table.may_unload(version.name):
                 with self.table.changed:
@@ -185,7 +185,7 @@ class ModelManager:
         servable, version.servable = version.servable, None
         servable.close()
         del servable
-        # A TensorFlow graph is full of reference cycles; left to chance, versions would pile up in memory.
+        # A TensorFlow graph has reference cycles. Without this, unloaded versions would stay in memory for a while.
         gc.collect()
         with self.table.changed:
             version.state = END

@@ -21,16 +21,16 @@ logger = logging.getLogger("serving.server")
 
 
 def handle_reload(core: ServerCore, request: Any, metrics: Metrics, wanted: Callable[[], bool] = lambda: True) -> Any:
-    """Replace the models by those of a ReloadConfigRequest.
+    """Replaces the models by those of a ReloadConfigRequest.
 
     Args:
-        core: the models.
-        request: a ReloadConfigRequest.
-        metrics: asked for the increases that the request wants.
-        wanted: whether the client is still there.
+        core: The models.
+        request: A ReloadConfigRequest.
+        metrics: Asked for the increases that the request wants.
+        wanted: Whether the client is still there.
 
     Raises:
-        RequestError: with TensorFlow Serving's code and text. (It puts the status into the response too, but gRPC
+        RequestError: With TensorFlow Serving's code and text. (It puts the status into the response too, but gRPC
             drops the response of a call that failed.)
     """
     if request.config.WhichOneof("config") != "model_config_list":
@@ -59,15 +59,15 @@ class ConfigFilePoller:
         self._thread = threading.Thread(target=self._work, name="serving-config", daemon=True)
 
     def start(self) -> None:
-        """Begin to poll."""
+        """Begins to poll."""
         self._thread.start()
 
     def begin_stop(self) -> None:
-        """Start no further reload, and do not report one that the server's end cuts short."""
+        """Starts no further reload, and reports none that the server's end cuts short."""
         self._stop.set()
 
     def stop(self) -> None:
-        """End; a reload that waits for a model is left behind."""
+        """Ends; a reload that waits for a model is left behind."""
         self.begin_stop()
         self._thread.join(timeout=1)
 

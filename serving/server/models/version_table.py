@@ -16,11 +16,11 @@ class VersionTable:
     """Versions by model and number, behind one lock.
 
     Args:
-        on_idle: called when the last user of a version that is to be unloaded has gone.
+        on_idle: Called when the last user of a version that is to be unloaded has gone.
 
     Attributes:
-        changed: the lock; notified at every change of a state.
-        stopping: set when the server stops, so that nobody waits any more.
+        changed: The lock; notified at every change of a state.
+        stopping: Whether the server stops. Then all waiting ends.
     """
 
     def __init__(self, on_idle: Callable[[], None]) -> None:
@@ -35,7 +35,7 @@ class VersionTable:
             return list(self._versions)
 
     def all(self) -> list[ModelVersion]:
-        """Every version of every model."""
+        """Returns every version of every model."""
         with self.changed:
             return [version for versions in self._versions.values() for version in versions.values()]
 
@@ -45,17 +45,17 @@ class VersionTable:
             return dict(self._versions.get(name, {}))
 
     def is_available(self, name: str, version: int) -> bool:
-        """Whether this version answers requests."""
+        """Returns whether this version answers requests."""
         with self.changed:
             known = self._versions.get(name, {}).get(version)
             return known is not None and known.state == AVAILABLE
 
     @contextmanager
     def lease(self, name: str, version: int | None) -> Iterator[ModelVersion]:
-        """Lend a version, the latest for None; it stays loaded until it is given back.
+        """Lends a version, the latest for None; it stays loaded until it is given back.
 
         Raises:
-            RequestError: NOT_FOUND.
+            RequestError: NOT_FOUND, if no such version answers.
         """
         with self.changed:
             versions = self._versions.get(name, {})
@@ -78,30 +78,30 @@ class VersionTable:
                     self._on_idle()
 
     def release(self) -> None:
-        """End all waiting for good: the server stops."""
+        """Ends all waiting for good: the server stops."""
         with self.changed:
             self.stopping = True
             self.changed.notify_all()
 
     def wake(self) -> None:
-        """Let those who wait look again whether anybody still wants their answer."""
+        """Wakes all waiting threads, which then check whether their client is still there."""
         with self.changed:
             self.changed.notify_all()
 
     def wait(
         self, condition: Callable[[], bool], wanted: Callable[[], bool], what: str, timeout: float | None = None
     ) -> None:
-        """Wait for a condition, with the lock held.
+        """Waits for a condition, with the lock held.
 
         Args:
-            condition: looked at after every change.
-            wanted: whether anybody still waits for the answer; a thread that waits for nobody would be lost for good.
-            what: of the error, the thing that did not come true.
-            timeout: seconds; default no limit.
+            condition: Looked at after every change.
+            wanted: Whether the client still waits for the answer. If not, the wait ends, too.
+            what: What did not happen, for the text of the error.
+            timeout: Seconds; default no limit.
 
         Raises:
-            RequestError: UNAVAILABLE, the server stops; CANCELLED, nobody waits any more.
-            TimeoutError: it did not become true in time.
+            RequestError: UNAVAILABLE if the server stops; CANCELLED if the client has left.
+            TimeoutError: If it did not become true in time.
         """
         if not self.changed.wait_for(lambda: self.stopping or condition() or not wanted(), timeout):
             raise TimeoutError(f"{what} after {timeout} s")
@@ -113,13 +113,13 @@ class VersionTable:
     def wait_until_available(
         self, names: Sequence[str], timeout: float | None = None, wanted: Callable[[], bool] = lambda: True
     ) -> list[ModelVersion]:
-        """Wait until every model has a version that answers, or has failed for good.
+        """Waits until every model has a version that answers, or has failed for good.
 
         Returns:
             Versions that failed, of models without any that answers; empty where all is well.
 
         Raises:
-            RequestError, TimeoutError: neither happened; see `wait`.
+            RequestError, TimeoutError: If neither happened; see `wait`.
         """
         with self.changed:
             self.wait(
@@ -131,7 +131,7 @@ class VersionTable:
             return [version for name in names for version in (self._settled(name) or [])]
 
     def _settled(self, name: str) -> list[ModelVersion] | None:
-        """None while undecided, [] where a version answers, else the versions that failed."""
+        """Returns None while undecided, [] where a version answers, else the versions that failed."""
         versions = list(self._versions.get(name, {}).values())
         if any(version.state == AVAILABLE for version in versions):
             return []
@@ -140,12 +140,12 @@ class VersionTable:
         return failed if failed and len(failed) == len(aspired) else None
 
     def aspire(self, name: str, wanted: dict[int, str]) -> None:
-        """Note which versions of a model, by number and path, are wanted."""
+        """Notes which versions of a model, by number and path, are wanted."""
         with self.changed:
             versions = self._versions.setdefault(name, {})
             for number, path in wanted.items():
                 known = versions.get(number)
-                # One that failed is tried again only after it had been gone, or from another folder.
+                # A version that failed is tried again only if it was gone meanwhile, or is in another folder now.
                 retired = known is not None and (known.error is None or not known.aspired or known.path != path)
                 if known is None or (known.state == END and retired):
                     versions[number] = ModelVersion(name, number, path)
@@ -156,7 +156,7 @@ class VersionTable:
             self.changed.notify_all()
 
     def may_unload(self, name: str) -> bool:
-        """Not while the only version that answers would go and another is on its way."""
+        """Returns False while the only version that answers would go and another is on its way."""
         versions = list(self.states(name).values())
         aspired = [version for version in versions if version.aspired]
         serving = [version for version in versions if version.state == AVAILABLE]

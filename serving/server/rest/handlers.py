@@ -52,10 +52,10 @@ class RestHandlers:
     """Answers requests by path and body.
 
     Args:
-        core: the models.
-        settings: as for gRPC, with the time limit of REST.
-        metrics: where requests are counted.
-        strict: refuse what TensorFlow Serving refuses: missing fields, lists of different length.
+        core: The models.
+        settings: As for gRPC, with the time limit of REST.
+        metrics: Where requests are counted.
+        strict: Refuse what TensorFlow Serving refuses: missing fields, lists of different length.
     """
 
     def __init__(self, core: ServerCore, settings: RunContext, metrics: Metrics, *, strict: bool = False) -> None:
@@ -65,7 +65,7 @@ class RestHandlers:
         self._metrics = metrics
 
     def answer(self, method: str, path: str, body: bytes) -> str:
-        """The JSON text of the reply.
+        """Returns the JSON text of the reply.
 
         Args:
             method: GET, POST, ...
@@ -73,7 +73,7 @@ class RestHandlers:
             body: As sent.
 
         Raises:
-            RequestError: with TensorFlow Serving's code and text.
+            RequestError: With TensorFlow Serving's code and text.
         """
         if method == "POST" and (match := _PREDICTION.fullmatch(path)):
             return self._infer(match, body)
@@ -91,7 +91,7 @@ class RestHandlers:
             except RecursionError as error:
                 raise invalid_argument("JSON Parse error: the document is nested too deeply") from error
             except UnicodeEncodeError as error:
-                # Values may be any bytes; names, of signatures, inputs and features, are strings of messages.
+                # Values may be any bytes. Names of signatures, inputs and features must be UTF-8.
                 raise invalid_argument(
                     f"JSON Value: {text_of(error.object)} is not valid UTF-8, as a name must be"
                 ) from error

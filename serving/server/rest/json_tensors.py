@@ -47,14 +47,14 @@ _PARSE_ERRORS = {
 }
 _TEXT_LIMIT = 1024
 _WRITER = json.JSONEncoder(indent=4)
-# Every escape in a document; the group is half a pair that stands alone. Pairs and other escapes are passed over.
+# Every escape in a document. The group matches half a surrogate pair without its other half.
 _ESCAPES = re.compile(r"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(u[dD][89a-fA-F]\w\w)|.)", re.DOTALL)
-# numpy's limit. TensorFlow's is 254, and no op takes that many.
+# numpy's limit. TensorFlow's is 254, which no op supports.
 _MAX_RANK = 32
 
 
 def _integer(digits: str) -> int | float:
-    # Python would spend quadratic time on endless digits; beyond 64 bits a JSON number is a double anyway.
+    # Python needs quadratic time for long integers. In JSON, numbers beyond 64 bits are doubles anyway.
     if len(digits) < 20:
         return int(digits)
     number = int(digits) if len(digits) == 20 else -1
@@ -69,10 +69,10 @@ def _float(digits: str) -> float:
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """Parse a body that must be a JSON object; NaN and Infinity are allowed, bytes that are no UTF-8 are kept.
+    """Parses a body that must be a JSON object; NaN and Infinity are allowed, bytes that are no UTF-8 are kept.
 
     Raises:
-        RequestError: INVALID_ARGUMENT.
+        RequestError: INVALID_ARGUMENT, if it is something else.
     """
     if not body:
         raise invalid_argument("JSON Parse error: The document is empty")
@@ -101,7 +101,7 @@ def _check_surrogates(body: bytes) -> None:
 
 
 def text_of(value: Any) -> str:
-    """A JSON value as error texts show it, cut where it is long. Only what is shown is written: bodies may be large."""
+    """Returns a JSON value as error texts show it, cut where it is long. Only that is written: bodies may be large."""
     text = ""
     for piece in _WRITER.iterencode(value):
         text += piece
@@ -111,7 +111,7 @@ def text_of(value: Any) -> str:
 
 
 def kind_of(value: Any) -> str:
-    """The JSON type of a value as error texts name it."""
+    """Returns the JSON type of a value as error texts name it."""
     if value is None:
         return "Null"
     if isinstance(value, bool):
@@ -121,10 +121,10 @@ def kind_of(value: Any) -> str:
 
 
 def read_signature_name(document: Mapping[str, Any]) -> str:
-    """The optional `signature_name`.
+    """Returns the optional `signature_name`, "" where there is none.
 
     Raises:
-        RequestError: it is no string.
+        RequestError: If it is no string.
     """
     name = document.get("signature_name", "")
     if not isinstance(name, str):
@@ -135,15 +135,15 @@ def read_signature_name(document: Mapping[str, Any]) -> str:
 
 
 def is_base64(value: Any) -> bool:
-    """Whether a value is `{"b64": "..."}`."""
+    """Returns whether a value is `{"b64": "..."}`."""
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
 
 
 def decode_base64(value: Any) -> bytes:
-    """The bytes of `{"b64": "..."}`.
+    """Returns the bytes of `{"b64": "..."}`.
 
     Raises:
-        RequestError: it is something else, or no base64.
+        RequestError: If it is something else, or no base64.
     """
     if not is_base64(value):
         raise invalid_argument(f"JSON Value: {text_of(value)} not formatted correctly for base64 data")
@@ -159,14 +159,14 @@ def _type_error(value: Any, name: str) -> RequestError:
 
 
 def convert(value: Any, name: str) -> Any:
-    """One JSON value as an element of a tensor.
+    """Returns one JSON value as an element of a tensor.
 
     Args:
-        value: not a list.
+        value: Not a list.
         name: TensorFlow's name of the type, for example `float`.
 
     Raises:
-        RequestError: another kind of value, or one that loses precision.
+        RequestError: If the value is of another kind, or would lose precision.
     """
     if isinstance(value, dict):
         if name != "string":
@@ -195,21 +195,21 @@ def _decimal(value: Any, name: str) -> float:
         raise _type_error(value, name)
     limits = np.finfo(np.float32 if name == "float" else np.float64)
     exact = isinstance(value, float) or abs(value) <= _LARGEST_EXACT[name]
-    # In Python's own numbers: numpy 2 would round the value to a float32 first.
+    # Compared as Python floats: numpy 2 would round the value to a float32 first.
     if not exact or (math.isfinite(value) and not float(limits.min) <= value <= float(limits.max)):
         raise invalid_argument(f"Cannot convert JSON value: {text_of(value)} to {name} without loss of precision.")
     return float(value)
 
 
 def read_tensor(value: Any, dtype: int) -> Array:
-    """A dense tensor of nested lists.
+    """Returns a dense tensor of nested lists.
 
     Args:
-        value: a JSON value; lists nest as deep as the tensor's rank.
+        value: A JSON value; lists nest as deep as the tensor's rank.
         dtype: DataType number of the elements.
 
     Raises:
-        RequestError: ragged lists or values of the wrong kind.
+        RequestError: If lists are ragged or values of the wrong kind.
     """
     shape: list[int] = []
     inner = value
@@ -227,7 +227,7 @@ def read_tensor(value: Any, dtype: int) -> Array:
         array = np.empty(len(flat), object)
         array[:] = flat
     else:
-        # Narrow integers wrap round, as when TensorFlow reads int_val.
+        # Narrow integers wrap, as when TensorFlow reads int_val.
         wide = np.int64 if target is not None and target.kind in "iu" and target.itemsize < 8 else target
         array = np.array(flat, wide).astype(target)
     return array.reshape(shape)

@@ -30,7 +30,7 @@ _DEFAULTS = (
 
 
 def decimal(value: float, single: bool) -> str:
-    """A number as short as its type allows, always recognisable as a decimal; NaN and Infinity as bare words."""
+    """Returns a number as short as its type allows, always with a point or exponent; NaN and Infinity as bare words."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
@@ -66,10 +66,10 @@ def _tensor(array: Array, name: str) -> str:
 
 
 def tensors_to_json(outputs: Mapping[str, Array], form: str) -> str:
-    """`predictions`, a list of rows, or `outputs`, whole tensors; a single output goes without its name.
+    """Returns `predictions`, a list of rows, or `outputs`, whole tensors; a single output goes without its name.
 
     Raises:
-        RequestError: rows were asked for and the outputs do not have the same number of them.
+        RequestError: If rows were asked for and the outputs do not have the same number of them.
     """
     if form != ROW:
         if len(outputs) == 1:
@@ -95,7 +95,7 @@ def tensors_to_json(outputs: Mapping[str, Array], form: str) -> str:
 
 
 def classification_to_json(result: Any) -> str:
-    """`results`: per example a list of [label, score]."""
+    """Returns `results`: per example a list of [label, score]."""
     rows = []
     for entry in result.classifications:
         pairs = [f"[{json.dumps(c.label, ensure_ascii=False)}, {decimal(c.score, True)}]" for c in entry.classes]
@@ -104,7 +104,7 @@ def classification_to_json(result: Any) -> str:
 
 
 def regression_to_json(result: Any) -> str:
-    """`results`: a number per example."""
+    """Returns `results`: a number per example."""
     return f'{{"results": [{", ".join(decimal(entry.value, True) for entry in result.regressions)}]}}'
 
 
@@ -113,12 +113,12 @@ def _as_dict(message: Any) -> Any:
 
 
 def status_to_json(response: Any) -> str:
-    """GetModelStatusResponse; 64-bit versions are strings."""
+    """Returns a GetModelStatusResponse as JSON; 64-bit versions are strings."""
     return json.dumps(_as_dict(response), indent=1) + "\n"
 
 
 def metadata_to_json(response: Any) -> str:
-    """GetModelMetadataResponse with the signatures unpacked."""
+    """Returns a GetModelMetadataResponse as JSON, with the signatures unpacked."""
     signatures = get_model_metadata_pb2.SignatureDefMap()
     response.metadata[SIGNATURE_DEF].Unpack(signatures)
     document = {
@@ -129,5 +129,5 @@ def metadata_to_json(response: Any) -> str:
 
 
 def error_to_json(message: str) -> str:
-    """`error`: the text."""
+    """Returns `error`: the text."""
     return json.dumps({"error": message})

@@ -19,13 +19,13 @@ from serving.server.rest.json_tensors import COLUMN, ROW, decode_base64, is_base
 
 
 def fill_predict_request(document: Mapping[str, Any], signature: Any, request: predict_pb2.PredictRequest) -> str:
-    """Put a body's tensors into a PredictRequest.
+    """Puts a body's tensors into a PredictRequest.
 
     Returns:
         The format that the reply must have, row or column.
 
     Raises:
-        RequestError: INVALID_ARGUMENT.
+        RequestError: INVALID_ARGUMENT, if they do not fit the signature.
     """
     has_rows, has_columns = "instances" in document, "inputs" in document
     if has_rows and has_columns:
@@ -114,10 +114,10 @@ def _add_item(value: Any, name: str, inputs: Mapping[str, Any], columns: dict[st
 
 
 def fill_examples(document: Mapping[str, Any], request: Any) -> None:
-    """Put a body's `examples` and `context` into a ClassificationRequest or RegressionRequest.
+    """Puts a body's `examples` and `context` into a ClassificationRequest or RegressionRequest.
 
     Raises:
-        RequestError: INVALID_ARGUMENT.
+        RequestError: INVALID_ARGUMENT, if they are no tf.Examples.
     """
     target = request.input.example_list
     if "context" in document:

@@ -15,9 +15,9 @@ from serving.server.metrics import Metrics
 from serving.server.rest.handlers import RestHandlers
 from serving.server.rest.replies import error_to_json
 
-# aiohttp waits so long twice, for the handler and then for the connection; together as long as gRPC waits.
+# aiohttp waits twice, for the handler and then for the connection, each time half of this.
 _GRACE_SECONDS = 5.0
-# So long a client that still sends can read its error. With the 10 s of aiohttp, slow bodies would keep connections.
+# How long a client that still sends can read its error. With aiohttp's 10 s, slow bodies would keep connections.
 _LINGERING_SECONDS = 1.0
 _CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -39,14 +39,14 @@ class RestServer:
     """Listens for REST requests and hands them to the handlers.
 
     Args:
-        handlers: answer the requests.
-        metrics: what the metrics page shows.
-        metrics_path: path of that page, None for no page.
-        max_body_bytes: largest body, unpacked; larger ones get 413.
-        cors: answer preflight requests of browsers.
-        threads: requests that run at the same time.
-        max_requests: requests that may run or wait; further ones get 429.
-        timeout: seconds within which a body must arrive; slower ones get 408.
+        handlers: Answer the requests.
+        metrics: What the metrics page shows.
+        metrics_path: Path of that page, None for no page.
+        max_body_bytes: Largest body, unpacked; larger ones get 413.
+        cors: Answer preflight requests of browsers.
+        threads: Requests that run at the same time.
+        max_requests: Requests that may run or wait; further ones get 429.
+        timeout: Seconds within which a body must arrive; slower ones get 408.
     """
 
     def __init__(
@@ -75,10 +75,10 @@ class RestServer:
         self._runner: web.AppRunner | None = None
 
     def start(self, host: str, port: int) -> int:
-        """Listen; returns the port, which the system chooses for 0.
+        """Listens; returns the port, which the system chooses for 0.
 
         Raises:
-            RequestError: UNAVAILABLE, the port is taken.
+            RequestError: UNAVAILABLE, if the port is taken.
         """
         self._thread.start()
         try:
@@ -88,7 +88,7 @@ class RestServer:
             raise unavailable(f"cannot listen on {address(host, port)}: {error}") from error
 
     def stop(self) -> None:
-        """Let running requests end, for a few seconds, then close the port. Threads that still run are left behind."""
+        """Lets requests end, for a few seconds, then closes the port. Threads that still run are left behind."""
         if self._runner is not None:
             asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -118,7 +118,7 @@ class RestServer:
         try:
             self._check_running()
             body = await self._read(request)
-            # Counted only now: clients that send slowly would otherwise keep all others out.
+            # Counted only now: otherwise clients that send slowly would keep all others out.
             self._check_running()
         except _RefusedError as refused:
             reply = _json(error_to_json(refused.message), refused.status, headers)
@@ -165,13 +165,13 @@ class RestServer:
 
 
 def _json(text: str, status: int, headers: dict[str, str] | None) -> web.Response:
-    # Strings that were no UTF-8 when they came in leave as they came.
+    # Strings that were not UTF-8 in the request are the same bytes in the reply.
     body = text.encode("utf-8", "surrogateescape")
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 
 
 def _html(status: HTTPStatus) -> web.Response:
-    """The error page of the HTTP library that TensorFlow Serving uses."""
+    """Returns the error page of the HTTP library that TensorFlow Serving uses."""
     page = (
         f"<HTML><HEAD>\n<TITLE>{status.value} {status.phrase}</TITLE>\n</HEAD><BODY>\n"
         f"<H1>{status.phrase}</H1>\n</BODY></HTML>\n"

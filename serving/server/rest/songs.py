@@ -1,8 +1,8 @@
 """What REST takes beyond TensorFlow Serving: songs with missing fields, and with lists of different length.
 
-TensorFlow Serving refuses both, because a tensor has no holes. Here the body becomes the one that it would take: a
-missing word is "", a missing number NaN, a missing vector a row of NaN, and "" fills up lists of words. An input of a
-signature is a field of songs if its name begins as the input contract has it. All other inputs are left as they are.
+TensorFlow Serving refuses both, because a tensor has no holes. Here the body is completed to one that it accepts: a
+missing word becomes "", a missing number NaN, a missing vector a row of NaN, and "" pads lists of words. An input of a
+signature is a field of songs if its name has a prefix of the input contract. All other inputs stay as they are.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from serving.savedmodel.raw_fields import RawField
 from serving.server.rest.json_tensors import convert, is_base64, text_of
 
 _FIELD_NAME = re.compile("(attribute|audio|lyric)_.")
-#: The input of `match` that may be left out: then no song is excluded.
+#: The input of `match` that may be left out. Then no song is excluded.
 _EXCLUDE = "exclude"
 _NO_SONG = {DATA_TYPES["DT_STRING"]: "", DATA_TYPES["DT_INT64"]: -1}
-# Far below the largest float32. What is beyond goes the long way.
+# Far below the largest float32. Larger numbers are checked by `convert`.
 _SURELY_FITS = 1e38
 Fail = Callable[[int, str, str], RequestError]
 
@@ -35,7 +35,7 @@ def completed(document: Mapping[str, Any], signature: Any) -> Mapping[str, Any]:
         signature: The SignatureDef that is asked for.
 
     Raises:
-        RequestError: INVALID_ARGUMENT, a value of a song's field is wrong; row and field are named.
+        RequestError: INVALID_ARGUMENT, if a value of a song's field is wrong. Row and field are named.
     """
     fields = song_fields(signature)
     rows, columns = document.get("instances"), document.get("inputs")
@@ -99,7 +99,7 @@ def _columns(columns: dict[str, Any], fields: Sequence[RawField], inputs: Mappin
 
     left_out = [field.name for field in fields if field.name not in columns]
     for name in sorted(set(columns) - set(inputs)):
-        if left_out:  # TensorFlow Serving ignores other keys. Here one may be a field with a slip of the pen.
+        if left_out:  # TensorFlow Serving ignores other keys. Here one may be a misspelt field.
             raise invalid_argument(f"'inputs' object: does not have named input: {name}{_known(inputs)}")
     count = _count(columns, fields)
     filled: dict[str, Any] = {}
