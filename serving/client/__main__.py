@@ -96,28 +96,7 @@ def _metadata(client: Client, _: argparse.Namespace) -> Iterator[dict[str, Any]]
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m serving.client", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--target",
-        default="localhost:8500",
-        help="address of the server, host:port or unix:/path (default: %(default)s)",
-    )
-    common.add_argument("--model_name", "--model-name", default="bcl", help="name of the model (default: %(default)s)")
-    common.add_argument("--version", type=int, help="number of the model's version (default: the latest)")
-    common.add_argument("--label", help="label of the model's version (default: none)")
-    common.add_argument("--timeout", type=float, default=10.0, help="most seconds for a call (default: %(default)s)")
-    common.add_argument("--tls-ca", help="PEM file of the server's authority: switches TLS on (default: none)")
-    common.add_argument("--tls-cert", help="PEM file of the client's certificate (default: none)")
-    common.add_argument("--tls-key", help="PEM file of the client's key (default: none)")
-    songs = argparse.ArgumentParser(add_help=False)
-    songs.add_argument("--song-json", required=True, help="JSON of one song or a list, @file, or - for standard input")
-    songs.add_argument(
-        "--ignore",
-        action="append",
-        default=[],
-        metavar="COLUMN",
-        help="column of the songs that is no field; may be given again (default: none)",
-    )
+    common, songs = _server_arguments(), _song_arguments()
     commands = parser.add_subparsers(dest="command", required=True)
     match = commands.add_parser("match", parents=[common, songs], **_help("Ids and scores of similar songs."))
     match.add_argument("--k", type=int, default=10, help="number of similar songs (default: %(default)s)")
@@ -135,6 +114,38 @@ def _parser() -> argparse.ArgumentParser:
     metadata = commands.add_parser("metadata", parents=[common], **_help("Signatures of the model."))
     metadata.set_defaults(run=_metadata)
     return parser
+
+
+def _server_arguments() -> argparse.ArgumentParser:
+    """Returns the arguments of every command: which model to ask, and how."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--target",
+        default="localhost:8500",
+        help="address of the server, host:port or unix:/path (default: %(default)s)",
+    )
+    common.add_argument("--model_name", "--model-name", default="bcl", help="name of the model (default: %(default)s)")
+    common.add_argument("--version", type=int, help="number of the model's version (default: the latest)")
+    common.add_argument("--label", help="label of the model's version (default: none)")
+    common.add_argument("--timeout", type=float, default=10.0, help="most seconds for a call (default: %(default)s)")
+    common.add_argument("--tls-ca", help="PEM file of the server's authority: switches TLS on (default: none)")
+    common.add_argument("--tls-cert", help="PEM file of the client's certificate (default: none)")
+    common.add_argument("--tls-key", help="PEM file of the client's key (default: none)")
+    return common
+
+
+def _song_arguments() -> argparse.ArgumentParser:
+    """Returns the arguments of commands that take songs."""
+    songs = argparse.ArgumentParser(add_help=False)
+    songs.add_argument("--song-json", required=True, help="JSON of one song or a list, @file, or - for standard input")
+    songs.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="column of the songs that is no field; may be given again (default: none)",
+    )
+    return songs
 
 
 def _help(text: str) -> dict[str, Any]:

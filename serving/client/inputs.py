@@ -10,7 +10,8 @@ import numpy as np
 
 from serving.client.signatures import TensorSpec
 from serving.client.songs import Song, checked_integer, own_ids, utf8
-from serving.protocol.tensors import as_array, dtype_name, numpy_dtype, object_array
+from serving.protocol.arrays import as_array, object_array
+from serving.protocol.data_types import dtype_name, numpy_dtype
 
 Array = np.ndarray[Any, Any]
 OBJECT = np.dtype(object)

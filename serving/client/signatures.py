@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.protocol import protos
-from serving.protocol.tensors import dtype_name, numpy_dtype
+from serving.protocol.data_types import dtype_name, numpy_dtype
 
 
 @dataclass(frozen=True)

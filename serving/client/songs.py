@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from serving.client.signatures import Signature, TensorSpec
-from serving.protocol.tensors import numpy_dtype, object_array, padded
+from serving.protocol.arrays import object_array, padded
+from serving.protocol.data_types import numpy_dtype
 
 Song = Mapping[str, Any]
 Arrays = dict[str, np.ndarray[Any, Any]]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from serving.protocol.tensors import object_array
+from serving.protocol.arrays import object_array
 from serving.savedmodel.raw_fields import KNOWN_FIELDS, RawField, fields_of, integer_id
 from serving.savedmodel.session import SavedModelSession
 from serving.server.inference.servable import Servable

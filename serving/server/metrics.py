@@ -29,41 +29,30 @@ class Metrics:
         # prometheus_client removes `_total` from names. One name of TensorFlow Serving ends so.
         self._names: dict[str, str] = {}
 
-        def counter(name: str, text: str, labels: list[str]) -> prometheus_client.Counter:
-            self._names[(_PREFIX + name).removesuffix("_total")] = _PREFIX + name
-            return prometheus_client.Counter(_PREFIX + name, text, labels, registry=self.registry)
-
-        def histogram(
-            name: str, text: str, labels: list[str], limits: Sequence[float] = _LATENCIES
-        ) -> prometheus_client.Histogram:
-            # TensorFlow Serving counts a value at a limit in the bucket above it, prometheus_client in the one below.
-            below = [math.nextafter(limit, 0) for limit in limits]
-            return prometheus_client.Histogram(_PREFIX + name, text, labels, registry=self.registry, buckets=below)
-
-        self.requests = counter("request_count", "The total number of requests.", ["model_name", "status"])
-        self.latency = histogram(
+        self.requests = self._counter("request_count", "The total number of requests.", ["model_name", "status"])
+        self.latency = self._histogram(
             "request_latency",
             "Distribution of wall time (in microseconds) for Tensorflow Serving request.",
             ["model_name", "API", "entrypoint"],
         )
-        self.runtime = histogram(
+        self.runtime = self._histogram(
             "runtime_latency",
             "Distribution of wall time (in microseconds) for Tensorflow runtime.",
             ["model_name", "API", "runtime"],
         )
-        self.warmup = histogram(
+        self.warmup = self._histogram(
             "model_warmup_latency",
             "Distribution of wall time (in microseconds) for warming up the model.",
             ["model_path", "status"],
         )
-        self._examples = histogram(
+        self._examples = self._histogram(
             "request_example_counts", "The number of tensorflow.Examples per request.", ["model"], _COUNTS
         )
-        self._all_examples = counter(
+        self._all_examples = self._counter(
             "request_example_count_total", "The total number of tensorflow.Examples.", ["model"]
         )
 
-        self.batches = counter(
+        self.batches = self._counter(
             "batching_session:wrapped_run_count", "Total count of run calls on the wrapped session", []
         )
 
@@ -83,6 +72,17 @@ class Metrics:
             raise
         self.latency.labels(model_name, api, entrypoint).observe((time.perf_counter() - start) * 1e6)
         self.requests.labels(model_name, "OK").inc()
+
+    def _counter(self, name: str, text: str, labels: list[str]) -> prometheus_client.Counter:
+        self._names[(_PREFIX + name).removesuffix("_total")] = _PREFIX + name
+        return prometheus_client.Counter(_PREFIX + name, text, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, text: str, labels: list[str], limits: Sequence[float] = _LATENCIES
+    ) -> prometheus_client.Histogram:
+        # TensorFlow Serving counts a value at a limit in the bucket above it, prometheus_client in the one below.
+        below = [math.nextafter(limit, 0) for limit in limits]
+        return prometheus_client.Histogram(_PREFIX + name, text, labels, registry=self.registry, buckets=below)
 
     def _label(self, model_name: str) -> str:
         name = model_name[:_MAX_NAME_LENGTH]

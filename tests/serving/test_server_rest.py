@@ -20,7 +20,8 @@ from fuzz import PREDICT, predict_request
 
 from serving.protocol.errors import RequestError
 from serving.server import EmbeddedServer
-from serving.server.rest.json_tensors import convert, parse_object, read_tensor, text_of
+from serving.server.rest.json_document import parse_object, text_of
+from serving.server.rest.json_tensors import convert, read_tensor
 from serving.server.rest.replies import decimal, tensors_to_json
 from tests.waiting import LAST_RESORT
 

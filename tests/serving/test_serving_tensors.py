@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 
 from serving.protocol import protos
-from serving.protocol.tensors import array_dtype_name, dtype_name, from_proto, numpy_dtype, to_proto
+from serving.protocol.data_types import array_dtype_name, dtype_name, numpy_dtype
+from serving.protocol.tensors import from_proto, to_proto
 
 DTYPES = protos.DATA_TYPES
 

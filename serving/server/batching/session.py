@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from serving.protocol.data_types import array_dtype_name
 from serving.protocol.errors import RequestError, failed_precondition, internal, invalid_argument
-from serving.protocol.tensors import array_dtype_name
 from serving.savedmodel.session import Array, SavedModelSession
 from serving.server.batching.parameters import BatchParameters
 from serving.server.batching.scheduler import BatchScheduler, Queue, Task

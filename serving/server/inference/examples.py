@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from serving.protocol.arrays import object_array
 from serving.protocol.errors import invalid_argument
-from serving.protocol.tensors import object_array
 from serving.server.inference.context import RunContext
 from serving.server.inference.model_spec import check_model_spec, set_model_spec, signature_name
 from serving.server.inference.servable import Servable

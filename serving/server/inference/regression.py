@@ -10,8 +10,8 @@ from typing import Any
 
 from tensorflow_serving.apis import regression_pb2
 
+from serving.protocol.data_types import array_dtype_name, shape_text
 from serving.protocol.errors import invalid_argument
-from serving.protocol.tensors import array_dtype_name, shape_text
 from serving.server.inference.examples import ExampleMethod
 from serving.server.inference.tensor_io import Array
 

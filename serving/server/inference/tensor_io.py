@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from serving.protocol.data_types import numpy_dtype
 from serving.protocol.errors import invalid_argument
-from serving.protocol.tensors import MAX_TENSOR_BYTES, from_proto, numpy_dtype
+from serving.protocol.tensors import MAX_TENSOR_BYTES, from_proto
 
 Array = np.ndarray[Any, Any]
 # Larger numbers are TensorFlow 1's references to variables.

@@ -29,7 +29,7 @@ from serving.server.inference.predict import predict
 from serving.server.inference.regression import REGRESS
 from serving.server.metrics import Metrics
 from serving.server.models.core import ServerCore
-from serving.server.rest.json_tensors import parse_object, read_signature_name, text_of
+from serving.server.rest.json_document import parse_object, read_signature_name, text_of
 from serving.server.rest.replies import (
     classification_to_json,
     metadata_to_json,

@@ -12,10 +12,12 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
+from serving.protocol.data_types import shape_text
 from serving.protocol.errors import RequestError, invalid_argument
-from serving.protocol.tensors import shape_text, to_proto
+from serving.protocol.tensors import to_proto
 from serving.server.inference.tensor_io import Array
-from serving.server.rest.json_tensors import COLUMN, ROW, decode_base64, is_base64, kind_of, read_tensor, text_of
+from serving.server.rest.json_document import decode_base64, is_base64, kind_of, text_of
+from serving.server.rest.json_tensors import COLUMN, ROW, read_tensor
 
 
 def fill_predict_request(document: Mapping[str, Any], signature: Any, request: predict_pb2.PredictRequest) -> str:

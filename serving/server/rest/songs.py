@@ -12,11 +12,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeGuard
 
+from serving.protocol.arrays import padded
 from serving.protocol.errors import RequestError, invalid_argument
 from serving.protocol.protos import DATA_TYPES
-from serving.protocol.tensors import padded
 from serving.savedmodel.raw_fields import RawField
-from serving.server.rest.json_tensors import convert, is_base64, text_of
+from serving.server.rest.json_document import is_base64, text_of
+from serving.server.rest.json_tensors import convert
 
 _FIELD_NAME = re.compile("(attribute|audio|lyric)_.")
 #: The input of `match` that may be left out. Then no song is excluded.
