@@ -1,5 +1,6 @@
-"""A trained model from export to answer: what is saved, how it is served, how a client asks.
+"""A trained model after training: exported, refreshed, served and asked.
 
-Nothing here imports `bcl_keras`. Only `serving.export` is imported where models are trained; `serving.client` needs
-neither TensorFlow nor anything of this project but `serving.protocol`.
+`export` writes a SavedModel, `refresh` changes its song index, `server` answers as TensorFlow Serving does, and
+`client` asks. `savedmodel`, `protocol` and `files` are what they share. Nothing here imports `bcl_keras` or
+`tfx_pipeline`.
 """

@@ -1,6 +1,6 @@
-"""Client of TensorFlow Serving and of the embedded server: numpy, protobuf and grpcio only, no TensorFlow.
+"""Asks TensorFlow Serving or the embedded server. Needs numpy, protobuf and grpcio, but no TensorFlow.
 
-Imports `serving.protocol` alone. Imported by tests, benchmarks, `serving.smoke` and checks of the pipeline.
+Imports `serving.protocol` alone. Imported by `serving.smoke`, `tfx_pipeline`, tests and benchmarks.
 """
 
 from serving.client.aio import AsyncClient

@@ -1,5 +1,4 @@
-"""What a trained model becomes: signatures, the song index in the graph, the explanation of a score.
+"""Writes a trained model as a SavedModel: its signatures, the song index in the graph, explanations of scores.
 
-Imports TensorFlow and `serving.savedmodel`. Imported by `tfx_pipeline.models`, never by the
-client or the server.
+Imports `serving.savedmodel` and `serving.files`. Imported by `tfx_pipeline.models`, never by client or server.
 """

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all: written aside, synced, renamed, locked.
+"""Files and folders that appear whole or not at all, links in place of copies, and locks on folders.
 
-Imports nothing of this project. Imported by `serving` and `tfx_pipeline`.
+Imports nothing of this project. Imported by all that writes: `serving`, `tfx_pipeline` and `benchmarks`.
 """

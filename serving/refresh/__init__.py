@@ -1,4 +1,5 @@
-"""The index of an exported model changed without training: songs added, dropped and taken down.
+"""Changes the song index of an exported model without training: adds songs, drops them, takes them down.
 
-Imports `serving.savedmodel` and `serving.server.inference`. Imported by `tfx_pipeline`.
+Imports `serving.savedmodel`, `serving.files` and, to check what it wrote, `serving.server.inference`. Imported by
+`tfx_pipeline`.
 """

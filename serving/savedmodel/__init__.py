@@ -1,4 +1,5 @@
-"""What export, refresh and server share of a SavedModel: its session, raw inputs, warm-up requests and version folders.
+"""A SavedModel on disk, as export, refresh and server share it: session, raw fields, warm-up requests, versions.
 
-Imports `serving.protocol` and `serving.files`. Imported by `serving.export`, `serving.refresh` and `serving.server`.
+Imports `serving.protocol` and `serving.files`. Imported by `serving.export`, `serving.refresh`, `serving.server` and
+`tfx_pipeline`.
 """

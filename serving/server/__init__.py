@@ -1,8 +1,7 @@
-"""Embedded server: TensorFlow Serving's gRPC and REST interfaces on TensorFlow's own session.
+"""The embedded server: TensorFlow Serving's gRPC and REST interfaces on TensorFlow's own session.
 
-Imports `serving.savedmodel` and `serving.protocol`. Imported by tests, benchmarks and checks of the pipeline. The
-rooms: `grpc` and `rest` are the front ends, `inference` runs a request, `batching` joins requests, `models` loads
-versions.
+`grpc` and `rest` take requests, `inference` answers them, `models` loads versions, `batching` joins requests. Imports
+`serving.savedmodel` and `serving.protocol`. Imported by tests, benchmarks and the pipeline's checks of a model.
 """
 
 from __future__ import annotations

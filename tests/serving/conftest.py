@@ -1,4 +1,4 @@
-"""One exported model and one running server, shared by the tests that only ask."""
+"""One exported model and one running server, shared by the tests that only send requests."""
 
 from __future__ import annotations
 

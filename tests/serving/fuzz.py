@@ -1,4 +1,4 @@
-"""A seeded stream of malformed requests, each with the code and the text it is to be answered with."""
+"""A seeded stream of malformed requests, each with the code and text of its answer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INVALID, INTERNAL, MISSING = Code.INVALID_ARGUMENT, Code.INTERNAL, Code.NOT_FOUN
 
 @dataclass(frozen=True)
 class Malformed:
-    """One call over gRPC and what may come back; several codes and no text where chance made the bytes."""
+    """One call over gRPC and its possible answers: several codes and no text where the bytes are random."""
 
     method: str
     data: bytes
@@ -216,7 +216,7 @@ def _broken_example(rng: random.Random) -> bytes:
 
 @dataclass(frozen=True)
 class _Rest:
-    """One request over REST, and the only status that it may get."""
+    """One request over REST, and the only status it may get."""
 
     method: str
     path: str
@@ -259,13 +259,13 @@ def _send_rest(connection: http.client.HTTPConnection, rng: random.Random) -> in
 
 
 def fuzz(target: str, rest_port: int, count: int, seed: int) -> Counter[str]:
-    """Send `count` malformed requests, one in five over REST, and a good one after every hundred.
+    """Sends `count` malformed requests, one in five over REST, and a good one after every hundred.
 
     Returns:
         How often each code came back.
 
     Raises:
-        AssertionError: A request got a code or a text that is not its own, or a good one was not answered.
+        AssertionError: If a request gets another code or text than its own, or a good one gets no answer.
     """
     rng = random.Random(seed)
     seen: Counter[str] = Counter()

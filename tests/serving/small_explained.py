@@ -1,4 +1,4 @@
-"""A model whose planted field decides, exported with the fields of `small_export`."""
+"""A model whose scores depend on one planted field, exported with the fields of `small_export`."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ WIDTH = 6
 
 
 class Transform(tf.Module):
-    """Numbers the genres and the tags; 0 and NaN are missing or unknown, as the pipeline's transform has them."""
+    """Numbers the genres and tags. 0 and NaN are missing or unknown, as in the pipeline's transform."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ def _without_nan(values: Any) -> Any:
 
 
 class Towers(keras.layers.Layer):
-    """The candidate tower where a `song_index` comes with the features, else the song tower."""
+    """Applies the candidate tower if the features have a `song_index`, else the song tower."""
 
     def __init__(self, song_tower: Tower, candidate_tower: Tower) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class SmallExport:
         return path
 
     def embed(self, songs: list[dict[str, Any]], *, candidate: bool = False) -> np.ndarray:
-        """What `embed`, or `candidate`, answers, worked out in numpy."""
+        """Returns what `embed` or `candidate` answers, computed in numpy."""
         rows = []
         for song in songs:
             genre = song.get("attribute_genre")

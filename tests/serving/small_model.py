@@ -1,4 +1,4 @@
-"""Small SavedModels for the tests: the signatures of the exported model in miniature, with answers numpy can repeat."""
+"""Small SavedModels for the tests: the signatures of the exported model, with answers that numpy can repeat."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class SmallModel(tf.Module):
 
 
 def export(folder: Path, scale: float = 1.0) -> Path:
-    """Save a SmallModel into `folder`, a version folder."""
+    """Saves a SmallModel into `folder`, a version folder."""
     model = SmallModel(scale)
     strings = tf.TensorSpec([None], tf.string, name="inputs")
     match_inputs = {
@@ -132,7 +132,7 @@ def export(folder: Path, scale: float = 1.0) -> Path:
 
 
 def publish(source: Path, base: Path, version: int) -> Path:
-    """Copy a version aside and rename it into place, as a publisher must."""
+    """Copies a version aside and renames it into place, as a publisher must."""
     base.mkdir(parents=True, exist_ok=True)
     aside = base / f".{version}.incoming"
     shutil.copytree(source, aside)
@@ -141,7 +141,7 @@ def publish(source: Path, base: Path, version: int) -> Path:
 
 
 def release(server: Any, holds: int) -> None:
-    """Let so many `hold` requests of version 1 answer, from within: the server may take no further request."""
+    """Lets so many `hold` requests of version 1 answer, from within: the server may accept no further request."""
     with server.core.versions.lease("bcl", 1) as lent:
         signature = lent.servable.signatures["release"]
         for _ in range(holds):
@@ -150,7 +150,7 @@ def release(server: Any, holds: int) -> None:
 
 
 def embedding(songs: list[dict], scale: float = 1.0) -> np.ndarray:
-    """What `embed` answers, worked out in numpy."""
+    """Returns what `embed` answers, computed in numpy."""
     rows = []
     for song in songs:
         genre = song.get("attribute_genre")

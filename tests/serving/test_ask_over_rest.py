@@ -29,7 +29,7 @@ needs_curl = pytest.mark.skipif(CURL is None, reason="needs the command curl")
 
 
 def body_of(line: str) -> Any:
-    """What the line sends, None where it sends nothing."""
+    """Returns what the line sends, None where it sends nothing."""
     words = shlex.split(line)
     return json.loads(words[words.index("-d") + 1]) if "-d" in words else None
 
@@ -64,7 +64,7 @@ def run(line: str, server: EmbeddedServer) -> Any:
 
 
 def songs_of(body: dict[str, Any]) -> list[dict[str, Any]]:
-    """The body's songs with what they have."""
+    """Returns the body's songs with the fields that they have."""
     rows = body.get("instances") or rows_of(body["inputs"])
     return [{name: value for name, value in row.items() if not is_missing(value)} for row in rows]
 
@@ -80,7 +80,7 @@ def is_missing(value: Any) -> bool:
 
 
 def expected_matches(exported: small_export.SmallExport, song: dict[str, Any]) -> tuple[list[str], list[float]]:
-    """In numpy."""
+    """Returns the expected matches, computed in numpy."""
     scores = (exported.embed([song]) @ exported.index.T)[0]
     rows = [row for row in np.argsort(-scores) if exported.ids[row] != song.get("exclude")][: song["k"]]
     return [exported.ids[row] for row in rows], scores[rows].tolist()

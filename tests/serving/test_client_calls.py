@@ -65,7 +65,7 @@ def test_a_model_that_does_not_count_known_fields(client: Client) -> None:
     assert none is None and nothing is None and ids.shape == scores.shape == (3, 3)
 
 
-def test_match_excludes_what_it_is_told(client: Client) -> None:
+def test_match_excludes_given_ids(client: Client) -> None:
     song = {"lyric_vector": [9.0, 0.0, 0.0]}
     assert client.match(song, k=1)[0].tolist() == [["s5"]]
     assert client.match(song, k=1, exclude=["s5"])[0].tolist() != [["s5"]]
@@ -107,7 +107,7 @@ def test_unknown_signature_and_field(client: Client) -> None:
         client.embed({"tempo": 1.0})
 
 
-def test_metadata_says_what_a_signature_takes(client: Client) -> None:
+def test_metadata_lists_inputs_and_outputs(client: Client) -> None:
     signature = client.metadata()["embed"]
     assert {name: str(spec) for name, spec in signature.inputs.items()} == {
         "attribute_genre": "string (?)",
@@ -255,7 +255,7 @@ def test_the_async_client_tries_again_too(flaky: Any) -> None:
 
 
 def test_a_large_request_is_tried_again_too(flaky: Any) -> None:
-    """Larger than the 256 KiB that gRPC keeps of a call unless told otherwise."""
+    """Larger than the 256 KiB that gRPC keeps of a call by default."""
     handler, target = flaky(0, grpc.StatusCode.UNAVAILABLE)
     with Client(target, backoff=QUICK, max_rows=None) as client:
         client.metadata()
@@ -285,7 +285,7 @@ def test_a_refusal_makes_the_client_ask_for_the_metadata_again(flaky: Any) -> No
     assert handler.calls == 5
 
 
-def test_waiting_for_a_server_that_does_not_come() -> None:
+def test_waiting_for_a_server_that_never_starts() -> None:
     with Client("127.0.0.1:1", backoff=Backoff(attempts=1)) as client:
         # The last attempt may be one whose own time is up.
         last = "(UNAVAILABLE|DEADLINE_EXCEEDED)"

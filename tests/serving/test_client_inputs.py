@@ -57,7 +57,7 @@ def test_what_a_song_lacks_is_missing(song: dict) -> None:
     assert np.isnan(result["lyric_vector"]).all() and result["lyric_vector"].shape == (1, 3)
 
 
-def test_padding_stands_first_so_that_a_batching_server_pads_with_it() -> None:
+def test_padding_comes_first_so_that_a_batching_server_pads_with_it() -> None:
     tags = arrays({"attribute_tags": ["a"]}, {"attribute_tags": ["b", "c"]})["attribute_tags"]
     assert tags.tolist() == [[b"", b"a", b""], [b"", b"b", b"c"]]
 
@@ -228,7 +228,7 @@ def test_batches_are_cut_by_rows_where_their_replies_can_be_joined() -> None:
     assert list(split_rows(values, total, 9999, 0, max_rows=4)) == [slice(0, 10)]
 
 
-def test_what_stands_around_the_values_of_many_fields_counts_too() -> None:
+def test_the_overhead_of_many_fields_counts() -> None:
     fields = {f"audio_some_long_feature_name_{number:04}": TensorSpec(FLOAT, (-1,)) for number in range(500)}
     operations = Operations("bcl", max_message_bytes=100_000, max_rows=None)
     operations._signatures = {"embed": Signature("embed", fields, {"embedding": TensorSpec(FLOAT, (-1, 4))})}

@@ -1,4 +1,4 @@
-"""Why songs are matches, as a server says it: shares that add up, of a model whose planted field decides."""
+"""Explanations of matches by a server: shares add up to scores, and the planted field has the largest."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def expected(joined: JoinedModel, songs: list[dict[str, Any]]) -> np.ndarray:
 
 def test_shares_are_the_models_and_add_up_to_the_score_of_match(client: Client, joined: JoinedModel) -> None:
     found = client.explain(NEW, k=9)
-    _, scores = client.match(NEW, k=9)  # of songs alike the order is free
+    _, scores = client.match(NEW, k=9)  # the order of equal songs is free
     assert found.parts == PARTS and found.shares.shape == (len(NEW), 9, len(PARTS))
     np.testing.assert_allclose(found.scores, scores, atol=1e-6)
     np.testing.assert_allclose(found.shares.sum(axis=2), scores, atol=1e-5)
@@ -61,7 +61,7 @@ def test_shares_are_the_models_and_add_up_to_the_score_of_match(client: Client, 
     assert same_genre.all() and (np.argmax(found.shares, axis=2) == 0).all()  # the planted field
 
 
-def test_bulk_matches_say_why_and_what_speaks_for_them(client: Client, joined: JoinedModel) -> None:
+def test_bulk_matches_have_shares_and_evidence(client: Client, joined: JoinedModel) -> None:
     examples = np.array([encode_song(song, small_export.FIELDS) for song in [*NEW, {}]], object)
     found = client.predict({"examples": examples}, "match_examples")
     assert found["share_names"].tolist() == [[name.encode() for name in PARTS]] * len(examples)
@@ -92,13 +92,13 @@ def test_rows_of_split_batches_keep_their_shares(server: EmbeddedServer, client:
     assert client.explain([], k=4).parts == ()
 
 
-def test_a_song_of_which_nothing_is_known_is_warned_of(client: Client) -> None:
+def test_a_song_without_known_fields_gives_a_warning(client: Client) -> None:
     with pytest.warns(UnknownSongWarning):
         found = client.explain([{}], k=2)
     assert np.abs(found.shares).max() == 0
 
 
-def test_the_command_says_why(server: EmbeddedServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_shows_shares(server: EmbeddedServer, capsys: pytest.CaptureFixture[str]) -> None:
     song = json.dumps({"attribute_genre": "jazz", "audio_tempo": 0.5})
     assert main(["match", f"--target={server.target}", "--song-json", song, "--k", "2", "--why"]) == 0
     first, _ = json.loads(capsys.readouterr().out)["matches"]
@@ -107,7 +107,7 @@ def test_the_command_says_why(server: EmbeddedServer, capsys: pytest.CaptureFixt
     assert max(first["shares"], key=first["shares"].get) == "attribute_genre"
 
 
-def test_it_is_there_only_where_asked_for(joined: JoinedModel, tmp_path: Path) -> None:
+def test_the_signature_exists_only_if_asked_for(joined: JoinedModel, tmp_path: Path) -> None:
     path = served(joined, tmp_path / "bcl" / "1", explain=False, integer_ids=True)
     with (
         EmbeddedServer(port=0, model_name="bcl", model_base_path=str(path.parent)) as server,

@@ -88,7 +88,7 @@ def test_documented_names_types_and_shapes(client: Client) -> None:
         assert texts(signatures[name].outputs) == {**known, "embedding": "float (?, 6)"}
 
 
-def test_every_signature_answers_what_numpy_says(client: Client, exported: small_export.SmallExport) -> None:
+def test_every_signature_equals_numpy(client: Client, exported: small_export.SmallExport) -> None:
     songs = [*SONGS[:5], {**small_export.catalogue(1, seed=9)[0], "song_id": "new"}]
     examples = {"examples": np.array([encode_song(song, small_export.FIELDS) for song in songs], object)}
     expected = exported.embed(songs)
@@ -121,7 +121,7 @@ KNOWN = [
 ]
 
 
-def test_every_signature_says_how_many_fields_it_knows(client: Client) -> None:
+def test_every_signature_counts_known_fields(client: Client) -> None:
     songs, expected = [song for song, _ in KNOWN], [count for _, count in KNOWN]
     examples = {"examples": np.array([encode_song(song, small_export.FIELDS) for song in songs], object)}
     raw = {field.name: field.to_array([song.get(field.name) for song in songs]) for field in small_export.FIELDS}
@@ -157,12 +157,12 @@ def test_the_client_counts_known_fields_over_split_batches_in_order(folder: Path
 
 def test_the_client_warns_of_songs_that_the_model_does_not_know(client: Client) -> None:
     songs = [{"audio_tempo": 1.0}, {"attribute_genre": "unheard"}, {}]
-    said = r"knows no value of 2 of 3 songs \(first: `songs\[1\]`\)"
-    with pytest.warns(UnknownSongWarning, match=said) as caught:
+    text = r"knows no value of 2 of 3 songs \(first: `songs\[1\]`\)"
+    with pytest.warns(UnknownSongWarning, match=text) as caught:
         ids, scores = client.match(songs, k=3)
-    # The warning is shown where the client was called, and what comes back is as ever.
+    # The warning names the line that called the client, and the result is as usual.
     assert ids.shape == scores.shape == (3, 3) and [one.filename for one in caught] == [__file__]
-    with pytest.warns(UnknownSongWarning, match=said):
+    with pytest.warns(UnknownSongWarning, match=text):
         assert client.embed(songs).shape == (3, 6)
 
 
@@ -184,7 +184,7 @@ def test_the_client_for_asyncio_warns_too(folder: Path) -> None:
     assert (known.tolist(), none.tolist(), embeddings.shape, ids.shape) == ([0, 1], [0], (2, 6), (1, 2))
 
 
-def test_the_command_says_what_the_model_knows(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_known_fields(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     songs = json.dumps([{"song_id": "a", "audio_tempo": 1.0}, {"attribute_genre": "unheard"}])
     with EmbeddedServer(port=0, model_name="bcl", model_base_path=str(folder.parent)) as server:
         for command in ("match", "embed"):
@@ -212,14 +212,14 @@ def test_k_is_kept_within_its_bounds(client: Client, asked: int, given: int) -> 
     assert outputs["song_ids"].shape == outputs["scores"].shape == (1, given)
 
 
-def test_k_has_a_bound_of_its_own(monkeypatch: pytest.MonkeyPatch, exported: small_export.SmallExport) -> None:
+def test_k_has_a_maximum(monkeypatch: pytest.MonkeyPatch, exported: small_export.SmallExport) -> None:
     monkeypatch.setattr(export_module, "MAX_MATCHES", 7)
     raw = {field.name: tf.constant(field.to_array([None])) for field in small_export.FIELDS}
     answer = exported.model.match({**raw, "k": tf.constant([30]), "exclude": tf.constant([""])})
     assert answer["song_ids"].shape == (1, 7)
 
 
-def test_an_index_of_one_song_has_no_other_to_offer() -> None:
+def test_an_index_of_one_song_gives_no_match() -> None:
     model = small_export.SmallExport(SONGS[:1]).model
     raw = {field.name: tf.constant(field.to_array([None])) for field in small_export.FIELDS}
     answer = model.match({**raw, "k": tf.constant([3]), "exclude": tf.constant(["song-0"])})
@@ -237,7 +237,7 @@ def test_integer_ids(numbered: Client, client: Client) -> None:
     np.testing.assert_allclose(scores, same, atol=1e-5)
     for row, number in enumerate(range(8)):
         assert number not in ids[row]
-    # Ids that are written as text, as songs.parquet has them, name the same songs.
+    # Ids as text, as in songs.parquet, name the same songs.
     as_text = [{**song, "song_id": str(number)} for number, song in enumerate(SONGS[:8])]
     np.testing.assert_array_equal(numbered.match(as_text, k=5)[0], ids)
     everything, _ = numbered.match({}, k=39)
@@ -321,7 +321,7 @@ def test_an_export_is_whole_or_absent(
     assert not (tmp_path / "1").exists()
 
 
-def test_wrong_types_are_refused_with_tensorflows_words(numbered: Client) -> None:
+def test_wrong_types_are_refused_with_tensorflows_text(numbered: Client) -> None:
     inputs = {field.name: field.to_array([None]) for field in small_export.FIELDS}
     with pytest.raises(TypeError, match=r"`inputs\['exclude'\]` must be DT_INT64. Received: dtype"):
         numbered.predict({**inputs, "k": [1], "exclude": ["a"]}, "match")
@@ -329,7 +329,7 @@ def test_wrong_types_are_refused_with_tensorflows_words(numbered: Client) -> Non
         numbered.predict({"examples": np.array([b"\xff"], object)})
 
 
-def test_a_field_says_its_input() -> None:
+def test_the_input_of_each_kind_of_field() -> None:
     vector = RawField("v", "vector", 2)
     np.testing.assert_array_equal(vector.to_array([None, [1.0, 2.0]]), [[np.nan, np.nan], [1, 2]])
     multi = RawField("m", "multi_category")

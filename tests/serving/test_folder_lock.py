@@ -1,4 +1,4 @@
-"""One process at a time in a folder, whatever became of the processes before."""
+"""One process at a time in a folder, however earlier processes ended."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def holder(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen, st
         process.stdout.close()
 
 
-def test_the_second_process_is_told_of_the_first(tmp_path: Path) -> None:
+def test_the_second_process_gets_an_error_that_names_the_first(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     with holder(folder) as (process, _):
         with pytest.raises(FolderInUseError) as caught, only_process_in(folder, shown=f"OUT: {folder}"):

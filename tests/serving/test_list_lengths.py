@@ -1,4 +1,4 @@
-"""A list of words of any length gives one embedding, wherever it is made: library, training, serving and refresh."""
+"""A list of words of any length gives the same embedding in library, training, serving and refresh."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PAIRS = (np.arange(SONGS), (np.arange(SONGS) + 5) % SONGS, np.ones(SONGS))
 
 
 class Transform(tf.Module):
-    """Word w7 has id 7; any other word has none. It cuts nothing: what counts is up to the model."""
+    """Word w7 has id 7; any other word has none. Lists are not cut: the model decides what counts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ def embedded(model: Any, tags: np.ndarray, **more: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def expected(model: JoinedModel) -> np.ndarray:
-    """What the first 32 words give. The last of them counts, and so no list may be cut before it."""
+    """The first 32 words count. The 32nd changes the result, so no list may be cut before it."""
     whole = embedded(model, padded([ids[:32] for ids in lists_of_ids()]))
     shorter = embedded(model, padded([ids[:31] for ids in lists_of_ids()]))
     assert np.abs(whole - shorter).max(axis=1)[1:].min() > 1e-3
@@ -171,5 +171,5 @@ def test_every_signature_and_the_refresh(model: JoinedModel, expected: np.ndarra
         Client(server.target) as client,
     ):
         np.testing.assert_allclose(client.embed(songs), expected, atol=1e-5)
-        for song, row in zip(songs, expected, strict=True):  # alone, so that no longer list pads it
+        for song, row in zip(songs, expected, strict=True):  # alone, so that no longer list of the batch pads it
             np.testing.assert_allclose(client.embed(song)[0], row, atol=1e-5)

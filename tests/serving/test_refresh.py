@@ -1,4 +1,4 @@
-"""Index refresh on real exports: what stays exactly, what is refused; a version appears whole or not at all."""
+"""Index refresh on real exports: what stays equal, what is refused. A version appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_song_with_plays_that_comes_back_is_embedded_with_them(
     np.testing.assert_allclose(index.embeddings[-1], exported.index[3], atol=1e-5)
 
 
-def test_a_catalogue_says_which_songs_have_gone(version: SavedVersion) -> None:
+def test_songs_missing_from_a_catalogue_are_dropped(version: SavedVersion) -> None:
     songs = [*SONGS[2:], *NEW]
     index, changes = refreshed_index(version, encoded(songs), is_catalogue=True)
     assert changes.dropped == ("song-0", "song-1") and len(changes.added) == 5 and changes.kept == 28
@@ -220,8 +220,8 @@ def test_models_without_an_index(tmp_path: Path, saved_model: Path) -> None:
         SavedVersion(str(tmp_path))
 
 
-def test_what_was_written_must_answer(version: SavedVersion, tmp_path: Path) -> None:
-    """An index of another width is written as asked, and found out before anybody could publish it."""
+def test_a_version_that_does_not_answer_is_refused(version: SavedVersion, tmp_path: Path) -> None:
+    """An index of another width is written, and refused before it can be published."""
     index = version.index
     wrong = type(index)(index.ids, index.embeddings[:, :-1])
     with pytest.raises(RequestError):

@@ -1,4 +1,4 @@
-"""REST: songs that lack fields, and lists of different length, on a real export; errors name song and field."""
+"""REST on a real export: songs that lack fields, lists of different length, errors that name song and field."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def strict(base: Path) -> Iterator[EmbeddedServer]:
 
 
 def ask(server: EmbeddedServer, signature: str, **body: Any) -> Any:
-    """The reply, or the text of the error that status 400 came with."""
+    """Returns the reply, or the text of an error with status 400."""
     return send(server, json.dumps({"signature_name": signature, **body}).encode())
 
 
@@ -123,7 +123,7 @@ def test_exclude_of_an_index_with_integers(tmp_path: Path) -> None:
 
 
 def portable(songs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same songs as TensorFlow Serving takes them."""
+    """The same songs in the form that TensorFlow Serving accepts."""
     missing = {"attribute_genre": "", "audio_tempo": math.nan, "lyric_vector": [math.nan] * 3, "attribute_tags": []}
     rows = [{name: song.get(name) if song.get(name) is not None else missing[name] for name in NAMES} for song in songs]
     return [{**row, "attribute_tags": (["", *row["attribute_tags"]] + [""] * 8)[:8]} for row in rows]

@@ -1,4 +1,4 @@
-"""Vectors of any length at the served model: signatures, client, REST's tensors, warm-up, and songs that are added."""
+"""Vectors of any length in a served model: signatures, client, REST, warm-up, and added songs."""
 
 from __future__ import annotations
 

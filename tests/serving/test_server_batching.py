@@ -1,4 +1,4 @@
-"""Batching: what is joined, what comes back, and each refusal of TensorFlow Serving's batching session."""
+"""Batching: joined requests, their replies, and each error of TensorFlow Serving's batching session."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.waiting import LAST_RESORT, eventually
 
 
 class RecordingSession:
-    """A session that notes what it was asked, doubles `x`, and waits where it is told to."""
+    """A session that records its requests, doubles `x`, and waits at a gate."""
 
     def __init__(self) -> None:
         self.runs: list[np.ndarray] = []
@@ -80,7 +80,7 @@ def queued(session: BatchingSession) -> int:
 
 
 def hold_the_only_thread(pool: ThreadPoolExecutor, session: BatchingSession, recording: RecordingSession) -> Any:
-    """Clear the gate and send a request that waits there."""
+    """Closes the gate and sends a request that waits there."""
     recording.gate.clear()
     before = recording.asked
     first = pool.submit(run, session, np.zeros((1, 1)))
@@ -89,7 +89,7 @@ def hold_the_only_thread(pool: ThreadPoolExecutor, session: BatchingSession, rec
 
 
 def together(session: BatchingSession, recording: RecordingSession, values: Sequence[Any]) -> list[Any]:
-    """Ask while the only batch thread is held, so that the requests, in order, meet in the queue."""
+    """Sends requests while the only batch thread is held, so that they are in the queue together, in order."""
     results: list[Any] = [None] * len(values)
 
     def ask(index: int) -> None:
@@ -342,5 +342,5 @@ def test_refusals_reach_the_client(batched_server: EmbeddedServer) -> None:
             client.embed([{}] * 9)
         with pytest.raises(ServingError, match="Matrix size-incompatible"):
             client.predict({"x": np.ones((2, 5))}, "dense")
-        # Rows that do not fit their signature's rank bypass nothing: they are batched, and their op complains.
+        # Rows of another rank than the signature's are batched like others, and their op fails.
         assert client.predict({"x": np.ones((1, 2))}, "dense")["y"].shape == (1, 3)

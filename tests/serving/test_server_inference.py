@@ -99,7 +99,7 @@ def stub(served: EmbeddedServer) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def strict(base: Path) -> Iterator[Any]:
-    """A server that looks at the method of a signature."""
+    """A server that checks the method of a signature."""
     with (
         EmbeddedServer(
             port=0, model_name="bcl", model_base_path=str(base), enable_signature_method_name_check=True
@@ -286,7 +286,7 @@ def test_multi_inference_asks_one_model(stub: Any) -> None:
     assert refusal(stub.MultiInference, unknown) == ("NOT_FOUND", "Servable not found for request: Latest(nope)")
 
 
-def test_the_method_of_a_signature_where_the_server_is_told_to_look(strict: Any, stub: Any) -> None:
+def test_method_names_are_checked_if_the_flag_is_set(strict: Any, stub: Any) -> None:
     assert len(strict.Classify(classification("classify")).result.classifications) == 2
     assert len(strict.Regress(regression("regress")).result.regressions) == 2
     assert refusal(strict.Classify, classification()) == (

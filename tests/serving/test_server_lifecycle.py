@@ -47,7 +47,7 @@ def states(server: EmbeddedServer) -> dict[int, str]:
 
 @pytest.fixture
 def look_again(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Waits until a server has looked at its folder a few times more, whatever that takes."""
+    """Waits until a server has looked at its folder a few more times."""
     looks: list[str] = []
 
     def counted(path: str, duplicates: list[str]) -> dict[int, str]:
@@ -208,7 +208,7 @@ def test_a_failed_version_is_tried_again(base: Path, saved_model: Path, tmp_path
         Client(server.target) as client,
     ):
         small_model.publish(broken, base, 2)
-        # While it is tried again, the status already says why.
+        # While it is tried again, the status already has the reason.
         assert eventually(lambda: any(s.state == "LOADING" and s.error_code == 5 for s in client.status()))
         (base / "2" / "aside").rename(base / "2" / "saved_model.pb")
         assert eventually(lambda: states(server) == {2: "AVAILABLE", 1: "END"})
@@ -233,7 +233,7 @@ def test_an_empty_folder_is_waited_for_as_long_as_asked(tmp_path: Path) -> None:
         server.start(timeout=0.2)
 
 
-def test_what_is_wrong_with_a_folder_is_said_once(
+def test_a_problem_of_a_folder_is_logged_once(
     tmp_path: Path, saved_model: Path, caplog: Any, look_again: Callable[[], None]
 ) -> None:
     base = tmp_path / "bcl"
@@ -250,7 +250,7 @@ def test_what_is_wrong_with_a_folder_is_said_once(
             f"No versions of servable bcl found under base path {base}. Did you forget to name your leaf directory as "
             "a number (eg. '/1/')?"
         ]
-        # It has been waiting for a version all the time.
+        # It still waits for a version.
         small_model.publish(saved_model, base, 5)
         assert states(starting.result()) == {5: "AVAILABLE"}
     caplog.clear()
@@ -262,7 +262,7 @@ def test_what_is_wrong_with_a_folder_is_said_once(
     assert messages == [f"Could not find base path {base} for servable bcl"]
 
 
-def test_two_folders_of_one_version_are_warned_of_once(
+def test_two_folders_of_one_version_give_one_warning(
     base: Path, saved_model: Path, caplog: Any, look_again: Callable[[], None]
 ) -> None:
     shutil.copytree(saved_model, base / "001")
@@ -454,7 +454,7 @@ def test_reload_cannot_leave_the_configured_folders(reloadable: Any, tmp_path: P
 
 
 def test_without_roots_only_the_configured_paths_may_be_named(base: Path, saved_model: Path) -> None:
-    """The configured path and what lies in it; not its neighbours, which beside /models would be the whole machine."""
+    """The configured path and what is in it, not its neighbours. Beside /models they would be the whole machine."""
     small_model.publish(saved_model, base.with_name("other"), 4)
     small_model.publish(saved_model, base / "inner", 5)
     with serve(base) as server, grpc.insecure_channel(server.target) as channel:
@@ -473,8 +473,8 @@ def test_without_roots_only_the_configured_paths_may_be_named(base: Path, saved_
         roots.check("/etc", "x")
 
 
-def test_a_reload_whose_client_has_gone_holds_nothing(base: Path, look_again: Callable[[], None]) -> None:
-    """Neither its thread nor the reloads after it, whether it waits for a model or for another reload."""
+def test_a_reload_ends_when_its_client_leaves(base: Path, look_again: Callable[[], None]) -> None:
+    """It frees its thread and the reloads after it, whether it waits for a model or for another reload."""
     empty = base.with_name("empty")
     empty.mkdir()
     with serve(base, model_roots=str(base.parent), grpc_max_threads=4) as server:
@@ -482,7 +482,7 @@ def test_a_reload_whose_client_has_gone_holds_nothing(base: Path, look_again: Ca
             call = model_service_pb2_grpc.ModelServiceStub(channel).HandleReloadConfigRequest
             waiting = [call.future(reload_request(("bcl", base), ("empty", empty))) for _ in range(3)]
             assert eventually(lambda: "empty" in server.core.versions.names())
-            # A deadline that passes, then clients that go.
+            # A deadline that passes, then clients that leave.
             with pytest.raises(grpc.RpcError) as caught:
                 call(reload_request(("bcl", base)), timeout=0.2)
             assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
@@ -496,7 +496,7 @@ def test_a_reload_whose_client_has_gone_holds_nothing(base: Path, look_again: Ca
                 future.cancel()
             with Client(server.target) as client:
                 assert client.embed({}).shape == (1, 4)
-        # Nor is it carried out once it could be: what came after it would be undone.
+        # It is not carried out later either: that would undo what came after it.
         with pytest.raises(RequestError, match="CANCELLED: another reload had not ended before the client had gone"):
             server.core.reload(reload_request(("empty", empty)).config, wanted=lambda: False)
         look_again()
@@ -504,7 +504,7 @@ def test_a_reload_whose_client_has_gone_holds_nothing(base: Path, look_again: Ca
 
 
 def test_requests_whose_clients_have_gone_are_not_started(base: Path) -> None:
-    """They wait for a thread; by the time they get one, nobody wants their answer."""
+    """They wait for a thread. When they get one, their clients have left."""
     with serve(base, grpc_max_threads=1) as server, Client(server.target) as client:
         with grpc.insecure_channel(server.target) as channel:
             predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
@@ -516,7 +516,7 @@ def test_requests_whose_clients_have_gone_are_not_started(base: Path) -> None:
             assert eventually(lambda: received() == 5)
             for future in queued:
                 future.cancel()
-            # A connection is read in order: once this one is here, the server knows of those that have gone.
+            # A connection is read in order: after this request the server knows which clients have left.
             last = predict.future(data)
             assert eventually(lambda: received() == 6)
             small_model.release(server, 1)
@@ -629,7 +629,7 @@ def test_configuration_file_is_read_again(base: Path, saved_model: Path, tmp_pat
 
 
 def replace_text(file: Path, text: str) -> None:
-    """So that a server that reads the file at any time finds the one text or the other."""
+    """Replaces the file by a rename, so that a server reads the old text or the new one."""
     aside = file.with_name("aside")
     aside.write_text(text)
     aside.replace(file)

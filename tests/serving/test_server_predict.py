@@ -115,7 +115,7 @@ def test_errors_of_the_ops_themselves(stub: Any) -> None:
 
 
 def test_a_wrong_rank_that_the_ops_accept_succeeds(stub: Any) -> None:
-    """The server never compares shapes with the signature, which says (?, 2) here."""
+    """The server never compares shapes with the signature, which has (?, 2) here."""
     reply = stub.Predict(request("add", x=np.ones((4, 2, 2), np.float32), y=X))
     assert [dim.size for dim in reply.outputs["z"].tensor_shape.dim] == [4, 2, 2]
     assert list(reply.outputs["z"].float_val) == [2.0] * 16
@@ -150,7 +150,7 @@ def test_undecodable_tensor(stub: Any) -> None:
 
 
 @pytest.mark.parametrize("rows", [2**24, 2**30, 2**40])
-def test_a_few_bytes_that_claim_a_huge_tensor(stub: Any, rows: int) -> None:
+def test_a_few_bytes_cannot_declare_a_huge_tensor(stub: Any, rows: int) -> None:
     message = request(x=X)
     message.inputs["x"].tensor_content = b""
     message.inputs["x"].float_val.append(1.0)
@@ -219,7 +219,7 @@ def test_strings_come_back_as_bytes(stub: Any) -> None:
 def test_deadline_reaches_the_session(stub: Any, server: Any) -> None:
     code, _ = refusal(stub.Predict, request("slow", rounds=np.array([10**8], np.int32)), timeout=0.3)
     assert code == grpc.StatusCode.DEADLINE_EXCEEDED
-    # The client gave up by itself; the server's own answer is seen from within.
+    # The client ended the call itself. The server's own answer is visible from within.
     with server.core.versions.lease("bcl", None) as lent:
         output = lent.servable.signatures["slow"].outputs["y"].name
         feed = (lent.servable.signatures["slow"].inputs["rounds"].name, np.array([10**8], np.int32))

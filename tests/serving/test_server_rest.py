@@ -307,7 +307,7 @@ def _begin(server: Any) -> socket.socket:
     return connection
 
 
-def test_bodies_that_come_slowly_keep_nobody_out(saved_model: Path, tmp_path: Path) -> None:
+def test_slow_bodies_do_not_block_other_clients(saved_model: Path, tmp_path: Path) -> None:
     small_model.publish(saved_model, tmp_path / "bcl", 1)
     settings = {"grpc_max_concurrent_requests": 2, "rest_api_timeout_in_ms": 1000}
     with EmbeddedServer(
@@ -316,7 +316,7 @@ def test_bodies_that_come_slowly_keep_nobody_out(saved_model: Path, tmp_path: Pa
         slow = [_begin(server) for _ in range(4)]
         assert send(server, "GET", "/v1/models/bcl")[0] == 200
         for connection in slow:
-            # The rest never comes: the server answers by itself and hangs up.
+            # The rest never comes: the server answers and closes the connection.
             reply = b"".join(iter(lambda connection=connection: connection.recv(4096), b""))
             connection.close()
             assert reply.startswith(b"HTTP/1.1 408 ") and reply.endswith(b'{"error": "Body did not arrive within 1 s"}')

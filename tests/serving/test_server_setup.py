@@ -354,7 +354,7 @@ def _status(url: str, body: bytes | None = None) -> tuple[int, bytes]:
         return error.code, error.read()
 
 
-def test_a_connection_may_open_so_many_streams(base: Path) -> None:
+def test_streams_of_a_connection_are_limited(base: Path) -> None:
     with (
         serve(base, grpc_max_concurrent_streams=1) as server,
         ThreadPoolExecutor(1) as pool,
@@ -384,7 +384,7 @@ def test_reply_as_tensor_content_and_method_names(base: Path) -> None:
 
 
 def listens_on(port: int) -> set[str]:
-    """Addresses on which somebody listens at this port, by the kernel's own table."""
+    """Returns the addresses that have a listener at this port, by the kernel's table."""
     found = set()
     for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
         for line in table.read_text().splitlines()[1:] if table.exists() else ():
@@ -404,7 +404,7 @@ linux = pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads the
 def test_it_binds_to_loopback(server: Any, base: Path) -> None:
     assert listens_on(server.port) == listens_on(server.rest_port) == {"127.0.0.1"}
     with serve(base, host="0.0.0.0", rest_api_port=-1) as everywhere:
-        # The test can tell. (gRPC takes 0.0.0.0 for all addresses of both kinds.)
+        # The check can fail. (For gRPC 0.0.0.0 means all addresses of both kinds.)
         assert listens_on(everywhere.port) <= {"0.0.0.0", "::"} and listens_on(everywhere.rest_port) == {"0.0.0.0"}
 
 
@@ -466,7 +466,7 @@ def _from_start_to_kill_to_start(arguments: list[str], grpc_port: int, rest_port
         first.send_signal(signal.SIGKILL)
         first.communicate()
         assert sock.exists()
-        # The same ports and the socket that the killed one has left; the same client finds it again.
+        # The same ports, and the socket that the killed server left. The same client finds it again.
         second = start(*arguments, cwd=sock.parent)
         assert second.stdout is not None
         assert second.stdout.readline() == line
@@ -502,7 +502,7 @@ def test_command_line_that_cannot_start(tmp_path: Path) -> None:
     ],
     ids=["refused flag", "failure of no kind that is foreseen"],
 )
-def test_whatever_stops_the_start_is_said(flag: str, text: str, base: Path, tmp_path: Path) -> None:
+def test_any_failure_at_the_start_is_reported(flag: str, text: str, base: Path, tmp_path: Path) -> None:
     done = start(f"--model_base_path={base}", "--port=0", flag, cwd=tmp_path)
     assert done.communicate(timeout=LAST_RESORT) == ("", f"Failed to start server. Error: {text}\n")
     assert done.returncode == 255
@@ -531,7 +531,7 @@ def test_sigterm_ends_it_while_handlers_wait_and_run(base: Path, tmp_path: Path)
             running = run.future(predict.SerializeToString())
             waiting = reload.future(request.SerializeToString())
             assert "No versions of servable empty found" in process.stderr.readline()
-            # The request is run, not just received: that shows as processor time.
+            # Processor time shows that the request runs and was not only received.
             server, before = psutil.Process(process.pid), psutil.Process(process.pid).cpu_times().user
             assert eventually(lambda: server.cpu_times().user > before + 0.5)
             process.send_signal(signal.SIGTERM)

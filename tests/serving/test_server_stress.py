@@ -36,8 +36,8 @@ def test_malformed_requests_get_their_codes_and_the_server_lives_on(saved_model:
         assert expected | {"UNIMPLEMENTED", "HTTP 400", "HTTP 404", "HTTP 413"} <= set(seen)
 
 
-def test_requests_that_cannot_be_read_cost_the_connection_nothing(saved_model: Path, tmp_path: Path) -> None:
-    """gRPC's own refusal of them would use up one of the connection's streams each."""
+def test_unreadable_requests_do_not_use_up_streams(saved_model: Path, tmp_path: Path) -> None:
+    """gRPC's own refusal would use up one of the connection's streams for each."""
     small_model.publish(saved_model, tmp_path / "bcl", 1)
     settings = {"grpc_max_concurrent_streams": 10, "enable_grpc_healthcheck_service": True}
     with (
@@ -82,7 +82,7 @@ def test_no_request_fails_while_versions_come_and_go(saved_model: Path, tmp_path
             while not stop.is_set():
                 oldest = retired + 1
                 version = call(data, timeout=LAST_RESORT).model_spec.version.value
-                # A version that was gone before the request was sent cannot be what answers it.
+                # A version that was gone before the request was sent cannot answer it.
                 assert version >= oldest, (version, oldest)
                 answered += 1
             return answered

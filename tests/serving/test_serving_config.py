@@ -1,4 +1,4 @@
-"""The configuration files that ship: the embedded server takes them as TensorFlow Serving does."""
+"""The shipped configuration files: the embedded server reads them as TensorFlow Serving does."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_make_serve_smoke_runs_it() -> None:
 
 
 def test_the_files_are_part_of_the_package() -> None:
-    """An installed copy must hold them too: the package data name every file that is no module."""
+    """An installed copy must have them too: package data lists every file that is no module."""
     text = (CONFIG.parents[1] / "pyproject.toml").read_text()
     (line,) = [line for line in text.splitlines() if line.startswith("serving = [") and "config" in line]
     patterns = re.findall(r'"([^"]+)"', line)
@@ -79,13 +79,13 @@ def test_the_smoke_checks_pass_on_the_shipped_configuration(saved_model: Path, t
     assert "available: version 1" in capsys.readouterr().out
 
 
-def test_smoke_test_says_what_it_lacks(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_smoke_test_names_what_is_missing(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert smoke.main([]) == 2
     assert capsys.readouterr().err.startswith("usage: make serve-smoke MODEL_DIR=folder")
     monkeypatch.setenv("PATH", str(tmp_path))
-    said = "The smoke test runs the real TensorFlow Serving: expected Docker. Received: "
+    text = "The smoke test runs the real TensorFlow Serving: expected Docker. Received: "
     assert smoke.main([str(tmp_path)]) == 2
-    assert capsys.readouterr().err == f"{said}no `docker` command.\n"
+    assert capsys.readouterr().err == f"{text}no `docker` command.\n"
     docker = tmp_path / "docker"
     for script, lacks in (
         ("exit 1", "its compose plugin (`docker compose version` failed)"),
@@ -94,7 +94,7 @@ def test_smoke_test_says_what_it_lacks(tmp_path: Path, capsys: Any, monkeypatch:
         docker.write_text(f"#!/bin/sh\n{script}\n")
         docker.chmod(0o755)
         assert smoke.main([str(tmp_path)]) == 2
-        assert capsys.readouterr().err == f"{said}{docker} without {lacks}.\n"
+        assert capsys.readouterr().err == f"{text}{docker} without {lacks}.\n"
     docker.write_text("#!/bin/sh\n")
     assert smoke.main([str(tmp_path)]) == 2
     assert "`MODEL_DIR` must hold version folders such as 1/. Received: " in capsys.readouterr().err

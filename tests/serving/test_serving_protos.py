@@ -1,4 +1,4 @@
-"""Our messages against the generated ones: same numbers, same bytes, no clash, no TensorFlow."""
+"""Our messages and the generated ones: same numbers, same bytes, no clash, no TensorFlow."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_the_client_imports_no_tensorflow() -> None:
 
 
 def test_our_messages_stay_out_of_the_default_pool() -> None:
-    # So the generated modules, imported later, find it as they left it.
+    # The generated modules may be imported later.
     code = (
         "from google.protobuf import descriptor_pool; from serving.protocol import protos\n"
         "try: descriptor_pool.Default().FindMessageTypeByName('tensorflow.TensorProto')\n"

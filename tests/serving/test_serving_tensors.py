@@ -1,4 +1,4 @@
-"""Reading of odd TensorProtos, with TensorFlow's own C++ reader (tf.io.parse_tensor) as the judge."""
+"""Unusual TensorProtos are read as TensorFlow's own C++ reader (tf.io.parse_tensor) reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What TensorFlow Serving's own client suite expects of a server, beyond what the other tests hold.
+"""What TensorFlow Serving's own client suite expects of a server, beyond the other tests.
 
 Its models: y = x / 2 + 2 (and + 3), as TensorFlow 1 saved them, with reference variables, an asset, an initialiser and
 an input that is fed behind tf.Example's parser, and as TensorFlow 2 saves them, with an input tensor per signature.
@@ -45,7 +45,7 @@ def export_v1(folder: Path, summand: float) -> None:
         y, y3 = tf.identity(half * x + b, "y"), tf.identity(half * x2 + 3, "y3")
         path = tf.constant(str(asset))
         v1.add_to_collection(v1.GraphKeys.ASSET_FILEPATHS, path)
-        # Set when the model is loaded, from the file that the model has brought along.
+        # Set from the model's own file when it is loaded.
         read = v1.Variable(0.0, use_resource=False, collections=[], name="read")
         total = tf.identity(half * x + read, "from_asset")
         signatures = {
@@ -120,7 +120,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
         model_config_file_poll_wait_seconds=0,
         file_system_poll_wait_seconds=0,
         monitoring_config_file=str(monitoring),
-        # A number and a string; connections end while the tests run, which clients do not notice.
+        # A number and a string. Connections end while the tests run; clients do not notice.
         grpc_channel_arguments="grpc.max_connection_age_ms=500,grpc.lb_policy_name=grpclb",
     ) as running:
         config.write_text("model_config_list {}")
@@ -198,7 +198,7 @@ def test_multi_inference(stub: Any, model: str) -> None:
 
 
 def test_the_default_signature_is_named_in_replies(stub: Any) -> None:
-    """Of Classify as of Predict."""
+    """The same holds for Classify."""
     reply = stub.Classify(with_example(classification_pb2.ClassificationRequest(), "classifier", ""))
     check(reply.model_spec, "classifier", "serving_default")
 
@@ -252,7 +252,7 @@ def test_metadata_over_rest_is_complete(server: EmbeddedServer) -> None:
 
 
 def test_metrics_are_written_as_upstream_writes_them(server: EmbeddedServer, stub: Any) -> None:
-    """Names, limits and numbers to the letter, since dashboards match them; no runtime of MultiInference."""
+    """Names, limits and numbers are exact, since dashboards match them; MultiInference has no runtime."""
     infer(stub, "half_plus_three")
     stub.Regress(with_example(regression_pb2.RegressionRequest(), "half_plus_three", "regress_x_to_y"))
     lines = call(server, "/monitoring/prometheus/metrics").splitlines()
@@ -261,7 +261,7 @@ def test_metrics_are_written_as_upstream_writes_them(server: EmbeddedServer, stu
     prefix, label = ":tensorflow:serving:request_example_count", '{model="half_plus_three"'
     assert [line for line in lines if line.startswith(prefix) and label in line][:4] == [
         f"{prefix}_total{label}}} 2",
-        f'{prefix}s_bucket{label},le="1"}} 0',  # what lies at a limit counts as above it
+        f'{prefix}s_bucket{label},le="1"}} 0',  # a value at a limit counts as above it
         f'{prefix}s_bucket{label},le="2"}} 2',
         f'{prefix}s_bucket{label},le="4"}} 2',
     ]
@@ -272,8 +272,8 @@ def test_metrics_are_written_as_upstream_writes_them(server: EmbeddedServer, stu
     assert not any("MultiInference" in line for line in lines)
 
 
-def test_nothing_is_looked_at_again_with_zero_seconds(server: EmbeddedServer) -> None:
-    """Neither the configuration, which names no model by now, nor the folders, one of which has a new version."""
+def test_zero_poll_seconds_mean_one_look(server: EmbeddedServer) -> None:
+    """The configuration, which lists no model by now, and the folders, one with a new version, are not read again."""
     status = json.loads(call(server, "/v1/models/half_plus_two_tf2"))["model_version_status"]
     state = {"state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
     assert status == [{"version": str(VERSION), **state}]

@@ -1,4 +1,4 @@
-"""Folders that take the place of others, and files with two names."""
+"""Files and folders that replace others, and files with two names."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def test_a_folder_takes_the_place_of_another(tmp_path: Path) -> None:
 
 
 def begin_folder_again(out: Path, text: str) -> Path:
-    """A killed process's folder goes before a new one is begun."""
+    """Removes a killed process's folder and begins a new one."""
     aside = begin_folder(out)
     assert not aside.exists()
     return write(aside, text)
 
 
 @pytest.mark.parametrize("renames", [0, 1])
-def test_one_of_both_is_there_wherever_a_kill_comes(
+def test_a_kill_leaves_the_old_folder_or_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int
 ) -> None:
     out = write(tmp_path / "kept", "first")

@@ -1,4 +1,4 @@
-"""Requests joined to batches: TensorFlow Serving's parameters, one scheduler a session.
+"""Joins requests into batches: the settings, the queues and their threads, a session that uses them.
 
 Imports `serving.savedmodel` and `serving.protocol`. Imported by `serving.server.models`.
 """

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's gRPC services and the health service. Inside this package `import grpc` is still the library.
+"""Takes requests over gRPC: TensorFlow Serving's services and health. `import grpc` in here is the library.
 
 Imports `serving.server.inference` and `serving.server.models`. Imported by `serving.server.embedded`.
 """

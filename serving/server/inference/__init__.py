@@ -1,4 +1,5 @@
-"""One request run on one version: Predict, Classify, Regress, MultiInference, metadata, and warm-up.
+"""Answers a request: Predict, Classify, Regress, MultiInference, metadata, status, and the replay of warm-up requests.
 
-Imports `serving.savedmodel` and `serving.protocol`. Imported by `serving.server.models` and the front ends.
+Imports `serving.savedmodel` and `serving.protocol`, and borrows versions from `serving.server.models`. Imported by
+`serving.server.grpc`, `serving.server.rest`, `serving.server.models` (warm-up) and `serving.refresh`.
 """

@@ -1,4 +1,4 @@
-"""Models and versions that are loaded: configuration, the table of versions, loading, reloading, leases.
+"""Loads and unloads the versions of models, and lends them to requests: configuration, versions, labels, reloads.
 
 Imports `serving.server.batching`, `serving.server.inference` and `serving.savedmodel`. Imported by the front ends.
 """

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST interface: requests, JSON as tensors, replies, songs as JSON objects.
+"""Takes requests over REST: paths, JSON as tensors, replies, and songs as JSON objects.
 
 Imports `serving.server.inference` and `serving.server.models`. Imported by `serving.server.embedded`.
 """
