@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -10,7 +9,7 @@ import grpc
 import grpc.aio
 
 from serving.client.calls import Steps
-from serving.client.connection import Connection
+from serving.client.connection import Connection, document
 from serving.client.operations import Operations
 
 P = ParamSpec("P")
@@ -22,10 +21,10 @@ def _awaited(
 ) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]:
     """Returns an operation as a coroutine method that carries its calls out and returns its result."""
 
-    @functools.wraps(operation)
     async def method(client: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await client._carry_out(operation(client._operations, *args, **kwargs))
 
+    document(method, operation)
     return method
 
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from serving.client.calls import METHODS
 from serving.client.channel import DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_MAX_ROWS, TLS, channel_options, check_target
 from serving.client.operations import Operations
 from serving.client.retry import Backoff
+
+
+def document(method: Callable[..., Any], operation: Callable[..., Any]) -> None:
+    """Gives a client's method the name, docstring and signature of its operation; `Steps[T]` becomes T."""
+    functools.update_wrapper(method, operation)
+    signature = inspect.signature(operation)
+    returned = str(signature.return_annotation).removeprefix("Steps[").removesuffix("]")
+    method.__signature__ = signature.replace(return_annotation=returned)  # type: ignore[attr-defined]
 
 
 class Connection:

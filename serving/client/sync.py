@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
@@ -10,7 +9,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import grpc
 
 from serving.client.calls import ServingError, Steps
-from serving.client.connection import Connection
+from serving.client.connection import Connection, document
 from serving.client.operations import Operations
 from serving.client.results import VersionStatus
 
@@ -23,10 +22,10 @@ def _waited_for(
 ) -> Callable[Concatenate[Client, P], T]:
     """Returns an operation as a method that carries its calls out and returns its result."""
 
-    @functools.wraps(operation)
     def method(client: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return client._carry_out(operation(client._operations, *args, **kwargs))
 
+    document(method, operation)
     return method
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from pathlib import Path
@@ -317,3 +318,13 @@ def test_both_clients_have_the_same_operations() -> None:
     public = {name for name in vars(Client) if not name.startswith("_")} - {"wait_until_available"}
     assert public == {name for name in vars(AsyncClient) if not name.startswith("_")}
     assert public - {"close"} == {name for name in vars(Operations) if not name.startswith("_")}
+    for client in (Client, AsyncClient):
+        assert inspect.signature(client.status).return_annotation == "list[VersionStatus]"
+        assert list(inspect.signature(client.embed).parameters) == [
+            "self",
+            "songs",
+            "ignore",
+            "with_known_fields",
+            "timeout",
+        ]
+        assert "Embeds songs by their content." in (client.embed.__doc__ or "")
