@@ -52,9 +52,9 @@ WARM, NEW = catalogue(SONGS, 1), catalogue(7, 2)
 def planted_model() -> JoinedModel:
     """Songs of one genre have one audience."""
     genre = np.arange(SONGS) % 3
-    pairs = np.nonzero((genre[:, None] == genre) & ~np.eye(SONGS, dtype=bool))
+    songs, similar = np.nonzero((genre[:, None] == genre) & ~np.eye(SONGS, dtype=bool))
     ridge = AudienceRidge(FIELDS, SONGS, RidgeConfig(rank=8))
-    ridge.adapt(features(WARM), (*pairs, np.ones(len(pairs[0]))))
+    ridge.adapt(features(WARM), (songs, similar, np.ones(len(songs))))
     model = JoinedModel([ridge])
     model.adapt()
     return model

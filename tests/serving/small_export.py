@@ -102,7 +102,7 @@ def catalogue(count: int, seed: int = 0) -> list[dict[str, Any]]:
     return [
         {
             "song_id": f"song-{number}",
-            "attribute_genre": rng.choice([*GENRES, "unheard", None]),
+            "attribute_genre": rng.choice(np.array([*GENRES, "unheard", None], object)),
             "attribute_tags": None if number % 7 == 0 else [TAG] * int(rng.integers(1, 4)),
             "audio_tempo": None if number % 5 == 0 else float(rng.normal()),
             "lyric_vector": None if number % 3 == 0 else rng.normal(size=3).tolist(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -106,7 +107,7 @@ def test_every_signature_equals_numpy(client: Client, exported: small_export.Sma
 
 
 #: Songs, and how many of their fields the model knows.
-KNOWN = [
+KNOWN: list[tuple[dict[str, Any], int]] = [
     ({}, 0),
     ({"attribute_genre": "unheard"}, 0),
     ({"attribute_genre": "Rock"}, 0),
@@ -331,7 +332,8 @@ def test_wrong_types_are_refused_with_tensorflows_text(numbered: Client) -> None
 
 def test_the_input_of_each_kind_of_field() -> None:
     vector = RawField("v", "vector", 2)
-    np.testing.assert_array_equal(vector.to_array([None, [1.0, 2.0]]), [[np.nan, np.nan], [1, 2]])
+    np.testing.assert_array_equal(vector.to_array([None, [1.0, 2.0]]), [[math.nan, math.nan], [1, 2]])
     multi = RawField("m", "multi_category")
     assert multi.to_array([None, ["a", "b"]]).tolist() == [["", "", ""], ["", "a", "b"]]
-    assert [RawField("f", kind).stand_in() for kind in ("category", "multi_category", "number")] == ["-", ["-"], 0.0]
+    kinds = ("category", "multi_category", "number")
+    assert [RawField("f", kind).stand_in() for kind in kinds] == ["-", ["-"], 0.0]

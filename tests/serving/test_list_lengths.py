@@ -148,7 +148,7 @@ def test_every_signature_and_the_refresh(model: JoinedModel, expected: np.ndarra
     )
     export(served, str(tmp_path / "1"))
     tempos = inputs(padded(lists_of_ids()))["audio_tempo"]
-    songs = [
+    songs: list[dict[str, Any]] = [
         {
             "song_id": f"new-{len(ids)}",
             "attribute_tags": [word for one in ids for word in ("unheard", f"w{one}")],

@@ -124,8 +124,15 @@ def test_exclude_of_an_index_with_integers(tmp_path: Path) -> None:
 
 def portable(songs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The same songs in the form that TensorFlow Serving accepts."""
-    missing = {"attribute_genre": "", "audio_tempo": math.nan, "lyric_vector": [math.nan] * 3, "attribute_tags": []}
-    rows = [{name: song.get(name) if song.get(name) is not None else missing[name] for name in NAMES} for song in songs]
+    missing: dict[str, Any] = {
+        "attribute_genre": "",
+        "audio_tempo": math.nan,
+        "lyric_vector": [math.nan] * 3,
+        "attribute_tags": [],
+    }
+    rows: list[dict[str, Any]] = [
+        {name: song.get(name) if song.get(name) is not None else missing[name] for name in NAMES} for song in songs
+    ]
     return [{**row, "attribute_tags": (["", *row["attribute_tags"]] + [""] * 8)[:8]} for row in rows]
 
 

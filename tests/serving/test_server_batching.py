@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,10 @@ def hold_the_only_thread(pool: ThreadPoolExecutor, session: BatchingSession, rec
     return first
 
 
+def _is_queued_or_done(session: BatchingSession, before: int, asking: Future[None]) -> bool:
+    return queued(session) > before or asking.done()
+
+
 def together(session: BatchingSession, recording: RecordingSession, values: Sequence[Any]) -> list[Any]:
     """Sends requests while the only batch thread is held, so that they are in the queue together, in order."""
     results: list[Any] = [None] * len(values)
@@ -103,7 +108,7 @@ def together(session: BatchingSession, recording: RecordingSession, values: Sequ
         for index in range(len(values)):
             before = queued(session)
             asking = pool.submit(ask, index)
-            assert eventually(lambda before=before, asking=asking: queued(session) > before or asking.done())
+            assert eventually(partial(_is_queued_or_done, session, before, asking))
         recording.gate.set()
     return results
 
@@ -203,10 +208,19 @@ def test_large_requests_are_split(batching: Any) -> None:
 
 
 def test_what_one_thread_leaves_another_takes() -> None:
-    parameters = {"max_batch_size": 4, "max_execution_batch_size": 2, "enable_large_batch_splitting": True}
+    parameters: dict[str, Any] = {
+        "max_batch_size": 4,
+        "max_execution_batch_size": 2,
+        "enable_large_batch_splitting": True,
+    }
     scheduler = BatchScheduler(BatchParameters(num_batch_threads=2, **parameters))
     both_run = threading.Barrier(2, timeout=LAST_RESORT)
-    queue = scheduler.add_queue(lambda tasks: [both_run.wait() for _ in tasks] and None)
+
+    def wait_for_the_other(tasks: Sequence[Task]) -> None:
+        for _ in tasks:
+            both_run.wait()
+
+    queue = scheduler.add_queue(wait_for_the_other)
     tasks = queue.submit(3, lambda sizes: [Task(None, size) for size in sizes])
     assert [(task.size, task.result()) for task in tasks] == [(2, None), (1, None)]
     scheduler.stop()
@@ -316,7 +330,7 @@ def batched_server(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 def test_every_client_gets_its_own_rows_back(batched_server: EmbeddedServer) -> None:
     """Tags of unequal number, too: the server's padding must not look like a tag."""
-    songs = [
+    songs: list[dict[str, Any]] = [
         {"audio_tempo": float(number), "attribute_tags": ["t"] * (number % 5), "song_id": f"s{number % 5 + 1}"}
         for number in range(64)
     ]

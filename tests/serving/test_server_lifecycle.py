@@ -511,6 +511,7 @@ def test_requests_whose_clients_have_gone_are_not_started(base: Path) -> None:
             held = predict.future(predict_request("hold", rows=np.zeros(1, np.int32)).SerializeToString())
             assert eventually(lambda: server.core.versions.states("bcl")[1].users)
             data = predict_request(x=X).SerializeToString()
+            assert server._grpc is not None
             received = server._grpc._pool._work_queue.qsize
             queued = [predict.future(data) for _ in range(5)]
             assert eventually(lambda: received() == 5)

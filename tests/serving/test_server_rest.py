@@ -9,6 +9,7 @@ import math
 import re
 import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,11 @@ def test_several_outputs_are_named(server: Any) -> None:
 
 def test_a_single_input_goes_without_its_name(server: Any) -> None:
     expected = [[3.0, 5.0, 7.0]]
-    for body in ({"instances": [[1, 1]]}, {"instances": [{"x": [1, 1]}]}):
+    row_bodies: tuple[dict[str, Any], ...] = ({"instances": [[1, 1]]}, {"instances": [{"x": [1, 1]}]})
+    for body in row_bodies:
         assert ask(server, "dense", body) == {"predictions": expected}
-    for body in ({"inputs": [[1, 1]]}, {"inputs": {"x": [[1, 1]]}}):
+    column_bodies: tuple[dict[str, Any], ...] = ({"inputs": [[1, 1]]}, {"inputs": {"x": [[1, 1]]}})
+    for body in column_bodies:
         assert ask(server, "dense", body) == {"outputs": expected}
 
 
@@ -105,7 +108,10 @@ def test_gzip(server: Any) -> None:
 
 
 def test_classify_and_regress(server: Any) -> None:
-    body = {"signature_name": "classify", "examples": [{"a": 1, "b": [1.5], "c": "x", "d": {"b64": "AA=="}}]}
+    body: dict[str, Any] = {
+        "signature_name": "classify",
+        "examples": [{"a": 1, "b": [1.5], "c": "x", "d": {"b64": "AA=="}}],
+    }
     status, _, text = send(server, "POST", "/v1/models/bcl:classify", body)
     assert (status, json.loads(text)) == (200, {"results": [[["no", 0.25], ["yes", 0.75]]]})
     body = {"signature_name": "regress", "context": {"c": True}, "examples": [{}, {"a": 1}]}
@@ -309,7 +315,7 @@ def _begin(server: Any) -> socket.socket:
 
 def test_slow_bodies_do_not_block_other_clients(saved_model: Path, tmp_path: Path) -> None:
     small_model.publish(saved_model, tmp_path / "bcl", 1)
-    settings = {"grpc_max_concurrent_requests": 2, "rest_api_timeout_in_ms": 1000}
+    settings: dict[str, Any] = {"grpc_max_concurrent_requests": 2, "rest_api_timeout_in_ms": 1000}
     with EmbeddedServer(
         port=0, rest_api_port=-1, model_name="bcl", model_base_path=str(tmp_path / "bcl"), **settings
     ) as server:
@@ -317,7 +323,7 @@ def test_slow_bodies_do_not_block_other_clients(saved_model: Path, tmp_path: Pat
         assert send(server, "GET", "/v1/models/bcl")[0] == 200
         for connection in slow:
             # The rest never comes: the server answers and closes the connection.
-            reply = b"".join(iter(lambda connection=connection: connection.recv(4096), b""))
+            reply = b"".join(iter(partial(connection.recv, 4096), b""))
             connection.close()
             assert reply.startswith(b"HTTP/1.1 408 ") and reply.endswith(b'{"error": "Body did not arrive within 1 s"}')
 
@@ -473,11 +479,12 @@ def test_values_of_every_type() -> None:
 
 
 def test_rows_need_equal_numbers_of_rows() -> None:
-    for outputs, text in [
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"a": np.float32(1)}, "Tensor name: a has no shape information "),
         ({"a": np.zeros(0)}, "Tensor name: a has invalid batch size: 0"),
         ({"a": np.zeros(2), "b": np.zeros(3)}, "Tensor name: b has inconsistent batch size: 3 expecting: 2"),
-    ]:
+    ]
+    for outputs, text in cases:
         with pytest.raises(RequestError, match=text):
             tensors_to_json(outputs, "row")
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -39,7 +41,7 @@ def test_malformed_requests_get_their_codes_and_the_server_lives_on(saved_model:
 def test_unreadable_requests_do_not_use_up_streams(saved_model: Path, tmp_path: Path) -> None:
     """gRPC's own refusal would use up one of the connection's streams for each."""
     small_model.publish(saved_model, tmp_path / "bcl", 1)
-    settings = {"grpc_max_concurrent_streams": 10, "enable_grpc_healthcheck_service": True}
+    settings: dict[str, Any] = {"grpc_max_concurrent_streams": 10, "enable_grpc_healthcheck_service": True}
     with (
         EmbeddedServer(port=0, model_name="bcl", model_base_path=str(tmp_path / "bcl"), **settings) as server,
         grpc.insecure_channel(server.target) as channel,
@@ -55,6 +57,10 @@ def test_unreadable_requests_do_not_use_up_streams(saved_model: Path, tmp_path: 
                 assert caught.value.details() == "Exception deserializing request!"
         data = predict_request(x=np.ones((1, 2), np.float32)).SerializeToString()
         assert protos.PredictResponse.FromString(predict(data)).model_spec.name == "bcl"
+
+
+def _has_ended(client: Client, version: int) -> bool:
+    return (version, "END") in states(client)
 
 
 def states(client: Client) -> set[tuple[int, str]]:
@@ -92,7 +98,7 @@ def test_no_request_fails_while_versions_come_and_go(saved_model: Path, tmp_path
             for version in range(2, 8):
                 small_model.publish(saved_model, base, version)
                 before = version - 1
-                assert eventually(lambda before=before: (before, "END") in states(client))
+                assert eventually(partial(_has_ended, client, before))
                 retired = before
                 shutil.rmtree(base / str(before))
             stop.set()

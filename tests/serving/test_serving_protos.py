@@ -23,7 +23,7 @@ from serving.protocol import generate, protos
 from serving.protocol.descriptors import FILES
 from serving.protocol.tensors import from_proto, to_proto
 
-ARRAYS = [
+ARRAYS: list[np.ndarray] = [
     np.array([[1.5, -2.0, np.nan]], np.float32),
     np.array([1.5, np.inf], np.float64),
     np.array([[1], [-(2**31)]], np.int32),
