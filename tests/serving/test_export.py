@@ -332,7 +332,7 @@ def test_wrong_types_are_refused_with_tensorflows_text(numbered: Client) -> None
 
 def test_the_input_of_each_kind_of_field() -> None:
     vector = RawField("v", "vector", 2)
-    np.testing.assert_array_equal(vector.to_array([None, [1.0, 2.0]]), [[math.nan, math.nan], [1, 2]])
+    np.testing.assert_array_equal(vector.to_array([None, [1.0, 2.0]]), [[math.nan, math.nan], [1.0, 2.0]])
     multi = RawField("m", "multi_category")
     assert multi.to_array([None, ["a", "b"]]).tolist() == [["", "", ""], ["", "a", "b"]]
     kinds = ("category", "multi_category", "number")

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from serving.protocol.arrays import padded
 from serving.protocol.errors import RequestError, invalid_argument
 from serving.protocol.protos import DATA_TYPES
-from serving.savedmodel.raw_fields import RawField
 from serving.server.rest.json_document import is_base64, text_of
 from serving.server.rest.json_tensors import convert
 
@@ -38,7 +38,7 @@ def completed(document: Mapping[str, Any], signature: Any) -> Mapping[str, Any]:
     Raises:
         RequestError: INVALID_ARGUMENT, if a value of a song's field is wrong. Row and field are named.
     """
-    fields = song_fields(signature)
+    fields = _fields(signature.inputs)
     rows, columns = document.get("instances"), document.get("inputs")
     if not fields or (rows is not None and columns is not None):
         return document
@@ -53,26 +53,40 @@ def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict) and not is_base64(value)
 
 
-def song_fields(signature: Any) -> list[RawField]:
+@dataclass(frozen=True)
+class _Field:
+    """An input that is a field of songs. `size` is the length of its lists, None where any will do."""
+
+    name: str
+    is_text: bool
+    is_list: bool
+    size: int | None
+
+    @property
+    def missing(self) -> str | float:
+        return "" if self.is_text else math.nan
+
+    def expected(self) -> str:
+        """Returns what a value must be."""
+        one = "string" if self.is_text else "number"
+        return f"a list of {'' if self.size is None else f'{self.size} '}{one}s" if self.is_list else f"a {one}"
+
+
+def _fields(inputs: Mapping[str, Any]) -> list[_Field]:
     """Returns the inputs of a signature that are fields of songs."""
     fields = []
-    for name, info in sorted(signature.inputs.items()):
+    for name, info in sorted(inputs.items()):
         sizes = [dim.size for dim in info.tensor_shape.dim]
-        if _FIELD_NAME.match(name) and (kind := _kind(info.dtype, sizes)):
-            fields.append(RawField(name, kind, sizes[1] if kind == "vector" else 1))
+        is_text, is_number = info.dtype == DATA_TYPES["DT_STRING"], info.dtype == DATA_TYPES["DT_FLOAT"]
+        # A missing list of numbers needs a length.
+        has_shape = len(sizes) == 1 or (len(sizes) == 2 and (is_text or sizes[1] > 0))
+        if _FIELD_NAME.match(name) and (is_text or is_number) and has_shape:
+            is_list = len(sizes) == 2
+            fields.append(_Field(name, is_text, is_list, sizes[1] if is_list and not is_text else None))
     return fields
 
 
-def _kind(dtype: int, sizes: Sequence[int]) -> str | None:
-    """Returns the kind of a field with this type and shape, None where it is that of no field."""
-    if dtype == DATA_TYPES["DT_STRING"]:
-        return {1: "category", 2: "multi_category"}.get(len(sizes))
-    if dtype == DATA_TYPES["DT_FLOAT"] and len(sizes) == 1:
-        return "number"
-    return "vector" if dtype == DATA_TYPES["DT_FLOAT"] and len(sizes) == 2 and sizes[1] > 0 else None
-
-
-def _rows(rows: Sequence[dict[str, Any]], fields: Sequence[RawField], inputs: Mapping[str, Any]) -> list[Any]:
+def _rows(rows: Sequence[dict[str, Any]], fields: Sequence[_Field], inputs: Mapping[str, Any]) -> list[Any]:
     def fail(number: int, name: str, text: str) -> RequestError:
         return invalid_argument(
             f"Failed to process element: {number} key: {name} of 'instances' list. Error: {invalid_argument(text)}"
@@ -92,7 +106,7 @@ def _rows(rows: Sequence[dict[str, Any]], fields: Sequence[RawField], inputs: Ma
     return [{**row, **{name: values[number] for name, values in filled.items()}} for number, row in enumerate(rows)]
 
 
-def _columns(columns: dict[str, Any], fields: Sequence[RawField], inputs: Mapping[str, Any]) -> dict[str, Any]:
+def _columns(columns: dict[str, Any], fields: Sequence[_Field], inputs: Mapping[str, Any]) -> dict[str, Any]:
     def fail(number: int, name: str, text: str) -> RequestError:
         return invalid_argument(
             f"Failed to process element: {number} of {name} in 'inputs' object. Error: {invalid_argument(text)}"
@@ -118,7 +132,7 @@ def _known(inputs: Mapping[str, Any]) -> str:
     return f". Inputs of the signature: {', '.join(sorted(inputs))}"
 
 
-def _count(columns: Mapping[str, Any], fields: Sequence[RawField]) -> int:
+def _count(columns: Mapping[str, Any], fields: Sequence[_Field]) -> int:
     """Returns the number of songs. It is that of any other input where no field is given."""
     first = None
     for field in fields:
@@ -139,39 +153,30 @@ def _count(columns: Mapping[str, Any], fields: Sequence[RawField]) -> int:
     return first[1] if first else max((len(value) for value in columns.values() if isinstance(value, list)), default=1)
 
 
-def _filled(values: Sequence[Any], field: RawField, fail: Fail) -> list[Any]:
+def _filled(values: Sequence[Any], field: _Field, fail: Fail) -> list[Any]:
     """Returns one value for each song, none of them missing, all of one shape."""
     for number, value in enumerate(values):
         if value is None:
             continue
-        is_list = isinstance(value, list)
-        if is_list != (field.kind in ("multi_category", "vector")):
-            raise fail(number, field.name, f"expected {_expected(field)}, or null. Received: {text_of(value)}")
-        if field.kind == "vector" and len(value) != field.length:
-            raise fail(number, field.name, f"expected {_expected(field)}, or null. Received: {len(value)} of them")
-        for element in value if is_list else [value]:
+        if isinstance(value, list) != field.is_list:
+            raise fail(number, field.name, f"expected {field.expected()}, or null. Received: {text_of(value)}")
+        if field.size is not None and len(value) != field.size:
+            raise fail(number, field.name, f"expected {field.expected()}, or null. Received: {len(value)} of them")
+        for element in value if field.is_list else [value]:
             try:
-                _check(element, field.kind)
+                _check(element, field.is_text)
             except RequestError as error:
                 raise fail(number, field.name, error.message) from error
-    if field.kind == "category":
-        return ["" if value is None else value for value in values]
-    if field.kind == "number":
-        return [math.nan if value is None else value for value in values]
-    if field.kind == "vector":
-        holes = [None] * field.length
-        return [[math.nan if part is None else part for part in value or holes] for value in values]
-    return padded([["" if word is None else word for word in value or ()] for value in values], "")
+    missing = field.missing
+    if not field.is_list:
+        return [missing if value is None else value for value in values]
+    rows = [[missing if part is None else part for part in value or ()] for value in values]
+    return padded(rows, missing) if field.size is None else [row or [missing] * field.size for row in rows]
 
 
-def _expected(field: RawField) -> str:
-    kinds = {"category": "a string", "number": "a number", "multi_category": "a list of strings"}
-    return kinds.get(field.kind, f"a list of {field.length} numbers")
-
-
-def _check(value: Any, kind: str) -> None:
+def _check(value: Any, is_text: bool) -> None:
     """Raises RequestError where TensorFlow Serving would refuse the value. Null inside a list is missing, too."""
-    if kind in ("category", "multi_category"):
+    if is_text:
         if value is not None and type(value) is not str:
             convert(value, "string")
     elif value is not None and not (type(value) is float and abs(value) < _SURELY_FITS):
