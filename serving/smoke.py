@@ -78,7 +78,7 @@ def check(target: str = _TARGET, rest: str = _REST) -> None:
         _say(f"embedding of {embedding.shape[1]} numbers; best match {ids[0, 0]}")
     with urllib.request.urlopen(f"{rest}/v1/models/bcl", timeout=10) as reply:
         states: Any = json.load(reply)["model_version_status"]
-    assert any(state["state"] == "AVAILABLE" for state in states), f"REST says {states}"
+    assert any(state["state"] == "AVAILABLE" for state in states), f"REST lists {states}"
     with urllib.request.urlopen(f"{rest}/monitoring/prometheus/metrics", timeout=10) as reply:
         assert b":tensorflow:serving:request_count" in reply.read(), "no metrics"
     _say("REST status and metrics answer")

@@ -25,7 +25,7 @@ def _row_bytes(array: np.ndarray[Any, Any], rows: int) -> np.ndarray[Any, Any]:
 
 
 def batched_names(arrays: Arrays, signature: Signature) -> set[str]:
-    """Inputs whose rows belong to songs.
+    """Returns the inputs whose rows belong to songs.
 
     Raises:
         ValueError: If the signature lacks an input, one is missing, or numbers of rows differ.
@@ -53,7 +53,7 @@ def _overhead(specs: Mapping[str, TensorSpec]) -> int:
 def split_rows(
     arrays: Arrays, signature: Signature, limit: int, reply_row_bytes: int, max_rows: int | None = None
 ) -> Iterator[slice]:
-    """Slices of rows whose request and estimated reply each stay under `limit` bytes; one slice for an empty batch.
+    """Yields slices of rows whose request and estimated reply stay under `limit` bytes; one for an empty batch.
 
     Args:
         arrays: Inputs by name.
@@ -95,7 +95,7 @@ def split_rows(
 def join_outputs(
     parts: Sequence[Mapping[str, np.ndarray[Any, Any]]], rows: Sequence[int | None]
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """Outputs of a split batch, row after row; the reply itself where the batch was not split.
+    """Returns the outputs of a split batch, row after row; the reply itself where the batch was not split.
 
     Args:
         parts: Outputs per message.

@@ -23,7 +23,8 @@ class TLS:
 
     Args:
         ca: PEM file of the authority that signed the server's certificate; None takes the system's authorities.
-        cert, key: PEM files of the client's own certificate, for a server that verifies its clients. Both or none.
+        cert: PEM file of the client's own certificate, for a server that verifies its clients.
+        key: PEM file of the certificate's key. `cert` and `key` are given together or not at all.
     """
 
     ca: str | None = None

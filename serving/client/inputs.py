@@ -85,5 +85,5 @@ def _integer_id(song_id: Any, row: int, dtype: np.dtype[Any]) -> int:
 
 
 def decoded(ids: Array) -> Array:
-    """Ids as str in place of bytes."""
+    """Returns ids as str in place of bytes."""
     return object_array([value.decode() for value in ids.ravel().tolist()]).reshape(ids.shape)

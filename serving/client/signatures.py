@@ -38,7 +38,7 @@ class TensorSpec:
         return self.shape is None or (len(self.shape) > 1 and self.shape[1] == -1)
 
     def row_bytes(self) -> int:
-        """Bytes of one row where the signature says so, else 0. Strings count as 32 bytes each."""
+        """Returns the bytes of one row, 0 where the signature does not tell. A string counts as 32."""
         dtype = numpy_dtype(self.dtype)
         if self.shape is None or dtype is None:
             return 0
@@ -69,7 +69,7 @@ def _spec(info: Any) -> TensorSpec:
 
 
 def read_signatures(response: Any) -> dict[str, Signature]:
-    """Signatures of a GetModelMetadataResponse, without the initialisers that TensorFlow lists among them."""
+    """Returns the signatures of a GetModelMetadataResponse, without TensorFlow's initialisers."""
     signatures = protos.SignatureDefMap.FromString(response.metadata["signature_def"].value)
     return {
         name: Signature(

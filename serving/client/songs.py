@@ -22,7 +22,7 @@ SONG_ID = "song_id"
 
 
 def as_songs(songs: Any) -> list[Song]:
-    """Rows of a dict, a sequence of dicts, or what Arrow has: a Table, a RecordBatch, a StructArray or one row of it.
+    """Returns the rows of a dict, a sequence of dicts, or an Arrow Table, RecordBatch, StructArray or row of one.
 
     Raises:
         TypeError: If it is something else.

@@ -52,7 +52,7 @@ def parse_version(name: str) -> int | None:
 
 
 def scan(base_path: str, duplicates: list[str] | None = None) -> dict[int, str]:
-    """Versions in a model's folder and their paths; of two names for one number the last one wins.
+    """Returns the versions in a model's folder and their paths; of two names for one number the last wins.
 
     Args:
         base_path: The folder.
@@ -73,7 +73,7 @@ def scan(base_path: str, duplicates: list[str] | None = None) -> dict[int, str]:
 
 
 def dangling(base_path: str) -> dict[int, str]:
-    """Links in a model's folder that are named as versions and lead to no folder, by number.
+    """Returns links in a model's folder that are named as versions and lead to no folder, by number.
 
     Raises:
         OSError: If the folder cannot be listed.

@@ -38,7 +38,7 @@ def fill_text_proto(path: str, message: Any) -> Any:
 
 
 def server_credentials(path: str) -> grpc.ServerCredentials | None:
-    """Certificates of `--ssl_config_file`, which holds PEM contents, not paths; None for no file.
+    """Returns the certificates of `--ssl_config_file`, which has PEM contents, not paths; None for no file.
 
     Raises:
         RequestError: If the file cannot be read, or lacks key, certificate or the authority to verify clients by.

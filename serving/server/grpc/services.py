@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 def timeout_ms(context: Any) -> int | None:
-    """Milliseconds that a call may still take, None without a deadline."""
+    """Returns the milliseconds that a call may still take, None without a deadline."""
     left = context.time_remaining()
     # Without a deadline gRPC reports years, and RunOptions cannot hold so many milliseconds.
     return None if left is None or left > 1e6 else int(left * 1000)

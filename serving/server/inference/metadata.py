@@ -17,7 +17,7 @@ SIGNATURE_DEF = "signature_def"
 
 
 def get_model_metadata(core: ServerCore, request: Any) -> Any:
-    """Signatures of a version, packed as TensorFlow Serving packs them.
+    """Returns the signatures of a version, packed as TensorFlow Serving packs them.
 
     Raises:
         RequestError: With TensorFlow Serving's code and text; the request is checked before the model is looked up.
@@ -40,7 +40,7 @@ def get_model_metadata(core: ServerCore, request: Any) -> Any:
 
 
 def get_model_status(core: ServerCore, request: Any) -> Any:
-    """States of a model's versions, highest first. A version label is ignored, as in TensorFlow Serving.
+    """Returns the states of a model's versions, highest first. A label is ignored, as in TensorFlow Serving.
 
     Raises:
         RequestError: If there is no ModelSpec, or nothing is known of the model or version.

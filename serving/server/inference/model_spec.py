@@ -21,7 +21,7 @@ def signature_name(model_spec: Any) -> str:
 
 
 def set_model_spec(target: Any, model_spec: Any, version: int) -> None:
-    """Says in a reply which signature of which version answered."""
+    """Writes into a reply which signature of which version answered."""
     target.name = model_spec.name
     target.signature_name = signature_name(model_spec)
     target.version.value = version

@@ -47,7 +47,7 @@ def _check_input_count(signature: Any, inputs: Any) -> None:
 
 
 def read_inputs(signature: Any, inputs: Any) -> list[tuple[str, Array]]:
-    """Names of the graph's tensors and the values sent for them.
+    """Returns the names of the graph's tensors and the values sent for them.
 
     Raises:
         RequestError: If an input is missing or cannot be read.
@@ -66,7 +66,7 @@ def read_inputs(signature: Any, inputs: Any) -> list[tuple[str, Array]]:
 
 
 def choose_outputs(signature: Any, output_filter: Collection[str]) -> list[str]:
-    """Aliases to fetch: those of the filter, or all.
+    """Returns the aliases to fetch: those of the filter, or all.
 
     Raises:
         RequestError: If an alias is unknown or repeated.

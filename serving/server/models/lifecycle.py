@@ -15,7 +15,9 @@ class ModelVersion:
     """A version the server knows of. Fields change only under the manager's lock.
 
     Attributes:
-        name, version, path: Which, and where its files are.
+        name: Of the model.
+        version: Its number.
+        path: Where its files are.
         state: Number of ModelVersionStatus.State.
         error: Why loading failed last, or None.
         aspired: Whether the version policy wants it served.

@@ -30,7 +30,7 @@ class VersionTable:
         self._versions: dict[str, dict[int, ModelVersion]] = {}
 
     def names(self) -> list[str]:
-        """Models with any version, those that are no longer configured included."""
+        """Returns the models with any version, also those that are no longer configured."""
         with self.changed:
             return list(self._versions)
 
@@ -40,7 +40,7 @@ class VersionTable:
             return [version for versions in self._versions.values() for version in versions.values()]
 
     def states(self, name: str) -> dict[int, ModelVersion]:
-        """Versions of a model that the server knows of, those that were unloaded included."""
+        """Returns the versions of a model that the server knows of, also those that were unloaded."""
         with self.changed:
             return dict(self._versions.get(name, {}))
 
