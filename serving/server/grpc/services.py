@@ -22,13 +22,14 @@ from serving.protocol.errors import RequestError, internal
 from serving.server.grpc.requests import unary
 from serving.server.inference.classification import CLASSIFY
 from serving.server.inference.context import RunContext
-from serving.server.inference.metadata import get_model_metadata, get_model_status
+from serving.server.inference.metadata import get_model_metadata
 from serving.server.inference.multi_inference import multi_inference
 from serving.server.inference.predict import predict
 from serving.server.inference.regression import REGRESS
 from serving.server.metrics import Metrics
 from serving.server.models.core import ServerCore
 from serving.server.models.reload import handle_reload
+from serving.server.models.status import get_model_status
 
 logger = logging.getLogger("serving.server")
 T = TypeVar("T")

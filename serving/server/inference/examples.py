@@ -13,9 +13,8 @@ from serving.protocol.arrays import object_array
 from serving.protocol.errors import invalid_argument
 from serving.server.inference.context import RunContext
 from serving.server.inference.model_spec import check_model_spec, set_model_spec, signature_name
-from serving.server.inference.servable import Servable
+from serving.server.inference.servable import Models, Servable
 from serving.server.inference.tensor_io import Array
-from serving.server.models.core import ServerCore
 
 
 @dataclass(frozen=True)
@@ -64,14 +63,14 @@ class ExampleMethod:
         set_model_spec(response.model_spec, request.model_spec, version)
         return response
 
-    def answer(self, core: ServerCore, request: Any, context: RunContext) -> Any:
+    def answer(self, models: Models, request: Any, context: RunContext) -> Any:
         """Answers a request.
 
         Raises:
             RequestError: With TensorFlow Serving's code and text.
         """
         check_model_spec(request)
-        with core.lease(request.model_spec) as lent:
+        with models.lease(request.model_spec) as lent:
             return self.run(lent.servable, request, lent.version, context)
 
 

@@ -15,8 +15,7 @@ from serving.server.inference.context import RunContext
 from serving.server.inference.examples import find_signature, run_examples
 from serving.server.inference.model_spec import set_model_spec, signature_name
 from serving.server.inference.regression import REGRESS
-from serving.server.inference.servable import Servable
-from serving.server.models.core import ServerCore
+from serving.server.inference.servable import Models, Servable
 
 _METHODS = {method.name: method for method in (CLASSIFY, REGRESS)}
 _NOT_FOUND = "Requested signature not found in model graph"
@@ -62,7 +61,7 @@ def run_multi_inference(servable: Servable, request: Any, version: int, context:
     return response
 
 
-def multi_inference(core: ServerCore, request: Any, context: RunContext) -> Any:
+def multi_inference(models: Models, request: Any, context: RunContext) -> Any:
     """Answers a MultiInferenceRequest; the first task says which model.
 
     Raises:
@@ -70,5 +69,5 @@ def multi_inference(core: ServerCore, request: Any, context: RunContext) -> Any:
     """
     if not request.tasks:
         raise invalid_argument("ModelSpec has no name specified.")
-    with core.lease(request.tasks[0].model_spec) as lent:
+    with models.lease(request.tasks[0].model_spec) as lent:
         return run_multi_inference(lent.servable, request, lent.version, context)

@@ -14,9 +14,8 @@ from serving.protocol.errors import failed_precondition, internal, invalid_argum
 from serving.protocol.tensors import to_proto
 from serving.server.inference.context import RunContext
 from serving.server.inference.model_spec import check_model_spec, set_model_spec, signature_name
-from serving.server.inference.servable import Servable
+from serving.server.inference.servable import Models, Servable
 from serving.server.inference.tensor_io import Array, read_tensor
-from serving.server.models.core import ServerCore
 
 METHODS = ("tensorflow/serving/predict", "tensorflow/serving/classify", "tensorflow/serving/regress")
 
@@ -103,12 +102,12 @@ def run_predict(servable: Servable, request: Any, version: int, context: RunCont
     return response
 
 
-def predict(core: ServerCore, request: Any, context: RunContext) -> Any:
+def predict(models: Models, request: Any, context: RunContext) -> Any:
     """Answers a PredictRequest.
 
     Raises:
         RequestError: With TensorFlow Serving's code and text.
     """
     check_model_spec(request)
-    with core.lease(request.model_spec) as lent:
+    with models.lease(request.model_spec) as lent:
         return run_predict(lent.servable, request, lent.version, context)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 from serving.savedmodel.session import Array, SavedModelSession
 from serving.server.inference.context import RunContext
@@ -43,3 +44,24 @@ class Servable:
         if self._batching is not None:
             self._batching.close()
         self._session.close()
+
+
+class Lent(Protocol):
+    """A version that is lent to a request.
+
+    Attributes:
+        name: Of the model.
+        version: Its number.
+        servable: What answers.
+    """
+
+    name: str
+    version: int
+    servable: Any
+
+
+class Models(Protocol):
+    """What lends versions: `serving.server.models.core.ServerCore`."""
+
+    def lease(self, model_spec: Any) -> AbstractContextManager[Lent]:
+        """Lends the version that a ModelSpec names; raises RequestError if there is none."""

@@ -1,4 +1,4 @@
-"""Loads and unloads the versions of models, and lends them to requests: configuration, versions, labels, reloads.
+"""Loads and unloads the versions of models, and lends them to requests: configuration, labels, reloads, status.
 
 Imports `serving.server.batching`, `serving.server.inference` and `serving.savedmodel`. Imported by the front ends.
 """

@@ -23,12 +23,13 @@ from serving.protocol.errors import invalid_argument
 from serving.protocol.tensors import from_proto
 from serving.server.inference.classification import CLASSIFY
 from serving.server.inference.context import RunContext
-from serving.server.inference.metadata import SIGNATURE_DEF, get_model_metadata, get_model_status
+from serving.server.inference.metadata import SIGNATURE_DEF, get_model_metadata
 from serving.server.inference.model_spec import signature_name
 from serving.server.inference.predict import predict
 from serving.server.inference.regression import REGRESS
 from serving.server.metrics import Metrics
 from serving.server.models.core import ServerCore
+from serving.server.models.status import get_model_status
 from serving.server.rest.json_document import parse_object, read_signature_name, text_of
 from serving.server.rest.replies import (
     classification_to_json,
