@@ -2,14 +2,16 @@
 
     python -m serving.protocol.generate
 
-Needs grpcio-tools. Run it after a change of a .proto file.
+Run it after a change of a .proto file. It needs grpcio-tools.
 """
 
 from __future__ import annotations
 
+import argparse
 import base64
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent
@@ -51,6 +53,19 @@ def module_text(files: bytes) -> str:
     return _TEXT.format(lines="\n".join(f'    "{text[i : i + _LINE]}"' for i in range(0, len(text), _LINE)))
 
 
-if __name__ == "__main__":
-    MODULE.write_text(module_text(compiled()), encoding="utf-8")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Writes the module, and returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m serving.protocol.generate", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.parse_args(argv)
+    try:
+        MODULE.write_text(module_text(compiled()), encoding="utf-8")
+    except (ImportError, RuntimeError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     sys.stdout.write(f"{MODULE}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
