@@ -1,6 +1,7 @@
 """Asks TensorFlow Serving or the embedded server. Needs numpy, protobuf and grpcio, but no TensorFlow.
 
-Imports `serving.protocol` alone. Imported by `serving.smoke`, `tfx_pipeline`, tests and benchmarks.
+Imports: protocol.
+Imported by: smoke, tfx_pipeline.
 """
 
 from serving.client.aio import AsyncClient

@@ -1,7 +1,9 @@
 """The embedded server: TensorFlow Serving's gRPC and REST interfaces on TensorFlow's own session.
 
-`grpc` and `rest` take requests, `inference` answers them, `models` loads versions, `batching` joins requests. Imports
-`serving.savedmodel` and `serving.protocol`. Imported by tests, benchmarks and the pipeline's checks of a model.
+`grpc` and `rest` take requests, `inference` answers them, `models` loads versions, `batching` joins requests.
+
+Imports: protocol, savedmodel.
+Imported by: refresh, tfx_pipeline.
 """
 
 from __future__ import annotations

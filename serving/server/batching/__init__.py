@@ -1,4 +1,5 @@
 """Joins requests into batches: the settings, the queues and their threads, a session that uses them.
 
-Imports `serving.savedmodel` and `serving.protocol`. Imported by `serving.server.models`.
+Imports: config_files, metrics, protocol, savedmodel.
+Imported by: embedded, models.
 """
