@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tfx_pipeline.models.config import VALIDATION_K, VALIDATION_TRUTH
 from tfx_pipeline.runtime.setting_checks import check_at_least
 
 
@@ -29,8 +30,8 @@ class EvaluationConfig:
         seed: Of the random row and of the resamples.
     """
 
-    truth: int = 20
-    k: int = 50
+    truth: int = VALIDATION_TRUTH
+    k: int = VALIDATION_K
     max_songs: int = 2000
     min_gain: float = 0.0
     min_difference: float = 0.0

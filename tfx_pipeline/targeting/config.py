@@ -4,6 +4,8 @@ import dataclasses
 import math
 from typing import Any, Literal, TypeGuard, get_args
 
+from tfx_pipeline.runtime.beam_options import has_workers
+
 Rule = Literal["count", "average", "song", "cat", "hybrid"]
 VectorRule = Literal["average", "song", "cat"]
 Reach = Literal["filter", "expand"]
@@ -142,6 +144,22 @@ class TargetingConfig:
         """The settings as plain values that JSON can hold."""
         splits = {name: list(getattr(self, name)) for name in ("listener_splits", "target_splits")}
         return {**dataclasses.asdict(self), **splits}
+
+
+def pipeline_targeting() -> TargetingConfig:
+    """Returns the settings of targeting by which the pipeline differs from `TargetingConfig`.
+
+    A listener gets at most `NEW_SONGS_PER_LISTENER` songs of a run. `benchmarks/targeting.py cap` measures the cost.
+
+    The shards depend on the Beam engine that the environment names (`beam_options`). Several workers need many shards
+    to share. This process alone keeps in memory all that it shuffles, so few and large shards are better: a song's
+    vector goes to every shard of listeners who play it, and a listener's vector to every shard of cold songs whose
+    matches they play (docs/results/speed-and-scale.md).
+    """
+    config = TargetingConfig(cap=NEW_SONGS_PER_LISTENER)
+    if has_workers():
+        return config
+    return dataclasses.replace(config, songs_per_shard=8192, plays_per_shard=1_000_000)
 
 
 _LISTENER_SPLITS = ("warm", "new")
