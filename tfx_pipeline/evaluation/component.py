@@ -14,6 +14,7 @@ from tfx import v1 as tfx
 from tfx.utils import io_utils
 
 from serving.files.whole_files import earlier
+from serving.refresh.index import SONGS_AT_ONCE
 from serving.refresh.saved_version import RefreshError
 from serving.savedmodel.publish import PublishError, latest_version
 from serving.savedmodel.raw_fields import fields_of_specs
@@ -34,7 +35,6 @@ from tfx_pipeline.tfx_extensions.example_files import split_pattern
 logger = logging.getLogger(__name__)
 
 REPORT = "report.json"
-_BATCH = 512
 
 
 @component
@@ -134,7 +134,7 @@ def last_embeddings(
     rows: list[np.ndarray] = []
     for split in (WARM, VALIDATION, TEST):
         files = tf.io.gfile.glob(split_pattern(labelled_songs, split))
-        for examples in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_BATCH):
+        for examples in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(SONGS_AT_ONCE):
             ids = [
                 tf.train.Example.FromString(e).features.feature[SONG_ID].bytes_list.value[0] for e in examples.numpy()
             ]

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from serving.refresh.index import SONGS_AT_ONCE
 from serving.refresh.saved_version import SavedIndex, SavedVersion
 from tfx_pipeline import contract
 from tfx_pipeline.contract.errors import broken
@@ -30,7 +31,7 @@ from tfx_pipeline.targeting.data.exclusions import as_parquet
 from tfx_pipeline.targeting.data.takedown import drop_matches
 from tfx_pipeline.targeting.running import first_message, run_quietly
 
-_BATCH, _ROWS_PER_GROUP = 512, 10_000
+_ROWS_PER_GROUP = 10_000
 
 
 class TargetingError(ValueError):
@@ -136,7 +137,7 @@ def _by_the_model(version: SavedVersion, songs: NewSongs, added: Sequence[str]) 
     """Returns the embedding, the matches and the number of known fields of each song."""
     wanted, found = frozenset(added), {}
     pending: Iterator[tuple[str, bytes]] = (song for song in songs if song[0] in wanted)
-    while batch := list(islice(pending, _BATCH)):
+    while batch := list(islice(pending, SONGS_AT_ONCE)):
         examples = [example for _, example in batch]
         outputs = version.run("match_examples", examples) | version.run("serving_default", examples)
         for row, (song_id, _) in enumerate(batch):

@@ -1,7 +1,7 @@
 """The Trainer step of the model that is served: all songs are learnt from, with the settings of the judged model.
 
 Nothing is held out, so nothing can be chosen or judged here: what the judged model chose on its validation songs is
-taken, and `components.served_model` compares the result with it.
+taken, and `refit.component` compares the result with it.
 """
 
 from __future__ import annotations
