@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import pytest
 
@@ -14,7 +15,7 @@ from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.models.config import VALIDATION_K, VALIDATION_TRUTH, TransformConfig
 from tfx_pipeline.models.model_config import TuningConfig
 from tfx_pipeline.models.step_settings import TunerSettings
-from tfx_pipeline.runtime.settings_codec import SettingsError, from_json, to_json, with_changes
+from tfx_pipeline.runtime.settings_codec import SettingsError, from_json, from_values, to_json, with_changes
 from tfx_pipeline.targeting.config import TargetingConfig
 
 
@@ -53,6 +54,7 @@ def test_json_is_the_same_for_the_same_settings() -> None:
         PipelineConfig(tuning=TuningConfig(trials=3)),
         PipelineConfig(ridge=None),
         TargetingConfig(count_weight=0.5, clusters=4, threshold=-1.0),
+        TargetingConfig(rule="hybrid", clusters="auto", cap=3, listener_splits=("warm", "new")),
         TunerSettings(
             (SongField("audio_tempo", "number"), SongField("lyric_vector", "vector", 2)),
             bcl_keras.BCLConfig(hidden_dims=(8,)),
@@ -62,10 +64,11 @@ def test_json_is_the_same_for_the_same_settings() -> None:
         ),
     ],
 )
-def test_settings_survive_json(settings: object) -> None:
+def test_settings_survive_json(settings: Any) -> None:
     read = from_json(type(settings), to_json(settings))
     assert read == settings
     assert to_json(read) == to_json(settings)
+    assert from_values(type(settings), json.loads(json.dumps(asdict(settings))), "a recorded run") == settings
 
 
 def test_a_type_need_not_be_a_class() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -26,6 +25,7 @@ from tfx_pipeline.outputs.schemas import EMBEDDINGS
 from tfx_pipeline.outputs.titles import Titles
 from tfx_pipeline.runtime.beam_options import beam_options
 from tfx_pipeline.runtime.run_folder import RunFolder
+from tfx_pipeline.runtime.settings_codec import from_values
 from tfx_pipeline.targeting import TargetingConfig, read_summary, target_listeners
 from tfx_pipeline.targeting.data.exclusions import as_parquet
 from tfx_pipeline.targeting.data.takedown import drop_matches
@@ -75,8 +75,8 @@ class Rules:
                 f"{published.folder}: expected a run whose manifest.json says by what it targeted. Received: one of an "
                 "earlier version. Run the pipeline once more."
             )
-        weight = {"count_weight": said["count_weight"], "target_splits": (NEW,)}
-        config = dataclasses.replace(TargetingConfig.from_dict(settings), **weight)
+        weight = {"count_weight": said["count_weight"], "target_splits": [NEW]}
+        config = from_values(TargetingConfig, {**settings, **weight}, f"{published.folder}, manifest.json: settings")
         lists = {name: said[name] and folder.home / said[name] for name in ("exclusions", "listeners")}
         if exclusions is not None:
             lists["exclusions"] = exclusions

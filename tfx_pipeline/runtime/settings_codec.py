@@ -53,6 +53,20 @@ def from_json(kind: type[T], text: str, source: str = "settings") -> T:
         raise SettingsError(f"{source}: {_in_words(error, kind)}") from error
 
 
+def from_values(kind: type[T], values: Any, source: str) -> T:
+    """Returns settings from the plain values that JSON holds.
+
+    Args:
+        kind: The type of the settings.
+        values: Plain values, such as those that a run recorded.
+        source: What errors name as the place of the values.
+
+    Raises:
+        SettingsError: If the values do not fit the type.
+    """
+    return from_json(kind, json.dumps(values), source)
+
+
 def with_changes(defaults: T, changes: dict[str, Any], source: str) -> T:
     """Returns settings with changes, section by section. What the changes do not name keeps its value.
 
@@ -65,7 +79,7 @@ def with_changes(defaults: T, changes: dict[str, Any], source: str) -> T:
         SettingsError: If a setting is unknown, or a value is one that it cannot have.
     """
     values = json.loads(to_json(defaults))
-    return from_json(type(defaults), json.dumps(_merged(values, changes)), source)
+    return from_values(type(defaults), _merged(values, changes), source)
 
 
 def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

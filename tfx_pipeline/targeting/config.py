@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any, Literal, TypeGuard, get_args
+from typing import Literal, TypeGuard, get_args
 
 from tfx_pipeline.runtime.beam_options import has_workers
 
@@ -130,22 +130,6 @@ class TargetingConfig:
     def depth(self) -> int:
         """Candidates kept per song before the cap per listener is applied."""
         return self.listeners_per_song * (self.cap_depth if self.cap is not None else 1)
-
-    @classmethod
-    def from_dict(cls, settings: dict[str, Any]) -> "TargetingConfig":
-        """Builds a config from plain values, such as parsed JSON; an unknown name is an error."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        for name in settings:
-            if name not in known:
-                raise ValueError(
-                    f"`{name}` is not a setting of targeting. Expected one of {sorted(known)}. Received: {name}"
-                )
-        return cls(**settings)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as plain values that JSON can hold."""
-        splits = {name: list(getattr(self, name)) for name in ("listener_splits", "target_splits")}
-        return {**dataclasses.asdict(self), **splits}
 
 
 def pipeline_targeting() -> TargetingConfig:
