@@ -11,7 +11,8 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from tfx_pipeline.contract.splits import NEW, SPLITS, ColdSplit
-from tfx_pipeline.labels.similar_songs import AudienceConfig, FindSimilarSongs, SimilarSongs
+from tfx_pipeline.labels.config import AudienceConfig
+from tfx_pipeline.labels.similar_songs import FindSimilarSongs, SimilarSongs
 from tfx_pipeline.models import features
 from tfx_pipeline.tfx_extensions.components import component
 from tfx_pipeline.tfx_extensions.example_files import ALL, ReadPlays, ReadSongs, split_pattern
