@@ -73,8 +73,8 @@ def test_an_engine_with_workers_gets_shards_to_share_out(monkeypatch) -> None:
 
 def test_a_listener_gets_five_songs_of_a_run_unless_the_settings_say_otherwise(tmp_path: Path) -> None:
     assert PipelineConfig().targeting.cap == 5
-    for said, expected in (("null", None), ("1", 1)):
-        (tmp_path / "settings.json").write_text(f'{{"targeting": {{"cap": {said}}}}}')
+    for cap, expected in (("null", None), ("1", 1)):
+        (tmp_path / "settings.json").write_text(f'{{"targeting": {{"cap": {cap}}}}}')
         assert read_settings(tmp_path / "settings.json").targeting.cap == expected
     (tmp_path / "settings.json").write_text('{"targeting": {"listeners_per_song": null}}')
     with pytest.raises(
@@ -83,13 +83,13 @@ def test_a_listener_gets_five_songs_of_a_run_unless_the_settings_say_otherwise(t
         read_settings(tmp_path / "settings.json")
 
 
-def test_a_byte_order_mark_is_no_setting(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_bytes(b'\xef\xbb\xbf{"model": {"epochs": 7}}\r\n')
     assert read_settings(tmp_path / "settings.json").model.epochs == 7
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "expected a JSON object. Received: an empty file. An object without settings is {}"),
         (b"\xef\xbb\xbf \n", "Received: an empty file"),
@@ -102,18 +102,18 @@ def test_a_byte_order_mark_is_no_setting(tmp_path: Path) -> None:
         (None, "expected a JSON file. Received: No such file or directory"),
     ],
 )
-def test_what_is_no_settings_file(tmp_path: Path, content: bytes | None, said: str) -> None:
+def test_a_file_that_is_no_json_object_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
     file = tmp_path / "settings.json"
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(SettingsError) as caught:
         read_settings(file)
-    assert str(caught.value).startswith(f"{file}: ") and said in str(caught.value)
+    assert str(caught.value).startswith(f"{file}: ") and message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{", "expected a JSON object"),
         ("[1]", "expected an object of settings. Received: [1]"),
@@ -151,13 +151,13 @@ def test_what_is_no_settings_file(tmp_path: Path, content: bytes | None, said: s
         ('{"targeting": null}', "targeting: expected an object. Received: None"),
     ],
 )
-def test_bad_settings_are_named(tmp_path: Path, text: str, said: str) -> None:
+def test_bad_settings_are_named(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "settings.json"
     file.write_text(text)
     with pytest.raises(SettingsError) as caught:
         read_settings(file)
     assert str(file) in str(caught.value)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_the_pipeline_compiles_for_vertex_ai(tmp_path: Path) -> None:
@@ -190,11 +190,15 @@ def test_the_pipeline_compiles_for_vertex_ai(tmp_path: Path) -> None:
     assert job.runtime_config.gcs_output_directory == f"{home}/pipeline"
 
 
-@pytest.mark.parametrize(("said", "expected"), [(None, IN_MEMORY), ("--runner=X --a='b c'", ("--runner=X", "--a=b c"))])
-def test_the_environment_names_the_engine(monkeypatch: pytest.MonkeyPatch, said: str | None, expected: tuple) -> None:
+@pytest.mark.parametrize(
+    ("options", "expected"), [(None, IN_MEMORY), ("--runner=X --a='b c'", ("--runner=X", "--a=b c"))]
+)
+def test_the_environment_names_the_engine(
+    monkeypatch: pytest.MonkeyPatch, options: str | None, expected: tuple[str, ...]
+) -> None:
     monkeypatch.delenv("BCL_BEAM", raising=False)
-    if said:
-        monkeypatch.setenv("BCL_BEAM", said)
+    if options:
+        monkeypatch.setenv("BCL_BEAM", options)
     assert beam_options() == expected
 
 

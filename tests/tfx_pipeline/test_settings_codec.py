@@ -115,6 +115,11 @@ def test_a_wrong_setting_is_named_with_what_was_expected(changes: dict[str, obje
     assert str(caught.value) == message
 
 
+def test_a_setting_without_a_default_must_be_there() -> None:
+    with pytest.raises(SettingsError, match=r"^settings: fields: expected a value\. Received: none; model: expected"):
+        from_json(TunerSettings, "{}")
+
+
 def test_what_several_rooms_have_in_common_has_one_value() -> None:
     """The library cannot import the pipeline, and the input contract cannot import the library, which loads Keras."""
     field_of_library = bcl_keras.Field("audio_tempo", "number")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 T = TypeVar("T")
 
+_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 #: What errors name where no single setting is wrong.
 _WHOLE = "all settings"
 
@@ -91,15 +92,6 @@ def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return _cached_adapter(kind)
-
-
-@cache
-def _cached_adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
-
-
 def _in_words(error: ValidationError, kind: Any) -> str:
     """Returns one line that names each wrong setting once, even if its value fits none of several types."""
     wrong: dict[str, _Wrong] = {}
@@ -111,6 +103,8 @@ def _in_words(error: ValidationError, kind: Any) -> str:
         elif problem["type"] == "unexpected_keyword_argument":
             setting.expected.append(f"one of {sorted(field.name for field in dataclasses.fields(section))}")
             setting.received = problem["loc"][-1]
+        elif problem["type"] == "missing":
+            setting.texts.append("expected a value. Received: none")
         elif problem["type"] == "json_invalid":
             setting.texts.append(problem["msg"])
         else:
