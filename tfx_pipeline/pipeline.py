@@ -22,7 +22,7 @@ from tfx_pipeline.labels.component import SimilarSongsLabeller
 from tfx_pipeline.models.step_settings import TrainerSettings
 from tfx_pipeline.models.steps import Fitted, fitted_model
 from tfx_pipeline.refit.component import JudgedModelKeeper
-from tfx_pipeline.refit.steps import Served, with_every_song
+from tfx_pipeline.refit.steps import ModelSteps, with_every_song
 from tfx_pipeline.reports.component import RunPage
 from tfx_pipeline.targeting.steps import ListenerFiles, Targeted, targeted_listeners
 from tfx_pipeline.tfx_extensions import standard
@@ -151,7 +151,7 @@ def _trainer_settings(fields: Sequence[contract.SongField], config: PipelineConf
 
 def _judged(
     fitted: Fitted, labeller: Any, folders: _Folders, settings: TrainerSettings, config: PipelineConfig
-) -> Served:
+) -> ModelSteps:
     """Returns the steps of the judged model: every song is embedded, cold songs are matched and the matches judged."""
     embedder = CatalogueEmbedder(
         labelled_songs=labeller.outputs["labelled_songs"], model=fitted.trainer.outputs["model"]
@@ -167,7 +167,7 @@ def _judged(
         judged_dir=folders.judged_model,
         split=config.split,
     )
-    return Served(fitted.trainer, labeller, embedder, evaluator, [embedder, evaluator])
+    return ModelSteps(fitted.trainer, labeller, embedder, evaluator, [embedder, evaluator])
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ class _Pushed:
         return [self.validator, self.pusher]
 
 
-def _pushed(served: Served, folders: _Folders) -> _Pushed:
+def _pushed(served: ModelSteps, folders: _Folders) -> _Pushed:
     model = served.model.outputs["model"]
     validator = ServingValidator(model=model, labelled_songs=served.labeller.outputs["labelled_songs"])
     pusher = standard.pusher(
@@ -214,7 +214,7 @@ def _keepers(
 
 
 def _page(
-    data: CheckedData, fitted: Fitted, judged: Served, served: Served, pushed: _Pushed, targeted: Targeted
+    data: CheckedData, fitted: Fitted, judged: ModelSteps, served: ModelSteps, pushed: _Pushed, targeted: Targeted
 ) -> Any:
     return RunPage(
         song_statistics=data.songs.statistics,

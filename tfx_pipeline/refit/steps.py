@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Served:
-    """The steps that the served model comes from.
+class ModelSteps:
+    """The steps that the judged or the served model comes from.
 
     Attributes:
         model: Gives the model.
         labeller: Gives the songs as that model splits them.
         embedder: Gives their embeddings by it.
         judge: Gives its blessing.
-        steps: Those of these steps, and of the steps they need, that the judged model does without.
+        steps: These steps and those that they need, without the steps of an earlier stage, in their order.
     """
 
     model: Any
@@ -40,13 +40,13 @@ class Served:
 
 
 def with_every_song(
-    judged: Served,
+    judged: ModelSteps,
     config: PipelineConfig,
     settings: TrainerSettings,
     song_schema: Any,
     songs: tfx.types.BaseChannel,
     plays: tfx.types.BaseChannel,
-) -> Served:
+) -> ModelSteps:
     """Returns the steps to a model that knows every song of enough listeners, from the judged one on.
 
     Args:
@@ -78,11 +78,11 @@ def with_every_song(
         settings=config.evaluation,
         split=config.split,
     )
-    return Served(model, labeller, embedder, checker, [labeller, *steps, embedder, checker])
+    return ModelSteps(model, labeller, embedder, checker, [labeller, *steps, embedder, checker])
 
 
 def _model_steps(
-    judged: Served, labeller: Any, config: PipelineConfig, settings: TrainerSettings, song_schema: Any
+    judged: ModelSteps, labeller: Any, config: PipelineConfig, settings: TrainerSettings, song_schema: Any
 ) -> list[Any]:
     """Returns the steps of which the last gives the model."""
     if config.refit == "index":
