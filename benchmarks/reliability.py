@@ -24,9 +24,10 @@ from tfx_pipeline.runtime.keras_backend import use_tensorflow
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 use_tensorflow()  # before Keras is imported
 
-from tfx_pipeline.config import EvaluationConfig, evident_model  # noqa: E402
+from tfx_pipeline.evaluation.config import EvaluationConfig  # noqa: E402
 from tfx_pipeline.evaluation.reliability import BEST_SCORE, KNOWN_FIELDS, Reliability, evidence_of  # noqa: E402
 from tfx_pipeline.evaluation.reliability_report import judge, spearman  # noqa: E402
+from tfx_pipeline.models.model_config import measured_towers  # noqa: E402
 
 if TYPE_CHECKING:
     import bcl_keras
@@ -65,7 +66,7 @@ def model_of(problem: Problem, *, closed_form: bool) -> bcl_keras.models.JoinedM
 
     sparse = bool(len(problem.sparse)) and sparse_songs_help(problem)
     if not closed_form:
-        return joined(problem, tower(problem, evident_model(), sparse=sparse), sparse)[0]
+        return joined(problem, tower(problem, measured_towers(), sparse=sparse), sparse)[0]
     model = bcl_keras.models.JoinedModel([audience_ridge_model(problem, sparse)])
     model.adapt()
     return model

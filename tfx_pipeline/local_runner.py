@@ -2,9 +2,9 @@
 
 Environment variables bind the paths, because the tfx command passes no arguments: BCL_DATA is the folder with songs
 and plays, BCL_RUN the folder for all that the run writes (default: runs/bcl), BCL_SETTINGS a JSON file of settings
-(default: none; see `configs.read_settings`), BCL_WINDOW how many of the latest spans of plays are read (default: all;
+(default: none; see `config.read_settings`), BCL_WINDOW how many of the latest spans of plays are read (default: all;
 see `contract.spans`), BCL_BEAM the engine of the Beam steps (default: this process; see `beam_options`), BCL_LISTENERS
-and BCL_EXCLUSIONS files for the targeting (default: none; see `components.targeting` and `targeting.exclusions`).
+and BCL_EXCLUSIONS files for the targeting (default: none; see `targeting.component` and `targeting.data.exclusions`).
 BCL_TAKEDOWN is a list of songs to take down, for this run and all later ones (default: none; see `id_lists`);
 with BCL_IGNORE_MISSING=1 ids of it may be unknown.
 """

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
 
 from tfx_pipeline import contract
-from tfx_pipeline.config import PipelineConfig, to_json
-from tfx_pipeline.contract.splits import NEW, TEST, VALIDATION, WARM
+from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.evaluation.catalogue_embedding import CatalogueEmbedder
 from tfx_pipeline.evaluation.component import RetrievalEvaluator
-from tfx_pipeline.gates.data_gate import DataGate, StatisticsKeeper
+from tfx_pipeline.gates.data_gate import StatisticsKeeper
 from tfx_pipeline.gates.serving_validator import ServingValidator
+from tfx_pipeline.gates.steps import CheckedData, checked_data
 from tfx_pipeline.labels.component import SimilarSongsLabeller
-from tfx_pipeline.models.song_schema import SongSchema
+from tfx_pipeline.models.step_settings import TrainerSettings
+from tfx_pipeline.models.steps import Fitted, fitted_model
 from tfx_pipeline.refit.component import JudgedModelKeeper
-from tfx_pipeline.refit.steps import Served, transform_of, with_every_song
+from tfx_pipeline.refit.steps import ModelSteps, with_every_song
 from tfx_pipeline.reports.component import RunPage
-from tfx_pipeline.runtime.fingerprint import code_fingerprint, file_digest
-from tfx_pipeline.targeting.component import AudienceTargeter, WeightChooser
+from tfx_pipeline.targeting.steps import ListenerFiles, Targeted, targeted_listeners
 from tfx_pipeline.tfx_extensions import standard
-
-#: Columns of which statistics are made; None = all. The most frequent values of a listener's id would be ids.
-_COUNTED = {"Song": None, "Play": ("song_id", "plays", "liked", "timestamp")}
 
 
 def create_pipeline(
@@ -63,199 +62,170 @@ def create_pipeline(
         A pipeline for any TFX runner.
     """
     config = config or PipelineConfig()
-    fields_json = contract.fields_to_json(fields)
-    judged_dir = os.path.join(os.path.dirname(kept_statistics), "judged_model")
+    folders = _Folders(str(serving_dir), str(kept_statistics))
 
-    # Songs and plays come in, are counted and checked.
-    song_gen = standard.parquet_example_gen(Path(data_root) / contract.SONGS).with_id("SongGen")
-    play_gen = standard.parquet_example_gen(Path(data_root) / contract.PLAYS).with_id("PlayGen")
-    checks = []
-    schemas = {}
-    counted = {}
-    for name, gen in (("Song", song_gen), ("Play", play_gen)):
-        statistics = standard.statistics_gen(gen.outputs["examples"], _COUNTED[name]).with_id(f"{name}Statistics")
-        schemas[name] = tfx.components.SchemaGen(
-            statistics=statistics.outputs["statistics"], infer_feature_shape=False
-        ).with_id(f"{name}SchemaGen")
-        validator = tfx.components.ExampleValidator(
-            statistics=statistics.outputs["statistics"], schema=schemas[name].outputs["schema"]
-        ).with_id(f"{name}Validator")
-        checks += [statistics, schemas[name], validator]
-        counted[name] = statistics.outputs["statistics"]
-    gate = DataGate(
-        song_statistics=counted["Song"],
-        play_statistics=counted["Play"],
-        kept=str(kept_statistics),
-        settings=to_json(config.data_gate),
-        code=code_fingerprint("tfx_pipeline.gates.data_gate"),
-    )
+    # 1. Songs and plays come in, are counted and checked.
+    data = checked_data(Path(data_root), folders.kept_statistics, config.data_gate)
 
-    # Plays become labels of songs; cold songs are split off.
+    # 2. Plays become labels of songs; cold songs are split off.
     labeller = SimilarSongsLabeller(
-        songs=song_gen.outputs["examples"],
-        plays=play_gen.outputs["examples"],
-        audience=to_json(config.audience),
-        split=to_json(config.split),
-        code=code_fingerprint("tfx_pipeline.labels.component"),
+        songs=data.songs.examples, plays=data.plays.examples, audience=config.audience, split=config.split
     )
-    labeller.add_upstream_node(gate)
+    labeller.add_upstream_node(data.gate)
 
-    # One graph turns raw songs into the model's inputs, in training and in serving.
-    song_schema = SongSchema(
-        inferred=schemas["Song"].outputs["schema"],
-        fields=fields_json,
-        code=code_fingerprint("tfx_pipeline.models.song_schema"),
-    )
-    transform = transform_of(labeller, song_schema, config, fields_json, [WARM, NEW, VALIDATION, TEST])
+    # 3. A model learns from warm songs. One graph turns raw songs into its inputs, in training and in serving.
+    settings = _trainer_settings(fields, config)
+    fitted = fitted_model(labeller, data.songs.schema, settings, config.transform, config.tuning)
 
-    learning = {
-        "examples": transform.outputs["transformed_examples"],
-        "transform_graph": transform.outputs["transform_graph"],
-        "train_args": tfx.proto.TrainArgs(splits=[WARM, NEW]),
-        "eval_args": tfx.proto.EvalArgs(splits=[VALIDATION]),
-    }
-    settings = {
-        "fields": fields_json,
-        "model": to_json(config.model),
-        "training": to_json(config.training),
-        "max_values": config.transform.max_values,
-    }
-    fitting = settings | {"ridge": to_json(config.ridge), "song_ids": config.song_ids, "explain": config.explain}
-    tuners = []
-    if config.tuning is not None:
-        tuners = [
-            tfx.components.Tuner(
-                tuner_fn="tfx_pipeline.models.tuner.tuner_fn",
-                custom_config=settings
-                | {"tuning": to_json(config.tuning), "code": code_fingerprint("tfx_pipeline.models.tuner")},
-                **learning,
-            )
-        ]
-    trainer = tfx.components.Trainer(
-        run_fn="tfx_pipeline.models.trainer.run_fn",
-        hyperparameters=tuners[0].outputs["best_hyperparameters"] if tuners else None,
-        custom_config=fitting
-        | {"split": to_json(config.split), "code": code_fingerprint("tfx_pipeline.models.trainer")},
-        **learning,
-    )
-
-    # Every song is embedded, cold songs are matched, and the matches are judged.
-    embedder = CatalogueEmbedder(
-        labelled_songs=labeller.outputs["labelled_songs"],
-        model=trainer.outputs["model"],
-        code=code_fingerprint("tfx_pipeline.evaluation.catalogue_embedding"),
-    )
-    evaluator = RetrievalEvaluator(
-        transformed_songs=transform.outputs["transformed_examples"],
-        transform_graph=transform.outputs["transform_graph"],
-        embeddings=embedder.outputs["embeddings"],
-        labelled_songs=labeller.outputs["labelled_songs"],
-        serving_dir=str(serving_dir),
-        fields=fields_json,
-        settings=to_json(config.evaluation),
-        judged_dir=judged_dir,
-        split=to_json(config.split),
-        code=code_fingerprint("tfx_pipeline.evaluation.component"),
-    )
-
-    # What is served knows the songs, too, that were held out to judge it by.
-    served = Served(trainer, labeller, embedder, evaluator, [])
+    # 4. The model is judged on the songs held out. The model that is served knows these songs, too. It is pushed.
+    judged = _judged(fitted, labeller, folders, settings, config)
+    served = judged
     if config.refit != "off":
-        served = with_every_song(
-            served, config, fitting, song_schema, song_gen.outputs["examples"], play_gen.outputs["examples"]
-        )
-    serving_validator = ServingValidator(
-        model=served.model.outputs["model"],
-        labelled_songs=served.labeller.outputs["labelled_songs"],
-        code=code_fingerprint("tfx_pipeline.gates.serving_validator"),
-    )
-    pusher = standard.pusher(
-        served.model.outputs["model"],
-        model_blessing=served.judge.outputs["blessing"],
-        infra_blessing=serving_validator.outputs["blessing"],
-        serving_dir=serving_dir,
-    )
+        served = with_every_song(judged, config, settings, fitted.schema, data.songs.examples, data.plays.examples)
+    pushed = _pushed(served, folders)
+    keepers = _keepers(pushed, data, fitted, folders, config)
 
-    keeper = StatisticsKeeper(
-        pushed_model=pusher.outputs["pushed_model"],
-        song_statistics=counted["Song"],
-        play_statistics=counted["Play"],
-        kept=str(kept_statistics),
-        code=code_fingerprint("tfx_pipeline.gates.data_gate"),
+    # 5. New songs get their target listeners, and the run gets its page.
+    files = ListenerFiles(listener_table, exclusions)
+    targeted = targeted_listeners(
+        data.plays.examples,
+        judged.embedder,
+        served.embedder,
+        pushed.pusher,
+        folders.serving,
+        files,
+        config.targeting,
     )
-
-    keepers = [keeper]
-    if config.refit == "train":
-        keepers.append(
-            JudgedModelKeeper(
-                pushed_model=pusher.outputs["pushed_model"],
-                model=trainer.outputs["model"],
-                kept=judged_dir,
-                code=code_fingerprint("tfx_pipeline.refit.component"),
-            )
-        )
-
-    # New songs get their target listeners. Songs that were held out are new to the judged model alone.
-    asks_held_out = not {VALIDATION, TEST}.isdisjoint(config.targeting.target_splits)
-    targeted = embedder if asks_held_out else served.embedder
-    targeting = {
-        "plays": play_gen.outputs["examples"],
-        "settings": to_json(config.targeting),
-        "listeners": str(listener_table or ""),
-        "exclusions": str(exclusions or ""),
-        "digests": " ".join(file_digest(file) for file in (listener_table, exclusions) if file),
-        "code": code_fingerprint("tfx_pipeline.targeting.component"),
-    }
-    choosers = []
-    if targeted is not embedder and config.targeting.chooses_weight:
-        choosers = [WeightChooser(embeddings=embedder.outputs["embeddings"], **targeting)]
-    targeter = AudienceTargeter(
-        embeddings=targeted.outputs["embeddings"],
-        pushed_model=pusher.outputs["pushed_model"],
-        serving_dir=str(serving_dir),
-        count_weight=choosers[0].outputs["count_weight"] if choosers else None,
-        **targeting,
-    )
-
-    page = RunPage(
-        song_statistics=counted["Song"],
-        play_statistics=counted["Play"],
-        report_of_data=gate.outputs["report_of_data"],
-        model_run=trainer.outputs["model_run"],
-        evaluation=evaluator.outputs["evaluation"],
-        infra_blessing=serving_validator.outputs["blessing"],
-        pushed_model=pusher.outputs["pushed_model"],
-        songs=song_gen.outputs["examples"],
-        embeddings=targeted.outputs["embeddings"],
-        served_blessing=None if served.judge is evaluator else served.judge.outputs["blessing"],
-        targets=targeter.outputs["targets"],
-        code=code_fingerprint("tfx_pipeline.reports.component"),
-    )
+    page = _page(data, fitted, judged, served, pushed, targeted)
 
     return tfx.dsl.Pipeline(
         pipeline_name=pipeline_name,
         pipeline_root=str(pipeline_root),
         components=[
-            song_gen,
-            play_gen,
-            *checks,
-            gate,
+            *data.steps,
             labeller,
-            song_schema,
-            transform,
-            *tuners,
-            trainer,
-            embedder,
-            evaluator,
-            *served.steps,
-            serving_validator,
-            pusher,
+            *fitted.steps,
+            *judged.steps,
+            *(served.steps if served is not judged else ()),
+            *pushed.steps,
             *keepers,
-            *choosers,
-            targeter,
+            *targeted.steps,
             page,
         ],
         enable_cache=True,
         metadata_connection_config=metadata_connection_config,
         beam_pipeline_args=list(beam_pipeline_args),
+    )
+
+
+@dataclass(frozen=True)
+class _Folders:
+    """The folders that outlast a run.
+
+    Attributes:
+        serving: Of the model's versions.
+        kept_statistics: Of the statistics of the last pushed run.
+    """
+
+    serving: str
+    kept_statistics: str
+
+    @property
+    def judged_model(self) -> str:
+        """Of the judged model of the last pushed run."""
+        return os.path.join(os.path.dirname(self.kept_statistics), "judged_model")
+
+
+def _trainer_settings(fields: Sequence[contract.SongField], config: PipelineConfig) -> TrainerSettings:
+    return TrainerSettings(
+        fields=tuple(fields),
+        model=config.model,
+        training=config.training,
+        max_values=config.transform.max_values,
+        ridge=config.ridge,
+        split=config.split,
+        song_ids=config.song_ids,
+        explain=config.explain,
+    )
+
+
+def _judged(
+    fitted: Fitted, labeller: Any, folders: _Folders, settings: TrainerSettings, config: PipelineConfig
+) -> ModelSteps:
+    """Returns the steps of the judged model: every song is embedded, cold songs are matched and the matches judged."""
+    embedder = CatalogueEmbedder(
+        labelled_songs=labeller.outputs["labelled_songs"], model=fitted.trainer.outputs["model"]
+    )
+    evaluator = RetrievalEvaluator(
+        transformed_songs=fitted.transform.outputs["transformed_examples"],
+        transform_graph=fitted.transform.outputs["transform_graph"],
+        embeddings=embedder.outputs["embeddings"],
+        labelled_songs=labeller.outputs["labelled_songs"],
+        serving_dir=folders.serving,
+        fields=settings.fields,
+        settings=config.evaluation,
+        judged_dir=folders.judged_model,
+        split=config.split,
+    )
+    return ModelSteps(fitted.trainer, labeller, embedder, evaluator, [embedder, evaluator])
+
+
+@dataclass(frozen=True)
+class _Pushed:
+    """The steps that try out the model that is served, and push it."""
+
+    validator: Any
+    pusher: Any
+
+    @property
+    def steps(self) -> list[Any]:
+        return [self.validator, self.pusher]
+
+
+def _pushed(served: ModelSteps, folders: _Folders) -> _Pushed:
+    model = served.model.outputs["model"]
+    validator = ServingValidator(model=model, labelled_songs=served.labeller.outputs["labelled_songs"])
+    pusher = standard.pusher(
+        model,
+        model_blessing=served.judge.outputs["blessing"],
+        infra_blessing=validator.outputs["blessing"],
+        serving_dir=folders.serving,
+    )
+    return _Pushed(validator, pusher)
+
+
+def _keepers(
+    pushed: _Pushed, data: CheckedData, fitted: Fitted, folders: _Folders, config: PipelineConfig
+) -> list[Any]:
+    """Returns the steps that keep what the next run is compared with."""
+    pushed_model = pushed.pusher.outputs["pushed_model"]
+    keepers = [
+        StatisticsKeeper(
+            pushed_model=pushed_model,
+            song_statistics=data.songs.statistics,
+            play_statistics=data.plays.statistics,
+            kept=folders.kept_statistics,
+        )
+    ]
+    if config.refit == "train":
+        model = fitted.trainer.outputs["model"]
+        keepers.append(JudgedModelKeeper(pushed_model=pushed_model, model=model, kept=folders.judged_model))
+    return keepers
+
+
+def _page(
+    data: CheckedData, fitted: Fitted, judged: ModelSteps, served: ModelSteps, pushed: _Pushed, targeted: Targeted
+) -> Any:
+    return RunPage(
+        song_statistics=data.songs.statistics,
+        play_statistics=data.plays.statistics,
+        report_of_data=data.gate.outputs["report_of_data"],
+        model_run=fitted.trainer.outputs["model_run"],
+        evaluation=judged.judge.outputs["evaluation"],
+        infra_blessing=pushed.validator.outputs["blessing"],
+        pushed_model=pushed.pusher.outputs["pushed_model"],
+        songs=data.songs.examples,
+        embeddings=targeted.embedder.outputs["embeddings"],
+        served_blessing=None if served is judged else served.judge.outputs["blessing"],
+        targets=targeted.targeter.outputs["targets"],
     )

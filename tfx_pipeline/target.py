@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = {field.name: getattr(known, field.name) for field in dataclasses.fields(TargetingConfig)}
     try:
         _check_beam_arguments(beam_arguments)
-        config = TargetingConfig.from_dict({name: value for name, value in settings.items() if value is not None})
+        config = TargetingConfig(**{name: value for name, value in settings.items() if value is not None})
         with _for_this_run(known.output):
             _run(known, config, beam_arguments)
     except Exception as error:

@@ -11,8 +11,8 @@ from scipy import sparse
 
 from benchmarks.quality.encoding import Encoding, encode, unit_rows
 from benchmarks.targeting_study.datasets import DataSet
-from tfx_pipeline.config import MOST_SPARSE_SONGS, TrainingConfig
 from tfx_pipeline.contract.splits import NEW, WARM, ColdSplit
+from tfx_pipeline.models.config import MOST_SPARSE_SONGS, TrainingConfig
 
 TRUTH_SIZES = (20, 50)
 LEAST_LISTENERS = 3  # of a song that is a candidate or judged by

@@ -14,7 +14,8 @@ from serving.files.whole_files import replace_folder
 from serving.refresh.saved_version import RefreshError, SavedIndex, SavedVersion, read_index, write_version
 from serving.savedmodel.publish import latest_version, next_version
 
-_BATCH = 512
+#: Songs that a model embeds at once.
+SONGS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def _embed_new(
 
     pending, ids, unknown = new(), [], []
     rows = [np.zeros((0, version.index.embeddings.shape[1]), np.float32)]
-    while batch := list(islice(pending, _BATCH)):
+    while batch := list(islice(pending, SONGS_AT_ONCE)):
         embeddings, known_fields = version.embed([example for _, example in batch])
         rows.append(embeddings)
         ids += [song_id for song_id, _ in batch]

@@ -30,8 +30,10 @@ class SmallRun:
 def small_config():
     """Settings that train in seconds; any model is good enough to be pushed."""
     import bcl_keras
-    from tfx_pipeline.config import EvaluationConfig, PipelineConfig, TransformConfig
+    from tfx_pipeline.config import PipelineConfig
     from tfx_pipeline.contract.splits import ColdSplit
+    from tfx_pipeline.evaluation.config import EvaluationConfig
+    from tfx_pipeline.models.config import TransformConfig
     from tfx_pipeline.targeting import TargetingConfig
 
     return PipelineConfig(

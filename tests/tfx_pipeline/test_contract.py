@@ -13,9 +13,7 @@ from tfx_pipeline.contract import (
     ContractError,
     SongField,
     check,
-    fields_from_json,
     fields_of,
-    fields_to_json,
 )
 from tfx_pipeline.contract.__main__ import main
 from tfx_pipeline.contract.songs import long_list_notes, scan_songs
@@ -65,12 +63,6 @@ def test_reads_fields_and_counts(folder):
     assert (catalogue.num_songs, catalogue.num_users, catalogue.num_plays) == (3, 2, 2)
     assert catalogue.display == ("title",)
     assert any("0 plays" in note for note in catalogue.notes)
-
-
-def test_fields_survive_json(folder):
-    fields = check(folder).fields
-    assert fields_from_json(fields_to_json(fields)) == fields
-    assert json.loads(fields_to_json(fields))[3] == {"name": "lyric_vector", "kind": "vector", "length": 2}
 
 
 def test_fields_of_a_schema_use_stated_and_given_lengths():

@@ -10,10 +10,11 @@ from tensorflow_transform.tf_metadata import dataset_metadata
 from serving.savedmodel.raw_fields import RawField
 from tests.any_text import AWKWARD, LONG
 from tests.vector_lengths import LENGTHS
-from tfx_pipeline import contract
 from tfx_pipeline.contract import SongField
 from tfx_pipeline.models import features, preprocessing
+from tfx_pipeline.models.config import TransformConfig
 from tfx_pipeline.models.song_table import read_song_table
+from tfx_pipeline.tfx_extensions.components import custom_config
 
 pytestmark = pytest.mark.pipeline  # the whole Transform in Beam
 
@@ -71,7 +72,8 @@ def transform_songs(songs, folder):
                 for name, value in parsed.items()
             }
         )
-    config = {"fields": contract.fields_to_json(FIELDS), "min_frequency": 2, "max_vocabulary": 100, "max_values": 3}
+    settings = preprocessing.PreprocessingSettings(tuple(FIELDS), TransformConfig(2, 100, 3))
+    config = custom_config(preprocessing.__name__, settings)
     with tft_beam.Context(temp_dir=str(folder / "temp"), force_tf_compat_v1=False):
         (data, out_metadata), function = (rows, metadata) | "Transform" >> tft_beam.AnalyzeAndTransformDataset(
             lambda inputs: preprocessing.preprocessing_fn(inputs, config)

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         checks={},
         targeting=about_scores(CONFIG),
     )
-    settings = {"targeting": {**CONFIG.to_dict(), "count_weight": "auto"}}  # as asked for; the run chose 0.2
+    settings = {"targeting": {**asdict(CONFIG), "count_weight": "auto"}}  # as asked for; the run chose 0.2
     publish(folder, result, settings, {"exclusions": folder.home / "given.txt", "listeners": None})
     return folder.home
 

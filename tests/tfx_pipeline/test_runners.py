@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tfx_pipeline.config import PipelineConfig, SearchSpace, TuningConfig, read_settings, to_json
+from tfx_pipeline.config import PipelineConfig, read_settings
 from tfx_pipeline.contract.__main__ import main as check_contract
+from tfx_pipeline.models.model_config import SearchSpace, TuningConfig
 from tfx_pipeline.runtime.beam_options import IN_MEMORY, beam_options
-from tfx_pipeline.runtime.settings_file import SettingsError
+from tfx_pipeline.runtime.settings_codec import SettingsError, to_json
 from tfx_pipeline.targeting import TargetingConfig
 
 
@@ -72,21 +73,23 @@ def test_an_engine_with_workers_gets_shards_to_share_out(monkeypatch) -> None:
 
 def test_a_listener_gets_five_songs_of_a_run_unless_the_settings_say_otherwise(tmp_path: Path) -> None:
     assert PipelineConfig().targeting.cap == 5
-    for said, expected in (("null", None), ("1", 1)):
-        (tmp_path / "settings.json").write_text(f'{{"targeting": {{"cap": {said}}}}}')
+    for cap, expected in (("null", None), ("1", 1)):
+        (tmp_path / "settings.json").write_text(f'{{"targeting": {{"cap": {cap}}}}}')
         assert read_settings(tmp_path / "settings.json").targeting.cap == expected
     (tmp_path / "settings.json").write_text('{"targeting": {"listeners_per_song": null}}')
-    with pytest.raises(SettingsError, match="targeting.listeners_per_song: expected a value like"):
+    with pytest.raises(
+        SettingsError, match=r"targeting\.listeners_per_song: expected a valid integer\. Received: None"
+    ):
         read_settings(tmp_path / "settings.json")
 
 
-def test_a_byte_order_mark_is_no_setting(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_bytes(b'\xef\xbb\xbf{"model": {"epochs": 7}}\r\n')
     assert read_settings(tmp_path / "settings.json").model.epochs == 7
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "expected a JSON object. Received: an empty file. An object without settings is {}"),
         (b"\xef\xbb\xbf \n", "Received: an empty file"),
@@ -99,51 +102,62 @@ def test_a_byte_order_mark_is_no_setting(tmp_path: Path) -> None:
         (None, "expected a JSON file. Received: No such file or directory"),
     ],
 )
-def test_what_is_no_settings_file(tmp_path: Path, content: bytes | None, said: str) -> None:
+def test_a_file_that_is_no_json_object_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
     file = tmp_path / "settings.json"
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(SettingsError) as caught:
         read_settings(file)
-    assert str(caught.value).startswith(f"{file}: ") and said in str(caught.value)
+    assert str(caught.value).startswith(f"{file}: ") and message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{", "expected a JSON object"),
         ("[1]", "expected an object of settings. Received: [1]"),
         ('{"towers": {}}', "towers: expected one of"),
         ('{"model": {"epoch": 3}}', "model.epoch: expected one of"),
-        ('{"model": {"epochs": "three"}}', "model.epochs: expected a value like 3. Received: 'three'"),
-        ('{"model": {"epochs": true}}', "model.epochs: expected a value like 3. Received: True"),
+        ('{"model": {"epochs": "three"}}', "model.epochs: expected a valid integer. Received: 'three'"),
+        ('{"model": {"epochs": true}}', "model.epochs: expected a valid integer. Received: True"),
         ('{"model": {"epochs": 0}}', "`epochs` must be at least 1. Received: 0"),
-        ('{"evaluation": {"min_gain": [1]}}', "evaluation.min_gain: expected a value like 0.0. Received: [1]"),
-        ('{"training": {"positives": "auto"}}', "training.positives: expected a value like 20. Received: 'auto'"),
-        ('{"song_ids": "float"}', "`song_ids` must be 'string' or 'int64'. Received: 'float'"),
-        ('{"refit": "always"}', "`refit` must be 'train', 'index' or 'off'. Received: 'always'"),
+        ('{"evaluation": {"min_gain": [1]}}', "evaluation.min_gain: expected a valid number. Received: [1]"),
+        ('{"training": {"positives": "auto"}}', "training.positives: expected a valid integer. Received: 'auto'"),
+        ('{"song_ids": "float"}', "song_ids: expected 'string' or 'int64'. Received: 'float'"),
+        ('{"refit": "always"}', "refit: expected 'train', 'index' or 'off'. Received: 'always'"),
         ('{"refit_overlap": 1.5}', "`refit_overlap` must be between 0 and 1. Received: 1.5"),
-        ('{"explain": "yes"}', "explain: expected a value like False. Received: 'yes'"),
-        ('{"refit_overlap": "half"}', "refit_overlap: expected a value like 0.5. Received: 'half'"),
-        ('{"split": {"rotate": "daily"}}', "`rotate` must be one of ['none', 'month', 'week']. Received: 'daily'"),
+        ('{"explain": "yes"}', "explain: expected a valid boolean. Received: 'yes'"),
+        ('{"refit_overlap": "half"}', "refit_overlap: expected a valid number. Received: 'half'"),
+        ('{"split": {"rotate": "daily"}}', "split.rotate: expected 'none', 'month' or 'week'. Received: 'daily'"),
         ('{"tuning": {"trials": 0}}', "`trials` must be at least 1. Received: 0"),
         ('{"tuning": {"space": {"momentum": []}}}', "`momentum` must hold values to draw from"),
-        ('{"tuning": {"space": {"momentum": [2]}}}', "`momentum` must be in [0, 1). Received: 2"),
+        ('{"tuning": {"space": {"momentum": [2]}}}', "`momentum` must be in [0, 1). Received: 2.0"),
         ('{"evaluation": {"min_gain": NaN}}', "expected a JSON object. Received: NaN, which is no JSON"),
         ('{"evaluation": {"seed": -1}}', "`seed` must be at least 0. Received: -1"),
         ('{"training": {"positives": 0}}', "`positives` must be at least 1. Received: 0"),
         ('{"transform": {"max_vocabulary": 0}}', "`max_vocabulary` must be at least 1. Received: 0"),
-        ('{"targeting": null}', "targeting: expected an object of settings. Received: None"),
+        ('{"refit_overlap": 1e999}', "expected a JSON object. Received: 1e999, which is too large a number"),
+        ('{"model": {"hidden_dims": [32, "x"]}}', "model.hidden_dims[1]: expected a valid integer. Received: 'x'"),
+        ('{"targeting": {"clusters": 1.5}}', "targeting.clusters: expected a valid integer or 'auto'. Received: 1.5"),
+        ('{"tuning": {"space": {"alpha": [1]}}}', "tuning.space.alpha: expected one of ['contrast_temperature'"),
+        ('{"ridge": {"rank": "8"}}', "ridge.rank: expected a valid integer. Received: '8'"),
+        ('{"ridge": 8}', "ridge: expected an object. Received: 8"),
+        ('{"split": {"salt": "\\ud800"}}', "expected a JSON object. Received: '\\ud800', which is half of a character"),
+        (
+            '{"model": {"epochs": "1"}, "explain": 1}',
+            "model.epochs: expected a valid integer. Received: '1'; explain: expected a valid boolean. Received: 1",
+        ),
+        ('{"targeting": null}', "targeting: expected an object. Received: None"),
     ],
 )
-def test_bad_settings_are_named(tmp_path: Path, text: str, said: str) -> None:
+def test_bad_settings_are_named(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "settings.json"
     file.write_text(text)
     with pytest.raises(SettingsError) as caught:
         read_settings(file)
     assert str(file) in str(caught.value)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_the_pipeline_compiles_for_vertex_ai(tmp_path: Path) -> None:
@@ -176,11 +190,15 @@ def test_the_pipeline_compiles_for_vertex_ai(tmp_path: Path) -> None:
     assert job.runtime_config.gcs_output_directory == f"{home}/pipeline"
 
 
-@pytest.mark.parametrize(("said", "expected"), [(None, IN_MEMORY), ("--runner=X --a='b c'", ("--runner=X", "--a=b c"))])
-def test_the_environment_names_the_engine(monkeypatch: pytest.MonkeyPatch, said: str | None, expected: tuple) -> None:
+@pytest.mark.parametrize(
+    ("options", "expected"), [(None, IN_MEMORY), ("--runner=X --a='b c'", ("--runner=X", "--a=b c"))]
+)
+def test_the_environment_names_the_engine(
+    monkeypatch: pytest.MonkeyPatch, options: str | None, expected: tuple[str, ...]
+) -> None:
     monkeypatch.delenv("BCL_BEAM", raising=False)
-    if said:
-        monkeypatch.setenv("BCL_BEAM", said)
+    if options:
+        monkeypatch.setenv("BCL_BEAM", options)
     assert beam_options() == expected
 
 

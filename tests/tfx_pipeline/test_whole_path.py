@@ -34,14 +34,16 @@ from serving.server import EmbeddedServer
 from tests.tfx_pipeline.conftest import SmallRun, refused, run_small
 from tests.vector_lengths import LENGTHS
 from tfx_pipeline import ask, contract, local_runner
-from tfx_pipeline.config import PipelineConfig, SearchSpace, TuningConfig, to_json
+from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.contract.splits import NEW, SPLITS, TEST, VALIDATION, WARM
 from tfx_pipeline.evaluation.component import REPORT, last_judged
 from tfx_pipeline.evaluation.reliability import FEWEST_SONGS
 from tfx_pipeline.history.run_record import RunRecord
 from tfx_pipeline.labels.similar_songs import AudienceConfig, FindSimilarSongs
 from tfx_pipeline.models import features
-from tfx_pipeline.models.trainer import model_config
+from tfx_pipeline.models.model_config import SearchSpace, TuningConfig
+from tfx_pipeline.models.step_settings import TunerSettings
+from tfx_pipeline.models.trainer import with_tuned
 from tfx_pipeline.models.training_songs import read_songs, similar_pairs
 from tfx_pipeline.models.tuner import tuner_fn
 from tfx_pipeline.pipeline import create_pipeline
@@ -50,6 +52,7 @@ from tfx_pipeline.runtime.run_folder import RunFolder
 from tfx_pipeline.targeting import read_summary, read_targets
 from tfx_pipeline.targeting.beam.weights import WEIGHTS
 from tfx_pipeline.tfx_extensions.artifacts import EXTRA, LEARNT, PAGE, SERVED, read_learnt
+from tfx_pipeline.tfx_extensions.components import custom_config
 
 
 @pytest.fixture(scope="module")
@@ -582,19 +585,24 @@ def test_the_tuner_finds_settings_that_the_trainer_takes(small_run, record, tmp_
         train_files=[str(transformed / f"Split-{split}" / "*") for split in (WARM, NEW)],
         eval_files=[str(transformed / f"Split-{VALIDATION}" / "*")],
         transform_graph_path=str(record.uri("Transform", "transform_graph")),
-        custom_config={
-            "fields": contract.fields_to_json(contract.load_prepared(small_run.folder.input).fields),
-            **{name: to_json(getattr(config, name)) for name in ("model", "training", "tuning")},
-            "max_values": config.transform.max_values,
-        },
+        custom_config=custom_config(
+            "tfx_pipeline.models.tuner",
+            TunerSettings(
+                contract.load_prepared(small_run.folder.input).fields,
+                config.model,
+                config.training,
+                config.transform.max_values,
+                config.tuning,
+            ),
+        ),
     )
     found = tuner_fn(arguments)
     found.tuner.search(**found.fit_kwargs)
     scores = {t.hyperparameters["learning_rate"]: t.score for t in found.tuner.oracle.get_best_trials(2)}
     assert 0 < scores[1e-9] < scores[5e-3] < 1  # towers that hardly learn are found out
 
-    arguments.hyperparameters = found.tuner.get_best_hyperparameters()[0].get_config()
-    assert model_config(arguments) == replace(config.model, learning_rate=5e-3, **fixed)
+    best = found.tuner.get_best_hyperparameters()[0].get_config()
+    assert with_tuned(config.model, best) == replace(config.model, learning_rate=5e-3, **fixed)
 
     nodes = {node.id: node for node in build(small_run, config).components}
     assert "Tuner" in {node.id for node in nodes["Trainer"].upstream_nodes}

@@ -18,7 +18,7 @@ CSV is accepted in place of Parquet; `csv_file` states how its cells are read.
 
 from tfx_pipeline.contract.catalogue import Catalogue, check
 from tfx_pipeline.contract.errors import ContractError
-from tfx_pipeline.contract.fields import SongField, fields_from_json, fields_of, fields_to_json
+from tfx_pipeline.contract.fields import SongField, fields_of
 from tfx_pipeline.contract.prepare import PLAYS, SONGS, load_prepared, prepare
 from tfx_pipeline.contract.teachable import TrainingNeeds
 
@@ -30,9 +30,7 @@ __all__ = [
     "SongField",
     "TrainingNeeds",
     "check",
-    "fields_from_json",
     "fields_of",
-    "fields_to_json",
     "load_prepared",
     "prepare",
 ]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -58,16 +57,6 @@ def is_feature(column: str) -> bool:
     """Return whether the column's name makes it a feature; every other column is carried for display."""
     prefix, _, rest = column.partition("_")
     return prefix in GROUPS and bool(rest)
-
-
-def fields_to_json(fields: Iterable[SongField]) -> str:
-    """Return the fields as JSON, in their order: the same text for the same fields."""
-    return json.dumps([asdict(field) for field in fields], sort_keys=True, separators=(",", ":"))
-
-
-def fields_from_json(text: str) -> tuple[SongField, ...]:
-    """Return the fields that `fields_to_json` wrote."""
-    return tuple(SongField(**entry) for entry in json.loads(text))
 
 
 def fields_of(

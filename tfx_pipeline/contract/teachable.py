@@ -9,11 +9,9 @@ Without the rest it runs, but what it says means little: a note says so.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +23,8 @@ from tfx_pipeline.contract.splits import NEW, TEST, VALIDATION, WARM, ColdSplit,
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.labels.config import AudienceConfig
 from tfx_pipeline.models.config import TransformConfig
-from tfx_pipeline.runtime.settings_file import SettingsError, read_object
+from tfx_pipeline.runtime.settings_codec import to_json, with_changes
+from tfx_pipeline.runtime.settings_file import read_object
 
 _FEW_JUDGED = 20
 
@@ -41,32 +40,18 @@ class TrainingNeeds:
 
     @classmethod
     def read(cls, settings: Path) -> TrainingNeeds:
-        """Return what a JSON file of the pipeline's settings says of them. `configs.read_settings` checks the whole.
+        """Return what a file of the pipeline's settings says of them. `config.read_settings` checks the other settings.
 
         Raises:
             SettingsError: the file is no JSON object, or a section has a setting or a value that it cannot have.
         """
-        given = read_object(settings)
-        return cls(
-            **{name: _changed(settings, name, value, given.get(name, {})) for name, value in vars(cls()).items()}
-        )
+        needs = cls()
+        given = {name: section for name, section in read_object(settings).items() if name in vars(needs)}
+        return with_changes(needs, given, str(settings))
 
     def key(self) -> str:
         """Return the settings as text, the same for the same settings."""
-        return json.dumps(asdict(self), sort_keys=True)
-
-
-def _changed(file: Path, name: str, section: Any, given: Any) -> Any:
-    """Return the section with the values that are given."""
-    if not isinstance(given, dict):
-        raise SettingsError(f"{file}: {name}: expected an object of settings. Received: {given!r}")
-    if unknown := sorted(set(given) - set(vars(section))):
-        known = sorted(vars(section))
-        raise SettingsError(f"{file}: {name}.{unknown[0]}: expected one of {known}. Received: {unknown[0]!r}")
-    try:
-        return replace(section, **given)
-    except (TypeError, ValueError) as error:
-        raise SettingsError(f"{file}: {name}: {error}") from error
+        return to_json(self)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from tfx_bsl.public.proto import model_spec_pb2
 from tfx_pipeline.contract.splits import COLD_SPLITS, SPLITS
 from tfx_pipeline.evaluation.match_rows import MATCH_ROWS, match_row
 from tfx_pipeline.tfx_extensions.artifacts import SongEmbeddings
+from tfx_pipeline.tfx_extensions.components import component
 from tfx_pipeline.tfx_extensions.example_files import ReadSongs, split_pattern
 
 EMBEDDINGS = "embeddings"
@@ -32,12 +33,11 @@ _Song = tuple[str, str]  # id, split
 _KeyedSong = tuple[_Song, bytes]
 
 
-@tfx.dsl.components.component(use_beam=True)
+@component(use_beam=True)
 def CatalogueEmbedder(  # noqa: N802
     labelled_songs: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
     model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
     embeddings: tfx.dsl.components.OutputArtifact[SongEmbeddings],
-    code: tfx.dsl.components.Parameter[str],
     beam_pipeline: tfx.dsl.components.BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
     """Runs the exported model over all songs, each split by the signatures that it needs.
@@ -47,10 +47,8 @@ def CatalogueEmbedder(  # noqa: N802
         model: The exported model.
         embeddings: Embeddings of every song, matches of every song that is not warm, with the split of each. A song of
             which the model knows no value has no matches, and so no targets: its scores would say nothing about it.
-        code: Fingerprint of the code, so that the cache follows it.
         beam_pipeline: Given by TFX.
     """
-    del code
     saved_model = path_utils.serving_model_path(model.uri)
     with beam_pipeline as pipeline:
         songs = {

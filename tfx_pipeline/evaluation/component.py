@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from tfx import v1 as tfx
 from tfx.utils import io_utils
 
 from serving.files.whole_files import earlier
+from serving.refresh.index import SONGS_AT_ONCE
 from serving.refresh.saved_version import RefreshError
 from serving.savedmodel.publish import PublishError, latest_version
 from serving.savedmodel.raw_fields import fields_of_specs
@@ -27,15 +29,15 @@ from tfx_pipeline.evaluation.retrieval import evaluate, refusals
 from tfx_pipeline.models.served_fields import check_fields
 from tfx_pipeline.models.song_table import SongTable, read_song_table, split_uris
 from tfx_pipeline.tfx_extensions.artifacts import SongEmbeddings, read_learnt
+from tfx_pipeline.tfx_extensions.components import component
 from tfx_pipeline.tfx_extensions.example_files import split_pattern
 
 logger = logging.getLogger(__name__)
 
 REPORT = "report.json"
-_BATCH = 512
 
 
-@tfx.dsl.components.component
+@component
 def RetrievalEvaluator(  # noqa: N802
     transformed_songs: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
     transform_graph: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.TransformGraph],
@@ -44,11 +46,10 @@ def RetrievalEvaluator(  # noqa: N802
     evaluation: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.ModelEvaluation],
     blessing: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.ModelBlessing],
     serving_dir: tfx.dsl.components.Parameter[str],
-    fields: tfx.dsl.components.Parameter[str],
-    settings: tfx.dsl.components.Parameter[str],
+    fields: tuple[contract.SongField, ...],
+    settings: EvaluationConfig,
     judged_dir: tfx.dsl.components.Parameter[str],
-    split: tfx.dsl.components.Parameter[str],
-    code: tfx.dsl.components.Parameter[str],
+    split: ColdSplit,
 ) -> None:
     """Writes `report.json`; blesses what beats content cosine and keeps up with the last push on validation songs.
 
@@ -66,29 +67,25 @@ def RetrievalEvaluator(  # noqa: N802
         evaluation: Holds `report.json`: estimates by split, row and metric, and why the model was refused.
         blessing: Custom property `blessed` is 1 or 0, and a file of that name is there, as TFX's Evaluator leaves it.
         serving_dir: Folder of the pushed versions; may be absent.
-        fields: The song fields as JSON.
-        settings: `EvaluationConfig` as JSON.
+        fields: The song fields.
+        settings: How the model is judged.
         judged_dir: Folder of the judged model of the last push, where what was pushed was trained again; may be absent.
-        split: `ColdSplit` as JSON: a model for which other songs were held out has learnt from today's, and is no
+        split: Which songs are held out. A model for which others were held out has learnt from today's, and is no
             measure.
-        code: Fingerprint of the code, so that the cache follows it.
     """
-    del code
-    config = EvaluationConfig(**json.loads(settings))
-    song_fields = contract.fields_from_json(fields)
     uris = split_uris(transformed_songs.uri, (WARM, VALIDATION, TEST))
     transform = tft.TFTransformOutput(transform_graph.uri)
-    table = read_song_table(uris, transform, song_fields)
-    found = last_judged(serving_dir, judged_dir, ColdSplit(**json.loads(split)))
-    last = None if found is None else last_embeddings(found, labelled_songs, table, song_fields)
+    table = read_song_table(uris, transform, fields)
+    found = last_judged(serving_dir, judged_dir, split)
+    last = None if found is None else last_embeddings(found, labelled_songs, table, fields)
     embedded = read_embeddings(embeddings.uri, table)
-    reports = evaluate(table, song_fields, *embedded, config, last)
-    reasons = refusals(reports, config)
+    reports = evaluate(table, fields, *embedded, settings, last)
+    reasons = refusals(reports, settings)
     blessed = not reasons
-    report = {"settings": json.loads(settings), "blessed": blessed, "refused_because": reasons} | {
-        split: report.to_dict() for split, report in reports.items()
+    report = {"settings": asdict(settings), "blessed": blessed, "refused_because": reasons} | {
+        name: report.to_dict() for name, report in reports.items()
     }
-    report["reliability"] = reliability_report(table, *embedded, read_matches(embeddings.uri), config)
+    report["reliability"] = reliability_report(table, *embedded, read_matches(embeddings.uri), settings)
     io_utils.write_string_file(os.path.join(evaluation.uri, REPORT), json.dumps(report, indent=2))
     blessing.set_int_custom_property("blessed", int(blessed))
     io_utils.write_string_file(os.path.join(blessing.uri, "BLESSED" if blessed else "NOT_BLESSED"), "")
@@ -137,7 +134,7 @@ def last_embeddings(
     rows: list[np.ndarray] = []
     for split in (WARM, VALIDATION, TEST):
         files = tf.io.gfile.glob(split_pattern(labelled_songs, split))
-        for examples in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_BATCH):
+        for examples in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(SONGS_AT_ONCE):
             ids = [
                 tf.train.Example.FromString(e).features.feature[SONG_ID].bytes_list.value[0] for e in examples.numpy()
             ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tfx_pipeline.models.config import VALIDATION_K, VALIDATION_TRUTH
 from tfx_pipeline.runtime.setting_checks import check_at_least
 
 
@@ -12,25 +13,25 @@ class EvaluationConfig:
     """Settings of the evaluation on cold songs.
 
     Args:
-        truth: Warm songs of most similar audience that count as relevant.
-        k: Length of the ranking judged.
-        max_songs: Cold songs judged in each split, drawn where there are more: each is ranked against every warm song.
-        min_gain: Share by which the model's recall@k on validation songs must exceed that of content cosine, to be
-            blessed.
-        min_difference: The same as a difference of recalls; both must hold.
-        min_gain_slice: The share within each slice of the songs (`evaluation.slices`); None asks nothing of a slice.
-        min_gain_last: Share by which it must exceed that of the model pushed last as it was judged, if there is one and
-            the same songs were held out for it (`ColdSplit.rotate`). Below 0: a model of today's data may be worse by
-            chance, and is still the one to serve. Every push is measured against the one before, so small losses can
-            add up from day to day: content cosine's margin is the floor.
-        min_difference_last: The same as a difference of recalls; None asks for none.
-        min_gain_last_slice: `min_gain_last` within each slice.
-        bootstrap: Resamples of the confidence intervals.
-        seed: Of the random row and of the resamples.
+        truth: Number of warm songs that count as relevant for a song: those whose audience is most similar.
+        k: Length of the ranking that is judged.
+        max_songs: Most songs judged in each split. Of more, a sample is drawn, because each song is ranked against all
+            warm songs.
+        min_gain: The model's recall@k on validation songs must exceed that of content cosine by this share.
+        min_difference: It must also exceed it by this difference of recalls.
+        min_gain_slice: As `min_gain`, within each slice of the songs. None asks nothing of a slice.
+        min_gain_last: The model's recall@k must exceed that of the last pushed model by this share. The last model is
+            judged on the same songs, so it counts only if the same songs were held out for it (`split.rotate`). The
+            default is below 0, because a model of today's data may be worse by chance and is still the one to serve.
+            Small losses can add up from push to push, down to the margin over content cosine.
+        min_difference_last: It must also exceed it by this difference of recalls. None asks for none.
+        min_gain_last_slice: As `min_gain_last`, within each slice.
+        bootstrap: Number of resamples for the confidence intervals.
+        seed: Number from which the random ranking and the resamples are drawn.
     """
 
-    truth: int = 20
-    k: int = 50
+    truth: int = VALIDATION_TRUTH
+    k: int = VALIDATION_K
     max_songs: int = 2000
     min_gain: float = 0.0
     min_difference: float = 0.0

@@ -1,6 +1,5 @@
 """TFX components: today's data is compared with that of the last pushed run, whose statistics are kept."""
 
-import json
 import os
 import shutil
 
@@ -12,6 +11,7 @@ from tfx.utils import io_utils
 from serving.files.whole_files import begin_folder, earlier, replace_folder, write_whole
 from tfx_pipeline.gates.data_drift import DataGateConfig, DataGateError, Statistics, compare, report
 from tfx_pipeline.tfx_extensions.artifacts import DataReport
+from tfx_pipeline.tfx_extensions.components import component
 from tfx_pipeline.tfx_extensions.example_files import ALL
 
 REPORT = "report.txt"
@@ -19,14 +19,13 @@ _FILE = "FeatureStats.pb"
 _TABLES = ("songs", "plays")
 
 
-@tfx.dsl.components.component
+@component
 def DataGate(  # noqa: N802
     song_statistics: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleStatistics],
     play_statistics: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleStatistics],
     report_of_data: tfx.dsl.components.OutputArtifact[DataReport],
     kept: tfx.dsl.components.Parameter[str],
-    settings: tfx.dsl.components.Parameter[str],
-    code: tfx.dsl.components.Parameter[str],
+    settings: DataGateConfig,
 ) -> None:
     """Stops the run if the data differs too much from that of the last pushed run; the first run passes.
 
@@ -40,20 +39,17 @@ def DataGate(  # noqa: N802
         play_statistics: Of the plays.
         report_of_data: Holds `report.txt`.
         kept: Folder of the kept statistics; may be absent.
-        settings: `DataGateConfig` as JSON.
-        code: Fingerprint of the code, so that the cache follows it.
+        settings: How much the data may differ.
 
     Raises:
         DataGateError: With one line per difference that is too large.
     """
-    del code
-    config = DataGateConfig(**json.loads(settings))
     findings = {}
     for table, statistics in zip(_TABLES, (song_statistics, play_statistics), strict=True):
         # A run that was killed while it kept its statistics left the earlier ones under the other name.
         places = [os.path.join(folder, table, _FILE) for folder in (kept, earlier(kept))]
         last = next((place for place in places if os.path.exists(place)), None)
-        findings[table] = None if last is None else compare(read_statistics(statistics), _load(last), config)
+        findings[table] = None if last is None else compare(read_statistics(statistics), _load(last), settings)
     text = report(findings)
     io_utils.write_string_file(os.path.join(report_of_data.uri, REPORT), text)
     os.makedirs(os.path.dirname(os.path.abspath(kept)), exist_ok=True)
@@ -64,13 +60,12 @@ def DataGate(  # noqa: N802
         )
 
 
-@tfx.dsl.components.component
+@component
 def StatisticsKeeper(  # noqa: N802
     pushed_model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.PushedModel],
     song_statistics: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleStatistics],
     play_statistics: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleStatistics],
     kept: tfx.dsl.components.Parameter[str],
-    code: tfx.dsl.components.Parameter[str],
 ) -> None:
     """Keeps the statistics of a run whose model was pushed, for the next run's `DataGate`.
 
@@ -79,9 +74,7 @@ def StatisticsKeeper(  # noqa: N802
         song_statistics: Of the songs.
         play_statistics: Of the plays.
         kept: Folder to keep them in; what was there goes.
-        code: Fingerprint of the code, so that the cache follows it.
     """
-    del code
     if not pushed_model.get_int_custom_property("pushed"):
         return
     aside = begin_folder(kept)

@@ -18,6 +18,7 @@ from serving.client import Client
 from serving.savedmodel.warmup_requests import warmed_signatures
 from serving.server import EmbeddedServer
 from tfx_pipeline.contract.splits import WARM
+from tfx_pipeline.tfx_extensions.components import component
 from tfx_pipeline.tfx_extensions.example_files import split_pattern
 
 logger = logging.getLogger(__name__)
@@ -29,12 +30,11 @@ _NAME = "bcl"
 _LAST_RESORT = 1800.0
 
 
-@tfx.dsl.components.component
+@component
 def ServingValidator(  # noqa: N802
     model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
     labelled_songs: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
     blessing: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.InfraBlessing],
-    code: tfx.dsl.components.Parameter[str],
     split: tfx.dsl.components.Parameter[str] = WARM,
 ) -> None:
     """Blesses a model that answers its warm-up requests and embeds songs, all finite, asked as a service would ask.
@@ -43,10 +43,8 @@ def ServingValidator(  # noqa: N802
         model: The exported model.
         labelled_songs: Songs by split, to ask with.
         blessing: Custom property `blessed` is 1 or 0, and a file of TFX's name is there; that of a refusal says why.
-        code: Fingerprint of the code, so that the cache follows it.
         split: The split of the songs to ask with.
     """
-    del code
     records = tf.data.TFRecordDataset(tf.io.gfile.glob(split_pattern(labelled_songs, split)), compression_type="GZIP")
     problem = problem_of(path_utils.serving_model_path(model.uri), list(records.take(_SONGS).as_numpy_iterator()))
     blessing.set_int_custom_property("blessed", int(problem is None))

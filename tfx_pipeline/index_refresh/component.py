@@ -11,20 +11,20 @@ from serving.refresh.saved_version import SavedVersion, write_version
 from serving.refresh.takedown import taken_down
 from tfx_pipeline import contract
 from tfx_pipeline.models.served_fields import check_fields
+from tfx_pipeline.tfx_extensions.components import component
 from tfx_pipeline.tfx_extensions.example_files import ALL, read_examples, split_pattern
 
 
-@tfx.dsl.components.component
+@component
 def IndexRefresher(  # noqa: N802
     served: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
     songs: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
     model: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.Model],
     blessing: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.ModelBlessing],
-    fields: tfx.dsl.components.Parameter[str],
+    fields: tuple[contract.SongField, ...],
     max_dropped: tfx.dsl.components.Parameter[float],
     serving_dir: tfx.dsl.components.Parameter[str],
     gone: tfx.dsl.components.Parameter[str],
-    code: tfx.dsl.components.Parameter[str],
 ) -> None:
     """Embeds songs that the index lacks, drops those that the catalogue lacks, and leaves the rest as it is.
 
@@ -34,16 +34,15 @@ def IndexRefresher(  # noqa: N802
         model: The same model with the new index. Custom properties `added`, `dropped` and `kept` count songs.
         blessing: Custom property `blessed` is 1 if there is any change, so that Pusher leaves an index alone that is up
             to date; and a file of that name, as TFX's Evaluator leaves it.
-        fields: The song fields of the catalogue as JSON.
+        fields: The song fields of the catalogue.
         max_dropped: The largest share of the index that may be dropped.
         serving_dir: Folder of the model's versions, where songs that were taken down are recorded.
         gone: Digest of that record, so that the cache follows it.
-        code: Fingerprint of the code, so that the cache follows it.
     """
-    del code, gone
+    del gone
     saved_model = served_path(served.uri)
     with SavedVersion(saved_model) as version:
-        check_fields(contract.fields_from_json(fields), version.fields)
+        check_fields(fields, version.fields)
         index, changes = refreshed_index(
             version,
             read_examples(split_pattern(songs, ALL)),

@@ -14,7 +14,6 @@ from serving.savedmodel.publish import latest_version
 from tfx_pipeline import contract
 from tfx_pipeline.gates.serving_validator import ServingValidator
 from tfx_pipeline.index_refresh.component import IndexRefresher
-from tfx_pipeline.runtime.fingerprint import code_fingerprint
 from tfx_pipeline.tfx_extensions import standard
 from tfx_pipeline.tfx_extensions.example_files import ALL
 
@@ -59,17 +58,15 @@ def create_refresh_pipeline(
     refresher = IndexRefresher(
         served=served.outputs["result"],
         songs=song_gen.outputs["examples"],
-        fields=contract.fields_to_json(fields),
+        fields=tuple(fields),
         max_dropped=max_dropped,
         serving_dir=str(serving_dir),
         gone=digest_of_taken_down(serving_dir),
-        code=code_fingerprint("tfx_pipeline.index_refresh.component"),
     )
     validator = ServingValidator(
         model=refresher.outputs["model"],
         labelled_songs=song_gen.outputs["examples"],
         split=ALL,
-        code=code_fingerprint("tfx_pipeline.gates.serving_validator"),
     )
     pusher = standard.pusher(
         refresher.outputs["model"],

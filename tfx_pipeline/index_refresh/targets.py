@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -13,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from serving.refresh.index import SONGS_AT_ONCE
 from serving.refresh.saved_version import SavedIndex, SavedVersion
 from tfx_pipeline import contract
 from tfx_pipeline.contract.errors import broken
@@ -25,12 +25,13 @@ from tfx_pipeline.outputs.schemas import EMBEDDINGS
 from tfx_pipeline.outputs.titles import Titles
 from tfx_pipeline.runtime.beam_options import beam_options
 from tfx_pipeline.runtime.run_folder import RunFolder
+from tfx_pipeline.runtime.settings_codec import from_values
 from tfx_pipeline.targeting import TargetingConfig, read_summary, target_listeners
 from tfx_pipeline.targeting.data.exclusions import as_parquet
 from tfx_pipeline.targeting.data.takedown import drop_matches
 from tfx_pipeline.targeting.running import first_message, run_quietly
 
-_BATCH, _ROWS_PER_GROUP = 512, 10_000
+_ROWS_PER_GROUP = 10_000
 
 
 class TargetingError(ValueError):
@@ -74,8 +75,8 @@ class Rules:
                 f"{published.folder}: expected a run whose manifest.json says by what it targeted. Received: one of an "
                 "earlier version. Run the pipeline once more."
             )
-        weight = {"count_weight": said["count_weight"], "target_splits": (NEW,)}
-        config = dataclasses.replace(TargetingConfig.from_dict(settings), **weight)
+        weight = {"count_weight": said["count_weight"], "target_splits": [NEW]}
+        config = from_values(TargetingConfig, {**settings, **weight}, f"{published.folder}, manifest.json: settings")
         lists = {name: said[name] and folder.home / said[name] for name in ("exclusions", "listeners")}
         if exclusions is not None:
             lists["exclusions"] = exclusions
@@ -136,7 +137,7 @@ def _by_the_model(version: SavedVersion, songs: NewSongs, added: Sequence[str]) 
     """Returns the embedding, the matches and the number of known fields of each song."""
     wanted, found = frozenset(added), {}
     pending: Iterator[tuple[str, bytes]] = (song for song in songs if song[0] in wanted)
-    while batch := list(islice(pending, _BATCH)):
+    while batch := list(islice(pending, SONGS_AT_ONCE)):
         examples = [example for _, example in batch]
         outputs = version.run("match_examples", examples) | version.run("serving_default", examples)
         for row, (song_id, _) in enumerate(batch):

@@ -1,6 +1,5 @@
 """TFX component: labels every song with what plays say of it, and writes songs by split."""
 
-import json
 import os
 from collections.abc import Iterator
 
@@ -12,21 +11,22 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from tfx_pipeline.contract.splits import NEW, SPLITS, ColdSplit
-from tfx_pipeline.labels.similar_songs import AudienceConfig, FindSimilarSongs, SimilarSongs
+from tfx_pipeline.labels.config import AudienceConfig
+from tfx_pipeline.labels.similar_songs import FindSimilarSongs, SimilarSongs
 from tfx_pipeline.models import features
+from tfx_pipeline.tfx_extensions.components import component
 from tfx_pipeline.tfx_extensions.example_files import ALL, ReadPlays, ReadSongs, split_pattern
 
 _NO_PLAYS = SimilarSongs(NEW, 0, [], [])
 
 
-@tfx.dsl.components.component(use_beam=True)
+@component(use_beam=True)
 def SimilarSongsLabeller(  # noqa: N802
     songs: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
     plays: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
     labelled_songs: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.Examples],
-    audience: tfx.dsl.components.Parameter[str],
-    split: tfx.dsl.components.Parameter[str],
-    code: tfx.dsl.components.Parameter[str],
+    audience: AudienceConfig,
+    split: ColdSplit,
     beam_pipeline: tfx.dsl.components.BeamComponentParameter[beam.Pipeline] = None,
 ) -> None:
     """Finds similar songs from plays and splits off cold songs.
@@ -36,20 +36,17 @@ def SimilarSongsLabeller(  # noqa: N802
         plays: tf.Examples of plays, split `all`.
         labelled_songs: The songs with the features of `tfx_pipeline.models.features.LABELS`, one split for each of
             `tfx_pipeline.contract.splits.SPLITS`. Plays of held-out songs are in no label of a warm song.
-        audience: `AudienceConfig` as JSON.
-        split: `ColdSplit` as JSON.
-        code: Fingerprint of the code, so that the cache follows it.
+        audience: How plays become similar songs.
+        split: Which songs are held out.
         beam_pipeline: Given by TFX.
     """
-    del code
     labelled_songs.split_names = artifact_utils.encode_split_names(list(SPLITS))
     examples_utils.set_payload_format(labelled_songs, example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE)
     with beam_pipeline as pipeline:
         similar = (
             pipeline
             | "ReadPlays" >> ReadPlays(split_pattern(plays, ALL))
-            | "FindSimilarSongs"
-            >> FindSimilarSongs(AudienceConfig(**json.loads(audience)), ColdSplit(**json.loads(split)))
+            | "FindSimilarSongs" >> FindSimilarSongs(audience, split)
         )
         labelled = (
             {"song": pipeline | "ReadSongs" >> ReadSongs(split_pattern(songs, ALL)), "similar": similar}

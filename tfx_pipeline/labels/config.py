@@ -1,4 +1,4 @@
-"""Settings of the similar-song step, apart from it, so that the input contract knows them without Beam."""
+"""Settings of the step that finds similar songs, apart from it, so that the input contract knows them without Beam."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from tfx_pipeline.runtime.setting_checks import check_at_least
 
 @dataclass(frozen=True)
 class AudienceConfig:
-    """Settings of the similar-song step.
+    """Settings of the step that finds similar songs.
 
     Args:
         top_m: Similar songs kept per song.
-        min_lift: A pair that trains must be played together more than this many times as often as by chance. The truth
-            of held-out songs is not filtered.
-        max_songs_per_user: Warm songs of a user beyond this number are sampled by hash, so that one heavy user cannot
-            square the work; sparse and held-out songs likewise, each among themselves.
-        max_listeners_per_song: Listeners of a song beyond this number are sampled by hash, the same listeners first for
-            every song; what two songs share is then estimated from those whom both kept.
-        shards: Parts into which songs and users are cut; more parts need less memory each.
+        min_lift: A pair of songs teaches the model if they are played together more than this many times as often as by
+            chance. Held-out songs are judged by all pairs.
+        max_songs_per_user: Most warm songs of a user that are paired. Of more, a sample is drawn by hash, because the
+            work grows with the square of the number. The same holds for sparse songs and for held-out songs.
+        max_listeners_per_song: Most listeners of a song that are counted. Of more, a sample is drawn by hash, with the
+            same listeners first for every song. What two songs share is then estimated from the listeners kept for
+            both.
+        shards: Parts into which songs and users are cut. With more parts, each needs less memory.
     """
 
     top_m: int = 100

@@ -1,10 +1,17 @@
-"""Settings of the Transform step, apart from it, so that the input contract knows them without Keras."""
+"""Settings of the Transform and Trainer steps, apart from them, so that the input contract knows them without Keras."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from tfx_pipeline.runtime.setting_checks import check_at_least
+
+#: Length of the rankings by which models are compared, in training and by default in the evaluation.
+VALIDATION_K = 50
+#: Warm songs of most similar audience that count as relevant there.
+VALIDATION_TRUTH = 20
+#: Most new songs that a model learns from. With all landmarks, each takes 16 KiB in the closed form.
+MOST_SPARSE_SONGS = 20_000
 
 
 @dataclass(frozen=True)
@@ -14,9 +21,9 @@ class TransformConfig:
     Args:
         min_frequency: Warm songs in which a category must occur to have an id of its own.
         max_vocabulary: Most ids of one field.
-        max_values: Values of a multi-valued category that count: of those that have an id the first ones. It holds
-            wherever a song is embedded: in training, in evaluation, in a refresh and in every request that is served.
-            The default is that of `bcl_keras.Field`.
+        max_values: Values of a multi-valued category that count: the first ones that have an id. It holds wherever a
+            song is embedded: in training, in the evaluation, in a refresh and in every request that is served. The
+            default is that of `bcl_keras.Field`.
     """
 
     min_frequency: int = 2
@@ -25,3 +32,25 @@ class TransformConfig:
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "min_frequency", "max_vocabulary", "max_values")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Settings of the Trainer beside those of the model, which are in `bcl_keras.BCLConfig`.
+
+    Args:
+        positives: Similar songs of an anchor that may be its positive.
+        anchor_popularity_power: 0 draws anchors uniformly, 1 as often as they are played.
+        sparse_per_warm: New songs that the model learns from, at most so many for every warm song and 20,000 in all.
+            Only new songs with some listener count. Where there are more, a sample is drawn. With 0 the model learns
+            from warm songs alone. It does so too where new songs lower the recall of the closed form on validation
+            songs.
+    """
+
+    positives: int = 20
+    anchor_popularity_power: float = 0.5
+    sparse_per_warm: float = 3.0
+
+    def __post_init__(self) -> None:
+        check_at_least(self, 1, "positives")
+        check_at_least(self, 0, "anchor_popularity_power", "sparse_per_warm")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
@@ -10,10 +11,25 @@ import tensorflow_transform as tft
 
 from tfx_pipeline import contract
 from tfx_pipeline.models import features
+from tfx_pipeline.models.config import TransformConfig
+from tfx_pipeline.tfx_extensions.components import settings_of
 
 _NAN = float("nan")
 #: Scaled numbers beyond this many standard deviations are clipped: one broken descriptor must not rule a song.
 MAX_DEVIATIONS = 5.0
+
+
+@dataclass(frozen=True)
+class PreprocessingSettings:
+    """What the Transform step is told.
+
+    Attributes:
+        fields: The song fields.
+        transform: How vocabularies are made and lists are cut.
+    """
+
+    fields: tuple[contract.SongField, ...]
+    transform: TransformConfig
 
 
 def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, Any]:
@@ -21,9 +37,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
 
     Args:
         inputs: Sparse tensors by feature name.
-        custom_config: `fields`, the song fields as JSON; `min_frequency`, the number of songs in which a category must
-            occur to have an id of its own; `max_vocabulary`, the largest number of ids of a field; `max_values`, how
-            many values of a multi_category count.
+        custom_config: Holds `PreprocessingSettings`.
 
     Returns:
         category: int64 `(n,)`, 0 = missing or unknown. multi_category: sparse int64 without unknown values,
@@ -32,17 +46,18 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     """
     outputs = {features.SONG_ID: tf.reshape(inputs[features.SONG_ID], [-1])}
     outputs.update({name: inputs[name] for name in features.LABELS})
-    fields = contract.fields_from_json(custom_config["fields"])
+    settings = settings_of(PreprocessingSettings, custom_config)
+    fields, transform = settings.fields, settings.transform
     for field in filter(features.is_categorical, fields):
         ids = tft.compute_and_apply_vocabulary(
             _on_one_line(inputs[field.name]),
-            top_k=custom_config["max_vocabulary"],
-            frequency_threshold=custom_config["min_frequency"],
+            top_k=transform.max_vocabulary,
+            frequency_threshold=transform.min_frequency,
             vocab_filename=features.vocabulary_name(field),
         )
         known = _known(ids)
         is_list = field.kind == "multi_category"
-        outputs[field.name] = _first(known, custom_config["max_values"]) if is_list else _dense(known, 1)[:, 0]
+        outputs[field.name] = _first(known, transform.max_values) if is_list else _dense(known, 1)[:, 0]
     numeric = [field for field in fields if not features.is_categorical(field)]
     return outputs | _scaled({field.name: _dense(inputs[field.name], field.length, _NAN) for field in numeric}, numeric)
 

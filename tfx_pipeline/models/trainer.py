@@ -20,43 +20,47 @@ from serving.savedmodel.raw_fields import integer_id
 from tfx_pipeline import contract
 from tfx_pipeline.contract.ids import texts
 from tfx_pipeline.models import features
+from tfx_pipeline.models.config import VALIDATION_K
 from tfx_pipeline.models.song_table import SongTable
+from tfx_pipeline.models.step_settings import TrainerSettings
 from tfx_pipeline.models.training_songs import Songs, read_songs, similar_pairs, validation_truth
 from tfx_pipeline.runtime.keras_backend import check_is_tensorflow
 from tfx_pipeline.tfx_extensions.artifacts import EXTRA, LEARNT
+from tfx_pipeline.tfx_extensions.components import settings_of
 
 logger = logging.getLogger(__name__)
 
-_VALIDATION_K = 50
-#: By this name the training's log has it.
-VALIDATION_RECALL = f"val_recall_at_{_VALIDATION_K}"
+#: The name of the recall on validation songs in the log of the training.
+VALIDATION_RECALL = f"val_recall_at_{VALIDATION_K}"
 
 
 def run_fn(fn_args: Any) -> None:
     """Trains and exports; called by TFX's Trainer.
 
     Args:
-        fn_args: TFX's `FnArgs`. `custom_config` holds `fields`, `model`, `training`, `ridge` and `split` as JSON, and
-            `max_values` of `TransformConfig`. It may hold `song_ids`: "int64" for an index whose ids are integers;
-            default "string"; and `explain`: whether the model has that signature. `hyperparameters`, where a Tuner ran,
-            replace settings of the model.
+        fn_args: TFX's `FnArgs`. `custom_config` holds `TrainerSettings`. `hyperparameters`, if a Tuner ran, replace
+            settings of the model.
     """
     check_is_tensorflow()
-    settings = fn_args.custom_config
-    song_fields = contract.fields_from_json(settings["fields"])
-    config, ridge_config = model_config(fn_args), json.loads(settings["ridge"])
+    settings = settings_of(TrainerSettings, fn_args.custom_config)
+    config, training = with_tuned(settings.model, fn_args.hyperparameters), settings.training
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    training = json.loads(settings["training"])
-    songs = read_songs(fn_args, transform, song_fields, training.pop("sparse_per_warm"))
-    fields, ridge, learnt = model_fields(song_fields, transform, settings["max_values"]), None, {}
-    if ridge_config is not None:
-        ridge, learnt["ridge"], songs = solve_ridge(fields, bcl_keras.models.RidgeConfig(**ridge_config), songs)
+    songs = read_songs(fn_args, transform, settings.fields, training.sparse_per_warm)
+    fields, ridge, learnt = model_fields(settings.fields, transform, settings.max_values), None, {}
+    if settings.ridge is not None:
+        ridge, learnt["ridge"], songs = solve_ridge(fields, settings.ridge, songs)
     keras.utils.set_random_seed(config.seed)
-    model = towers = train(fields, config, songs, **training)
+    model = towers = train(
+        fields,
+        config,
+        songs,
+        positives=training.positives,
+        anchor_popularity_power=training.anchor_popularity_power,
+    )
     if ridge is not None:
         model = bcl_keras.models.JoinedModel([ridge, towers])
-        learnt["joined"] = model.adapt(validation_truth(songs), _VALIDATION_K)
-    learnt |= what_was_learnt(towers) | {"split": json.loads(settings["split"])}
+        learnt["joined"] = model.adapt(validation_truth(songs), VALIDATION_K)
+    learnt |= what_was_learnt(towers) | {"split": dataclasses.asdict(settings.split)}
     export_model(fn_args, model, songs, transform, learnt)
 
 
@@ -70,14 +74,14 @@ def export_model(
     """Writes the SavedModel, and beside it and in the model run what was learnt."""
     learnt["songs"] = {name: len(getattr(songs, name)) for name in ("warm", "sparse", "validation")}
     logger.info("Learnt and chosen: %s", learnt)
-    settings = fn_args.custom_config
+    settings = settings_of(TrainerSettings, fn_args.custom_config)
     served = served_model(
         model,
         songs.warm,
         transform,
-        contract.fields_from_json(settings["fields"]),
-        integer_ids=settings.get("song_ids", "string") == "int64",
-        explain=bool(settings.get("explain", False)),
+        settings.fields,
+        integer_ids=settings.song_ids == "int64",
+        explain=settings.explain,
     )
     export(served, fn_args.serving_model_dir)
     for folder in (fn_args.model_run_dir, os.path.join(fn_args.serving_model_dir, EXTRA)):
@@ -86,10 +90,9 @@ def export_model(
             json.dump(learnt, file, indent=1)
 
 
-def model_config(fn_args: Any) -> bcl_keras.BCLConfig:
-    """Returns the settings of the towers; what a Tuner found stands above what was given."""
-    tuned = (fn_args.hyperparameters or {}).get("values", {})
-    return dataclasses.replace(bcl_keras.BCLConfig.from_dict(json.loads(fn_args.custom_config["model"])), **tuned)
+def with_tuned(config: bcl_keras.BCLConfig, hyperparameters: Mapping[str, Any] | None) -> bcl_keras.BCLConfig:
+    """Returns the settings of the towers, in which those that a Tuner found replace those that were given."""
+    return dataclasses.replace(config, **(hyperparameters or {}).get("values", {}))
 
 
 def model_fields(
@@ -146,7 +149,7 @@ def train(
     model.compile(jit_compile=False)
     judged, watch = validation_truth(songs), []
     if (judged[1] >= 0).any():
-        watch = [bcl_keras.callbacks.ValidationRecall(*judged, _VALIDATION_K, restore_best=True)]
+        watch = [bcl_keras.callbacks.ValidationRecall(*judged, VALIDATION_K, restore_best=True)]
     model.fit(stream, epochs=config.epochs, verbose=2, callbacks=watch)
     return model
 

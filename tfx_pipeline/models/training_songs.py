@@ -12,11 +12,10 @@ import numpy as np
 import tensorflow_transform as tft
 
 from tfx_pipeline import contract
-from tfx_pipeline.config import MOST_SPARSE_SONGS
 from tfx_pipeline.contract.splits import NEW, VALIDATION, WARM
+from tfx_pipeline.models.config import MOST_SPARSE_SONGS, VALIDATION_TRUTH
 from tfx_pipeline.models.song_table import NoSongsError, SongTable, read_song_table, split_uris, stack
 
-_VALIDATION_TRUTH = 20
 _MOST_VALIDATION_SONGS = 2000
 
 
@@ -77,7 +76,7 @@ def validation_truth(songs: Songs) -> tuple[dict[str, np.ndarray], np.ndarray]:
     count = len(validation)
     sample = np.sort(np.random.default_rng(0).permutation(count)[:_MOST_VALIDATION_SONGS])
     features = {name: values[sample] for name, values in validation.features.items()}
-    return features, warm.rows_of(validation.similar_ids[sample, :_VALIDATION_TRUTH])
+    return features, warm.rows_of(validation.similar_ids[sample, :VALIDATION_TRUTH])
 
 
 def similar_pairs(songs: Songs, positives: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,11 +10,11 @@ import keras_tuner
 import tensorflow_transform as tft
 from tfx import v1 as tfx
 
-import bcl_keras
-from tfx_pipeline import contract
+from tfx_pipeline.models.step_settings import TunerSettings
 from tfx_pipeline.models.trainer import VALIDATION_RECALL, model_fields, train
 from tfx_pipeline.models.training_songs import read_songs, validation_truth
 from tfx_pipeline.runtime.keras_backend import check_is_tensorflow
+from tfx_pipeline.tfx_extensions.components import settings_of
 
 
 class ValidationRecallSearch(keras_tuner.RandomSearch):
@@ -30,34 +29,37 @@ def tuner_fn(fn_args: Any) -> tfx.components.TunerFnResult:
     """Sets up the search; called by TFX's Tuner.
 
     Args:
-        fn_args: TFX's `FnArgs`. `custom_config` holds `fields`, `model`, `training` and `max_values` as for the
-            Trainer, and `tuning`, a `TuningConfig` as JSON.
+        fn_args: TFX's `FnArgs`. `custom_config` holds `TunerSettings`.
 
     Raises:
         ValueError: If no validation song has a similar song: nothing could be judged.
     """
     check_is_tensorflow()
-    settings = fn_args.custom_config
-    song_fields = contract.fields_from_json(settings["fields"])
-    config = bcl_keras.BCLConfig.from_dict(json.loads(settings["model"]))
-    tuning, training = json.loads(settings["tuning"]), json.loads(settings["training"])
+    settings = settings_of(TunerSettings, fn_args.custom_config)
+    tuning, training = settings.tuning, settings.training
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    songs = read_songs(fn_args, transform, song_fields, training.pop("sparse_per_warm"))
-    fields = model_fields(song_fields, transform, settings["max_values"])
+    songs = read_songs(fn_args, transform, settings.fields, training.sparse_per_warm)
+    fields = model_fields(settings.fields, transform, settings.max_values)
     if not (validation_truth(songs)[1] >= 0).any():
         raise ValueError(
             f"tuning: expected validation songs with similar warm songs. Received: {len(songs.validation)} without"
         )
 
     def judge(drawn: Mapping[str, Any]) -> float:
-        model = train(fields, replace(config, **drawn), songs, **training)
+        model = train(
+            fields,
+            replace(settings.model, **drawn),
+            songs,
+            positives=training.positives,
+            anchor_popularity_power=training.anchor_popularity_power,
+        )
         return max(model.history.history[VALIDATION_RECALL])
 
     search = ValidationRecallSearch(
         objective=keras_tuner.Objective(VALIDATION_RECALL, "max"),
-        max_trials=tuning["trials"],
-        seed=tuning["seed"],
-        hyperparameters=_space(tuning["space"]),
+        max_trials=tuning.trials,
+        seed=tuning.seed,
+        hyperparameters=_space(vars(tuning.space)),
         tune_new_entries=False,
         directory=fn_args.working_dir,
         project_name="bcl",

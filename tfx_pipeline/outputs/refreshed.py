@@ -14,7 +14,7 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,7 @@ class Found:
             "code": code_version(),
             "counts": {"rows": rows, "songs_by_status": dict(sorted(self.statuses.items()))},
             "targeting": about_scores(config),
-            "settings": {"targeting": config.to_dict()},
+            "settings": {"targeting": asdict(config)},
         }
         (self.aside / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         sync_tree(self.aside)

@@ -14,16 +14,17 @@ from tfx.utils import io_utils, path_utils
 from serving.files.linked_files import link_tree
 from serving.files.whole_files import begin_folder, replace_folder
 from serving.refresh.saved_version import read_index
-from tfx_pipeline.contract.splits import COLD_SPLITS, TEST, VALIDATION, WARM
+from tfx_pipeline.contract.splits import COLD_SPLITS, TEST, VALIDATION, WARM, ColdSplit
 from tfx_pipeline.evaluation.catalogue_embedding import EMBEDDINGS
 from tfx_pipeline.evaluation.component import REPORT
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.retrieval import MODEL
 from tfx_pipeline.refit.check import Embedded, overlap_of, problems
 from tfx_pipeline.tfx_extensions.artifacts import SERVED, SongEmbeddings
+from tfx_pipeline.tfx_extensions.components import component
 
 
-@tfx.dsl.components.component
+@component
 def ServedModelChecker(  # noqa: N802
     model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
     judged_embeddings: tfx.dsl.components.InputArtifact[SongEmbeddings],
@@ -33,9 +34,8 @@ def ServedModelChecker(  # noqa: N802
     blessing: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.ModelBlessing],
     refit: tfx.dsl.components.Parameter[str],
     least_overlap: tfx.dsl.components.Parameter[float],
-    settings: tfx.dsl.components.Parameter[str],
-    split: tfx.dsl.components.Parameter[str],
-    code: tfx.dsl.components.Parameter[str],
+    settings: EvaluationConfig,
+    split: ColdSplit,
 ) -> None:
     """Blesses the model to be served if the judged one is blessed, and it finds much the same and has every warm song.
 
@@ -49,21 +49,18 @@ def ServedModelChecker(  # noqa: N802
             judged, what is served, how much they agree and why the model was refused. `Pusher` puts it into the model.
         refit: How the model was made: "train" or "index".
         least_overlap: The least mean share of the first k matches that both models have in common.
-        settings: `EvaluationConfig` as JSON: `k`, and of how many songs of each split.
-        split: `ColdSplit` of the judged run as JSON.
-        code: Fingerprint of the code, so that the cache follows it.
+        settings: How the judged model was judged: `k`, and how many songs of each split.
+        split: Which songs were held out of the judged run.
     """
-    del code
-    config = EvaluationConfig(**json.loads(settings))
     before, after = (_dataset(artifact) for artifact in (judged_embeddings, served_embeddings))
     warm, index = frozenset(_ids(after, (WARM,))), read_index(path_utils.serving_model_path(model.uri)).names()
     judged_warm = _ids(before, (WARM,))
-    queries = _sample(before, config)
+    queries = _sample(before, settings)
     candidates = [song_id for song_id in judged_warm if song_id in warm]
     judged, served = (_embedded(dataset, queries, candidates) for dataset in (before, after))
     overlap = None
     if len(queries) and np.isfinite(served.queries).all() and np.isfinite(served.candidates).all():
-        overlap = overlap_of(judged, served, np.array(list(queries.values())), config.k)
+        overlap = overlap_of(judged, served, np.array(list(queries.values())), settings.k)
     refused = problems((served.queries, served.candidates), frozenset(index), warm, overlap, least_overlap)
     report = _read_json(os.path.join(evaluation.uri, REPORT))
     is_blessed = bool(judged_blessing.get_int_custom_property("blessed")) and not refused
@@ -74,7 +71,7 @@ def ServedModelChecker(  # noqa: N802
         "judged": {
             "songs_in_index": len(judged_warm),
             "held_out": {name: len(_ids(before, (name,))) for name in (VALIDATION, TEST)},
-            "split": json.loads(split),
+            "split": asdict(split),
             "measured": {name: _means(report[name]) for name in (VALIDATION, TEST) if name in report},
         },
         "served": {"songs_in_index": len(index)},
@@ -85,12 +82,11 @@ def ServedModelChecker(  # noqa: N802
     io_utils.write_string_file(os.path.join(blessing.uri, "BLESSED" if is_blessed else "NOT_BLESSED"), "")
 
 
-@tfx.dsl.components.component
+@component
 def JudgedModelKeeper(  # noqa: N802
     pushed_model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.PushedModel],
     model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
     kept: tfx.dsl.components.Parameter[str],
-    code: tfx.dsl.components.Parameter[str],
 ) -> None:
     """Keeps the judged model of a run that pushed one, to compare the next run's with: nothing held out has taught it.
 
@@ -99,9 +95,7 @@ def JudgedModelKeeper(  # noqa: N802
         model: The judged model.
         kept: Folder to keep it in; what was there goes. It takes no room beside the Trainer's output where a file can
             have two names.
-        code: Fingerprint of the code, so that the cache follows it.
     """
-    del code
     if not pushed_model.get_int_custom_property("pushed"):
         return
     aside = begin_folder(kept)

@@ -7,15 +7,15 @@ from serving.refresh.index import refreshed_index
 from serving.refresh.saved_version import SavedVersion, write_version
 from tfx_pipeline.contract.splits import WARM
 from tfx_pipeline.index_refresh.component import served_path
+from tfx_pipeline.tfx_extensions.components import component
 from tfx_pipeline.tfx_extensions.example_files import read_examples, split_pattern
 
 
-@tfx.dsl.components.component
+@component
 def HeldOutIndexer(  # noqa: N802
     judged: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
     labelled_songs: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
     model: tfx.dsl.components.OutputArtifact[tfx.types.standard_artifacts.Model],
-    code: tfx.dsl.components.Parameter[str],
 ) -> None:
     """Adds the songs that the index lacks, embedded by their content as a refresh embeds new songs.
 
@@ -23,9 +23,7 @@ def HeldOutIndexer(  # noqa: N802
         judged: The model that was judged.
         labelled_songs: Songs by split, with none held out; those of split `warm` are to be in the index.
         model: The same model with the new index. Custom property `added` counts the songs that came.
-        code: Fingerprint of the code, so that the cache follows it.
     """
-    del code
     saved_model = served_path(judged.uri)
     with SavedVersion(saved_model) as version:
         known = frozenset(version.index.names())

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from tfx import v1 as tfx
 
-from tfx_pipeline.config import PipelineConfig, to_json
 from tfx_pipeline.contract.splits import NEW, WARM
 from tfx_pipeline.evaluation.catalogue_embedding import CatalogueEmbedder
 from tfx_pipeline.labels.component import SimilarSongsLabeller
+from tfx_pipeline.models.step_settings import TrainerSettings
+from tfx_pipeline.models.steps import transform_of
 from tfx_pipeline.refit.component import ServedModelChecker
 from tfx_pipeline.refit.held_out_songs import HeldOutIndexer
-from tfx_pipeline.runtime.fingerprint import code_fingerprint
+from tfx_pipeline.tfx_extensions.components import custom_config
+
+if TYPE_CHECKING:
+    from tfx_pipeline.config import PipelineConfig
 
 
 @dataclass(frozen=True)
-class Served:
-    """The steps that the served model comes from.
+class ModelSteps:
+    """The steps that the judged or the served model comes from.
 
     Attributes:
         model: Gives the model.
         labeller: Gives the songs as that model splits them.
         embedder: Gives their embeddings by it.
         judge: Gives its blessing.
-        steps: Those of these and of what they need that the judged model does without.
+        steps: These steps and those that they need, without the steps of an earlier stage, in their order.
     """
 
     model: Any
@@ -37,37 +40,32 @@ class Served:
 
 
 def with_every_song(
-    judged: Served,
+    judged: ModelSteps,
     config: PipelineConfig,
-    fitting: Mapping[str, Any],
+    settings: TrainerSettings,
     song_schema: Any,
     songs: tfx.types.BaseChannel,
     plays: tfx.types.BaseChannel,
-) -> Served:
+) -> ModelSteps:
     """Returns the steps to a model that knows every song of enough listeners, from the judged one on.
 
     Args:
         judged: The steps that the judged model comes from.
         config: All settings.
-        fitting: What both Trainers are told.
+        settings: What the Trainer of the judged model is told.
         song_schema: Gives the schema of the songs.
         songs: tf.Examples of all songs.
         plays: tf.Examples of all plays.
     """
-    labeller = SimilarSongsLabeller(
-        songs=songs,
-        plays=plays,
-        audience=to_json(config.audience),
-        split=to_json(config.split.without_held_out()),
-        code=code_fingerprint("tfx_pipeline.labels.component"),
-    ).with_id("ServedSongsLabeller")
+    split = config.split.without_held_out()
+    labeller = SimilarSongsLabeller(songs=songs, plays=plays, audience=config.audience, split=split)
+    labeller = labeller.with_id("ServedSongsLabeller")
     labeller.add_upstream_node(judged.judge)
-    steps = _model_steps(judged, labeller, config, fitting, song_schema)
+    steps = _model_steps(judged, labeller, config, replace(settings, split=split), song_schema)
     model = steps[-1]
     embedder = CatalogueEmbedder(
         labelled_songs=labeller.outputs["labelled_songs"],
         model=model.outputs["model"],
-        code=code_fingerprint("tfx_pipeline.evaluation.catalogue_embedding"),
     ).with_id("ServedEmbedder")
     checker = ServedModelChecker(
         model=model.outputs["model"],
@@ -77,27 +75,20 @@ def with_every_song(
         judged_blessing=judged.judge.outputs["blessing"],
         refit=config.refit,
         least_overlap=float(config.refit_overlap),
-        settings=to_json(config.evaluation),
-        split=to_json(config.split),
-        code=code_fingerprint("tfx_pipeline.refit.component"),
+        settings=config.evaluation,
+        split=config.split,
     )
-    return Served(model, labeller, embedder, checker, [labeller, *steps, embedder, checker])
+    return ModelSteps(model, labeller, embedder, checker, [labeller, *steps, embedder, checker])
 
 
 def _model_steps(
-    judged: Served, labeller: Any, config: PipelineConfig, fitting: Mapping[str, Any], song_schema: Any
+    judged: ModelSteps, labeller: Any, config: PipelineConfig, settings: TrainerSettings, song_schema: Any
 ) -> list[Any]:
     """Returns the steps of which the last gives the model."""
     if config.refit == "index":
-        return [
-            HeldOutIndexer(
-                judged=judged.model.outputs["model"],
-                labelled_songs=labeller.outputs["labelled_songs"],
-                code=code_fingerprint("tfx_pipeline.refit.held_out_songs"),
-            )
-        ]
-    # A vocabulary of its own, since words that held-out songs alone have are unknown to the first.
-    transform = transform_of(labeller, song_schema, config, fitting["fields"], [WARM, NEW]).with_id("ServedTransform")
+        return [HeldOutIndexer(judged=judged.model.outputs["model"], labelled_songs=labeller.outputs["labelled_songs"])]
+    # It has a vocabulary of its own, because words that only held-out songs have are unknown to the first.
+    transform = transform_of(labeller, song_schema, settings, config.transform, [WARM, NEW]).with_id("ServedTransform")
     trainer = tfx.components.Trainer(
         run_fn="tfx_pipeline.refit.trainer.run_fn",
         base_model=judged.model.outputs["model"],
@@ -105,32 +96,6 @@ def _model_steps(
         transform_graph=transform.outputs["transform_graph"],
         train_args=tfx.proto.TrainArgs(splits=[WARM, NEW]),
         eval_args=tfx.proto.EvalArgs(splits=[WARM]),  # TFX asks for some; none is read
-        custom_config={
-            **fitting,
-            "split": to_json(config.split.without_held_out()),
-            "code": code_fingerprint("tfx_pipeline.refit.trainer"),
-        },
+        custom_config=custom_config("tfx_pipeline.refit.trainer", settings),
     ).with_id("ServedTrainer")
     return [transform, trainer]
-
-
-def transform_of(
-    labeller: Any, song_schema: Any, config: PipelineConfig, fields: str, splits: list[str]
-) -> tfx.components.Transform:
-    """Returns the step that learns from warm songs how raw songs become the model's inputs, and does so by split."""
-    return tfx.components.Transform(
-        examples=labeller.outputs["labelled_songs"],
-        schema=song_schema.outputs["schema"],
-        preprocessing_fn="tfx_pipeline.models.preprocessing.preprocessing_fn",
-        splits_config=tfx.proto.SplitsConfig(analyze=[WARM], transform=splits),
-        custom_config={
-            "fields": fields,
-            "min_frequency": config.transform.min_frequency,
-            "max_vocabulary": config.transform.max_vocabulary,
-            "max_values": config.transform.max_values,
-            "code": code_fingerprint("tfx_pipeline.models.preprocessing"),
-        },
-        # Statistics and per-file partial results double the steps; nothing reads them.
-        disable_statistics=True,
-        disable_analyzer_cache=True,
-    )

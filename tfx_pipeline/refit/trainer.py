@@ -1,13 +1,12 @@
 """The Trainer step of the model that is served: all songs are learnt from, with the settings of the judged model.
 
 Nothing is held out, so nothing can be chosen or judged here: what the judged model chose on its validation songs is
-taken, and `components.served_model` compares the result with it.
+taken, and `refit.component` compares the result with it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import Any
 
 import keras
@@ -15,40 +14,41 @@ import numpy as np
 import tensorflow_transform as tft
 
 import bcl_keras
-from tfx_pipeline import contract
+from tfx_pipeline.models.step_settings import TrainerSettings
 from tfx_pipeline.models.trainer import export_model, model_fields, train, what_was_learnt
 from tfx_pipeline.models.training_songs import Songs, read_songs, similar_pairs
 from tfx_pipeline.runtime.keras_backend import check_is_tensorflow
 from tfx_pipeline.tfx_extensions.artifacts import read_learnt
+from tfx_pipeline.tfx_extensions.components import settings_of
 
 
 def run_fn(fn_args: Any) -> None:
     """Trains and exports; called by TFX's Trainer.
 
     Args:
-        fn_args: As for `tfx_pipeline.models.trainer.run_fn`, whose model is `base_model`: it says what it chose.
+        fn_args: As for `tfx_pipeline.models.trainer.run_fn`. `base_model` is the model of that step, which says what
+            it chose.
     """
     check_is_tensorflow()
-    settings = fn_args.custom_config
+    settings = settings_of(TrainerSettings, fn_args.custom_config)
     judged = read_learnt(fn_args.base_model)
     if judged is None:
         raise ValueError(f"{fn_args.base_model}: expected a model that says what was chosen. Received: one without")
-    fields = contract.fields_from_json(settings["fields"])
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    training = json.loads(settings["training"])
-    sparse_per_warm = training.pop("sparse_per_warm")
+    training = settings.training
     fn_args.eval_files = []  # TFX names some whether there are such songs or not
     # Validation songs may have found that sparse songs do harm.
-    songs = read_songs(fn_args, transform, fields, sparse_per_warm if judged["songs"]["sparse"] else 0.0)
-    ridge = json.loads(settings["ridge"])
+    sparse_per_warm = training.sparse_per_warm if judged["songs"]["sparse"] else 0.0
+    songs = read_songs(fn_args, transform, settings.fields, sparse_per_warm)
     model, learnt = refit(
-        model_fields(fields, transform, settings["max_values"]),
+        model_fields(settings.fields, transform, settings.max_values),
         songs,
         judged,
-        ridge=None if ridge is None else bcl_keras.models.RidgeConfig(**ridge),
-        **training,
+        ridge=settings.ridge,
+        positives=training.positives,
+        anchor_popularity_power=training.anchor_popularity_power,
     )
-    learnt |= {"split": json.loads(settings["split"]), "refit": True}
+    learnt |= {"split": dataclasses.asdict(settings.split), "refit": True}
     export_model(fn_args, model, songs, transform, learnt)
 
 

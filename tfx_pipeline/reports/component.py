@@ -30,13 +30,14 @@ from tfx_pipeline.tfx_extensions.artifacts import (
     SongEmbeddings,
     TargetListeners,
 )
+from tfx_pipeline.tfx_extensions.components import component
 from tfx_pipeline.tfx_extensions.example_files import ALL, split_pattern
 
 _SONGS, _MATCHES, _LISTENERS = 5, 8, 5
 _TITLES = ("title", "name")
 
 
-@tfx.dsl.components.component
+@component
 def RunPage(  # noqa: N802
     song_statistics: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleStatistics],
     play_statistics: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ExampleStatistics],
@@ -49,7 +50,6 @@ def RunPage(  # noqa: N802
     embeddings: tfx.dsl.components.InputArtifact[SongEmbeddings],
     targets: tfx.dsl.components.InputArtifact[TargetListeners],
     page: tfx.dsl.components.OutputArtifact[RunReport],
-    code: tfx.dsl.components.Parameter[str],
     served_blessing: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ModelBlessing] = None,
 ) -> None:
     """Writes `run.html`.
@@ -66,10 +66,8 @@ def RunPage(  # noqa: N802
         embeddings: Matches of cold songs.
         targets: Target listeners of cold songs.
         page: The page.
-        code: Fingerprint of the code, so that the cache follows it.
         served_blessing: What was judged and what is served, where that is not the same model.
     """
-    del code
     pushed = pushed_model.get_int_custom_property("pushed")
     targeted = bool(targets.get_int_custom_property("targeted"))
     text = run_page.page(

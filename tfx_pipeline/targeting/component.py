@@ -20,6 +20,7 @@ from tfx_pipeline.targeting.beam.weights import choose_weight
 from tfx_pipeline.targeting.data.sources import ReadParquet
 from tfx_pipeline.targeting.data.takedown import without_songs
 from tfx_pipeline.tfx_extensions.artifacts import CountWeight, SongEmbeddings, TargetListeners
+from tfx_pipeline.tfx_extensions.components import component
 from tfx_pipeline.tfx_extensions.example_files import ALL, ReadPlays, split_pattern
 
 WEIGHT = "weight.json"
@@ -27,14 +28,13 @@ WEIGHT = "weight.json"
 _OF_MATCHES = ("song_id", "split", "match_ids", "match_scores")
 
 
-@tfx.dsl.components.component(use_beam=True)
+@component(use_beam=True)
 def AudienceTargeter(  # noqa: N802
     plays: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
     embeddings: tfx.dsl.components.InputArtifact[SongEmbeddings],
     pushed_model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.PushedModel],
     targets: tfx.dsl.components.OutputArtifact[TargetListeners],
-    settings: tfx.dsl.components.Parameter[str],
-    code: tfx.dsl.components.Parameter[str],
+    settings: TargetingConfig,
     listeners: tfx.dsl.components.Parameter[str] = "",
     exclusions: tfx.dsl.components.Parameter[str] = "",
     digests: tfx.dsl.components.Parameter[str] = "",
@@ -50,8 +50,7 @@ def AudienceTargeter(  # noqa: N802
         pushed_model: Whether the model is served; targets and served matches are of one model.
         targets: See `tfx_pipeline.targeting.data.sinks`. Custom property `targeted` says whether there are any,
             `embeddings` where the matches lie that they were found by.
-        settings: `TargetingConfig` as JSON.
-        code: Fingerprint of the code, so that the cache follows it.
+        settings: How listeners are scored and chosen.
         listeners: Parquet file of listener vectors (user_id, embedding) in place of those formed from plays; "" = none.
         exclusions: Parquet file of exclusions (user_id, song_id; a null song_id means every song); "" = none.
         digests: Of these two files' contents, so that the cache follows them.
@@ -60,29 +59,27 @@ def AudienceTargeter(  # noqa: N802
         count_weight: The weight of the count where no validation songs are left to choose it, from `WeightChooser`.
         beam_pipeline: Given by TFX.
     """
-    del code, digests
+    del digests
     pushed = pushed_model.get_int_custom_property("pushed")
     targets.set_int_custom_property("targeted", int(bool(pushed)))
     if not pushed:
         return
     targets.set_string_custom_property("embeddings", embeddings.uri)
-    config = TargetingConfig.from_dict(json.loads(settings))
     if count_weight is not None:
         with open(os.path.join(count_weight.uri, WEIGHT), encoding="utf-8") as file:
-            config = dataclasses.replace(config, count_weight=json.load(file)["count_weight"])
+            settings = dataclasses.replace(settings, count_weight=json.load(file)["count_weight"])
     with beam_pipeline as pipeline:
         inputs = _inputs(pipeline, embeddings.uri, split_pattern(plays, ALL), listeners, exclusions)
         inputs = without_songs(inputs, taken_down(serving_dir) if serving_dir else ())
-        inputs | "FindTargetListeners" >> FindTargetListeners(config) | "Write" >> WriteTargets(targets.uri, config)
+        inputs | "FindTargetListeners" >> FindTargetListeners(settings) | "Write" >> WriteTargets(targets.uri, settings)
 
 
-@tfx.dsl.components.component(use_beam=True)
+@component(use_beam=True)
 def WeightChooser(  # noqa: N802
     plays: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Examples],
     embeddings: tfx.dsl.components.InputArtifact[SongEmbeddings],
     count_weight: tfx.dsl.components.OutputArtifact[CountWeight],
-    settings: tfx.dsl.components.Parameter[str],
-    code: tfx.dsl.components.Parameter[str],
+    settings: TargetingConfig,
     listeners: tfx.dsl.components.Parameter[str] = "",
     exclusions: tfx.dsl.components.Parameter[str] = "",
     digests: tfx.dsl.components.Parameter[str] = "",
@@ -96,17 +93,15 @@ def WeightChooser(  # noqa: N802
         plays: tf.Examples of plays, split `all`.
         embeddings: Embeddings and matches of the catalogue by the judged model.
         count_weight: Holds `weight.json`.
-        settings: `TargetingConfig` as JSON.
-        code: Fingerprint of the code, so that the cache follows it.
+        settings: How listeners are scored and chosen.
         listeners: As for `AudienceTargeter`.
         exclusions: As for `AudienceTargeter`.
         digests: As for `AudienceTargeter`.
         beam_pipeline: Given by TFX.
     """
-    del code, digests
-    config = TargetingConfig.from_dict(json.loads(settings))
+    del digests
     # Validation songs alone are matched and get targets, to be counted: a tenth of the work.
-    config = dataclasses.replace(config, target_splits=(VALIDATION,), reach="filter", cap=None)
+    config = dataclasses.replace(settings, target_splits=(VALIDATION,), reach="filter", cap=None)
     with beam_pipeline as pipeline:
         inputs = _inputs(pipeline, embeddings.uri, split_pattern(plays, ALL), listeners, exclusions)
         inputs["matches"] |= "OfValidationSongs" >> beam.Map(_of_validation_songs).with_output_types(pa.Table)

@@ -2,7 +2,9 @@
 
 import dataclasses
 import math
-from typing import Any, Literal, TypeGuard, get_args
+from typing import Literal, TypeGuard, get_args
+
+from tfx_pipeline.runtime.beam_options import has_workers
 
 Rule = Literal["count", "average", "song", "cat", "hybrid"]
 VectorRule = Literal["average", "song", "cat"]
@@ -12,54 +14,56 @@ Pooling = Literal["max", "logsumexp", "mean"]
 SongRole = Literal["none", "members", "centroids", "listeners"]
 
 
-#: `cap` of the pipeline: without a bound, one listener of a public set stands among the best five of every sixth song.
+#: `cap` of the pipeline. Without it, one listener of a public data set is among the best five of every sixth song.
 NEW_SONGS_PER_LISTENER = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class TargetingConfig:
-    """Everything `TargetListeners` can be told. The default rule is the one that validation songs chose.
+    """Settings of the targeting. The default rule is the one that validation songs chose.
 
     Attributes:
         rule: How a listener is scored. `count`: sum of the scores of the matched songs they play. `average`: cosine
-            to the mean of the audience. `song`: cosine to the cold song's own vector. `cat`: the paper's
-            clustering-based audience targeting, the closest centroid of the audience. `hybrid`: `hybrid_with`'s score
-            plus `count_weight` times log(1 + count / score of the best match).
+            to the mean of the audience. `song`: cosine to the cold song's own vector. `cat`: cosine to the closest
+            centroid of the audience, which is the paper's clustering-based audience targeting. `hybrid`: the score of
+            `hybrid_with` plus `count_weight` times log(1 + count / score of the best match).
         hybrid_with: The vector score that `hybrid` joins with the count.
-        count_weight: Weight of the log count in `hybrid`, or "auto": the one of `weights.WEIGHTS` with which the
-            targets of the songs of split `val` hold most of those who did play them.
+        count_weight: Weight of the log count in `hybrid`. With "auto" validation songs choose it: their targets must
+            hold as many as possible of the listeners who did play them.
         reach: `filter` (R1) ranks the audience of the matched songs; `expand` (R2) ranks all listeners.
-        target_splits: Splits of the catalogue whose songs get targets. Songs of `val` and `test` have been played for
-            long and are held out to judge the model: name them to see what targeting makes of songs whose listeners are
-            known.
-        listeners_per_song: Targets per song.
-        matches_per_song: Similar songs used per cold song: the best n of the matches given.
-        algorithm: Clustering of the audience, see `clustering.cluster`.
-        clusters: Number of clusters K, or "auto": the K of least BIC among 1, 2, 4, ... `max_clusters`.
-        max_clusters: Upper end of the search of "auto".
+        target_splits: Splits of the catalogue whose songs get targets. Songs of `val` and `test` are held out to judge
+            the model, and their listeners are known. Name these splits to compare targets with listeners.
+        listeners_per_song: Number of targets per song.
+        matches_per_song: Number of similar songs used per cold song, the best ones of the matches given.
+        algorithm: How the audience is clustered.
+        clusters: Number K of clusters. "auto" takes the K of least BIC among 1, 2, 4, ... `max_clusters`.
+        max_clusters: Largest K that "auto" tries.
         iterations: Most Lloyd iterations.
-        members: Weight of a listener in the clustering: `similarity` (their count), or `uniform`.
+        members: Weight of a listener in the clustering: `similarity` is their count, `uniform` is 1.
         pooling: How a listener's cosines to the centroids become one score.
-        temperature: Divides the cosines before `logsumexp`: the smaller, the more the closest centroid decides.
-        song_role: Where the cold song's own vector enters `cat`: nowhere (the paper); as weight of the `members` (times
-            their cosine to the song, negative cosines as 0); added to each of the `centroids`' cosines; added to the
-            `listeners`' score.
+        temperature: Divides the cosines before `logsumexp`. The smaller it is, the more the closest centroid decides.
+        song_role: Where the cold song's own vector enters `cat`. `none`: nowhere, as in the paper. `members`: each
+            member's weight is multiplied by their cosine to the song, negative cosines as 0. `centroids`: the song's
+            cosine is added to that of each centroid. `listeners`: it is added to the score of each listener.
         song_weight: Weight of what `song_role` adds to the `centroids` or the `listeners`.
-        interests: Vectors per listener: 1 is the mean of what they play, j > 1 clusters it into j interests and the
-            closest one counts.
-        quota: With `cat` or a `hybrid` with it: fill the targets from every cluster in proportion to its weight.
-        listener_splits: Splits of the catalogue whose plays describe listeners; plays of held-out songs never do.
-        max_audience: Audiences above this many listeners are sampled by a hash of the listener.
-        max_members: Of audiences above this many listeners a sample by that hash is clustered; all of them are ranked.
-        threshold: Least score of a target; None = none.
-        cap: Most songs per listener over all cold songs of the run; None = none, which is right for one campaign. A
-            service that targets every night needs a bound: the pipeline sets `NEW_SONGS_PER_LISTENER`.
-        cap_depth: With `cap`: candidates kept per song before capping, in multiples of `listeners_per_song`.
+        interests: Number of vectors per listener. 1 is the mean of what they play. With more, what they play is
+            clustered into so many interests, and the closest one counts.
+        quota: Whether the targets are filled from every cluster in proportion to its weight. It needs `cat`, or
+            `hybrid` with it.
+        listener_splits: Splits of the catalogue whose plays describe listeners. Plays of held-out songs never do.
+        max_audience: Most listeners of an audience. Of more, a sample is drawn by a hash of the listener.
+        max_members: Most listeners that are clustered. Of more, a sample is drawn by that hash, and all are ranked.
+        threshold: Least score of a target. None for no bound.
+        cap: Most songs per listener over all cold songs of the run. None for no bound, which is right for one campaign.
+            A service that targets every night needs a bound, so the pipeline sets `NEW_SONGS_PER_LISTENER`.
+        cap_depth: With `cap`, the number of candidates kept per song before capping, in multiples of
+            `listeners_per_song`.
         held_aside: Share of each song's targets set aside at random, to measure what targeting brings.
         max_reasons: Most matched songs named as the reason of a target.
-        songs_per_shard: Cold songs worked on together; bounds the memory of a worker.
-        plays_per_shard: Plays worked on together when listener vectors are formed; bounds the memory of a worker.
-        listeners_at_once: Listeners scored at once by `expand`.
+        songs_per_shard: Number of cold songs worked on together. It bounds the memory of a worker.
+        plays_per_shard: Number of plays worked on together when listener vectors are formed. It bounds the memory of a
+            worker.
+        listeners_at_once: Number of listeners scored at once by `expand`.
         seed: Number from which sampling, clustering and holding aside are drawn. Change it for each campaign.
     """
 
@@ -127,21 +131,21 @@ class TargetingConfig:
         """Candidates kept per song before the cap per listener is applied."""
         return self.listeners_per_song * (self.cap_depth if self.cap is not None else 1)
 
-    @classmethod
-    def from_dict(cls, settings: dict[str, Any]) -> "TargetingConfig":
-        """Builds a config from plain values, such as parsed JSON; an unknown name is an error."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        for name in settings:
-            if name not in known:
-                raise ValueError(
-                    f"`{name}` is not a setting of targeting. Expected one of {sorted(known)}. Received: {name}"
-                )
-        return cls(**settings)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as plain values that JSON can hold."""
-        splits = {name: list(getattr(self, name)) for name in ("listener_splits", "target_splits")}
-        return {**dataclasses.asdict(self), **splits}
+def pipeline_targeting() -> TargetingConfig:
+    """Returns the settings of targeting by which the pipeline differs from `TargetingConfig`.
+
+    A listener gets at most `NEW_SONGS_PER_LISTENER` songs of a run. `benchmarks/targeting.py cap` measures the cost.
+
+    The shards depend on the Beam engine that the environment names (`beam_options`). Several workers need many shards
+    to share. This process alone keeps in memory all that it shuffles, so few and large shards are better: a song's
+    vector goes to every shard of listeners who play it, and a listener's vector to every shard of cold songs whose
+    matches they play (docs/results/speed-and-scale.md).
+    """
+    config = TargetingConfig(cap=NEW_SONGS_PER_LISTENER)
+    if has_workers():
+        return config
+    return dataclasses.replace(config, songs_per_shard=8192, plays_per_shard=1_000_000)
 
 
 _LISTENER_SPLITS = ("warm", "new")

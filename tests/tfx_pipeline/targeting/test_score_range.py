@@ -66,7 +66,7 @@ def test_what_the_manifest_says() -> None:
     assert "plus 0.5 times log(1 + n)" in in_words(CONFIGS["hybrid"]) and "from -1 to 2.04." in in_words(
         CONFIGS["hybrid"]
     )
-    marker = {"settings": TargetingConfig().to_dict(), "counts": {}}
+    marker = {"settings": dataclasses.asdict(TargetingConfig()), "counts": {}}
     assert settled(marker).count_weight == 0.05  # no validation songs
     chosen = {
         "validation_songs": 3,

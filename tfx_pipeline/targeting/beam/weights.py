@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tfx_pipeline.contract.ids import among, id_array, lookup
+from tfx_pipeline.runtime.settings_codec import from_values
 from tfx_pipeline.targeting.beam.blocks import Block, group_rows, shard_of, take_plays
 from tfx_pipeline.targeting.beam.listeners import audiences, requested_audiences
 from tfx_pipeline.targeting.beam.shards import Shard
@@ -62,7 +63,7 @@ def choose_weight(counts: dict[str, int]) -> float:
 
 def settled(marker: Mapping[str, Any]) -> TargetingConfig:
     """Returns the settings of a run that ended, with the weight that it chose, by its `_SUCCESS`."""
-    config = TargetingConfig.from_dict(marker["settings"])
+    config = from_values(TargetingConfig, marker["settings"], "_SUCCESS: settings")
     if config.count_weight != "auto":
         return config
     return dataclasses.replace(config, count_weight=choose_weight(marker["counts"]))

@@ -17,6 +17,7 @@ import posixpath
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 import apache_beam as beam
@@ -57,7 +58,7 @@ class WriteTargets(beam.PTransform):
         ]
         names = files | "Parts" >> beam.Flatten()
         return targeting.totals | "Commit" >> beam.Map(
-            _commit, pvalue.AsList(names), self._directory, run, self._config.to_dict()
+            _commit, pvalue.AsList(names), self._directory, run, asdict(self._config)
         )
 
 
