@@ -13,7 +13,8 @@ import pytest
 
 from tfx_pipeline import contract
 from tfx_pipeline.contract import ContractError
-from tfx_pipeline.contract.columns import Place, clean
+from tfx_pipeline.contract.columns import Place
+from tfx_pipeline.contract.kinds import clean
 from tfx_pipeline.contract.play_columns import to_counts
 from tfx_pipeline.contract.spans import find_spans
 from tfx_pipeline.contract.splits import NEW, WARM, ColdSplit

@@ -22,7 +22,7 @@ from tfx_pipeline.runtime.console import write_text
 def describe(catalogue: Catalogue) -> str:
     """Return the catalogue in plain words, a line for each field."""
     width = max(len(field.name) for field in catalogue.fields)
-    kinds = [f"{field.kind}({field.length})" if field.kind == "vector" else field.kind for field in catalogue.fields]
+    kinds = [f"{field.kind}({field.length})" if field.is_sized else field.kind for field in catalogue.fields]
     counts = f"{catalogue.num_songs:,} songs, {catalogue.num_users:,} users, {catalogue.num_plays:,} plays"
     lines = [f"{catalogue.folder}: {counts}"]
     for field, kind, missing in zip(catalogue.fields, kinds, catalogue.missing, strict=True):

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tfx_pipeline.contract.arrow_types import is_text
 from tfx_pipeline.contract.errors import ContractError, broken
-from tfx_pipeline.contract.fields import Kind, is_text
 from tfx_pipeline.contract.text import quoted
 
 Numbers = npt.NDArray[Any]
@@ -35,19 +35,6 @@ class Place:
     def broken(self, expected: str, received: object, index: int, remedy: str = "") -> ContractError:
         """Return the error for the element at `index`."""
         return broken(self.file, expected, received, column=self.column, row=self.first_row + index, remedy=remedy)
-
-
-def clean(kind: Kind, array: pa.Array, place: Place) -> pa.Array:
-    """Return the array of a feature column, checked and in the pipeline's types."""
-    if pa.types.is_null(array.type):
-        return array
-    cleaners = {
-        "category": clean_category,
-        "multi_category": clean_multi,
-        "number": clean_number,
-        "vector": clean_vector,
-    }
-    return cleaners[kind](array, place)
 
 
 def clean_category(array: pa.Array, place: Place) -> pa.Array:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from tfx_pipeline.contract.arrow_types import is_number, is_text, plain_type
 from tfx_pipeline.contract.columns import Numbers, Place
-from tfx_pipeline.contract.fields import is_number, is_text, plain_type
 from tfx_pipeline.contract.source import Source
 from tfx_pipeline.contract.times import UNITS, EpochUnit, parse_times
 

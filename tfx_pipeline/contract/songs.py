@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tfx_pipeline.contract.columns import Place, clean, clean_id, display_text, list_lengths
+from tfx_pipeline.contract.columns import Place, clean_id, display_text, list_lengths
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.fields import SongField, fields_of, is_feature
 from tfx_pipeline.contract.free_text import FreeText
+from tfx_pipeline.contract.kinds import clean
 from tfx_pipeline.contract.source import Rows, Source
 from tfx_pipeline.contract.text import quoted
 from tfx_pipeline.contract.unused import find_unused, renames, unused_notes
@@ -166,10 +167,12 @@ class Tally:
         if pa.types.is_string(cleaned.type):
             self.text.add(cleaned)
             self.lists.add(cleaned)
-        if self.field.kind == "multi_category" and not pa.types.is_null(cleaned.type):
+        if pa.types.is_null(cleaned.type) or not self.field.is_list:
+            return cleaned
+        if not self.field.is_sized:
             lengths, songs = np.unique(list_lengths(cleaned.drop_null()), return_counts=True)
             self.lengths.update(dict(zip(lengths.tolist(), songs.tolist(), strict=True)))
-        if self.field.kind == "vector" and present.size and not pa.types.is_null(cleaned.type):
+        elif present.size:
             self.holed += int(((list_lengths(array) > 0) & ~present).sum())
             self._check_length(cleaned, place)
         return cleaned
@@ -216,11 +219,5 @@ def typed(columns: Sequence[pa.Array], schema: pa.Schema) -> pa.RecordBatch:
 
 def songs_schema(fields: Sequence[SongField], display: Sequence[str]) -> pa.Schema:
     """Return the schema of the prepared songs.parquet."""
-    types = {
-        "category": pa.string(),
-        "multi_category": pa.list_(pa.string()),
-        "number": pa.float32(),
-        "vector": pa.list_(pa.float32()),
-    }
-    columns = [("song_id", pa.string()), *((field.name, types[field.kind]) for field in fields)]
+    columns = [("song_id", pa.string()), *((field.name, field.arrow.type) for field in fields)]
     return pa.schema([*columns, *((name, pa.string()) for name in display)])

@@ -11,9 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tfx_pipeline.contract.arrow_types import is_text
 from tfx_pipeline.contract.columns import Place
 from tfx_pipeline.contract.errors import broken
-from tfx_pipeline.contract.fields import is_text
 from tfx_pipeline.contract.parquet_file import as_declared, first_line, open_parquet
 from tfx_pipeline.contract.tables import Part, table_parts
 

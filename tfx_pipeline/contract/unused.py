@@ -5,24 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tfx_pipeline.contract.arrow_types import is_text
 from tfx_pipeline.contract.csv.kinds import NUMBER
-from tfx_pipeline.contract.fields import (
-    GROUPS,
-    Kind,
-    is_feature,
-    is_text,
-    possible_kind,
-    speaks_of_plays,
-)
+from tfx_pipeline.contract.fields import GROUPS, is_feature, speaks_of_plays
 from tfx_pipeline.contract.free_text import FreeText
+from tfx_pipeline.contract.ids import SONG_ID
+from tfx_pipeline.contract.kinds import ARROW_KINDS, find_kind, possible_kind
 from tfx_pipeline.contract.source import Source
 from tfx_pipeline.contract.text import on_one_line
 from tfx_pipeline.contract.written_lists import WrittenLists
 
+if TYPE_CHECKING:
+    from bcl_keras.kinds import FieldKind
+
+_WORD = find_kind(is_categorical=True, is_list=False)
+_NUMBER = find_kind(is_categorical=False, is_list=False)
 _MOST_NAMED = 12
 #: A column that tells songs apart, as titles do, teaches nothing about others.
 _MOST_DIFFERENT = 0.9
@@ -36,16 +38,16 @@ _NOT_AUDIO = frozenset(["year", "decade", "date", "release", "released", "age", 
 
 @dataclass
 class Unused:
-    """A column that is carried for display, as it looks batch by batch.
+    """What batches of a column that is carried for display have shown.
 
     Attributes:
-        name: the column.
-        kinds: the kinds of field that its types say, None among them where one says none.
-        is_csv: whether it comes from CSV, where a field of numbers would be read as such.
+        name: The column.
+        kinds: The kinds of field that its types can hold, with None for a type that can hold none.
+        is_csv: Whether it comes from CSV, where a field of numbers would be read as numbers.
     """
 
     name: str
-    kinds: frozenset[Kind | None]
+    kinds: frozenset[FieldKind | None]
     is_csv: bool
     is_present: bool = False
     is_numbers: bool = True
@@ -59,24 +61,24 @@ class Unused:
         if array.null_count == len(array):
             return
         self.is_present = True
-        if "category" in self.kinds and pa.types.is_string(array.type):
+        if _WORD in self.kinds and pa.types.is_string(array.type):
             self.text.add(array)
             self.lists.add(array)
             self.is_numbers &= pc.all(pc.match_substring_regex(array.drop_null(), f"^{NUMBER}$")).as_py()
 
     @property
-    def kind(self) -> Kind | None:
+    def kind(self) -> FieldKind | None:
         """The kind of field that the column could be; None where it should be none."""
-        kind: Kind | None = "category" if self.kinds <= {"category", "number"} else None
+        kind: FieldKind | None = _WORD if self.kinds <= {_WORD, _NUMBER} else None
         if len(self.kinds) == 1:
             (kind,) = self.kinds
-        if kind == "category" and self.is_csv and self.is_numbers:
-            kind = "number"
+        if kind == _WORD and self.is_csv and self.is_numbers:
+            kind = _NUMBER
         words = set(_words(self.name))
         names_a_song = words and words <= _NAMES_A_SONG
-        if not self.is_present or names_a_song or speaks_of_plays(words) or (kind == "number" and _NUMBERED & words):
+        if not self.is_present or names_a_song or speaks_of_plays(words) or (kind == _NUMBER and _NUMBERED & words):
             return None
-        tells_apart = kind == "category" and self.text.different >= _MOST_DIFFERENT
+        tells_apart = kind == _WORD and self.text.different >= _MOST_DIFFERENT
         return None if tells_apart and not self.lists.mark else kind
 
     def suggested(self, place: int) -> str:
@@ -87,7 +89,8 @@ class Unused:
             return f"{first.lower()}_{rest}"
         if {"lyric", "lyrics"} & set(_words(self.name)):
             return f"lyric_{name}"
-        is_sound = self.kind in ("number", "vector") and not _NOT_AUDIO & set(_words(self.name))
+        is_numeric = self.kind is not None and not ARROW_KINDS[self.kind].is_categorical
+        is_sound = is_numeric and not _NOT_AUDIO & set(_words(self.name))
         return f"{'audio' if is_sound else 'attribute'}_{name}"
 
 
@@ -98,10 +101,10 @@ def find_unused(source: Source) -> dict[str, Unused]:
     plays is not among them.
     """
     is_csv = any(part.path != part.shown for part in source.given.parts)
-    types: dict[str, set[Kind | None]] = {}
+    types: dict[str, set[FieldKind | None]] = {}
     for header in source.given.filled:
         for column in header.schema:
-            if column.name != "song_id" and not is_feature(column.name) and not pa.types.is_null(column.type):
+            if column.name != SONG_ID and not is_feature(column.name) and not pa.types.is_null(column.type):
                 types.setdefault(column.name, set()).add(possible_kind(column.type))
     columns = [Unused(name, frozenset(kinds), is_csv) for name, kinds in types.items()]
     for rows in source.batches([column.name for column in columns]) if columns else ():

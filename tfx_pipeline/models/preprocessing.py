@@ -33,7 +33,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     outputs = {features.SONG_ID: tf.reshape(inputs[features.SONG_ID], [-1])}
     outputs.update({name: inputs[name] for name in features.LABELS})
     fields = contract.fields_from_json(custom_config["fields"])
-    for field in filter(features.is_categorical, fields):
+    for field in (field for field in fields if field.is_categorical):
         ids = tft.compute_and_apply_vocabulary(
             _on_one_line(inputs[field.name]),
             top_k=custom_config["max_vocabulary"],
@@ -41,9 +41,9 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
             vocab_filename=features.vocabulary_name(field),
         )
         known = _known(ids)
-        is_list = field.kind == "multi_category"
-        outputs[field.name] = _first(known, custom_config["max_values"]) if is_list else _dense(known, 1)[:, 0]
-    numeric = [field for field in fields if not features.is_categorical(field)]
+        most = custom_config["max_values"]
+        outputs[field.name] = _first(known, most) if field.is_list else _dense(known, 1)[:, 0]
+    numeric = [field for field in fields if not field.is_categorical]
     return outputs | _scaled({field.name: _dense(inputs[field.name], field.length, _NAN) for field in numeric}, numeric)
 
 
@@ -54,7 +54,7 @@ def _scaled(columns: dict[str, tf.Tensor], fields: Sequence[contract.SongField])
     joined = tft.scale_to_z_score(tf.concat(list(columns.values()), axis=1), elementwise=True)
     clipped = tf.clip_by_value(joined, -MAX_DEVIATIONS, MAX_DEVIATIONS)
     parts = tf.split(clipped, [field.length for field in fields], axis=1)
-    return {f.name: part if f.kind == "vector" else part[:, 0] for f, part in zip(fields, parts, strict=True)}
+    return {f.name: part if f.is_list else part[:, 0] for f, part in zip(fields, parts, strict=True)}
 
 
 def _on_one_line(words: tf.SparseTensor) -> tf.SparseTensor:

@@ -178,4 +178,4 @@ def stack(batches: Iterable[np.ndarray], most: int | None = None) -> np.ndarray:
 
 
 def _model_array(values: np.ndarray, field: SongField) -> np.ndarray:
-    return values.astype(np.int32 if features.is_categorical(field) else np.float32)
+    return values.astype(np.int32 if field.is_categorical else np.float32)

@@ -102,7 +102,7 @@ def model_fields(
     fields = []
     for field in song_fields:
         size = field.length
-        if features.is_categorical(field):
+        if field.is_categorical:
             size = max(transform.vocabulary_size_by_name(features.vocabulary_name(field)), 1) + 1
         fields.append(bcl_keras.Field(field.name, field.kind, size, max_values))
     return fields

@@ -13,9 +13,6 @@ from tfx_pipeline import contract
 from tfx_pipeline.outputs.reading import rows_of
 from tfx_pipeline.outputs.titles import NAMING
 
-#: Vectors are nearly never equal; whether two are similar is what the score says.
-_COMPARED = ("category", "multi_category", "number")
-
 
 @dataclass(frozen=True)
 class CatalogueRows:
@@ -37,7 +34,8 @@ class CatalogueRows:
             ContractError: If `prepared` was not written by `contract.prepare`.
         """
         fields = contract.load_prepared(prepared).fields
-        return cls(prepared / contract.SONGS, tuple(field.name for field in fields if field.kind in _COMPARED))
+        # Two vectors are almost never equal. The score says how similar they are.
+        return cls(prepared / contract.SONGS, tuple(field.name for field in fields if not field.is_sized))
 
     def of(self, song_ids: Collection[str]) -> dict[str, dict[str, Any]]:
         """Returns what can be compared and what names a song, by song; a song that is not there has no row."""

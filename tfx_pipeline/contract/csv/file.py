@@ -17,18 +17,12 @@ import pyarrow.parquet as pq
 
 from tfx_pipeline.contract.columns import Place
 from tfx_pipeline.contract.csv.dialect import read_dialect
-from tfx_pipeline.contract.csv.kinds import MISSING, NEVER_A_WORD, NUMBER, Column, Guess
+from tfx_pipeline.contract.csv.kinds import MISSING, NEVER_A_WORD, NUMBER, Column, Guess, Style
 from tfx_pipeline.contract.csv.lists import read_ids, read_numbers, read_words, without_numpy_names
 from tfx_pipeline.contract.csv.rows import read_rows
 from tfx_pipeline.contract.fields import is_feature
 from tfx_pipeline.contract.times import TIME, TimeReader
 
-_ARROW = {
-    "category": pa.string(),
-    "multi_category": pa.list_(pa.string()),
-    "number": pa.float64(),
-    "vector": pa.list_(pa.float64()),
-}
 _YES, _NO = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0")
 
 
@@ -44,7 +38,7 @@ def convert_songs(path: Path, parquet: Path) -> tuple[str, ...]:
         for name, guess in guesses.items():
             guess.add(batch.column(name), first_row)
     columns = {name: guess.column() for name, guess in guesses.items()}
-    types = {name: _ARROW[column.kind] for name, column in columns.items()}
+    types = {name: column.type for name, column in columns.items()}
     schema = pa.schema([(name, types.get(name, pa.string())) for name in dialect.named])
     with pq.ParquetWriter(parquet, schema) as writer:
         for first_row, batch in read_rows(path, dialect):
@@ -87,34 +81,37 @@ def convert_plays(path: Path, parquet: Path) -> tuple[str, ...]:
 
 
 def _typed(cells: pa.Array, column: Column, place: Place) -> pa.Array:
-    """Return the cells in the type of the column's kind."""
+    """Returns the cells in the type of the column's kind."""
     if column.style == "empty":
-        return pa.nulls(len(cells), _ARROW[column.kind])
-    if column.kind == "category":
+        return pa.nulls(len(cells), column.type)
+    if column.style == "word":
         return pc.if_else(pc.equal(cells, NEVER_A_WORD), pa.scalar(None, pa.string()), cells)
-    if column.style == "pipe" and column.kind == "multi_category":
-        return _each(cells, lambda cell: [part for part in map(str.strip, cell.split("|")) if part], column, place)
-    cells = _without_markers(cells)
-    if column.kind == "number":
-        if column.style == "decimal_comma":
-            cells = pc.replace_substring(cells, ",", ".")
-        return _each(cells, float, column, place)
-    if column.style == "pipe":
-        return _each(cells, lambda cell: read_numbers(f"[{cell.replace('|', ' ')}]"), column, place)
-    read = (
-        {"vector": read_numbers, "multi_category": read_words}[column.kind] if column.style == "bracket" else read_ids
-    )
-    return _each(without_numpy_names(cells), read, column, place)
-
-
-def _each(cells: pa.Array, read: Callable[[str], object], column: Column, place: Place) -> pa.Array:
+    if column.style != "words_by_pipe":  # Among words, what looks like missing may be a word.
+        cells = _without_markers(cells)
+    if column.style.endswith("_in_brackets"):
+        cells = without_numpy_names(cells)
     found = []
     for index, cell in enumerate(cells.to_pylist()):
         try:
-            found.append(None if cell is None or cell == NEVER_A_WORD else read(cell))
+            found.append(None if cell is None or cell == NEVER_A_WORD else _READERS[column.style](cell))
         except ValueError as error:
             raise place.broken("a list of words, as ['rock', 'indie']", repr(cell), index) from error
-    return pa.array(found, _ARROW[column.kind])
+    return pa.array(found, column.type)
+
+
+def _words_by_pipe(cell: str) -> list[str]:
+    return [part for part in map(str.strip, cell.split("|")) if part]
+
+
+_READERS: dict[Style, Callable[[str], object]] = {
+    "number": float,
+    "number_with_comma": lambda cell: float(cell.replace(",", ".")),
+    "words_by_pipe": _words_by_pipe,
+    "numbers_by_pipe": lambda cell: read_numbers(f"[{cell.replace('|', ' ')}]"),
+    "words_in_brackets": read_words,
+    "ids_in_brackets": read_ids,
+    "numbers_in_brackets": read_numbers,
+}
 
 
 def _without_markers(cells: pa.Array) -> pa.Array:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -24,9 +24,23 @@ import pyarrow.compute as pc
 
 from tfx_pipeline.contract.csv.lists import without_numpy_names
 from tfx_pipeline.contract.errors import ContractError, broken
-from tfx_pipeline.contract.fields import Kind
+from tfx_pipeline.contract.kinds import ARROW_KINDS, kind_of_style
 
-Style = Literal["plain", "decimal_comma", "bracket", "ids", "pipe", "empty"]
+if TYPE_CHECKING:
+    from bcl_keras.kinds import FieldKind
+
+#: How the cells of a column are written. Each kind lists its own in `tfx_pipeline.contract.kinds`.
+Style = Literal[
+    "empty",
+    "word",
+    "words_by_pipe",
+    "words_in_brackets",
+    "ids_in_brackets",
+    "number",
+    "number_with_comma",
+    "numbers_by_pipe",
+    "numbers_in_brackets",
+]
 
 #: Words that mean a missing value where the column's other cells are numbers or lists.
 MISSING = r"(?i)^(?:#?N/A|NA|null|none|nan|\\N|-)$"
@@ -77,14 +91,22 @@ class Column:
     """How to read a column.
 
     Attributes:
-        kind: the kind of field.
-        style: how its cells are written.
-        note: what was guessed, in words.
+        style: How its cells are written, which says its kind.
+        note: What was guessed, in words.
     """
 
-    kind: Kind
     style: Style
     note: str
+
+    @property
+    def kind(self) -> FieldKind:
+        """The kind of field."""
+        return kind_of_style(self.style)
+
+    @property
+    def type(self) -> pa.DataType:
+        """The Arrow type of the column once it is read."""
+        return ARROW_KINDS[self.kind].csv_type
 
 
 @dataclass
@@ -153,22 +175,22 @@ class Guess:
         if self._count("comma_pipe") and self._count("comma_pipe", "number_pipe", "number", "decimal") == present:
             raise self._refusal("comma_pipe", "decimal points in a vector", "Write 0.5|1.5 in place of 0,5|1,5.")
         if self._count("number_pipe") and vectors == present and any(map(self.fraction.get, ("number", "number_pipe"))):
-            return self._guessed("vector", "pipe", self._count("missing"))
+            return self._guessed("numbers_by_pipe", self._count("missing"))
         if self._count("pipe", "number_pipe", "comma_pipe"):
-            return self._words("multi_category", "pipe", present)
-        return self._words("category", "plain", present)
+            return self._words("words_by_pipe", present)
+        return self._words("word", present)
 
     def _lists(self) -> Column:
         if self._count("left_out"):
             remedy = "Write every element: numpy prints ... in place of the middle ones."
             raise self._refusal("left_out", "lists with all their elements", remedy)
         if not self.fraction["list"]:
-            style: Style = "bracket" if self._count("word_list") else "ids"
-            return self._guessed("multi_category", style, self._count("missing"))
+            style: Style = "words_in_brackets" if self._count("word_list") else "ids_in_brackets"
+            return self._guessed(style, self._count("missing"))
         lists = self._count("list")
         self._refuse_rare(lists, self._count("number_list"), "lists of numbers", "list", "number_list")
-        kind: Kind = "multi_category" if self._count("word_list") else "vector"
-        return self._guessed(kind, "bracket", self._count("missing"))
+        style = "words_in_brackets" if self._count("word_list") else "numbers_in_brackets"
+        return self._guessed(style, self._count("missing"))
 
     def _numbers(self) -> Column:
         missing = self._count("missing")
@@ -179,31 +201,31 @@ class Guess:
             form = min(("decimal", "group"), key=lambda name: (self._form(name).count == 0, self._form(name).row))
             raise self._refusal(form, "decimal points, as in other rows, not a comma", remedy)
         if self._count("decimal"):
-            return self._guessed("number", "decimal_comma", missing, "number with decimal commas")
+            return self._guessed("number_with_comma", missing, "number with decimal commas")
         if self._count("group"):
             received = "which may be thousands or a decimal comma"
             raise self._refusal("group", "numbers that can be read in one way", remedy, received)
-        return self._guessed("number", "plain", missing)
+        return self._guessed("number", missing)
 
-    def _words(self, kind: Kind, style: Style, present: int) -> Column:
+    def _words(self, style: Style, present: int) -> Column:
         """Return a column of words; what looks like missing is one of them, unless there are no others."""
         missing = self._form("missing")
         if not present:
-            return self._guessed(kind, "empty", missing.count)
+            return self._guessed("empty", missing.count)
         more = ""
         numbers, other = self._count("number", "decimal", "group"), self._first_other("number", "decimal", "group")
         if numbers > present / 2:
             more += f"; {numbers / present:.0%} of its cells are numbers, {other.text!r} in row {other.row} is not"
-        if kind == "multi_category":
+        if style == "words_by_pipe":
             more += f"; {self._count('pipe', 'number_pipe', 'comma_pipe')} cells hold |"
         if missing.count:
             more += f"; {missing.text!r} in {missing.count} cells is kept as a word: leave cells empty where missing"
-        return self._guessed(kind, style, 0, more=more)
+        return self._guessed(style, 0, more=more)
 
-    def _guessed(self, kind: Kind, style: Style, missing: int, said: str = "", more: str = "") -> Column:
+    def _guessed(self, style: Style, missing: int, shown: str = "", more: str = "") -> Column:
         missing += self.blank
-        note = f"{self.name}: {said or kind} (guessed from CSV), {missing:,} of {self.rows:,} missing{more}"
-        return Column(kind, style, note)
+        shown = shown or kind_of_style(style)
+        return Column(style, f"{self.name}: {shown} (guessed from CSV), {missing:,} of {self.rows:,} missing{more}")
 
     def _first_other(self, *forms: str) -> _Form:
         others = [self._form(name) for name in (*_FORMS, "word") if name not in forms and self._form(name).count]

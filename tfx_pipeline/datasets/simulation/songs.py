@@ -125,21 +125,19 @@ def _show(model: FieldModel, scores: Array, generator: np.random.Generator) -> A
     if not model.words:
         return np.asarray(model.scale[0] + model.scale[1] * scores, np.float32)
     words = np.ones(len(scores), int)
-    if model.field.kind == "multi_category":
+    if model.field.is_list:
         words += np.minimum(generator.poisson(_MORE_WORDS, len(scores)), 7)
     rank = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1, kind="stable")
     return np.asarray(rank < words[:, None], np.float32)
 
 
 def _column(model: FieldModel, shown: Array, present: Array) -> pa.Array:
-    if model.field.kind == "number":
-        return pa.array(shown[:, 0], pa.float32(), mask=~present)
-    rows: list[Any]
-    if model.field.kind == "vector":
-        rows = [row if here else None for row, here in zip(shown, present, strict=True)]
-        return pa.array(rows, pa.list_(pa.float32()))
-    words = np.array(vocabulary(model.words, model.size))
-    if model.field.kind == "category":
-        return pa.array(words[shown.argmax(axis=1)].tolist(), pa.string(), mask=~present)
-    rows = [words[row > 0].tolist() if here else None for row, here in zip(shown, present, strict=True)]
-    return pa.array(rows, pa.list_(pa.string()))
+    field = model.field
+    if field.is_categorical:
+        words = np.array(vocabulary(model.words, model.size))
+        values = [words[row > 0].tolist() for row in shown] if field.is_list else words[shown.argmax(axis=1)].tolist()
+    else:
+        values = shown if field.is_list else shown[:, 0]
+    if not field.is_list:
+        return pa.array(values, field.arrow.type, mask=~present)
+    return pa.array([value if here else None for value, here in zip(values, present, strict=True)], field.arrow.type)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tfx_pipeline.contract import SongField
+from tfx_pipeline.contract.kinds import ARROW_KINDS
 from tfx_pipeline.datasets.simulation.names import GENRES
+
+if TYPE_CHECKING:
+    from bcl_keras.kinds import FieldKind
 
 Array = npt.NDArray[Any]
 
@@ -40,8 +44,8 @@ class FieldModel:
     words: str = ""
 
 
-def _model(name: str, kind: Any, strength: float, size: int = 1, **others: Any) -> FieldModel:
-    return FieldModel(SongField(name, kind, size if kind == "vector" else 1), strength, size, **others)
+def _model(name: str, kind: FieldKind, strength: float, size: int = 1, **others: Any) -> FieldModel:
+    return FieldModel(SongField(name, kind, size if ARROW_KINDS[kind].is_sized else 1), strength, size, **others)
 
 
 # Useful, half useful and useless fields of each kind, so that a model has something to find out. "production" and
@@ -156,7 +160,7 @@ def draw_world(settings: Settings, seed: int) -> World:
         rows = centres if model.words == "genre" else rows
         loadings[name] = rows / np.sqrt(np.einsum("fd,de,fe->f", rows, covariance, rows))[:, None]
         group_loadings[name] = _units(generator, model.size, settings.factor_dimensions)
-        if model.field.kind == "number":  # The numbers of a group rise and fall together.
+        if not (model.words or model.field.is_list):  # The numbers of a group rise and fall together.
             group_loadings[name] = _unit(group_loadings[name] / 2 + np.eye(settings.factor_dimensions)[:1])
         skewed = bool(model.words) and model.words != "genre"
         biases[name] = generator.normal(scale=0.5, size=model.size) if skewed else np.zeros(model.size)
