@@ -1,4 +1,7 @@
-"""The raw inputs of the served model: how `embed` and `match` take them, and how a tf.Example holds them."""
+"""The raw inputs of the served model: how `embed` and `match` take them, and how a tf.Example holds them.
+
+This is the one place that writes and reads tf.Examples of songs for models.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +97,7 @@ class RawField:
         value = RAW_KINDS[self.kind].stand_in
         return [value] * self.length if self.is_list else value
 
-    def to_array(self, values: Sequence[Any]) -> np.ndarray:
+    def to_array(self, values: Sequence[Any]) -> np.ndarray[Any, Any]:
         """Returns the named input for values of some songs; None is missing."""
         dtype = object if self.is_categorical else np.float32
         if not self.is_list:
@@ -122,7 +125,12 @@ def integer_id(song_id: str) -> int:
 
 
 def encode_song(song: Mapping[str, Any], fields: Sequence[RawField]) -> bytes:
-    """Returns a song as a serialized tf.Example: its `song_id`, if it has one, and its fields; None is missing."""
+    """Returns a song as a serialized tf.Example.
+
+    Args:
+        song: Values by name. None is missing, and so is a field that is not there. `song_id` may be left out.
+        fields: The fields to write. Other values of the song are passed over.
+    """
     example = tf.train.Example()
     feature = example.features.feature
     if song.get(SONG_ID) is not None:
@@ -137,6 +145,20 @@ def encode_song(song: Mapping[str, Any], fields: Sequence[RawField]) -> bytes:
         else:
             feature[field.name].float_list.value.extend(values)
     return example.SerializeToString(deterministic=True)
+
+
+def song_id_of(example: bytes) -> bytes:
+    """Returns the id of a serialized tf.Example of a song, as UTF-8."""
+    return bytes(_features(example)[SONG_ID].bytes_list.value[0])
+
+
+def texts_of(example: bytes, name: str) -> list[str]:
+    """Returns the texts that a serialized tf.Example holds under a name; none where it holds no text there."""
+    return [text.decode() for text in _features(example)[name].bytes_list.value]
+
+
+def _features(example: bytes) -> Any:
+    return tf.train.Example.FromString(example).features.feature
 
 
 def fields_of(signature: Any) -> tuple[RawField, ...]:

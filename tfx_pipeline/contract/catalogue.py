@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from tfx_pipeline.contract.fields import SongField
 from tfx_pipeline.contract.inputs import open_sources
-from tfx_pipeline.contract.plays import Plays, clean_plays, scan_plays
-from tfx_pipeline.contract.songs import Songs, long_list_notes, scan_songs
+from tfx_pipeline.contract.plays import CheckedPlays, clean_plays, scan_plays
+from tfx_pipeline.contract.songs import CheckedSongs, long_list_notes, scan_songs
 from tfx_pipeline.contract.teachable import TeachingCheck, TrainingNeeds
 from tfx_pipeline.models.config import TransformConfig
 
@@ -84,7 +84,7 @@ def combined(ids: pa.ChunkedArray) -> pa.Array:
 
 
 def summarise(
-    folder: Path, songs: Songs, plays: Plays, notes: tuple[str, ...], teaching: TeachingCheck | None
+    folder: Path, songs: CheckedSongs, plays: CheckedPlays, notes: tuple[str, ...], teaching: TeachingCheck | None
 ) -> Catalogue:
     """Return the catalogue of the two files' summaries and of what training needs, where that was counted.
 

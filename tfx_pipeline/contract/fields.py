@@ -7,16 +7,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 import pyarrow as pa
 
 from tfx_pipeline.contract.arrow_types import stated_length
 from tfx_pipeline.contract.errors import broken
-from tfx_pipeline.contract.kinds import ARROW_KINDS, ArrowKind, kind_of
-
-if TYPE_CHECKING:
-    from bcl_keras.kinds import FieldKind
+from tfx_pipeline.contract.kinds import ARROW_KINDS, ArrowKind, FieldKind, kind_of
 
 Group = Literal["attribute", "audio", "lyric"]
 

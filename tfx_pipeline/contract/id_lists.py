@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfx_pipeline.contract.errors import broken
+from tfx_pipeline.contract.ids import SONG_ID
 
 _SHOWN = 10
 _DELIMITERS = ",;\t"
@@ -77,7 +78,7 @@ class IdList:
         return frozenset(found | missing.keys())
 
 
-def read_ids(file: Path | str, column: str = "song_id") -> IdList:
+def read_ids(file: Path | str, column: str = SONG_ID) -> IdList:
     """Returns the ids of a file.
 
     Args:

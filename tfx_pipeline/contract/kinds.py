@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import pyarrow as pa
 
@@ -17,8 +17,7 @@ from tfx_pipeline.contract.arrow_types import element_type, is_list, is_number, 
 from tfx_pipeline.contract.columns import Place, clean_category, clean_multi, clean_number, clean_vector
 from tfx_pipeline.contract.errors import broken
 
-if TYPE_CHECKING:
-    from bcl_keras.kinds import FieldKind
+FieldKind = Literal["category", "multi_category", "number", "vector"]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from tfx_pipeline.contract.hashing import Numbers, mixed, string_hashes
+from tfx_pipeline.contract.ids import SONG_ID, USER_ID
 
 _MERGE_FROM = 200_000
 _MOST_PLAYS = 2_000_000
@@ -32,8 +33,8 @@ class Listening:
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Take a batch with `user_id` and `song_id` of known songs into account."""
-        users = string_hashes(batch.column("user_id"))
-        encoded = batch.column("song_id").dictionary_encode()
+        users = string_hashes(batch.column(USER_ID))
+        encoded = batch.column(SONG_ID).dictionary_encode()
         numbers = self._order[np.searchsorted(self._sorted, string_hashes(encoded.dictionary))]
         songs = numbers[np.asarray(encoded.indices)]
         keys, first = np.unique(mixed(users + mixed(songs.astype(np.uint64) + np.uint64(1))), return_index=True)

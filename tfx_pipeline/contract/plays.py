@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from tfx_pipeline.contract.columns import Numbers, clean_id
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.forgotten import NOBODY, Forgotten
+from tfx_pipeline.contract.ids import SONG_ID, USER_ID
 from tfx_pipeline.contract.play_columns import (
     epoch_units,
     is_count,
@@ -23,6 +24,7 @@ from tfx_pipeline.contract.play_columns import (
     to_flags,
     to_seconds,
 )
+from tfx_pipeline.contract.schemas import plays_schema
 from tfx_pipeline.contract.source import Rows, Source
 from tfx_pipeline.contract.text import quoted
 
@@ -34,7 +36,7 @@ _OPTIONAL = {
 
 
 @dataclass(frozen=True)
-class Plays:
+class CheckedPlays:
     """What one pass over plays.parquet found.
 
     Attributes:
@@ -63,7 +65,9 @@ class Plays:
         return self.unknown / max(self.num_plays + self.zero + self.unknown, 1)
 
 
-def scan_plays(source: Source, song_ids: pa.Array, *, max_unknown_plays: float, forgotten: Forgotten = NOBODY) -> Plays:
+def scan_plays(
+    source: Source, song_ids: pa.Array, *, max_unknown_plays: float, forgotten: Forgotten = NOBODY
+) -> CheckedPlays:
     """Check plays.parquet and return what it holds.
 
     Args:
@@ -81,16 +85,16 @@ def scan_plays(source: Source, song_ids: pa.Array, *, max_unknown_plays: float, 
     gone, plays_gone = _Distinct(), 0
     for rows in source.batches(columns):
         cleaned, known, counted = _clean(rows, columns, units, song_ids)
-        marked = forgotten.marks(cleaned.column("user_id"))
+        marked = forgotten.marks(cleaned.column(USER_ID))
         if marked.any():
-            gone.add(cleaned.column("user_id").filter(pa.array(marked)))
+            gone.add(cleaned.column(USER_ID).filter(pa.array(marked)))
             plays_gone += int(marked.sum())
         known, counted, absent = known & ~marked, counted & ~marked, ~known & ~marked
         if absent.any() and not example:
             index = int(absent.argmax())
             where = f" of {rows.file}" if len(source.parts) > 1 else ""
-            example = f"{quoted(cleaned.column('song_id')[index].as_py())} in row {rows.first_row + index}{where}"
-        users.add(cleaned.column("user_id").filter(pa.array(known & counted)))
+            example = f"{quoted(cleaned.column(SONG_ID)[index].as_py())} in row {rows.first_row + index}{where}"
+        users.add(cleaned.column(USER_ID).filter(pa.array(known & counted)))
         kept += int((known & counted).sum())
         unknown += int(absent.sum())
         zero += int((known & ~counted).sum())
@@ -99,22 +103,22 @@ def scan_plays(source: Source, song_ids: pa.Array, *, max_unknown_plays: float, 
     notes += [f"{zero} rows with 0 plays are left out."] if zero else []
     notes += [f"{unknown} plays of unknown songs are left out, first {example}."] if unknown else []
     notes += [f"{plays_gone:,} plays of {gone.count():,} forgotten listeners are left out."] if plays_gone else []
-    plays = Plays(columns, kept, users.count(), unknown, zero, tuple(notes), units, forgotten)
+    plays = CheckedPlays(columns, kept, users.count(), unknown, zero, tuple(notes), units, forgotten)
     if plays.unknown_share > max_unknown_plays:
         expected = f"at most {max_unknown_plays:.2%} of plays of songs that songs.parquet lacks"
         raise broken(
-            source.shown, expected, f"{plays.unknown_share:.2%} ({unknown} rows), first {example}", column="song_id"
+            source.shown, expected, f"{plays.unknown_share:.2%} ({unknown} rows), first {example}", column=SONG_ID
         )
     if not kept:
         raise broken(source.shown, "at least one play of a known song", "none")
     return plays
 
 
-def clean_plays(source: Source, plays: Plays, song_ids: pa.Array) -> Iterator[pa.RecordBatch]:
+def clean_plays(source: Source, plays: CheckedPlays, song_ids: pa.Array) -> Iterator[pa.RecordBatch]:
     """Yield the batches the pipeline reads: user_id, song_id, plays, then liked and timestamp where present."""
     for rows in source.batches(plays.columns):
         cleaned, known, counted = _clean(rows, plays.columns, plays.units, song_ids)
-        yield cleaned.filter(pa.array(known & counted & ~plays.forgotten.marks(cleaned.column("user_id"))))
+        yield cleaned.filter(pa.array(known & counted & ~plays.forgotten.marks(cleaned.column(USER_ID))))
 
 
 def read_plays(source: Source) -> pa.Table:
@@ -126,36 +130,26 @@ def read_plays(source: Source) -> pa.Table:
     columns = _columns(source)
     units = epoch_units(source, "timestamp") if "timestamp" in columns else {}
     batches = [_clean(rows, columns, units, None)[0] for rows in source.batches(columns)]
-    return pa.Table.from_batches(batches, _schema(columns))
-
-
-def plays_schema(plays: Plays) -> pa.Schema:
-    """Return the schema of the prepared plays.parquet."""
-    return _schema(plays.columns)
-
-
-def _schema(columns: tuple[str, ...]) -> pa.Schema:
-    found = [("user_id", pa.string()), ("song_id", pa.string()), ("plays", pa.int64())]
-    return pa.schema([*found, *((name, pa.int64()) for name in ("liked", "timestamp") if name in columns)])
+    return pa.Table.from_batches(batches, plays_schema(columns))
 
 
 def _columns(source: Source) -> tuple[str, ...]:
-    for name in ("user_id", "song_id"):
+    for name in (USER_ID, SONG_ID):
         source.check_ids(name)
     present = [name for name in _OPTIONAL if name in source.names]
     for name in present:
         source.check_column(name, *_OPTIONAL[name])
-    return ("user_id", "song_id", *present)
+    return (USER_ID, SONG_ID, *present)
 
 
 def _clean(
     rows: Rows, columns: tuple[str, ...], units: Mapping[Path, str], song_ids: pa.Array | None
 ) -> tuple[pa.RecordBatch, Numbers, Numbers]:
     """Return the rows in the pipeline's types, whether each one's song is known, and whether it has plays."""
-    arrays = {name: clean_id(rows.column(name), rows.place(name)) for name in ("user_id", "song_id")}
+    arrays = {name: clean_id(rows.column(name), rows.place(name)) for name in (USER_ID, SONG_ID)}
     known = np.ones(len(rows), bool)
     if song_ids is not None:
-        known = np.asarray(pc.is_in(arrays["song_id"], value_set=song_ids))
+        known = np.asarray(pc.is_in(arrays[SONG_ID], value_set=song_ids))
     arrays["plays"] = to_counts(rows.column("plays"), rows.place("plays"))
     if "liked" in columns:
         arrays["liked"] = to_flags(rows.column("liked"), rows.place("liked"))

@@ -18,8 +18,9 @@ from tfx_pipeline.contract.fields import SongField
 from tfx_pipeline.contract.folder import check_replaceable, new_folder
 from tfx_pipeline.contract.forgotten import Forgotten
 from tfx_pipeline.contract.inputs import input_digest, open_sources
-from tfx_pipeline.contract.plays import clean_plays, plays_schema, scan_plays
-from tfx_pipeline.contract.songs import clean_songs, scan_songs, songs_schema
+from tfx_pipeline.contract.plays import clean_plays, scan_plays
+from tfx_pipeline.contract.schemas import plays_schema, songs_schema
+from tfx_pipeline.contract.songs import clean_songs, scan_songs
 from tfx_pipeline.contract.source import Source
 from tfx_pipeline.contract.teachable import TeachingCheck, TrainingNeeds
 from tfx_pipeline.runtime.fingerprint import code_fingerprint, file_digest, set_time_by_content
@@ -112,7 +113,7 @@ def _write(
     teaching = None if training is None else TeachingCheck(training, ids, plays_file.shown)
     if teaching is not None:
         batches = teaching.watch(batches)
-    _write_parquet(aside / PLAYS, plays_schema(plays), batches, _PLAY_ROWS)
+    _write_parquet(aside / PLAYS, plays_schema(plays.columns), batches, _PLAY_ROWS)
     return summarise(folder, songs, plays, notes, teaching)
 
 

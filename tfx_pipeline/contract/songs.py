@@ -14,7 +14,9 @@ from tfx_pipeline.contract.columns import Place, clean_id, display_text, list_le
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.fields import SongField, fields_of, is_feature
 from tfx_pipeline.contract.free_text import FreeText
+from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.contract.kinds import clean
+from tfx_pipeline.contract.schemas import songs_schema
 from tfx_pipeline.contract.source import Rows, Source
 from tfx_pipeline.contract.text import quoted
 from tfx_pipeline.contract.unused import find_unused, renames, unused_notes
@@ -24,7 +26,7 @@ MIN_FIELDS = 2
 
 
 @dataclass(frozen=True)
-class Songs:
+class CheckedSongs:
     """What one pass over songs.parquet found.
 
     Attributes:
@@ -44,17 +46,17 @@ class Songs:
     lists: Mapping[str, Counter[int]]
 
 
-def scan_songs(source: Source) -> Songs:
+def scan_songs(source: Source) -> CheckedSongs:
     """Check songs.parquet and return what it holds.
 
     Raises:
         ContractError: whatever breaks the contract first, in the order columns, rows, fields.
     """
-    source.check_ids("song_id")
+    source.check_ids(SONG_ID)
     tallies = [Tally(field) for field in song_fields(source)]
     ids = []
-    for rows in source.batches(["song_id", *(tally.field.name for tally in tallies)]):
-        ids.append(clean_id(rows.column("song_id"), rows.place("song_id")))
+    for rows in source.batches([SONG_ID, *(tally.field.name for tally in tallies)]):
+        ids.append(clean_id(rows.column(SONG_ID), rows.place(SONG_ID)))
         for tally in tallies:
             tally.add(rows)
     all_ids = pa.chunked_array(ids, pa.string())
@@ -83,10 +85,10 @@ def song_fields(source: Source) -> tuple[SongField, ...]:
 
 def display_names(source: Source) -> tuple[str, ...]:
     """Return the columns that are carried for display."""
-    return tuple(name for name in source.names if name != "song_id" and not is_feature(name))
+    return tuple(name for name in source.names if name != SONG_ID and not is_feature(name))
 
 
-def _summary(source: Source, tallies: list[Tally], ids: pa.ChunkedArray) -> Songs:
+def _summary(source: Source, tallies: list[Tally], ids: pa.ChunkedArray) -> CheckedSongs:
     used = [tally for tally in tallies if tally.present]
     features = [name for name in source.names if is_feature(name)]
     unused = find_unused(source)
@@ -105,7 +107,7 @@ def _summary(source: Source, tallies: list[Tally], ids: pa.ChunkedArray) -> Song
     notes = [f"{name} is left out: it has no value in any row." for name in empty]
     notes += [note for t in used if (note := t.text.note(t.field.name))]
     notes += [note for t in used if (note := t.lists.note(t.field.name))]
-    return Songs(
+    return CheckedSongs(
         fields=tuple(SongField(t.field.name, t.field.kind, t.length or 1) for t in used),
         missing=tuple(1 - t.present / len(ids) for t in used),
         display=display_names(source),
@@ -197,15 +199,15 @@ def _check_unique(ids: pa.ChunkedArray, source: Source) -> None:
             (file, row), (first_file, first_row) = source.locate(row), source.locate(seen[song_id])
             where = f" of {first_file}" if first_file != file else ""
             received = f"{quoted(song_id)}, which row {first_row}{where} has already"
-            raise broken(file, "each song once", received, column="song_id", row=row)
+            raise broken(file, "each song once", received, column=SONG_ID, row=row)
         seen[song_id] = row
 
 
-def clean_songs(source: Source, songs: Songs) -> Iterator[pa.RecordBatch]:
+def clean_songs(source: Source, songs: CheckedSongs) -> Iterator[pa.RecordBatch]:
     """Yield the batches the pipeline reads: song_id, the fields, the display columns as strings."""
     schema = songs_schema(songs.fields, songs.display)
     for rows in source.batches(schema.names):
-        columns = [clean_id(rows.column("song_id"), rows.place("song_id"))]
+        columns = [clean_id(rows.column(SONG_ID), rows.place(SONG_ID))]
         columns += [clean(field.kind, rows.column(field.name), rows.place(field.name)) for field in songs.fields]
         columns += [display_text(rows.column(name)) for name in songs.display]
         yield typed(columns, schema)
@@ -215,9 +217,3 @@ def typed(columns: Sequence[pa.Array], schema: pa.Schema) -> pa.RecordBatch:
     """Return cleaned columns as a batch of the schema."""
     arrays = [column.cast(field.type) for column, field in zip(columns, schema, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-def songs_schema(fields: Sequence[SongField], display: Sequence[str]) -> pa.Schema:
-    """Return the schema of the prepared songs.parquet."""
-    columns = [("song_id", pa.string()), *((field.name, field.arrow.type) for field in fields)]
-    return pa.schema([*columns, *((name, pa.string()) for name in display)])

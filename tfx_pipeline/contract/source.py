@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from tfx_pipeline.contract.arrow_types import is_text
 from tfx_pipeline.contract.columns import Place
 from tfx_pipeline.contract.errors import broken
+from tfx_pipeline.contract.ids import SONG_ID, USER_ID
 from tfx_pipeline.contract.parquet_file import as_declared, first_line, open_parquet
 from tfx_pipeline.contract.tables import Part, table_parts
 
@@ -208,7 +209,7 @@ _VALUES: dict[str, Callable[[str | None], object]] = {
 
 def _looks(name: str, values: Sequence[str | None]) -> str:
     given = [value for value in values if value is not None]
-    if name not in ("song_id", "user_id"):
+    if name not in (SONG_ID, USER_ID):
         for kind, pattern in _LOOKS.items():
             if given and all(re.fullmatch(pattern, value) for value in given):
                 return kind

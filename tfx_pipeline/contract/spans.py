@@ -22,7 +22,9 @@ import pyarrow.parquet as pq
 
 from tfx_pipeline.contract.columns import Numbers, clean_id, display_text
 from tfx_pipeline.contract.errors import broken
-from tfx_pipeline.contract.songs import Tally, display_names, holed_notes, song_fields, songs_schema, typed
+from tfx_pipeline.contract.ids import SONG_ID
+from tfx_pipeline.contract.schemas import songs_schema
+from tfx_pipeline.contract.songs import Tally, display_names, holed_notes, song_fields, typed
 from tfx_pipeline.contract.source import Source
 from tfx_pipeline.contract.tables import DAYS, TEXT_SUFFIXES, Part, table_parts, tables_named
 
@@ -127,14 +129,14 @@ def write_latest_songs(source: Source, file: Path) -> tuple[str, ...]:
     Raises:
         ContractError: a value breaks the contract, or the types of a column are of different kinds.
     """
-    source.check_ids("song_id")
+    source.check_ids(SONG_ID)
     tallies = [Tally(field) for field in song_fields(source)]
     display = display_names(source)
     schema = songs_schema([tally.field for tally in tallies], display)
     untyped = [pa.field(name, pa.null()) for name in source.names if name not in schema.names]
     with pq.ParquetWriter(file, pa.schema([*schema, *untyped])) as writer:
         for rows, latest in zip(source.batches(schema.names), _latest(source), strict=True):
-            columns = [clean_id(rows.column("song_id"), rows.place("song_id"))]
+            columns = [clean_id(rows.column(SONG_ID), rows.place(SONG_ID))]
             columns += [tally.add(rows) for tally in tallies]
             columns += [display_text(rows.column(name)) for name in display]
             table = pa.Table.from_batches([typed(columns, schema)])
@@ -148,8 +150,8 @@ def _latest(source: Source) -> Iterator[Numbers]:
     """Yield for each batch which of its rows are the latest of their song."""
     last: dict[str, int] = {}
     sizes, row = [], 0
-    for rows in source.batches(["song_id"]):
-        ids = clean_id(rows.column("song_id"), rows.place("song_id")).to_pylist()
+    for rows in source.batches([SONG_ID]):
+        ids = clean_id(rows.column(SONG_ID), rows.place(SONG_ID)).to_pylist()
         last.update(zip(ids, range(row, row + len(ids)), strict=True))
         sizes.append(len(ids))
         row += len(ids)

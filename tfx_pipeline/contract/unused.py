@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,13 +14,10 @@ from tfx_pipeline.contract.csv.kinds import NUMBER
 from tfx_pipeline.contract.fields import GROUPS, is_feature, speaks_of_plays
 from tfx_pipeline.contract.free_text import FreeText
 from tfx_pipeline.contract.ids import SONG_ID
-from tfx_pipeline.contract.kinds import ARROW_KINDS, find_kind, possible_kind
+from tfx_pipeline.contract.kinds import ARROW_KINDS, FieldKind, find_kind, possible_kind
 from tfx_pipeline.contract.source import Source
 from tfx_pipeline.contract.text import on_one_line
 from tfx_pipeline.contract.written_lists import WrittenLists
-
-if TYPE_CHECKING:
-    from bcl_keras.kinds import FieldKind
 
 _WORD = find_kind(is_categorical=True, is_list=False)
 _NUMBER = find_kind(is_categorical=False, is_list=False)

@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 from tfx_pipeline.contract import Catalogue, check
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.folder import check_replaceable, new_folder
+from tfx_pipeline.contract.ids import SONG_ID, USER_ID
 from tfx_pipeline.runtime.stopping import heed_signals
 
 MIN_NAMES = 5
@@ -73,7 +74,7 @@ def _read(archive: Path, min_tag_users: int) -> tuple[pa.Table, pa.Table]:
     try:
         with zipfile.ZipFile(archive) as opened:
             songs = _songs(opened, archive, min_tag_users)
-            return songs, _plays(opened, archive, set(songs.column("song_id").to_pylist()))
+            return songs, _plays(opened, archive, set(songs.column(SONG_ID).to_pylist()))
     except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
         raise broken(archive, "an undamaged zip archive", error) from error
 
@@ -110,7 +111,7 @@ def _songs(opened: zipfile.ZipFile, archive: Path, min_tag_users: int) -> pa.Tab
     names = [_words(name) for _, name in artists]
     frequent = {word for word, count in Counter(w for words in names for w in words).items() if count >= MIN_NAMES}
     columns = {
-        "song_id": [artist for artist, _ in artists],
+        SONG_ID: [artist for artist, _ in artists],
         "title": [name for _, name in artists],
         "attribute_tags": [tags.get(artist) for artist, _ in artists],
         "attribute_tag_words": [_words(*tags.get(artist, ())) or None for artist, _ in artists],
@@ -152,7 +153,7 @@ def _plays(opened: zipfile.ZipFile, archive: Path, known: set[str]) -> pa.Table:
         users.append(user)
         songs.append(song)
         counts.append(int(weight))
-    return pa.table({"user_id": users, "song_id": songs, "plays": pa.array(counts, pa.int64())})
+    return pa.table({USER_ID: users, SONG_ID: songs, "plays": pa.array(counts, pa.int64())})
 
 
 def _words(*texts: str) -> list[str]:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfx_pipeline.contract.errors import broken
+from tfx_pipeline.contract.ids import SONG_ID, USER_ID
 
 #: Name of each character that may stand between cells, for messages.
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
-_IDS = ("song_id", "user_id")
+_IDS = (SONG_ID, USER_ID)
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",  # Before UTF-16, whose mark it begins with.

@@ -1,6 +1,6 @@
-"""What kind of field a column of a CSV file is, by rules over all its cells and over nothing else.
+r"""What kind of field a column of a CSV file is, by rules over all its cells and over nothing else.
 
-A cell is missing if it is blank or `\\N`. In a column of numbers, vectors or bracketed lists so are `NA`, `N/A`,
+A cell is missing if it is blank or `\N`. In a column of numbers, vectors or bracketed lists so are `NA`, `N/A`,
 `#N/A`, `null`, `None`, `NaN` (in any case) and `-`. Among words they stay words, because they may be some (NA is
 Namibia), and a note says so. Of the cells that are not missing,
 - all numbers: a number. `007` is none: a leading zero makes an id, so that column is a category. Decimal commas are
@@ -16,18 +16,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tfx_pipeline.contract.csv.lists import without_numpy_names
 from tfx_pipeline.contract.errors import ContractError, broken
-from tfx_pipeline.contract.kinds import ARROW_KINDS, kind_of_style
-
-if TYPE_CHECKING:
-    from bcl_keras.kinds import FieldKind
+from tfx_pipeline.contract.kinds import ARROW_KINDS, FieldKind, kind_of_style
 
 #: How the cells of a column are written. Each kind lists its own in `tfx_pipeline.contract.kinds`.
 Style = Literal[
@@ -80,7 +78,7 @@ class _Form:
     row: int = -1
     text: str = ""
 
-    def add(self, cells: pa.Array, rows: np.ndarray) -> None:
+    def add(self, cells: pa.Array, rows: npt.NDArray[Any]) -> None:
         if len(cells) and not self.count:
             self.row, self.text = int(rows[0]), cells[0].as_py()
         self.count += len(cells)
@@ -142,7 +140,7 @@ class Guess:
                 self._add_lists(found, rows[mask])
             cells, rows = cells.filter(pa.array(~mask)), rows[~mask]
 
-    def _add_lists(self, cells: pa.Array, rows: np.ndarray) -> None:
+    def _add_lists(self, cells: pa.Array, rows: npt.NDArray[Any]) -> None:
         numbers = np.asarray(pc.match_substring_regex(cells, _NUMBER_LIST))
         left_out = np.asarray(pc.match_substring_regex(cells, _LEFT_OUT))
         for form, mask in (("number_list", numbers), ("word_list", ~numbers), ("left_out", left_out)):

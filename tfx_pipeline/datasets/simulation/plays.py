@@ -16,6 +16,7 @@ import pyarrow as pa
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfx_pipeline.contract.ids import SONG_ID, USER_ID
 from tfx_pipeline.datasets.simulation.seeds import Dirichlet, NegativeBinomial, joint_seed
 from tfx_pipeline.datasets.simulation.songs import FIRST_DAY, LAST_DAY
 from tfx_pipeline.datasets.simulation.world import Array, World
@@ -174,8 +175,8 @@ class PlayLaw:
         seconds = np.asarray(draw["moment"]) * span * 86_400 + FIRST_DAY.astype("datetime64[s]").astype(np.int64)
         return pa.table(
             {
-                "user_id": [f"u{index:07d}" for index in user],
-                "song_id": [f"s{index:07d}" for index in song],
+                USER_ID: [f"u{index:07d}" for index in user],
+                SONG_ID: [f"s{index:07d}" for index in song],
                 "plays": pa.array(1 + np.asarray(draw["more"]).astype(np.int32)),
                 "liked": pa.array(np.asarray(draw["liked"]) == 1),
                 "timestamp": pa.array(seconds.astype(np.int64), pa.timestamp("s")),

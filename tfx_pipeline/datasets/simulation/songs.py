@@ -11,6 +11,7 @@ import pyarrow as pa
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.datasets.simulation.names import artists, titles, vocabulary
 from tfx_pipeline.datasets.simulation.seeds import joint_seed
 from tfx_pipeline.datasets.simulation.world import FIELDS, GROUPS, Array, FieldModel, World
@@ -106,7 +107,7 @@ def _block(world: World, values: dict[str, Array], start: int, generator: np.ran
     # As an int of Python: numpy 2 would turn float32 into float64 with one of its own.
     days = int((LAST_DAY - FIRST_DAY).astype(int))
     columns: dict[str, Any] = {
-        "song_id": [f"s{index:07d}" for index in range(start, start + size)],
+        SONG_ID: [f"s{index:07d}" for index in range(start, start + size)],
         "title": titles(generator, size),
         "artist": artists(generator, values["cluster"], max(1, count // 100)),
         "released": pa.array(FIRST_DAY + np.floor(values["released"] * days).astype("timedelta64[D]"), pa.date32()),

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tfx_pipeline.contract import SongField
-from tfx_pipeline.contract.kinds import ARROW_KINDS
+from tfx_pipeline.contract.kinds import ARROW_KINDS, FieldKind
 from tfx_pipeline.datasets.simulation.names import GENRES
-
-if TYPE_CHECKING:
-    from bcl_keras.kinds import FieldKind
 
 Array = npt.NDArray[Any]
 
