@@ -20,7 +20,7 @@ from tfx_pipeline.contract.catalogue import Catalogue, check
 from tfx_pipeline.contract.errors import ContractError
 from tfx_pipeline.contract.fields import SongField, fields_from_json, fields_of, fields_to_json
 from tfx_pipeline.contract.prepare import PLAYS, SONGS, load_prepared, prepare
-from tfx_pipeline.contract.teachable import TrainingNeeds
+from tfx_pipeline.contract.training.needs import TrainingNeeds
 
 __all__ = [
     "PLAYS",

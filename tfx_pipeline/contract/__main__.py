@@ -14,8 +14,8 @@ if __name__ == "__main__":
 
 from tfx_pipeline.contract.catalogue import Catalogue, check
 from tfx_pipeline.contract.prepare import prepare
-from tfx_pipeline.contract.teachable import TrainingNeeds
 from tfx_pipeline.contract.text import on_one_line
+from tfx_pipeline.contract.training.needs import TrainingNeeds
 from tfx_pipeline.runtime.console import write_text
 
 

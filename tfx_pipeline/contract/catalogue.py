@@ -11,7 +11,7 @@ from tfx_pipeline.contract.fields import SongField
 from tfx_pipeline.contract.inputs import open_sources
 from tfx_pipeline.contract.plays import CheckedPlays, clean_plays, scan_plays
 from tfx_pipeline.contract.songs import CheckedSongs, long_list_notes, scan_songs
-from tfx_pipeline.contract.teachable import TeachingCheck, TrainingNeeds
+from tfx_pipeline.contract.training.needs import TrainingCheck, TrainingNeeds
 from tfx_pipeline.models.config import TransformConfig
 
 
@@ -65,11 +65,11 @@ def check(folder: Path | str, *, max_unknown_plays: float = 0.01, training: Trai
         songs = scan_songs(songs_file)
         ids = combined(songs.ids)
         plays = scan_plays(plays_file, ids, max_unknown_plays=max_unknown_plays)
-        teaching = None if training is None else TeachingCheck(training, ids, plays_file.shown)
-        if teaching is not None:
-            for _ in teaching.watch(clean_plays(plays_file, plays, ids)):
+        counting = None if training is None else TrainingCheck(training, ids, plays_file.shown)
+        if counting is not None:
+            for _ in counting.watch(clean_plays(plays_file, plays, ids)):
                 pass
-    return summarise(folder, songs, plays, notes, teaching)
+    return summarise(folder, songs, plays, notes, counting)
 
 
 def check_share(max_unknown_plays: float) -> None:
@@ -84,15 +84,15 @@ def combined(ids: pa.ChunkedArray) -> pa.Array:
 
 
 def summarise(
-    folder: Path, songs: CheckedSongs, plays: CheckedPlays, notes: tuple[str, ...], teaching: TeachingCheck | None
+    folder: Path, songs: CheckedSongs, plays: CheckedPlays, notes: tuple[str, ...], counting: TrainingCheck | None
 ) -> Catalogue:
     """Return the catalogue of the two files' summaries and of what training needs, where that was counted.
 
     Raises:
         ContractError: training would stop for want of songs to learn from.
     """
-    num_new, taught = (None, ()) if teaching is None else teaching.finish()
-    transform = TransformConfig() if teaching is None else teaching.needs.transform
+    num_new, counts = (None, ()) if counting is None else counting.finish()
+    transform = TransformConfig() if counting is None else counting.needs.transform
     cut = long_list_notes(songs.lists, transform.max_values)
     return Catalogue(
         folder=folder,
@@ -105,5 +105,5 @@ def summarise(
         unknown_plays=plays.unknown_share,
         plays_columns=plays.columns,
         num_new=num_new,
-        notes=(*notes, *taught, *songs.notes, *cut, *plays.notes),
+        notes=(*notes, *counts, *songs.notes, *cut, *plays.notes),
     )

@@ -22,7 +22,7 @@ from tfx_pipeline.contract.plays import clean_plays, scan_plays
 from tfx_pipeline.contract.schemas import plays_schema, songs_schema
 from tfx_pipeline.contract.songs import clean_songs, scan_songs
 from tfx_pipeline.contract.source import Source
-from tfx_pipeline.contract.teachable import TeachingCheck, TrainingNeeds
+from tfx_pipeline.contract.training.needs import TrainingCheck, TrainingNeeds
 from tfx_pipeline.runtime.fingerprint import code_fingerprint, file_digest, set_time_by_content
 
 MANIFEST = "catalogue.json"
@@ -110,11 +110,11 @@ def _write(
     schema = songs_schema(songs.fields, songs.display)
     _write_parquet(aside / SONGS, schema, clean_songs(songs_file, songs), _SONG_ROWS)
     batches = clean_plays(plays_file, plays, ids)
-    teaching = None if training is None else TeachingCheck(training, ids, plays_file.shown)
-    if teaching is not None:
-        batches = teaching.watch(batches)
+    counting = None if training is None else TrainingCheck(training, ids, plays_file.shown)
+    if counting is not None:
+        batches = counting.watch(batches)
     _write_parquet(aside / PLAYS, plays_schema(plays.columns), batches, _PLAY_ROWS)
-    return summarise(folder, songs, plays, notes, teaching)
+    return summarise(folder, songs, plays, notes, counting)
 
 
 def _write_parquet(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], rows: int) -> None:

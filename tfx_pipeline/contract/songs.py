@@ -10,17 +10,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tfx_pipeline.contract.column_notes.free_text import FreeText
+from tfx_pipeline.contract.column_notes.unused import find_unused, renames, unused_notes
+from tfx_pipeline.contract.column_notes.written_lists import WrittenLists
 from tfx_pipeline.contract.columns import Place, clean_id, display_text, list_lengths
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.fields import SongField, fields_of, is_feature
-from tfx_pipeline.contract.free_text import FreeText
 from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.contract.kinds import clean
 from tfx_pipeline.contract.schemas import songs_schema
 from tfx_pipeline.contract.source import Rows, Source
 from tfx_pipeline.contract.text import quoted
-from tfx_pipeline.contract.unused import find_unused, renames, unused_notes
-from tfx_pipeline.contract.written_lists import WrittenLists
 
 MIN_FIELDS = 2
 

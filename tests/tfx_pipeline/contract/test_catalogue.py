@@ -20,7 +20,7 @@ from tfx_pipeline.contract import (
 from tfx_pipeline.contract.__main__ import main
 from tfx_pipeline.contract.songs import long_list_notes, scan_songs
 from tfx_pipeline.contract.source import Source
-from tfx_pipeline.contract.teachable import TrainingNeeds
+from tfx_pipeline.contract.training.needs import TrainingNeeds
 
 SONGS = {
     "song_id": ["a", "b", "c"],

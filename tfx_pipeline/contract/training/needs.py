@@ -19,9 +19,9 @@ import numpy as np
 import pyarrow as pa
 
 from tfx_pipeline.contract.errors import ContractError, broken
-from tfx_pipeline.contract.listening import Listening
-from tfx_pipeline.contract.pairs import Pairs, count_pairs
 from tfx_pipeline.contract.splits import NEW, TEST, VALIDATION, WARM, ColdSplit, unit_hash
+from tfx_pipeline.contract.training.listening import Listening
+from tfx_pipeline.contract.training.pairs import Pairs, count_pairs
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.labels.config import AudienceConfig
 from tfx_pipeline.models.config import TransformConfig
@@ -86,7 +86,7 @@ class Counts:
     most_listeners: int
 
 
-class TeachingCheck:
+class TrainingCheck:
     """Counts what training needs while plays pass by, and says what is missing.
 
     Args:

@@ -21,7 +21,7 @@ from tfx_pipeline.contract.kinds import ARROW_KINDS, clean
 from tfx_pipeline.contract.schemas import songs_schema
 from tfx_pipeline.models.features import song_schema
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PACKAGES = ("bcl_keras", "serving", "tfx_pipeline")
 NAMES = {"category", "multi_category", "number", "vector"}
 #: A kind that no table has, laid out as one of theirs.

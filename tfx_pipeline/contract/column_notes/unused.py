@@ -10,14 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tfx_pipeline.contract.arrow_types import is_text
+from tfx_pipeline.contract.column_notes.free_text import FreeText
+from tfx_pipeline.contract.column_notes.written_lists import WrittenLists
 from tfx_pipeline.contract.csv.kinds import NUMBER
 from tfx_pipeline.contract.fields import GROUPS, is_feature, speaks_of_plays
-from tfx_pipeline.contract.free_text import FreeText
 from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.contract.kinds import ARROW_KINDS, FieldKind, find_kind, possible_kind
 from tfx_pipeline.contract.source import Source
 from tfx_pipeline.contract.text import on_one_line
-from tfx_pipeline.contract.written_lists import WrittenLists
 
 _WORD = find_kind(is_categorical=True, is_list=False)
 _NUMBER = find_kind(is_categorical=False, is_list=False)

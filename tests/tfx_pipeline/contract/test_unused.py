@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tfx_pipeline.contract import ContractError, check, fields_of, prepare
-from tfx_pipeline.contract.written_lists import WrittenLists
+from tfx_pipeline.contract.column_notes.written_lists import WrittenLists
 
 SONGS = 40
 ROWS = range(SONGS)
