@@ -1,4 +1,4 @@
-"""Song fields: what a column's name and Arrow type say about it."""
+"""Song fields: what the name and the Arrow type of a column say."""
 
 from __future__ import annotations
 
@@ -96,33 +96,33 @@ class SongField:
 
 
 def is_feature(column: str) -> bool:
-    """Return whether the column's name makes it a feature; every other column is carried for display."""
+    """Returns whether the name makes a column a feature. Every other column is carried for display."""
     prefix, _, rest = column.partition("_")
     return prefix in GROUPS and bool(rest)
 
 
 def fields_to_json(fields: Iterable[SongField]) -> str:
-    """Return the fields as JSON, in their order: the same text for the same fields."""
+    """Returns the fields as JSON, in their order: the same text for the same fields."""
     return json.dumps([asdict(field) for field in fields], sort_keys=True, separators=(",", ":"))
 
 
 def fields_from_json(text: str) -> tuple[SongField, ...]:
-    """Return the fields that `fields_to_json` wrote."""
+    """Returns the fields that `fields_to_json` wrote."""
     return tuple(SongField(**entry) for entry in json.loads(text))
 
 
 def fields_of(
     schema: pa.Schema, *, lengths: Mapping[str, int] | None = None, file: Path | str = "songs.parquet"
 ) -> tuple[SongField, ...]:
-    """Return the song fields of an Arrow schema, in the schema's order; columns of Arrow type null are left out.
+    """Returns the song fields of an Arrow schema, in the schema's order; columns of Arrow type null are left out.
 
     Args:
-        schema: the schema of songs.parquet.
-        lengths: number of elements of each list<float> column; where it lacks one, the length its type states, else 1.
-        file: the file to name in errors.
+        schema: The schema of songs.parquet.
+        lengths: Number of elements by list<float> column. Defaults to the length that its type states, else 1.
+        file: The file to name in errors.
 
     Raises:
-        ContractError: a feature column has an unsupported type, an unusable name, or a name that speaks of plays.
+        ContractError: A feature column has an unsupported type, an unusable name, or a name that speaks of plays.
     """
     known = dict(lengths or {})
     fields = []
@@ -139,7 +139,7 @@ def fields_of(
 
 
 def speaks_of_plays(words: Iterable[str]) -> bool:
-    """Return whether the words of a column's name say that it is made from plays."""
+    """Returns whether the words of a column's name suggest that it is made from plays."""
     joined = set(words)
     return bool(joined & _PLAYS_WORDS or (joined & _COUNTED and joined & _COUNTS))
 

@@ -6,9 +6,9 @@ A list is one of
 - Parquet with one column, or with the named one: strings of any type, bytes or integers.
 
 Text is UTF-8, or UTF-16 with or without a byte order mark; lines end as on any system; blank lines are passed over.
-What a line means is decided by the ids that are known: it is the first of these that is one of them: the line as it
-is, without its quotes, without the blanks around it. So an id that begins with a blank can be named, and blanks that
-an editor left do no harm.
+The known ids decide what a line means. It is read as it is, then without its quotes, then without the blanks around it;
+the first reading that is a known id counts. So a list can name an id that begins with a blank, and blanks that an
+editor left do no harm.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LINE_END = re.compile("\r\n|\n|\r")  # not str.splitlines, which also ends a li
 
 @dataclass(frozen=True)
 class IdList:
-    """A list as it was read; `meant` says which ids it means.
+    """A list as it was read. `meant` returns the ids that it means.
 
     Attributes:
         file: The file.
@@ -185,13 +185,13 @@ def _lines(text: str) -> Iterator[str]:
     """Yields the lines that are not empty; one that begins with a quote goes on to the line that closes it."""
     open_line = ""
     for line in _LINE_END.split(text):
-        line = f"{open_line}\n{line}" if open_line else line
-        if line.lstrip().startswith('"') and line.count('"') % 2:
-            open_line = line
+        whole = f"{open_line}\n{line}" if open_line else line
+        if whole.lstrip().startswith('"') and whole.count('"') % 2:
+            open_line = whole
             continue
         open_line = ""
-        if line:
-            yield line
+        if whole:
+            yield whole
     if open_line:
         yield from filter(None, open_line.split("\n"))
 

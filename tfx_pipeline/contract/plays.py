@@ -1,4 +1,4 @@
-"""plays.parquet: checked in one pass, read again as clean batches."""
+"""Checks plays.parquet in one pass, and reads it again as clean batches."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tfx_pipeline.contract.play_columns import (
     is_count,
     is_flag,
     is_time,
-    say_units,
     to_counts,
     to_flags,
     to_seconds,
+    unit_notes,
 )
 from tfx_pipeline.contract.schemas import plays_schema
 from tfx_pipeline.contract.source import Rows, Source
@@ -40,14 +40,14 @@ class CheckedPlays:
     """What one pass over plays.parquet found.
 
     Attributes:
-        columns: the columns the pipeline reads, in order.
-        num_plays: rows kept: of known songs, with at least one play.
-        num_users: distinct users of the rows kept.
-        unknown: rows dropped because songs.parquet lacks the song.
-        zero: rows dropped because `plays` is 0.
-        notes: what was passed over or guessed, in words.
-        units: for each file in which times are numbers, the unit in which they count since 1970.
-        forgotten: whose rows are left out.
+        columns: The columns the pipeline reads, in order.
+        num_plays: Rows kept: of known songs, with at least one play.
+        num_users: Distinct users of the rows kept.
+        unknown: Rows dropped because songs.parquet lacks the song.
+        zero: Rows dropped because `plays` is 0.
+        notes: What was passed over or guessed, in words.
+        units: For each file in which times are numbers, the unit in which they count since 1970.
+        forgotten: Whose rows are left out.
     """
 
     columns: tuple[str, ...]
@@ -68,16 +68,16 @@ class CheckedPlays:
 def scan_plays(
     source: Source, song_ids: pa.Array, *, max_unknown_plays: float, forgotten: Forgotten = NOBODY
 ) -> CheckedPlays:
-    """Check plays.parquet and return what it holds.
+    """Checks plays.parquet and return what it holds.
 
     Args:
-        source: the table.
-        song_ids: the known songs.
-        max_unknown_plays: the largest share of plays of other songs.
-        forgotten: listeners whose plays are left out, and counted.
+        source: The table.
+        song_ids: The known songs.
+        max_unknown_plays: The largest share of plays of other songs.
+        forgotten: Listeners whose plays are left out, and counted.
 
     Raises:
-        ContractError: whatever breaks the contract first.
+        ContractError: Whatever breaks the contract first.
     """
     columns = _columns(source)
     units = epoch_units(source, "timestamp") if "timestamp" in columns else {}
@@ -98,7 +98,7 @@ def scan_plays(
         kept += int((known & counted).sum())
         unknown += int(absent.sum())
         zero += int((known & ~counted).sum())
-    notes = [*source.notes, *say_units("timestamp", units)]
+    notes = [*source.notes, *unit_notes("timestamp", units)]
     notes += [f"Column {name} of plays is not read." for name in source.names if name not in columns]
     notes += [f"{zero} rows with 0 plays are left out."] if zero else []
     notes += [f"{unknown} plays of unknown songs are left out, first {example}."] if unknown else []
@@ -115,17 +115,17 @@ def scan_plays(
 
 
 def clean_plays(source: Source, plays: CheckedPlays, song_ids: pa.Array) -> Iterator[pa.RecordBatch]:
-    """Yield the batches the pipeline reads: user_id, song_id, plays, then liked and timestamp where present."""
+    """Yields the batches the pipeline reads: user_id, song_id, plays, then liked and timestamp where present."""
     for rows in source.batches(plays.columns):
         cleaned, known, counted = _clean(rows, plays.columns, plays.units, song_ids)
         yield cleaned.filter(pa.array(known & counted & ~plays.forgotten.marks(cleaned.column(USER_ID))))
 
 
 def read_plays(source: Source) -> pa.Table:
-    """Return all plays in the pipeline's types, of whatever songs and also those with 0 plays.
+    """Returns all plays in the pipeline's types, of whatever songs and also those with 0 plays.
 
     Raises:
-        ContractError: whatever breaks the contract first.
+        ContractError: Whatever breaks the contract first.
     """
     columns = _columns(source)
     units = epoch_units(source, "timestamp") if "timestamp" in columns else {}
@@ -145,7 +145,7 @@ def _columns(source: Source) -> tuple[str, ...]:
 def _clean(
     rows: Rows, columns: tuple[str, ...], units: Mapping[Path, str], song_ids: pa.Array | None
 ) -> tuple[pa.RecordBatch, Numbers, Numbers]:
-    """Return the rows in the pipeline's types, whether each one's song is known, and whether it has plays."""
+    """Returns the rows in the pipeline's types, whether each one's song is known, and whether it has plays."""
     arrays = {name: clean_id(rows.column(name), rows.place(name)) for name in (USER_ID, SONG_ID)}
     known = np.ones(len(rows), bool)
     if song_ids is not None:

@@ -1,4 +1,4 @@
-"""songs.parquet: checked in one pass, read again as clean batches."""
+"""Checks songs.parquet in one pass, and reads it again as clean batches."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class CheckedSongs:
     """What one pass over songs.parquet found.
 
     Attributes:
-        fields: the usable fields, in the file's order.
-        missing: share of songs without a value, per field.
-        display: columns carried for display.
-        ids: every song_id, in the file's order.
-        notes: what was passed over, in words.
-        lists: of each field of lists, how many songs have a list of which length.
+        fields: The usable fields, in the file's order.
+        missing: Share of songs without a value, per field.
+        display: Columns carried for display.
+        ids: Every song_id, in the file's order.
+        notes: What was passed over, in words.
+        lists: Of each field of lists, how many songs have a list of which length.
     """
 
     fields: tuple[SongField, ...]
@@ -47,10 +47,10 @@ class CheckedSongs:
 
 
 def scan_songs(source: Source) -> CheckedSongs:
-    """Check songs.parquet and return what it holds.
+    """Checks songs.parquet and return what it holds.
 
     Raises:
-        ContractError: whatever breaks the contract first, in the order columns, rows, fields.
+        ContractError: The songs break the contract. Columns are checked first, then rows, then fields.
     """
     source.check_ids(SONG_ID)
     tallies = [Tally(field) for field in song_fields(source)]
@@ -67,24 +67,24 @@ def scan_songs(source: Source) -> CheckedSongs:
 
 
 def song_fields(source: Source) -> tuple[SongField, ...]:
-    """Return the fields of all files, in the order of their columns.
+    """Returns the fields of all files, in the order of their columns.
 
     Raises:
-        ContractError: a column cannot be a field, or is one kind of field here and another there.
+        ContractError: A column cannot be a field, or is one kind of field here and another there.
     """
     found: dict[str, tuple[SongField, str]] = {}
     for header in source.filled:
         for field in fields_of(header.schema, file=header.file):
-            said = f"{field.kind} ({header.schema.field(field.name).type})"
-            first, expected = found.setdefault(field.name, (field, f"{said} as in {header.file}"))
+            kind = f"{field.kind} ({header.schema.field(field.name).type})"
+            first, expected = found.setdefault(field.name, (field, f"{kind} as in {header.file}"))
             if first.kind != field.kind:
                 remedy = "Write the column as one kind in every file."
-                raise broken(header.file, expected, said, column=field.name, remedy=remedy)
+                raise broken(header.file, expected, kind, column=field.name, remedy=remedy)
     return tuple(found[name][0] for name in source.names if name in found)
 
 
 def display_names(source: Source) -> tuple[str, ...]:
-    """Return the columns that are carried for display."""
+    """Returns the columns that are carried for display."""
     return tuple(name for name in source.names if name != SONG_ID and not is_feature(name))
 
 
@@ -118,11 +118,11 @@ def _summary(source: Source, tallies: list[Tally], ids: pa.ChunkedArray) -> Chec
 
 
 def long_list_notes(lists: Mapping[str, Counter[int]], most: int) -> tuple[str, ...]:
-    """Return a sentence for each field with lists of which not every value counts.
+    """Returns a sentence for each field with lists of which not every value counts.
 
     Args:
-        lists: of each field, how many songs have a list of which length.
-        most: values of a list that count.
+        lists: Of each field, how many songs have a list of which length.
+        most: Values of a list that count.
     """
     notes = []
     for name, lengths in lists.items():
@@ -135,7 +135,7 @@ def long_list_notes(lists: Mapping[str, Counter[int]], most: int) -> tuple[str, 
 
 
 def holed_notes(tallies: Sequence[Tally]) -> tuple[str, ...]:
-    """Return a sentence for each field in which vectors had a null element."""
+    """Returns a sentence for each field in which vectors had a null element."""
     return tuple(f"{t.field.name}: {t.holed} vectors with a null element count as missing." for t in tallies if t.holed)
 
 
@@ -143,11 +143,11 @@ class Tally:
     """Counts of one field over the batches.
 
     Attributes:
-        field: the field.
-        present: rows with a value.
-        holed: vectors with a null element, which count as missing.
-        length: of the vectors; 0 where there is none, or the field is of another kind.
-        lengths: of the lists of categories, how many songs have each.
+        field: The field.
+        present: Rows with a value.
+        holed: Vectors with a null element, which count as missing.
+        length: Of the vectors; 0 where there is none, or the field is of another kind.
+        lengths: Of the lists of categories, how many songs have each.
     """
 
     def __init__(self, field: SongField):
@@ -157,10 +157,10 @@ class Tally:
         self.lengths: Counter[int] = Counter()
 
     def add(self, rows: Rows) -> pa.Array:
-        """Count the rows in and return the column, cleaned.
+        """Counts the rows in and return the column, cleaned.
 
         Raises:
-            ContractError: a value breaks the contract, or a vector is of another length than those before it.
+            ContractError: A value breaks the contract, or a vector is of another length than those before it.
         """
         array, place = rows.column(self.field.name), rows.place(self.field.name)
         cleaned = clean(self.field.kind, array, place)
@@ -194,17 +194,17 @@ def _check_unique(ids: pa.ChunkedArray, source: Source) -> None:
     if len(pc.unique(ids)) == len(ids):
         return
     seen: dict[str, int] = {}
-    for row, song_id in enumerate(ids.to_pylist()):
+    for place, song_id in enumerate(ids.to_pylist()):
         if song_id in seen:
-            (file, row), (first_file, first_row) = source.locate(row), source.locate(seen[song_id])
+            (file, row), (first_file, first_row) = source.locate(place), source.locate(seen[song_id])
             where = f" of {first_file}" if first_file != file else ""
             received = f"{quoted(song_id)}, which row {first_row}{where} has already"
             raise broken(file, "each song once", received, column=SONG_ID, row=row)
-        seen[song_id] = row
+        seen[song_id] = place
 
 
 def clean_songs(source: Source, songs: CheckedSongs) -> Iterator[pa.RecordBatch]:
-    """Yield the batches the pipeline reads: song_id, the fields, the display columns as strings."""
+    """Yields the batches the pipeline reads: song_id, the fields, the display columns as strings."""
     schema = songs_schema(songs.fields, songs.display)
     for rows in source.batches(schema.names):
         columns = [clean_id(rows.column(SONG_ID), rows.place(SONG_ID))]
@@ -214,6 +214,6 @@ def clean_songs(source: Source, songs: CheckedSongs) -> Iterator[pa.RecordBatch]
 
 
 def typed(columns: Sequence[pa.Array], schema: pa.Schema) -> pa.RecordBatch:
-    """Return cleaned columns as a batch of the schema."""
+    """Returns cleaned columns as a batch of the schema."""
     arrays = [column.cast(field.type) for column, field in zip(columns, schema, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)

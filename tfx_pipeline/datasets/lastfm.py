@@ -44,15 +44,15 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def convert(archive: Path | str, out: Path | str, *, min_tag_users: int = 1) -> Catalogue:
-    """Write the archive as a folder in the input contract, whole or not at all.
+    """Writes the archive as a folder in the input contract, whole or not at all.
 
     Args:
-        archive: hetrec2011-lastfm-2k.zip as downloaded.
-        out: the folder: new, empty, or written by an earlier call.
-        min_tag_users: how many users must have given a tag to an artist for it to count; 1 by default.
+        archive: Hetrec2011-lastfm-2k.zip as downloaded.
+        out: The folder: new, empty, or written by an earlier call.
+        min_tag_users: How many users must have given a tag to an artist for it to count; 1 by default.
 
     Raises:
-        ContractError: the archive is another one or damaged, or `out` holds something else.
+        ContractError: The archive is another one or damaged, or `out` holds something else.
         ValueError: `min_tag_users` is below 1.
     """
     if min_tag_users < 1:
@@ -80,7 +80,7 @@ def _read(archive: Path, min_tag_users: int) -> tuple[pa.Table, pa.Table]:
 
 
 def _rows(opened: zipfile.ZipFile, archive: Path, name: str) -> Iterator[list[str]]:
-    """Yield the cells of each line of a .dat file, its header checked."""
+    """Yields the cells of each line of a .dat file, its header checked."""
     members = [member for member in opened.namelist() if PurePosixPath(member).name == name]
     if len(members) != 1:
         received = ", ".join(sorted(opened.namelist())[:8]) or "an empty archive"
@@ -98,7 +98,7 @@ def _rows(opened: zipfile.ZipFile, archive: Path, name: str) -> Iterator[list[st
 
 
 def _decoded(data: bytes) -> str:
-    """Return the text: UTF-8 where the whole file is, else Latin-1, as tags.dat is."""
+    """Returns the text: UTF-8 where the whole file is, else Latin-1, as tags.dat is."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -125,7 +125,7 @@ def _songs(opened: zipfile.ZipFile, archive: Path, min_tag_users: int) -> pa.Tab
 
 
 def _tags(opened: zipfile.ZipFile, archive: Path, min_tag_users: int) -> dict[str, list[str]]:
-    """Return the tags of each artist, the most given first, then by name."""
+    """Returns the tags of each artist, the most given first, then by name."""
     values = dict(_rows(opened, archive, "tags.dat"))
     given: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for row, (_, artist, tag, *_) in enumerate(_rows(opened, archive, "user_taggedartists.dat")):
@@ -157,12 +157,12 @@ def _plays(opened: zipfile.ZipFile, archive: Path, known: set[str]) -> pa.Table:
 
 
 def _words(*texts: str) -> list[str]:
-    """Return the distinct words, in lower case, in the order of their first place."""
+    """Returns the distinct words, in lower case, in the order of their first place."""
     return list(dict.fromkeys(word for text in texts for word in _WORD.findall(text.lower())))
 
 
 def _script(name: str) -> str | None:
-    """Return the script of most letters, by the first word of their Unicode names; None without letters."""
+    """Returns the script of most letters, by the first word of their Unicode names; None without letters."""
     scripts = _letters(name)
     return Counter(scripts).most_common(1)[0][0] if scripts else None
 
@@ -172,7 +172,7 @@ def _letters(name: Iterable[str]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Convert the archive; return 0, or 2 with one message on standard error."""
+    """Converts the archive. Returns 0, or 2 with one message on standard error."""
     parser = argparse.ArgumentParser(
         prog="python -m tfx_pipeline.datasets.lastfm",
         description="Write the Last.fm-2K archive as songs.parquet and plays.parquet.",

@@ -9,7 +9,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_pipeline.contract import SongField
 from tfx_pipeline.contract.ids import SONG_ID
 
-#: What plays say of a song. Written by the similar-song step, read by training and evaluation, never by the model.
+#: What plays say about a song. The similar-song step writes them, training and evaluation read them, the model never.
 LISTENERS = "label_listeners"
 SIMILAR_IDS = "label_similar_ids"
 SIMILAR_SCORES = "label_similar_scores"

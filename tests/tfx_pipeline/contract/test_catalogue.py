@@ -285,7 +285,7 @@ def test_command_line(folder, capsys):
 def test_imports_neither_tensorflow_nor_tfx():
     heavy = ("tensorflow", "tfx", "apache_beam", "keras", "pandas")
     code = f"import sys, tfx_pipeline.contract; sys.exit(any(m in sys.modules for m in {heavy}))"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_long_lists_are_counted_and_said(folder, capsys):

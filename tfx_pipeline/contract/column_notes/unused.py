@@ -1,4 +1,4 @@
-"""Columns of songs that no model sees, and the names by which it would."""
+"""Finds columns of songs that no model sees, and the names under which it would."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tfx_pipeline.contract.text import on_one_line
 _WORD = find_kind(is_categorical=True, is_list=False)
 _NUMBER = find_kind(is_categorical=False, is_list=False)
 _MOST_NAMED = 12
-#: A column that tells songs apart, as titles do, teaches nothing about others.
+#: Values that differ from song to song, as titles do, say nothing about other songs.
 _MOST_DIFFERENT = 0.9
 _NAMES_A_SONG = frozenset(["song", "track", "title", "name", "display"])
-#: Numbers that say which, not what.
+#: Words for numbers that identify a song and do not describe it.
 _NUMBERED = frozenset(["id", "ids", "index", "row", "unnamed", "track", "isrc"])
 _ARTIST = frozenset(["artist", "artists", "performer", "performers", "band", "singer"])
-#: Numbers that are no sound.
+#: Words for numbers that do not describe sound.
 _NOT_AUDIO = frozenset(["year", "decade", "date", "release", "released", "age", "price"])
 
 
@@ -51,7 +51,7 @@ class Unused:
     lists: WrittenLists = field(default_factory=WrittenLists)
 
     def add(self, array: pa.Array) -> None:
-        """Take a batch into account."""
+        """Takes a batch into account."""
         if is_text(array.type):
             array = _decoded(array)
         if array.null_count == len(array):
@@ -78,7 +78,7 @@ class Unused:
         return None if tells_apart and not self.lists.mark else kind
 
     def suggested(self, place: int) -> str:
-        """Return a name that makes the column a field; `place` names it where nothing of its own name can stay."""
+        """Returns a name that makes the column a field, numbered by `place` where its own name has no usable letter."""
         name = re.sub(r"[^A-Za-z0-9_]+", "_", self.name).strip("_") or f"column_{place}"
         first, _, rest = name.partition("_")
         if first.lower() in GROUPS and rest:
@@ -91,7 +91,7 @@ class Unused:
 
 
 def find_unused(source: Source) -> dict[str, Unused]:
-    """Return the columns that could be fields but are carried for display, by the name that would make them fields.
+    """Returns the columns that could be fields but are carried for display, by the name that would make them fields.
 
     Memory is bounded. A column that tells songs apart, as a title, an id or an address does, and one that speaks of
     plays is not among them.
@@ -111,7 +111,7 @@ def find_unused(source: Source) -> dict[str, Unused]:
 
 
 def unused_notes(unused: dict[str, Unused]) -> tuple[str, ...]:
-    """Return in words which columns are not used, how to use them, and which are worth it most."""
+    """Returns sentences that name the unused columns, how to use them, and the most useful among them."""
     if not unused:
         return ()
     names = _joined([column.name for column in unused.values()])
@@ -127,7 +127,7 @@ def unused_notes(unused: dict[str, Unused]) -> tuple[str, ...]:
 
 
 def renames(unused: dict[str, Unused]) -> str:
-    """Return the sentence that says how to make fields of the columns; empty where there are none."""
+    """Returns the sentence that says how to make fields of the columns; empty where there are none."""
     if not unused:
         return ""
     them = "it" if len(unused) == 1 else "them"
@@ -146,7 +146,7 @@ def _words(name: str) -> list[str]:
 
 
 def _decoded(array: pa.Array) -> pa.Array:
-    """Return strings; those of bytes that are no UTF-8 are null, which harms nobody here."""
+    """Returns strings, with replacement characters for bytes that are not UTF-8. Empty strings become null."""
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     try:

@@ -1,4 +1,4 @@
-"""A column of strings whose values are lists written as text, such as "rock,pop,live"."""
+"""Recognises columns of strings whose values are lists written as text, such as "rock,pop,live"."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class WrittenLists:
         self._seen: dict[str, None] = {}
 
     def add(self, text: pa.Array) -> None:
-        """Take a batch of strings into account; null is no value."""
+        """Takes a batch of strings into account; null is no value."""
         text = text.drop_null()
         self._values += len(text)
         self._bracketed += _count(pc.match_substring_regex(text, r"(?s)^\s*\[.*\]\s*$"))
@@ -49,7 +49,7 @@ class WrittenLists:
         return next((separator for separator in _SEPARATORS if self._are_parted_by(separator)), None)
 
     def note(self, name: str) -> str | None:
-        """Return what to say of a column that looks like lists; None of any other."""
+        """Returns a note if the column looks like lists, else None."""
         mark = self.mark
         if mark is None:
             return None

@@ -1,15 +1,15 @@
-r"""What kind of field a column of a CSV file is, by rules over all its cells and over nothing else.
+r"""Decides the kind of field that a column of a CSV file is, by rules over all its cells and nothing else.
 
 A cell is missing if it is blank or `\N`. In a column of numbers, vectors or bracketed lists so are `NA`, `N/A`,
 `#N/A`, `null`, `None`, `NaN` (in any case) and `-`. Among words they stay words, because they may be some (NA is
 Namibia), and a note says so. Of the cells that are not missing,
-- all numbers: a number. `007` is none: a leading zero makes an id, so that column is a category. Decimal commas are
-  read as such where they can be nothing else; `1,234` alone might be thousands, and is refused.
-- all lists in brackets (`csv_lists`): a dense vector if every element is a number and one has a decimal point or an
+- all numbers: a number. `007` is no number: a leading zero makes an id, so that column is a category. Decimal commas
+  are read where they can be nothing else. `1,234` alone might mean thousands, and is refused.
+- all lists in brackets (`lists`): a dense vector if every element is a number and one has a decimal point or an
   exponent, otherwise a multi-valued category.
 - one holds `|`: the same for its parts: `0.1|2` or `rock|indie`; a single value may be written `rock|`.
 - anything else: a category.
-A column of numbers, vectors or lists but for other words in less than 1 % of its cells is refused.
+A column is refused if less than 1 % of its cells are words and all others are numbers, vectors or lists.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Style = Literal[
 
 #: Words that mean a missing value where the column's other cells are numbers or lists.
 MISSING = r"(?i)^(?:#?N/A|NA|null|none|nan|\\N|-)$"
-#: The one that no word is.
+#: The one marker that is never a word.
 NEVER_A_WORD = r"\N"
 NUMBER = r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _NOT_FINITE = r"[+-]?(?i:inf|infinity)"
@@ -109,7 +109,7 @@ class Column:
 
 @dataclass
 class Guess:
-    """What the cells of one column have in common, batch by batch."""
+    """Collects what the cells of one column have in common, batch by batch."""
 
     path: Path
     name: str
@@ -119,7 +119,7 @@ class Guess:
     fraction: dict[str, bool] = field(default_factory=dict)
 
     def add(self, cells: pa.Array, first_row: int) -> None:
-        """Take a batch of trimmed cells into account, null where blank."""
+        """Takes a batch of trimmed cells into account, null where blank."""
         self.rows += len(cells)
         self.blank += cells.null_count
         rows = first_row + np.flatnonzero(np.asarray(cells.is_valid()))
@@ -153,10 +153,10 @@ class Guess:
         return sum(self._form(name).count for name in names)
 
     def column(self) -> Column:
-        """Return how to read the column.
+        """Returns how to read the column.
 
         Raises:
-            ContractError: it is of one kind but for a few cells, or its numbers can be read in two ways.
+            ContractError: All but a few cells are of one kind, or its numbers can be read in two ways.
         """
         present = self._count(*_FORMS, "word")
         numbers = self._count("number", "decimal", "group", "thousands")
@@ -206,7 +206,7 @@ class Guess:
         return self._guessed("number", missing)
 
     def _words(self, style: Style, present: int) -> Column:
-        """Return a column of words; what looks like missing is one of them, unless there are no others."""
+        """Returns a column of words. A marker of a missing value counts as a word beside others."""
         missing = self._form("missing")
         if not present:
             return self._guessed("empty", missing.count)
@@ -230,7 +230,7 @@ class Guess:
         return min(others, key=lambda form: form.row, default=_Form())
 
     def _refuse_rare(self, present: int, fitting: int, what: str, *forms: str) -> None:
-        """Refuse a column that is of one kind but for less than 1 % of its cells."""
+        """Raises ContractError if less than 1 % of the cells are of another kind than the rest."""
         others = present - fitting
         if not 0 < others < _RARE * present:
             return
@@ -242,8 +242,8 @@ class Guess:
 
     def _refusal(self, form: str, expected: str, remedy: str, received: str = "") -> ContractError:
         first = self._form(form)
-        said = f"{first.text!r}{', ' + received if received else ''}"
-        return broken(self.path, expected, said, column=self.name, row=first.row, remedy=remedy)
+        shown = f"{first.text!r}{', ' + received if received else ''}"
+        return broken(self.path, expected, shown, column=self.name, row=first.row, remedy=remedy)
 
 
 def _any(cells: pa.Array, pattern: str) -> bool:

@@ -1,10 +1,10 @@
-"""Whether a catalogue can teach: what training and evaluation need is counted before they start.
+"""Counts what training and evaluation need, before they start.
 
 Training stops without
-- a warm song: one with `split.min_listeners` distinct listeners that is held out for nothing,
-- a validation song: as many listeners, held out for choices,
-- two warm songs that share listeners more often than `audience.min_lift` times what chance would give.
-Without the rest it runs, but what it says means little: a note says so.
+- a warm song: it has at least `split.min_listeners` distinct listeners and is not held out,
+- a validation song: it has as many listeners and is held out to choose settings,
+- two warm songs that share listeners more than `audience.min_lift` times as often as by chance.
+Without test songs or with few validation songs it runs, but its results mean little. A note says so.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class TrainingNeeds:
 
     @classmethod
     def read(cls, settings: Path) -> TrainingNeeds:
-        """Return what a JSON file of the pipeline's settings says of them. `configs.read_settings` checks the whole.
+        """Returns what a JSON file of the pipeline's settings says of them. `configs.read_settings` checks the whole.
 
         Raises:
-            SettingsError: the file is no JSON object, or a section has a setting or a value that it cannot have.
+            SettingsError: The file is no JSON object, or a section has a setting or a value that it cannot have.
         """
         given = read_object(settings)
         return cls(
@@ -52,12 +52,12 @@ class TrainingNeeds:
         )
 
     def key(self) -> str:
-        """Return the settings as text, the same for the same settings."""
+        """Returns the settings as text, the same for the same settings."""
         return json.dumps(asdict(self), sort_keys=True)
 
 
 def _changed(file: Path, name: str, section: Any, given: Any) -> Any:
-    """Return the section with the values that are given."""
+    """Returns the section with the values that are given."""
     if not isinstance(given, dict):
         raise SettingsError(f"{file}: {name}: expected an object of settings. Received: {given!r}")
     if unknown := sorted(set(given) - set(vars(section))):
@@ -71,13 +71,13 @@ def _changed(file: Path, name: str, section: Any, given: Any) -> Any:
 
 @dataclass(frozen=True)
 class Counts:
-    """What plays give to learn from.
+    """What plays offer to training.
 
     Attributes:
-        songs: number of songs by split.
-        pairs: what the songs of those splits share.
-        is_whole: whether pairs were counted over all users.
-        most_listeners: of one song, as far as they were counted.
+        songs: Number of songs by split.
+        pairs: What the songs of these splits share.
+        is_whole: Whether pairs were counted over all users.
+        most_listeners: Largest number of listeners of a song, as far as listeners were counted.
     """
 
     songs: dict[str, int]
@@ -87,15 +87,15 @@ class Counts:
 
 
 class TrainingCheck:
-    """Counts what training needs while plays pass by, and says what is missing.
+    """Counts what training needs while plays are read, and reports what is missing.
 
     Args:
-        needs: the settings.
-        song_ids: every song.
-        file: the file of plays to name.
+        needs: The settings.
+        song_ids: Every song.
+        file: The file of plays to name.
 
     Attributes:
-        needs: the settings.
+        needs: The settings.
     """
 
     def __init__(self, needs: TrainingNeeds, song_ids: pa.Array, file: Path):
@@ -104,22 +104,22 @@ class TrainingCheck:
         self._listening = Listening(song_ids, needs.split.min_listeners)
 
     def watch(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Yield the batches of plays of known songs as they are, counting."""
+        """Yields the batches of plays of known songs unchanged, and counts them."""
         for batch in batches:
             self._listening.add(batch)
             yield batch
 
     def finish(self) -> tuple[int, tuple[str, ...]]:
-        """Return the number of new songs, and in words all counts and what evaluation will lack.
+        """Returns the number of new songs, and notes with all counts and what evaluation will lack.
 
         Raises:
-            ContractError: training would stop.
+            ContractError: Training would find no songs to learn from.
         """
         counts = self._count(self.needs)
         missing = _missing(counts, self.needs)
         if missing and (counts.is_whole or missing != "pairs"):
             raise self._refusal(missing, counts)
-        return counts.songs[NEW], _said(counts, self.needs, missing)
+        return counts.songs[NEW], _notes(counts, self.needs, missing)
 
     def _count(self, needs: TrainingNeeds) -> Counts:
         listeners, ids = self._listening.listeners, self._listening.song_ids
@@ -155,7 +155,7 @@ class TrainingCheck:
         return broken(self._file, expected, received, remedy=self._remedy())
 
     def _remedy(self) -> str:
-        """Return the smallest change of one setting with which training would run."""
+        """Returns a sentence with the smallest change of one setting that would let training run."""
         for name, value, needs in _changes(self.needs, self._draws()):
             counts = self._count(needs)
             if not _missing(counts, needs):
@@ -163,14 +163,14 @@ class TrainingCheck:
         return "No one setting helps: similar songs are found from several listeners who each play several songs."
 
     def _draws(self) -> list[float]:
-        """Return the draws by which songs with enough listeners are split."""
+        """Returns the draws by which songs with enough listeners are split."""
         enough = pa.array(np.flatnonzero(self._listening.listeners >= self.needs.split.min_listeners))
         songs = self._listening.song_ids.take(enough).to_pylist()
         return [unit_hash(song.encode(), self.needs.split.salt_in_use) for song in songs]
 
 
 def _changes(needs: TrainingNeeds, draws: list[float]) -> Iterator[tuple[str, float, TrainingNeeds]]:
-    """Yield changes of one setting: its name, its value, all settings."""
+    """Yields changes of one setting each: its name, its value, and all settings."""
     split, audience = needs.split, needs.audience
     if audience.min_lift > 1:
         yield "audience.min_lift", 1.0, replace(needs, audience=replace(audience, min_lift=1.0))
@@ -184,7 +184,7 @@ def _changes(needs: TrainingNeeds, draws: list[float]) -> Iterator[tuple[str, fl
 
 
 def _missing(counts: Counts, needs: TrainingNeeds) -> str:
-    """Return the first thing without which training stops; nothing if there is none."""
+    """Returns the first missing thing without which training stops; an empty string if there is none."""
     if not counts.songs[WARM]:
         return "warm"
     if not counts.songs[VALIDATION]:
@@ -192,7 +192,7 @@ def _missing(counts: Counts, needs: TrainingNeeds) -> str:
     return "" if counts.pairs.linked else "pairs"
 
 
-def _said(counts: Counts, needs: TrainingNeeds, missing: str) -> tuple[str, ...]:
+def _notes(counts: Counts, needs: TrainingNeeds, missing: str) -> tuple[str, ...]:
     songs, pairs = counts.songs, counts.pairs
     sample = "" if counts.is_whole else f" in a sample of {pairs.users:,} listeners"
     notes = [

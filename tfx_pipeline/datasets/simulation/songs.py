@@ -30,12 +30,12 @@ class SongBlock:
     """One block of songs.
 
     Attributes:
-        table: the rows of songs.parquet.
+        table: The rows of songs.parquet.
         taste: (n, dimensions) latent taste.
         cluster: (n,) cluster of taste.
         released: (n,) release time in [0, 1).
         weight: (n,) popularity, Pareto-distributed; 0 for songs released after the last play.
-        shown: per field the shown values of all songs, missing ones included: (n, size) numbers or word indicators.
+        shown: Per field the shown values of all songs, missing ones included: (n, size) numbers or word indicators.
     """
 
     table: pa.Table
@@ -47,7 +47,7 @@ class SongBlock:
 
 
 def song_law(world: World, count: int) -> Any:
-    """Return the law of `count` songs: release, cluster, popularity, taste, group factors, scores, presence."""
+    """Returns the law of `count` songs: release, cluster, popularity, taste, group factors, scores, presence."""
     settings = world.settings
     centres = tf.constant(world.centres, tf.float32)
 
@@ -69,7 +69,7 @@ def song_law(world: World, count: int) -> Any:
 
 
 def _scores(world: World, released: Any, taste: Any, factors: Any) -> Any:
-    """Return the law of all fields' scores side by side (n, total size), of unit variance around the words' biases."""
+    """Returns the law of all fields' scores side by side (n, total size), of unit variance around the words' biases."""
     # One distribution for all fields: one for each would take TFP seconds to trace.
     taste_loadings = np.concatenate([world.taste_loadings[name] for name in NAMES])
     strength = tf.constant(np.repeat([model.strength for model in FIELDS], SIZES), tf.float32)
@@ -93,7 +93,7 @@ def _presence(world: World) -> dict[str, float]:
 
 
 def draw_songs(world: World, count: int, seed: int) -> Iterator[SongBlock]:
-    """Yield blocks of songs; block b depends on the seed and b alone."""
+    """Yields blocks of songs; block b depends on the seed and b alone."""
     law = song_law(world, BLOCK)
     for block, start in enumerate(range(0, count, BLOCK)):
         draw = law.sample(seed=joint_seed(seed, block))
@@ -122,7 +122,7 @@ def _block(world: World, values: dict[str, Array], start: int, generator: np.ran
 
 
 def _show(model: FieldModel, scores: Array, generator: np.random.Generator) -> Array:
-    """Return what a listener of the data sees: scaled numbers, or 1 for each chosen word."""
+    """Returns what a listener of the data sees: scaled numbers, or 1 for each chosen word."""
     if not model.words:
         return np.asarray(model.scale[0] + model.scale[1] * scores, np.float32)
     words = np.ones(len(scores), int)
