@@ -153,8 +153,8 @@ def _check_name(name: str, file: Path | str) -> None:
     if speaks_of_plays(words):
         raise broken(
             file,
-            "no feature made from plays: popularity must not reach the model, a new song has none",
-            f"a name that speaks of `{'_'.join(words)}`",
+            "no feature made from plays: popularity must not reach the model, because a new song has none",
+            f"a name with `{'_'.join(words)}`",
             column=name,
             remedy="Drop the column or carry it without the prefix; if it is not made from plays, rename it.",
         )

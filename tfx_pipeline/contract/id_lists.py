@@ -162,7 +162,7 @@ def _decoded(data: bytes, path: Path) -> str:
     except UnicodeDecodeError as error:
         row = len(_LINE_END.findall(data[: error.start].decode("latin-1")))
         expected = f"text in {encoding.removesuffix('-sig').upper()}"
-        received = f"the byte 0x{data[error.start]:02x}, which is none"
+        received = f"the byte 0x{data[error.start]:02x}, which is not"
         raise broken(path, expected, received, row=row, remedy="Save the file as UTF-8.") from error
     if "\0" in text:
         raise broken(path, "a text, CSV or Parquet file with an id in each row", "a file of another kind")

@@ -118,18 +118,18 @@ def _summary(source: Source, tallies: list[Tally], ids: pa.ChunkedArray) -> Chec
 
 
 def long_list_notes(lists: Mapping[str, Counter[int]], most: int) -> tuple[str, ...]:
-    """Returns a sentence for each field with lists of which not every value counts.
+    """Returns a note for each field with lists that are too long to count in full.
 
     Args:
-        lists: Of each field, how many songs have a list of which length.
-        most: Values of a list that count.
+        lists: Number of songs by length of their list, by field.
+        most: How many values of a list count.
     """
     notes = []
     for name, lengths in lists.items():
         if cut := sum(songs for length, songs in lengths.items() if length > most):
             notes.append(
-                f"{name}: {cut:,} songs have more than {most} values, at most {max(lengths):,}. Of a list the first "
-                f"{most} that the model knows count (setting transform.max_values): write the telling ones first."
+                f"{name}: {cut:,} songs have more than {most} values, at most {max(lengths):,}. The model uses the "
+                f"first {most} known values of a list (setting transform.max_values). Write the most important ones first."
             )
     return tuple(notes)
 

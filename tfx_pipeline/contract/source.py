@@ -111,7 +111,7 @@ class Source:
     def notes(self) -> tuple[str, ...]:
         """Which columns are the names of folders, in words."""
         return tuple(
-            f"{name} is read from the names of folders, as {_SAID[kind]}." for name, kind in self._keys.items()
+            f"{name} is read from the names of folders, as {_IN_WORDS[kind]}." for name, kind in self._keys.items()
         )
 
     def batches(self, columns: Sequence[str]) -> Iterator[Rows]:
@@ -198,7 +198,7 @@ def _is_id(arrow_type: pa.DataType) -> bool:
 
 _LOOKS = {"flags": r"true|false", "whole numbers": r"-?(?:0|[1-9]\d{0,17})", "numbers": r"-?(?:0|[1-9]\d*)(?:\.\d+)?"}
 _ARROW = {"flags": pa.bool_(), "whole numbers": pa.int64(), "numbers": pa.float64(), "text": pa.string()}
-_SAID = {"flags": "true or false", "whole numbers": "whole numbers", "numbers": "numbers", "text": "text"}
+_IN_WORDS = {"flags": "true or false", "whole numbers": "whole numbers", "numbers": "numbers", "text": "text"}
 _VALUES: dict[str, Callable[[str | None], object]] = {
     "flags": lambda value: None if value is None else value == "true",
     "whole numbers": lambda value: None if value is None else int(value),

@@ -15,9 +15,9 @@ _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _NOT_PLAIN = {
     "_delta_log": "a Delta table, which keeps deleted rows in its files",
     ".hoodie": "a Hudi table, which keeps old rows in its files",
-    "_temporary": "`_temporary`, which Spark leaves where a write did not end",
+    "_temporary": "`_temporary`, which Spark leaves when a write did not finish",
 }
-_EXPORT = "Write the table out as plain Parquet, and to the end."
+_EXPORT = "Write the table as plain Parquet, and let the write finish."
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ def table_parts(path: Path) -> tuple[Part, ...]:
     """Returns the parts of a table, in the order of their names.
 
     Raises:
-        ContractError: There is no such table, or the folder is no plain table: a write did not end, or what is beside
-            the parts is no Parquet.
+        ContractError: There is no such table, or the folder is no plain table: a write did not finish, or files beside
+            the parts are not Parquet.
     """
     if path.is_file():
         return (Part(path, path),)
@@ -53,7 +53,7 @@ def table_parts(path: Path) -> tuple[Part, ...]:
     for file in files:
         if not _is_parquet(file):
             remedy = "Move it elsewhere; only names that begin with _ or . are passed over."
-            raise broken(file, "a folder of Parquet files alone", "a file that is none", remedy=remedy)
+            raise broken(file, "a folder with nothing but Parquet files", "another file", remedy=remedy)
     return tuple(Part(file, file, _keys(file.relative_to(path))) for file in files)
 
 

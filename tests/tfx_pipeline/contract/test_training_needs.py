@@ -1,4 +1,4 @@
-"""Catalogues that cannot teach are found out at once; the counts agree with a count of every pair."""
+"""Catalogues without enough to learn from are refused at once. The counts agree with a count of every pair."""
 
 import json
 
@@ -51,7 +51,7 @@ def refusal(folder, needs=None):
 
 WARM_SONGS = [song for song in range(SONGS) if split_of(song) == WARM]
 TEST_SONGS = [song for song in range(SONGS) if split_of(song) == TEST]
-NO_SETTING = "No one setting helps"
+NO_SETTING = "No single setting helps"
 LIFTS = TrainingNeeds(audience=AudienceConfig(min_lift=50.0))
 MANY = TrainingNeeds(split=ColdSplit(min_listeners=30))
 NO_VALIDATION = TrainingNeeds(split=ColdSplit(validation_share=0.0))

@@ -119,7 +119,7 @@ def unused_notes(unused: dict[str, Unused]) -> tuple[str, ...]:
     for name, column in unused.items():
         if _ARTIST & set(_words(column.name)):
             shown = on_one_line(column.name)
-            notes.append(f"{shown}: songs of one artist often share listeners. It is worth being a field, {name}.")
+            notes.append(f"{shown}: songs of one artist often share listeners. It is worth renaming it to {name}.")
         is_read = column.is_csv and column.lists.mark in ("[", "|")  # as a list, once it is a field
         if not is_read and (note := column.lists.note(name)):
             notes.append(note)

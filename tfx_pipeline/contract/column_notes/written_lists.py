@@ -55,9 +55,9 @@ class WrittenLists:
             return None
         example = quoted(next(value for value in self._seen if mark in value))
         if mark == "[":
-            return f"{name}: lists written as text, such as {example}, are one category each. {_remedy(name)}"
+            return f"{name}: each list written as text, such as {example}, counts as one category. {_remedy(name)}"
         shown = f"{self._separated[mark] / self._values:.0%} of the values hold {_SEPARATORS[mark]}, such as {example}"
-        return f"{name}: {shown}. Each is one category as a whole. {_remedy(name, mark)}"
+        return f"{name}: {shown}. Each value counts as one category. {_remedy(name, mark)}"
 
     def _are_parted_by(self, separator: str) -> bool:
         if self._separated[separator] < self.LEAST_SEPARATED * self._values:

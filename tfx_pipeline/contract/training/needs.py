@@ -160,7 +160,7 @@ class TrainingCheck:
             counts = self._count(needs)
             if not _missing(counts, needs):
                 return f"With `{name}` of {value:g} there are {counts.songs[WARM]} warm songs to learn from."
-        return "No one setting helps: similar songs are found from several listeners who each play several songs."
+        return "No single setting helps. Similar songs need several listeners who each play several songs."
 
     def _draws(self) -> list[float]:
         """Returns the draws by which songs with enough listeners are split."""
@@ -207,12 +207,12 @@ def _notes(counts: Counts, needs: TrainingNeeds, missing: str) -> tuple[str, ...
     elif songs[VALIDATION] < _FEW_JUDGED:
         share = needs.split.validation_share
         notes.append(
-            f"Only {songs[VALIDATION]} validation songs decide whether a model is pushed, so chance has a large part. "
+            f"Only {songs[VALIDATION]} validation songs decide whether a model is pushed, so chance matters much. "
             f"More plays, or a larger `split.validation_share` (now {share:g}), give more."
         )
     if songs[WARM] <= needs.evaluation.k:
         notes.append(
-            f"Recall at {needs.evaluation.k} among {songs[WARM]} warm songs is 1 for every model, so none can beat "
+            f"Recall at {needs.evaluation.k} among {songs[WARM]} warm songs is 1 for every model, so no model can beat "
             f"content cosine. Set `evaluation.k` far below their number, for instance to {max(1, songs[WARM] // 4)}."
         )
     if not pairs.judged[TEST]:
