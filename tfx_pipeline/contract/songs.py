@@ -129,7 +129,8 @@ def long_list_notes(lists: Mapping[str, Counter[int]], most: int) -> tuple[str, 
         if cut := sum(songs for length, songs in lengths.items() if length > most):
             notes.append(
                 f"{name}: {cut:,} songs have more than {most} values, at most {max(lengths):,}. The model uses the "
-                f"first {most} known values of a list (setting transform.max_values). Write the most important ones first."
+                f"first {most} known values of a list (setting transform.max_values). Write the most important ones "
+                "first."
             )
     return tuple(notes)
 

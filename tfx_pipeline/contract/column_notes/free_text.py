@@ -61,7 +61,8 @@ class FreeText:
         if different < self.LEAST_DIFFERENT or length < self.LEAST_LENGTH:
             return None
         return (
-            f"{name}: {different:.0%} of the values differ and are long ({length:.0f} characters on average). This "
-            "looks like free text, not like a category. A value of one song alone says nothing about other songs. "
-            "Leave the column out, carry it without the prefix for display, or give a vector of numbers made from the text."
+            f"{name}: {different:.0%} of the values differ and are long ({length:.0f} characters on average). "
+            "This looks like free text, not like a category. A value of one song alone says nothing about other songs. "
+            "Leave the column out, carry it without the prefix for display, or give a vector of numbers made from the "
+            "text."
         )
