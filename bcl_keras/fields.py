@@ -1,17 +1,18 @@
-"""What a song is described by: named fields of four kinds."""
+"""What a song is described by: named fields, each of a kind in `bcl_keras.kinds`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bcl_keras.kinds import KINDS, FieldKind, Kind
+
 Array = npt.NDArray[Any]
-FieldKind = Literal["category", "multi_category", "number", "vector"]
-#: Of a multi-valued field the first so many known values count, in training and wherever a song is embedded.
+#: How many values of a list of ids count: the first known ones, in training and wherever a song is embedded.
 MAX_VALUES = 32
 
 #: The block of all single numbers.
@@ -31,8 +32,8 @@ class Field:
             `"vector"`: floats `(n, size)`, a row that holds a NaN = missing.
         size: Number of ids including 0 for the two category kinds (valid ids are `0 .. size - 1`), length of the
             vector for `"vector"`, 1 for `"number"`. Defaults to 1.
-        max_values: Values of a `"multi_category"` that count, the first ones that are not 0. Every layer and model
-            keeps to it, so that a song is embedded alike wherever that is done. Defaults to 32.
+        max_values: How many values of a `"multi_category"` count: the first ones that are not 0. All layers and models
+            follow it, so a song has the same embedding everywhere. Defaults to 32.
 
     Raises:
         ValueError: If `kind` is unknown, or `size` or `max_values` does not fit it.
@@ -46,32 +47,42 @@ class Field:
     def __post_init__(self) -> None:
         if not self.name:
             raise ValueError(f"Argument `name` must be a non-empty string. Received: {self.name!r}")
-        if self.kind not in get_args(FieldKind):
-            raise ValueError(f"Argument `kind` must be one of {get_args(FieldKind)}. Received: {self.kind!r}")
+        if self.kind not in KINDS:
+            raise ValueError(f"Argument `kind` must be one of {tuple(KINDS)}. Received: {self.kind!r}")
         smallest = 2 if self.is_categorical else 1
         if self.size < smallest:
             raise ValueError(
                 f"Argument `size` of a {self.kind} field must be at least {smallest}. Received: {self.size}"
             )
-        if self.kind == "number" and self.size != 1:
-            raise ValueError(f"Argument `size` of a number field must be 1. Received: {self.size}")
+        if self.size != 1 and not (self.is_categorical or self.is_list):
+            raise ValueError(f"Argument `size` of a {self.kind} field must be 1. Received: {self.size}")
         if self.max_values < 1:
             raise ValueError(f"Argument `max_values` must be at least 1. Received: {self.max_values}")
 
     @property
+    def layout(self) -> Kind:
+        """How the values are laid out."""
+        return KINDS[self.kind]
+
+    @property
     def is_categorical(self) -> bool:
         """Whether the values are ids."""
-        return self.kind in ("category", "multi_category")
+        return self.layout.is_categorical
+
+    @property
+    def is_list(self) -> bool:
+        """Whether a song has a row of values."""
+        return self.layout.is_list
 
     @property
     def rank(self) -> int:
         """Number of axes of a batch of values."""
-        return 2 if self.kind in ("multi_category", "vector") else 1
+        return self.layout.rank
 
     @property
     def dtype(self) -> str:
         """Data type of the values."""
-        return "int32" if self.is_categorical else "float32"
+        return self.layout.dtype
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plain values that `Field(**values)` restores."""
@@ -92,13 +103,13 @@ def as_fields(fields: Any) -> tuple[Field, ...]:
 
 
 def blocks_of(fields: Sequence[Field]) -> dict[str, tuple[Field, ...]]:
-    """Return the fields by block: every field of ids and every vector alone by its name, all single numbers together.
+    """Return the fields by block: all single numbers together, every other field alone under its name.
 
     Raises:
         ValueError: If another field has the name of the block of numbers.
     """
-    numbers = tuple(field for field in fields if field.kind == "number")
-    alone = {field.name: (field,) for field in fields if field.kind != "number"}
+    numbers = tuple(field for field in fields if not (field.is_categorical or field.is_list))
+    alone = {field.name: (field,) for field in fields if field not in numbers}
     if numbers and NUMBERS in alone:
         raise ValueError(
             f"Argument `fields` must have no field {NUMBERS!r} beside single numbers, whose block has that name. "
@@ -108,34 +119,34 @@ def blocks_of(fields: Sequence[Field]) -> dict[str, tuple[Field, ...]]:
 
 
 def check_values(field: Field, values: Any) -> Array:
-    """Return the values of one field as an array of its data type, once they are known to keep its contract.
+    """Return the checked values of one field as an array of its data type.
 
     Args:
         field: The field.
         values: Array or lists of `(n,)` or `(n, L)` as the field's kind says.
 
     Raises:
-        ValueError: If the rank, the type, the length of a vector or the range of ids is wrong, or a number is infinite;
-            it names the field and the first row that is wrong.
+        ValueError: If the rank, the type, the length of a vector or the range of ids is wrong, or a number is infinite.
+            The message names the field and the first wrong row.
     """
     label = f"Field `{field.name}` ({field.kind})"
     array = _as_array(values, label, field)
     if array.ndim != field.rank:
         raise ValueError(f"{label} must have {field.rank} axes. Received: shape {array.shape}")
-    if field.kind == "vector" and array.shape[1] != field.size:
+    if field.layout.is_sized and array.shape[1] != field.size:
         raise ValueError(f"{label} must have vectors of length {field.size}. Received: shape {array.shape}")
     return _check_ids(array, label, field.size) if field.is_categorical else _check_numbers(array, label)
 
 
 def first_known(field: Field, array: Array) -> Array:
-    """Return the ids of a multi-valued field as lists of those that count, in their order, padded at the end.
+    """Return the ids that count of each list, in their order, padded at the end.
 
     Args:
         field: The field.
         array: `(n, L)` ids, 0 for none.
 
     Returns:
-        `(n, length of the longest list that is left)`, at least one column.
+        `(n, length of the longest remaining list)`, at least one column.
     """
     order = np.argsort(array == 0, axis=1, kind="stable")  # values first, padding last
     longest = int((array > 0).sum(axis=1).max(initial=1))
@@ -184,11 +195,11 @@ def _as_array(values: Any, label: str, field: Field) -> Array:
 
 
 def _uneven(values: Any, label: str, field: Field) -> str:
-    """Say which row of ragged lists is the first of another length, or no list at all."""
+    """Return the message that names the first row whose length differs, or that is no list."""
     sizes = [len(value) if hasattr(value, "__len__") else None for value in values]
     row = next((row for row, size in enumerate(sizes) if size != sizes[0]), 0)
     shown = [f"{values[r]!r} in row {r}" if sizes[r] is None else f"{sizes[r]} in row {r}" for r in (row, 0)]
-    padded = ", padded with 0" if field.kind == "multi_category" else ""
+    padded = ", padded with 0" if field.is_list and not field.layout.is_sized else ""
     return f"{label} must have rows of one length{padded}. Received: {' after '.join(shown)}"
 
 

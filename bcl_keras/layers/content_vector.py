@@ -60,7 +60,7 @@ class ContentVector(keras.layers.Layer):
         field = block[0]
         if field.is_categorical:
             return min(field.size, self.max_rank)
-        return field.size if field.kind == "vector" else len(block)
+        return sum(field.size for field in block)
 
     def build(self, input_shape: Any = None) -> None:
         """Create the tables, zero until `adapt`; block weights are 1."""
@@ -127,16 +127,10 @@ class ContentVector(keras.layers.Layer):
     def _block(self, block: tuple[Field, ...], features: Mapping[str, Tensor]) -> Tensor:
         if block[0].is_categorical:
             return self._words(block[0], ops.convert_to_tensor(features[block[0].name]))
-        if block[0].kind == "vector":
-            values = ops.cast(features[block[0].name], "float32")
-            absent = ops.any(ops.isnan(values), axis=1, keepdims=True)
-        else:
-            values = ops.stack([ops.cast(features[field.name], "float32") for field in block], axis=1)
-            absent = ops.isnan(values)
-        return l2_normalize(ops.where(absent, ops.zeros_like(values), values))
+        return l2_normalize(ops.concatenate([_known_numbers(field, features[field.name]) for field in block], axis=1))
 
     def _words(self, field: Field, ids: Tensor) -> Tensor:
-        ids = ids[:, None] if field.kind == "category" else first_values(ids, field.max_values)
+        ids = first_values(ids, field.max_values) if field.is_list else ids[:, None]
         ids = ops.cast(ids, "int32")
         weights = l2_normalize(ops.take(self.idf[field.name], ids, axis=0))
         vectors = ops.take(self.bases[field.name], ids, axis=0)  # (n, L, size)
@@ -150,6 +144,14 @@ class ContentVector(keras.layers.Layer):
         """Return the arguments."""
         own = {"fields": [f.to_dict() for f in self.fields], "max_rank": self.max_rank}
         return {**super().get_config(), **own}
+
+
+def _known_numbers(field: Field, values: Tensor) -> Tensor:
+    """Return numbers as `(n, size)` float32, with a row of zeros where the value is missing."""
+    values = ops.cast(values, "float32")
+    values = values if field.is_list else values[:, None]
+    absent = ops.any(ops.isnan(values), axis=1, keepdims=True)
+    return ops.where(absent, ops.zeros_like(values), values)
 
 
 class _Words:

@@ -72,7 +72,7 @@ class FeatureTable(keras.layers.Layer):
 
     def _fit(self, field: Field, array: Array) -> Array:
         """Drop padding beyond the longest row, and values beyond the cap."""
-        if field.kind != "multi_category":
+        if not (field.is_categorical and field.is_list):
             return array
         if cut := int(((array > 0).sum(axis=1) > field.max_values).sum()):
             logger.warning("Field `%s`: %d songs cut to %d values (`max_values`).", field.name, cut, field.max_values)

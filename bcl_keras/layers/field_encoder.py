@@ -49,21 +49,20 @@ class FieldEncoder(keras.layers.Layer):
         self.missing_vector = self.add_weight(shape=(self.dim,), initializer="zeros", name="missing_vector")
         if self.field.is_categorical:
             self.table = self.add_weight(shape=(self.field.size, self.dim), initializer=normal, name="table")
-            if self.field.kind == "multi_category":
+            if self.field.is_list:
                 self.log_weights = self.add_weight(shape=(self.field.size,), initializer="zeros", name="log_weights")
         else:
-            kernel_init = normal if self.field.kind == "number" else "glorot_uniform"
+            kernel_init = "glorot_uniform" if self.field.is_list else normal
             self.kernel = self.add_weight(shape=(self.field.size, self.dim), initializer=kernel_init, name="kernel")
             self.bias = self.add_weight(shape=(self.dim,), initializer="zeros", name="bias")
 
     def presence(self, values: Tensor) -> Tensor:
         """Return whether each song has the field, `(n,)` boolean."""
-        if self.field.kind == "category":
-            return values > 0
-        if self.field.kind == "multi_category":
-            return ops.any(values > 0, axis=-1)
+        if self.field.is_categorical:
+            known = values > 0
+            return ops.any(known, axis=-1) if self.field.is_list else known
         missing = ops.isnan(values)
-        return ops.logical_not(missing if self.field.kind == "number" else ops.any(missing, axis=-1))
+        return ops.logical_not(ops.any(missing, axis=-1) if self.field.is_list else missing)
 
     def call(self, values: Tensor) -> Tensor:
         """Encode a batch of values."""
@@ -76,7 +75,7 @@ class FieldEncoder(keras.layers.Layer):
         return ops.where(present[:, None], encoded, missing)
 
     def _encode_ids(self, ids: Tensor) -> Tensor:
-        if self.field.kind == "category":
+        if not self.field.is_list:
             return ops.cast(ops.take(self.table, ids, axis=0), self.compute_dtype)
         ids = first_values(ids, self.field.max_values)
         weights = ops.exp(ops.cast(ops.take(self.log_weights, ids, axis=0), "float32")) * ops.cast(ids > 0, "float32")
@@ -86,7 +85,7 @@ class FieldEncoder(keras.layers.Layer):
         return ops.squeeze(ops.matmul(shares[:, None, :], vectors), axis=1)
 
     def _encode_numbers(self, values: Tensor, present: Tensor) -> Tensor:
-        values = values[:, None] if self.field.kind == "number" else values
+        values = values if self.field.is_list else values[:, None]
         # Zero before the product: NaN times a zero gradient is NaN.
         values = ops.where(present[:, None], values, ops.zeros_like(values))
         encoded = ops.matmul(values, ops.cast(self.kernel, "float32")) + ops.cast(self.bias, "float32")

@@ -89,10 +89,9 @@ class SongModel(keras.Model):
 
     def input_signature(self) -> dict[str, Any]:
         """Return what features look like, any number of songs: a `keras.InputSpec` by field."""
-        widths = {"multi_category": (None,), "category": (), "number": ()}
         return {
             field.name: keras.InputSpec(
-                shape=(None, *widths.get(field.kind, (field.size,))), dtype=field.dtype, name=field.name
+                shape=(None, *field.layout.row_shape(field.size)), dtype=field.dtype, name=field.name
             )
             for field in self.fields
         }

@@ -222,12 +222,11 @@ def _tower_input(value: tf.Tensor | tf.SparseTensor, *, is_ids: bool) -> tf.Tens
 
 def _is_known(field: RawField, values: tf.Tensor) -> tf.Tensor:
     """Returns which songs have the field after the transform, `(n,)` boolean, by the rule of the model's encoders."""
-    if field.kind == "category":
-        return values > 0
-    if field.kind == "multi_category":
-        return tf.reduce_any(values > 0, axis=1)
+    if field.is_categorical:
+        known = values > 0
+        return tf.reduce_any(known, axis=1) if field.is_list else known
     missing = tf.math.is_nan(values)
-    return tf.logical_not(missing if field.kind == "number" else tf.reduce_any(missing, axis=1))
+    return tf.logical_not(tf.reduce_any(missing, axis=1) if field.is_list else missing)
 
 
 def export(model: ServedModel, path: str) -> None:

@@ -31,6 +31,7 @@ from serving.server import EmbeddedServer
 from tests.any_text import AWKWARD, LONG, any_text
 from tests.serving import small_export
 from tfx_pipeline import contract
+from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.contract.splits import WARM, ColdSplit
 from tfx_pipeline.index_refresh.new_songs import NewSongs
 from tfx_pipeline.labels.similar_songs import AudienceConfig, FindSimilarSongs, SimilarSongs
@@ -46,7 +47,7 @@ TYPES = [("song_id", pa.string()), ("attribute_genre", pa.string()), ("attribute
 TYPES += [("audio_tempo", pa.float32()), ("lyric_vector", pa.list_(pa.float32())), ("title", pa.string())]
 LABELS = SimpleNamespace(
     transformed_feature_spec=lambda: {
-        features.SONG_ID: tf.io.FixedLenFeature([], tf.string),
+        SONG_ID: tf.io.FixedLenFeature([], tf.string),
         features.LISTENERS: tf.io.VarLenFeature(tf.int64),
         features.SIMILAR_IDS: tf.io.VarLenFeature(tf.string),
         features.SIMILAR_SCORES: tf.io.VarLenFeature(tf.float32),
@@ -135,7 +136,7 @@ def as_table(folder: Path, labels: dict[bytes, SimilarSongs]) -> SongTable:
         for song, label in labels.items():
             example = tf.train.Example()
             feature = example.features.feature
-            feature[features.SONG_ID].bytes_list.value.append(song)
+            feature[SONG_ID].bytes_list.value.append(song)
             feature[features.LISTENERS].int64_list.value.append(label.listeners)
             feature[features.SIMILAR_IDS].bytes_list.value.extend(label.ids)
             feature[features.SIMILAR_SCORES].float_list.value.extend(label.scores)

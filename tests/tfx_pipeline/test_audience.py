@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 
-from tfx_pipeline.contract.listening import Listening
-from tfx_pipeline.contract.pairs import count_pairs
 from tfx_pipeline.contract.splits import NEW, TEST, VALIDATION, WARM, ColdSplit
+from tfx_pipeline.contract.training.listening import Listening
+from tfx_pipeline.contract.training.pairs import count_pairs
 from tfx_pipeline.labels.similar_songs import AudienceConfig, FindSimilarSongs
 
 pytestmark = pytest.mark.pipeline  # the whole labeller in Beam

@@ -11,7 +11,7 @@ import pytest
 import bcl_keras
 from tests.tfx_pipeline.test_trainer import FIELDS, GENRES, WARM, songs, table
 from tfx_pipeline.models.trainer import VALIDATION_RECALL, best_epoch, solve_ridge, train, what_was_learnt
-from tfx_pipeline.models.training_songs import Songs, validation_truth
+from tfx_pipeline.models.training_songs import TrainingSongs, validation_truth
 from tfx_pipeline.refit.trainer import chosen_towers, refit
 
 pytestmark = pytest.mark.slow  # every test fits models
@@ -21,7 +21,7 @@ RIDGE = bcl_keras.models.RidgeConfig(k=6)
 DRAWN = {"positives": 5, "anchor_popularity_power": 0.5}
 
 
-def judged_model(given: Songs) -> tuple[bcl_keras.models.JoinedModel, dict, Songs]:
+def judged_model(given: TrainingSongs) -> tuple[bcl_keras.models.JoinedModel, dict, TrainingSongs]:
     """The model as the Trainer makes it, and what it says of it."""
     ridge, chosen, kept = solve_ridge(FIELDS, RIDGE, given)
     keras.utils.set_random_seed(TOWERS.seed)
@@ -31,7 +31,7 @@ def judged_model(given: Songs) -> tuple[bcl_keras.models.JoinedModel, dict, Song
     return model, learnt, kept
 
 
-def scores(model: bcl_keras.models.JoinedModel, given: Songs) -> np.ndarray:
+def scores(model: bcl_keras.models.JoinedModel, given: TrainingSongs) -> np.ndarray:
     features = {name: keras.ops.convert_to_tensor(values) for name, values in given.validation.features.items()}
     return keras.ops.convert_to_numpy(model(features)) @ model.warm_candidates().T
 

@@ -11,13 +11,14 @@ import tensorflow as tf
 
 from tests.vector_lengths import LENGTHS
 from tfx_pipeline.contract import SongField
+from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.contract.splits import unit_hash
 from tfx_pipeline.models import features
 from tfx_pipeline.models.song_table import NoSongsError, read_song_table, stack
 
 TRANSFORM = SimpleNamespace(
     transformed_feature_spec=lambda: {
-        features.SONG_ID: tf.io.FixedLenFeature([], tf.string),
+        SONG_ID: tf.io.FixedLenFeature([], tf.string),
         features.LISTENERS: tf.io.VarLenFeature(tf.int64),
         features.SIMILAR_IDS: tf.io.VarLenFeature(tf.string),
         features.SIMILAR_SCORES: tf.io.VarLenFeature(tf.float32),
@@ -34,7 +35,7 @@ def write(folder: Path, songs: list[bytes], files: int) -> dict[str, str]:
             for song in songs[place::files]:
                 similar = SONGS[song]
                 feature = {
-                    features.SONG_ID: tf.train.Feature(bytes_list=tf.train.BytesList(value=[song])),
+                    SONG_ID: tf.train.Feature(bytes_list=tf.train.BytesList(value=[song])),
                     features.LISTENERS: tf.train.Feature(int64_list=tf.train.Int64List(value=[1 + len(similar)])),
                     features.SIMILAR_IDS: tf.train.Feature(bytes_list=tf.train.BytesList(value=similar)),
                     features.SIMILAR_SCORES: tf.train.Feature(
@@ -90,7 +91,7 @@ def test_lists_and_vectors_of_any_length_stay_whole(tmp_path: Path) -> None:
         for row in range(count):
             example = tf.train.Example()
             feature = example.features.feature
-            feature[features.SONG_ID].bytes_list.value.append(b"s%03d" % row)
+            feature[SONG_ID].bytes_list.value.append(b"s%03d" % row)
             feature[features.LISTENERS].int64_list.value.append(1)
             feature["attribute_tags"].int64_list.value.extend(tags[row])
             for name, values in vectors.items():

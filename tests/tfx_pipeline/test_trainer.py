@@ -11,7 +11,7 @@ import bcl_keras
 from tests.vector_lengths import LENGTHS
 from tfx_pipeline.models.song_table import SongTable
 from tfx_pipeline.models.trainer import solve_ridge, train
-from tfx_pipeline.models.training_songs import Songs, similar_pairs
+from tfx_pipeline.models.training_songs import TrainingSongs, similar_pairs
 
 GENRES, WARM = 6, 60
 FIELDS = [bcl_keras.Field("attribute_genre", "category", GENRES + 1), bcl_keras.Field("audio_tempo", "number")]
@@ -34,11 +34,11 @@ def table(prefix: str, split: str, genres: np.ndarray, likes: np.ndarray) -> Son
     )
 
 
-def songs(sparse_likes: int, sparse: int = 200) -> Songs:
+def songs(sparse_likes: int, sparse: int = 200) -> TrainingSongs:
     """Sparse songs' listeners like the genre `sparse_likes` further on than the song's own."""
     genres = np.arange(WARM) % GENRES
     of_sparse = np.arange(sparse) % GENRES
-    return Songs(
+    return TrainingSongs(
         warm=table("w", "warm", genres, genres),
         sparse=table("s", "sparse", of_sparse, (of_sparse + sparse_likes) % GENRES),
         validation=table("v", "val", np.arange(12) % GENRES, np.arange(12) % GENRES),
@@ -110,7 +110,7 @@ def with_vectors(given: SongTable) -> SongTable:
 @pytest.mark.parametrize("sparse", [0, 40])
 def test_vectors_of_any_length_are_learnt_from(sparse: int) -> None:
     plain = songs(0, sparse)
-    given = Songs(*(with_vectors(part) for part in (plain.warm, plain.sparse, plain.validation)))
+    given = TrainingSongs(*(with_vectors(part) for part in (plain.warm, plain.sparse, plain.validation)))
     assert {name: values.shape[1:] for name, values in given.learnt_features().items()} == {
         "audio_tempo": (),
         **{f"audio_v{length}": (length,) for length in LENGTHS},

@@ -1,26 +1,27 @@
-"""The input contract: a folder with songs.parquet and plays.parquet, from which the pipeline reads its fields.
+"""What may come in: a folder with songs.parquet and plays.parquet, from which the pipeline reads its fields.
 
 songs.parquet: `song_id`, strings, unique, never null; features named `attribute_*`, `audio_*` or `lyric_*`. Their Arrow
 type says the kind: string = category, list<string> = multi-valued category, int or float = number, list<float> of one
 length = dense vector. Null means missing; so do the empty string, the empty list and a vector with a null element. A
 feature without a value in any row is left out, with a note. Every other column is carried for display and never reaches
-the model; a note says which of them could, and by what name (`unused`). So does one of lists that were written as text
-(`written_lists`).
+the model. Notes say which of them could, and under what name (`column_notes`).
 
 plays.parquet: `user_id`, `song_id`, strings; optional `plays` int (1 where absent or null; rows with 0 are left out),
 `liked` bool, `timestamp` (timestamp, or seconds since 1970). A user may have several rows for one song. Plays of
 unknown songs are left out up to a stated share. Dictionary-encoded and large Arrow types are taken as the plain ones.
 
-CSV is accepted in place of Parquet; `csv_file` states how its cells are read.
+CSV is accepted in place of Parquet; `csv.file` states how its cells are read.
 
-`teachable` states what training needs beside a folder that keeps the contract: enough listeners, and songs they share.
+`training` counts what training needs beside that: enough listeners, and songs that share them.
+
+The room imports `serving.files`, `runtime` and the settings (`*.config`) of other rooms. Every other room imports it.
 """
 
 from tfx_pipeline.contract.catalogue import Catalogue, check
 from tfx_pipeline.contract.errors import ContractError
 from tfx_pipeline.contract.fields import SongField, fields_of
 from tfx_pipeline.contract.prepare import PLAYS, SONGS, load_prepared, prepare
-from tfx_pipeline.contract.teachable import TrainingNeeds
+from tfx_pipeline.contract.training.needs import TrainingNeeds
 
 __all__ = [
     "PLAYS",

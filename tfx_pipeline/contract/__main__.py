@@ -14,15 +14,15 @@ if __name__ == "__main__":
 
 from tfx_pipeline.contract.catalogue import Catalogue, check
 from tfx_pipeline.contract.prepare import prepare
-from tfx_pipeline.contract.teachable import TrainingNeeds
 from tfx_pipeline.contract.text import on_one_line
+from tfx_pipeline.contract.training.needs import TrainingNeeds
 from tfx_pipeline.runtime.console import write_text
 
 
 def describe(catalogue: Catalogue) -> str:
-    """Return the catalogue in plain words, a line for each field."""
+    """Returns the catalogue in words, with a line for each field."""
     width = max(len(field.name) for field in catalogue.fields)
-    kinds = [f"{field.kind}({field.length})" if field.kind == "vector" else field.kind for field in catalogue.fields]
+    kinds = [f"{field.kind}({field.length})" if field.is_sized else field.kind for field in catalogue.fields]
     counts = f"{catalogue.num_songs:,} songs, {catalogue.num_users:,} users, {catalogue.num_plays:,} plays"
     lines = [f"{catalogue.folder}: {counts}"]
     for field, kind, missing in zip(catalogue.fields, kinds, catalogue.missing, strict=True):
@@ -33,7 +33,7 @@ def describe(catalogue: Catalogue) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Check the folder; return 0, or 2 with one message on standard error."""
+    """Checks the folder. Returns 0, or 2 with one message on standard error."""
     parser = argparse.ArgumentParser(
         prog="python -m tfx_pipeline.contract", description="Check an input folder and print what it holds."
     )

@@ -1,4 +1,4 @@
-"""Check an input folder against the contract, before any work starts."""
+"""Checks an input folder against the contract, before any work starts."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from tfx_pipeline.contract.fields import SongField
 from tfx_pipeline.contract.inputs import open_sources
-from tfx_pipeline.contract.plays import Plays, clean_plays, scan_plays
-from tfx_pipeline.contract.songs import Songs, long_list_notes, scan_songs
-from tfx_pipeline.contract.teachable import TeachingCheck, TrainingNeeds
+from tfx_pipeline.contract.plays import CheckedPlays, clean_plays, scan_plays
+from tfx_pipeline.contract.songs import CheckedSongs, long_list_notes, scan_songs
+from tfx_pipeline.contract.training.needs import TrainingCheck, TrainingNeeds
 from tfx_pipeline.models.config import TransformConfig
 
 
@@ -20,17 +20,17 @@ class Catalogue:
     """What a checked input folder holds.
 
     Attributes:
-        folder: the input folder.
-        fields: the song fields, in the order of their columns.
-        missing: share of songs without a value, per field.
-        display: columns carried for display, never fed to the model.
-        num_songs: songs in songs.parquet.
-        num_users: distinct users among the plays kept.
-        num_plays: rows of plays.parquet kept (of known songs, at least one play).
-        unknown_plays: share of the rows of plays.parquet that play an unknown song, and are left out.
-        plays_columns: the columns read from plays.parquet.
-        num_new: songs of too few listeners to be warm; None where this was not counted.
-        notes: what was passed over, in words.
+        folder: The input folder.
+        fields: The song fields, in the order of their columns.
+        missing: Share of songs without a value, per field.
+        display: Columns carried for display, never fed to the model.
+        num_songs: Songs in songs.parquet.
+        num_users: Distinct users among the plays kept.
+        num_plays: Rows of plays.parquet kept (of known songs, at least one play).
+        unknown_plays: Share of the rows of plays.parquet that are left out because songs.parquet lacks their song.
+        plays_columns: The columns read from plays.parquet.
+        num_new: Songs with too few listeners to be warm; None where this was not counted.
+        notes: Sentences about what was left out or guessed.
     """
 
     folder: Path
@@ -47,16 +47,16 @@ class Catalogue:
 
 
 def check(folder: Path | str, *, max_unknown_plays: float = 0.01, training: TrainingNeeds | None = None) -> Catalogue:
-    """Read the folder in bounded memory and return what it holds. Writes nothing.
+    """Returns what a folder holds. Reads it in bounded memory and writes nothing.
 
     Args:
-        folder: holds songs.parquet and plays.parquet, or the same as CSV, or a folder with both for each day.
-        max_unknown_plays: the largest share of plays whose song songs.parquet may lack; 0.01 by default.
-        training: settings by which to count what training needs; None = not counted, as for a refresh.
+        folder: Holds songs.parquet and plays.parquet, or the same as CSV, or a folder with both for each day.
+        max_unknown_plays: The largest share of plays whose song songs.parquet may lack; 0.01 by default.
+        training: Settings by which to count what training needs; None = not counted, as for a refresh.
 
     Raises:
-        ContractError: the input breaks the contract; the message names file, column and row. Or training would stop
-            for want of songs to learn from; the message names the setting that could help.
+        ContractError: The input breaks the contract, and the message names file, column and row. Or training would
+            find no songs to learn from, and the message names the setting that could help.
         ValueError: `max_unknown_plays` is no share.
     """
     check_share(max_unknown_plays)
@@ -65,34 +65,34 @@ def check(folder: Path | str, *, max_unknown_plays: float = 0.01, training: Trai
         songs = scan_songs(songs_file)
         ids = combined(songs.ids)
         plays = scan_plays(plays_file, ids, max_unknown_plays=max_unknown_plays)
-        teaching = None if training is None else TeachingCheck(training, ids, plays_file.shown)
-        if teaching is not None:
-            for _ in teaching.watch(clean_plays(plays_file, plays, ids)):
+        counting = None if training is None else TrainingCheck(training, ids, plays_file.shown)
+        if counting is not None:
+            for _ in counting.watch(clean_plays(plays_file, plays, ids)):
                 pass
-    return summarise(folder, songs, plays, notes, teaching)
+    return summarise(folder, songs, plays, notes, counting)
 
 
 def check_share(max_unknown_plays: float) -> None:
-    """Raise ValueError unless the share lies in [0, 1]."""
+    """Raises ValueError unless the share lies in [0, 1]."""
     if not 0 <= max_unknown_plays <= 1:
         raise ValueError(f"`max_unknown_plays` must be a share between 0 and 1. Received: {max_unknown_plays}.")
 
 
 def combined(ids: pa.ChunkedArray) -> pa.Array:
-    """Return the chunks as one array."""
+    """Returns the chunks as one array."""
     return pa.concat_arrays(ids.chunks)
 
 
 def summarise(
-    folder: Path, songs: Songs, plays: Plays, notes: tuple[str, ...], teaching: TeachingCheck | None
+    folder: Path, songs: CheckedSongs, plays: CheckedPlays, notes: tuple[str, ...], counting: TrainingCheck | None
 ) -> Catalogue:
-    """Return the catalogue of the two files' summaries and of what training needs, where that was counted.
+    """Returns the catalogue: what both files hold, and what training needs where that was counted.
 
     Raises:
-        ContractError: training would stop for want of songs to learn from.
+        ContractError: Training would find no songs to learn from.
     """
-    num_new, taught = (None, ()) if teaching is None else teaching.finish()
-    transform = TransformConfig() if teaching is None else teaching.needs.transform
+    num_new, counts = (None, ()) if counting is None else counting.finish()
+    transform = TransformConfig() if counting is None else counting.needs.transform
     cut = long_list_notes(songs.lists, transform.max_values)
     return Catalogue(
         folder=folder,
@@ -105,5 +105,5 @@ def summarise(
         unknown_plays=plays.unknown_share,
         plays_columns=plays.columns,
         num_new=num_new,
-        notes=(*notes, *taught, *songs.notes, *cut, *plays.notes),
+        notes=(*notes, *counts, *songs.notes, *cut, *plays.notes),
     )

@@ -1,7 +1,7 @@
-"""One batch of one column, checked and brought to the few types the pipeline reads.
+"""Checks one batch of one column and converts it to the few types that the pipeline reads.
 
-Every function takes the Arrow array of one batch with the place it came from, and returns an array of the same length
-in which missing values are null: string, list<string>, float32 or list<float32>.
+Every function takes the Arrow array of one batch and the place it came from. It returns an array of the same length, of
+type string, list<string>, float32 or list<float32>, in which missing values are null.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tfx_pipeline.contract.arrow_types import is_text
 from tfx_pipeline.contract.errors import ContractError, broken
-from tfx_pipeline.contract.fields import Kind, is_text
 from tfx_pipeline.contract.text import quoted
 
 Numbers = npt.NDArray[Any]
@@ -33,31 +33,18 @@ class Place:
     first_row: int = 0
 
     def broken(self, expected: str, received: object, index: int, remedy: str = "") -> ContractError:
-        """Return the error for the element at `index`."""
+        """Returns the error for the element at `index`."""
         return broken(self.file, expected, received, column=self.column, row=self.first_row + index, remedy=remedy)
 
 
-def clean(kind: Kind, array: pa.Array, place: Place) -> pa.Array:
-    """Return the array of a feature column, checked and in the pipeline's types."""
-    if pa.types.is_null(array.type):
-        return array
-    cleaners = {
-        "category": clean_category,
-        "multi_category": clean_multi,
-        "number": clean_number,
-        "vector": clean_vector,
-    }
-    return cleaners[kind](array, place)
-
-
 def clean_category(array: pa.Array, place: Place) -> pa.Array:
-    """Return strings; the empty string is missing."""
+    """Returns strings; the empty string is missing."""
     text = to_text(array, place)
     return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
 
 
 def clean_multi(array: pa.Array, place: Place) -> pa.Array:
-    """Return list<string>; null and empty elements are dropped, a list without elements is missing."""
+    """Returns list<string>; null and empty elements are dropped, a list without elements is missing."""
     lengths, values = _flat(array)
     parents = np.repeat(np.arange(len(array)), lengths)
     text = to_text(values, Place(place.file, place.column), rows=parents + place.first_row)
@@ -67,10 +54,10 @@ def clean_multi(array: pa.Array, place: Place) -> pa.Array:
 
 
 def clean_number(array: pa.Array, place: Place) -> pa.Array:
-    """Return float32.
+    """Returns float32.
 
     Raises:
-        ContractError: a value is NaN or infinite, or beyond float32.
+        ContractError: A value is NaN or infinite, or beyond float32.
     """
     present = np.asarray(array.is_valid())
     numbers = _floats(array.filter(pa.array(present)))
@@ -81,10 +68,10 @@ def clean_number(array: pa.Array, place: Place) -> pa.Array:
 
 
 def clean_vector(array: pa.Array, place: Place) -> pa.Array:
-    """Return list<float32>. An empty vector, and one with a null element, is missing as a whole.
+    """Returns list<float32>. An empty vector, and one with a null element, is missing as a whole.
 
     Raises:
-        ContractError: an element is NaN or infinite, or beyond float32.
+        ContractError: An element is NaN or infinite, or beyond float32.
     """
     lengths, values = _flat(array)
     parents = np.repeat(np.arange(len(array)), lengths)
@@ -98,10 +85,10 @@ def clean_vector(array: pa.Array, place: Place) -> pa.Array:
 
 
 def clean_id(array: pa.Array, place: Place) -> pa.Array:
-    """Return strings without a missing one.
+    """Returns strings without a missing one.
 
     Raises:
-        ContractError: an id is null or empty, or holds a NUL character.
+        ContractError: An id is null or empty, or holds a NUL character.
     """
     text = to_text(array, place)
     missing = np.asarray(pc.fill_null(pc.equal(text, ""), True))
@@ -117,22 +104,25 @@ def clean_id(array: pa.Array, place: Place) -> pa.Array:
 
 
 def display_text(array: pa.Array) -> pa.Array:
-    """Return any column as strings, for display: lists joined by ", ", structures as JSON, the empty string as null."""
+    """Returns any column as strings for display.
+
+    Lists are joined by ", ", structures become JSON, and the empty string becomes null.
+    """
     return pa.array(
         [_shown(value) for value in array.to_pylist()] if not is_text(array.type) else _decoded(array), pa.string()
     )
 
 
 def to_text(array: pa.Array, place: Place, rows: Numbers | None = None) -> pa.Array:
-    """Return a string array from any of Arrow's string types.
+    """Returns a string array from any of Arrow's string types.
 
     Args:
-        array: string, large_string or dictionary of them.
-        place: where it came from.
-        rows: row number of each element, where elements are not rows.
+        array: String, large_string or dictionary of them.
+        place: Where it came from.
+        rows: The row of each element. Defaults to one element for each row.
 
     Raises:
-        ContractError: an element is not UTF-8.
+        ContractError: An element is not UTF-8.
     """
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
@@ -157,27 +147,27 @@ def _is_utf8(array: pa.Array) -> bool:
 
 
 def list_lengths(array: pa.Array) -> Numbers:
-    """Return the number of elements of each list, 0 where null."""
+    """Returns the number of elements of each list, 0 where null."""
     if pa.types.is_fixed_size_list(array.type):  # Some versions leave null lists out of the count, some do not.
         return np.where(np.asarray(array.is_valid()), array.type.list_size, 0).astype(np.int64)
     return np.asarray(pc.fill_null(pc.list_value_length(array), 0)).astype(np.int64)
 
 
 def _flat(array: pa.Array) -> tuple[Numbers, pa.Array]:
-    """Return the length of each list (0 where null) and the elements of all."""
+    """Returns the length of each list (0 where null) and the elements of all."""
     lengths = list_lengths(array)
     return lengths, array.drop_null().flatten()
 
 
 def _lists(counts: Numbers, values: pa.Array, *, present: Numbers) -> pa.Array:
-    """Return the list array with `counts[i]` elements in row i, null where not present."""
+    """Returns the list array with `counts[i]` elements in row i, null where not present."""
     ends = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     offsets = pa.array(ends, pa.int32(), mask=np.concatenate([~present, [False]]))
     return pa.ListArray.from_arrays(offsets, values)
 
 
 def _floats(array: pa.Array) -> Numbers:
-    """Return the non-null numbers as float64."""
+    """Returns the non-null numbers as float64."""
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     return np.asarray(array.to_numpy(zero_copy_only=False)).astype(np.float64)
@@ -193,7 +183,7 @@ def _check_finite(numbers: Numbers, rows: Numbers, place: Place) -> None:
 
 
 def _decoded(array: pa.Array) -> list[str | None]:
-    """Return text for display: bytes that are not UTF-8 become U+FFFD, which harms nobody here."""
+    """Returns text for display. Bytes that are not UTF-8 become U+FFFD: here nothing depends on them."""
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     values = array.cast(pa.large_binary()).to_pylist()

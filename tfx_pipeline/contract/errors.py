@@ -20,15 +20,15 @@ def broken(
     row: int | None = None,
     remedy: str = "",
 ) -> ContractError:
-    """Return a `ContractError` in the form `file: column, row: expected X. Received: Y. Remedy.`
+    """Returns a `ContractError` with the message `file: column, row: expected X. Received: Y. Remedy`.
 
     Args:
-        file: the file the user wrote (the CSV, not its converted copy).
-        expected: what the contract asks, to be read after the word "expected".
-        received: what was found instead.
-        column: the column's name; None where the file as a whole is meant.
-        row: the row, counted from 0 after any header; None where no single row is meant.
-        remedy: one more sentence that says what to do; empty by default.
+        file: The file the user wrote (the CSV, not its converted copy).
+        expected: What the contract asks, worded to follow "expected".
+        received: What was found instead.
+        column: The column's name; None where the file as a whole is meant.
+        row: The row, counted from 0 after any header; None where no single row is meant.
+        remedy: A sentence that says what to do. Defaults to none.
     """
     places = [f"column `{column}`"] if column is not None else []
     places += [f"row {row} (counted from 0)"] if row is not None else []

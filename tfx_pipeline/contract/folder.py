@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all."""
+"""Writes a folder so that it appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tfx_pipeline.contract.errors import broken
 
 @contextmanager
 def new_folder(out: Path, mark: str) -> Iterator[Path]:
-    """Yield an empty folder beside `out`; when the block ends without an error it takes `out`'s place.
+    """Yields an empty folder beside `out`. When the block ends without an error, it replaces `out`.
 
-    What a killed process has left beside `out` is removed first.
+    What a killed process left beside `out` is removed first.
 
     Args:
-        out: the folder to write.
-        mark: a file that every folder written this way holds, by which an earlier one is known.
+        out: The folder to write.
+        mark: A file that marks a folder as written in this way, so that a later call may replace it.
 
     Raises:
         ContractError: `out` holds something else, which is left as it is.
@@ -44,7 +44,7 @@ def new_folder(out: Path, mark: str) -> Iterator[Path]:
 
 
 def check_replaceable(out: Path, mark: str) -> None:
-    """Raise ContractError unless `out` is new, empty, or a folder that holds the mark."""
+    """Raises ContractError unless `out` is new, empty, or a folder that holds the mark."""
     if not out.exists() or (out / mark).is_file() or (out.is_dir() and not any(out.iterdir())):
         return
     raise broken(

@@ -1,8 +1,8 @@
-"""Listeners who asked to be forgotten: their plays are left out of whatever is prepared in their run's folder.
+"""Listeners who asked to be forgotten. Their plays are left out of everything that is prepared in the folder of a run.
 
-The list holds no ids. Each id is kept as its keyed BLAKE2b hash, under a key that is drawn for the run's folder: the
-list alone names nobody, and lists of two folders cannot be joined. Whoever has the list and an id can still ask whether
-that id is on it, as the next run must.
+The list holds no ids. It keeps the BLAKE2b hash of each id, with a key that is drawn for the folder of the run. So the
+list alone names nobody, and the lists of two folders cannot be joined. With the list and an id one can still ask
+whether that id is on it, as the next run must.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Forgotten:
     """The list.
 
     Attributes:
-        key: Of the hashes.
-        hashes: Of the ids.
+        key: The key of the hashes.
+        hashes: The hashes of the ids.
     """
 
     key: bytes
@@ -41,15 +41,15 @@ class Forgotten:
 
     @classmethod
     def none(cls) -> Forgotten:
-        """Return a list of nobody, with a new key."""
+        """Returns an empty list with a new key."""
         return cls(secrets.token_bytes(32), frozenset())
 
     @classmethod
     def read(cls, file: Path) -> Forgotten:
-        """Return the list of a file; of nobody where there is no file.
+        """Returns the list that a file holds, or an empty one where there is no file.
 
         Raises:
-            ContractError: the file is damaged. A run that went on without it would let the listeners in again.
+            ContractError: The file is damaged. Without it, a run would use the plays of these listeners again.
         """
         remedy = "Restore it from a copy, or remove it and forget all its listeners again."
         try:
@@ -66,23 +66,23 @@ class Forgotten:
 
     @classmethod
     def of_run(cls, out: Path) -> Forgotten:
-        """Return the list that holds for a folder: the nearest one beside it or above it."""
+        """Returns the list that applies to a folder: the nearest one beside or above it."""
         for folder in out.absolute().parents:
             if (folder / NAME).exists():
                 return cls.read(folder / NAME)
         return NOBODY
 
     def write(self, file: Path) -> None:
-        """Write the list, whole or not at all."""
+        """Writes the list, whole or not at all."""
         content = {"key": self.key.hex(), "hashes": sorted(one.hex() for one in self.hashes)}
         write_whole(file, json.dumps(content, indent=1) + "\n")
 
     def and_also(self, users: Iterable[str]) -> Forgotten:
-        """Return the list with more listeners."""
+        """Returns the list with more listeners."""
         return Forgotten(self.key, self.hashes | {self._hash(user) for user in users})
 
     def marks(self, users: pa.Array) -> Numbers:
-        """Return which of the ids are on the list."""
+        """Returns which of the ids are on the list."""
         if not self.hashes or not len(users):
             return np.zeros(len(users), bool)
         coded = users.dictionary_encode()
@@ -91,12 +91,12 @@ class Forgotten:
         return np.asarray(pc.is_in(users, value_set=listed.cast(users.type)))
 
     def state(self) -> str:
-        """Return text that differs where the list does."""
+        """Returns text that changes whenever the list does."""
         return " ".join([self.key.hex(), *sorted(one.hex() for one in self.hashes)]) if self.hashes else ""
 
     def _hash(self, user: str) -> bytes:
         return hashlib.blake2b(user.encode(), digest_size=_BYTES, key=self.key).digest()
 
 
-#: Leaves nobody out.
+#: An empty list.
 NOBODY = Forgotten(b"", frozenset())

@@ -1,4 +1,4 @@
-"""Strings as 64-bit numbers, a batch at a time: for counting distinct ones in bounded memory, and for drawing some."""
+"""Hashes strings to 64-bit numbers in batches, to count distinct ones in bounded memory and to draw samples."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Numbers = npt.NDArray[Any]
 
 
 def string_hashes(text: pa.Array) -> Numbers:
-    """Return `(n,)` uint64, equal for equal strings, the same on every machine; 0 for the empty string and for null.
+    """Returns `(n,)` uint64 hashes, the same on every machine; 0 for the empty string and for null.
 
-    Two of a million strings are given one number with a chance of about one in ten million.
+    Among a million strings, two share a hash with a chance of about one in ten million.
 
     Args:
-        text: a string array.
+        text: A string array.
     """
     _, offsets, data = text.buffers()
     ends = np.frombuffer(offsets, np.int32)[text.offset : text.offset + len(text) + 1].astype(np.int64)
@@ -29,14 +29,14 @@ def string_hashes(text: pa.Array) -> Numbers:
         return hashes
     letters = np.frombuffer(data, np.uint8)[ends[0] : ends[-1]].astype(np.uint64) + np.uint64(1)
     place = np.arange(len(letters)) - np.repeat(ends[:-1] - ends[0], lengths)
-    # Rounded up, so that few tables are made.
+    # The length is rounded up, so that few tables are made.
     letters *= _factors(1 << int(lengths.max() - 1).bit_length())[place]
     hashes[filled] = np.add.reduceat(letters, (ends[:-1] - ends[0])[filled])
     return mixed(hashes)
 
 
 def mixed(numbers: Numbers) -> Numbers:
-    """Return uint64 with every bit spread over all: the last step of splitmix64, which maps 0 to 0."""
+    """Returns uint64 with every bit spread over all: the last step of splitmix64, which maps 0 to 0."""
     numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return numbers ^ (numbers >> np.uint64(31))
@@ -44,5 +44,5 @@ def mixed(numbers: Numbers) -> Numbers:
 
 @lru_cache(maxsize=32)
 def _factors(count: int) -> Numbers:
-    """Return an odd random factor for each place in a string; the first ones are the same for every count."""
+    """Returns an odd random factor for each place in a string; the first ones are the same for every count."""
     return np.random.default_rng(0).integers(2**63, size=count, dtype=np.uint64) * np.uint64(2) + np.uint64(1)

@@ -6,9 +6,9 @@ A list is one of
 - Parquet with one column, or with the named one: strings of any type, bytes or integers.
 
 Text is UTF-8, or UTF-16 with or without a byte order mark; lines end as on any system; blank lines are passed over.
-What a line means is decided by the ids that are known: it is the first of these that is one of them: the line as it
-is, without its quotes, without the blanks around it. So an id that begins with a blank can be named, and blanks that
-an editor left do no harm.
+The known ids decide what a line means. It is read as it is, then without its quotes, then without the blanks around it;
+the first reading that is a known id counts. So a list can name an id that begins with a blank, and blanks that an
+editor left do no harm.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfx_pipeline.contract.errors import broken
+from tfx_pipeline.contract.ids import SONG_ID
 
 _SHOWN = 10
 _DELIMITERS = ",;\t"
@@ -33,7 +34,7 @@ _LINE_END = re.compile("\r\n|\n|\r")  # not str.splitlines, which also ends a li
 
 @dataclass(frozen=True)
 class IdList:
-    """A list as it was read; `meant` says which ids it means.
+    """A list as it was read. `meant` returns the ids that it means.
 
     Attributes:
         file: The file.
@@ -77,7 +78,7 @@ class IdList:
         return frozenset(found | missing.keys())
 
 
-def read_ids(file: Path | str, column: str = "song_id") -> IdList:
+def read_ids(file: Path | str, column: str = SONG_ID) -> IdList:
     """Returns the ids of a file.
 
     Args:
@@ -161,7 +162,7 @@ def _decoded(data: bytes, path: Path) -> str:
     except UnicodeDecodeError as error:
         row = len(_LINE_END.findall(data[: error.start].decode("latin-1")))
         expected = f"text in {encoding.removesuffix('-sig').upper()}"
-        received = f"the byte 0x{data[error.start]:02x}, which is none"
+        received = f"the byte 0x{data[error.start]:02x}, which is not"
         raise broken(path, expected, received, row=row, remedy="Save the file as UTF-8.") from error
     if "\0" in text:
         raise broken(path, "a text, CSV or Parquet file with an id in each row", "a file of another kind")
@@ -184,13 +185,13 @@ def _lines(text: str) -> Iterator[str]:
     """Yields the lines that are not empty; one that begins with a quote goes on to the line that closes it."""
     open_line = ""
     for line in _LINE_END.split(text):
-        line = f"{open_line}\n{line}" if open_line else line
-        if line.lstrip().startswith('"') and line.count('"') % 2:
-            open_line = line
+        whole = f"{open_line}\n{line}" if open_line else line
+        if whole.lstrip().startswith('"') and whole.count('"') % 2:
+            open_line = whole
             continue
         open_line = ""
-        if line:
-            yield line
+        if whole:
+            yield whole
     if open_line:
         yield from filter(None, open_line.split("\n"))
 

@@ -1,10 +1,10 @@
-"""Ids as numpy arrays of UTF-8 bytes: the one way from text to such arrays and back.
+"""Ids as numpy arrays of UTF-8 bytes, and the conversion from text to such arrays and back.
 
-Bytes, because their order is that of the code points on every machine, and ids that differ by normal form stay
-different. An array has a fixed width, which is compact and fast to sort. Where an id is longer than `WIDEST` bytes it
-is an array of objects instead: in a fixed width every id would take as many bytes as the longest. The two may be mixed.
+Bytes sort by code point on every machine, and keep ids apart that differ in Unicode normal form alone. An array has a
+fixed width, which is compact and fast to sort. If an id is longer than `WIDEST` bytes, the array holds objects instead:
+in a fixed width every id would take as many bytes as the longest. Both forms may be mixed.
 
-A fixed width drops trailing NULs, so ids must not hold any; the contract refuses them. b"" is never an id.
+A fixed width drops trailing NULs, so the contract refuses ids with a NUL. b"" is never an id.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import pyarrow as pa
 SONG_ID = "song_id"
 USER_ID = "user_id"
 
-#: Of bytes, in a fixed width or as objects.
+#: An array of bytes, in a fixed width or as objects.
 Ids = npt.NDArray[Any]
 
-#: Bytes. Up to here padding costs no more than a Python object for each id would.
+#: Up to this many bytes, padding costs no more than a Python object for each id.
 WIDEST = 128
 
 
@@ -72,5 +72,5 @@ def lookup(ids: Ids, table: Ids) -> npt.NDArray[np.int64]:
 
 
 def among(ids: Ids, others: Ids) -> npt.NDArray[np.bool_]:
-    """Returns which of the ids are among the others. (np.isin takes quadratic time over objects.)"""
+    """Returns which of the ids are among the others, faster than np.isin, whose time over objects is quadratic."""
     return lookup(ids, np.unique(others)) >= 0

@@ -1,4 +1,4 @@
-"""The two tables of an input folder, wherever and however they lie in it."""
+"""Opens the two tables of an input folder, in each of the forms and places in which they may lie."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from tfx_pipeline.runtime.fingerprint import file_digest
 def open_sources(
     folder: Path, *, window: int | None = None, until: int | None = None
 ) -> Iterator[tuple[Source, Source, tuple[str, ...]]]:
-    """Yield (songs, plays, notes) of an input folder; what must be converted lies aside and is removed at the end.
+    """Yields (songs, plays, notes) of an input folder. Converted files lie in a temporary folder.
 
     Args:
-        folder: holds songs and plays, or a folder with both for each day.
-        window: of days, how many of the latest are read for plays; None = all.
-        until: of days, the number of the last one; None = the latest there is.
+        folder: Holds songs and plays, or a folder with both for each day.
+        window: Of days, how many of the latest are read for plays; None = all.
+        until: Of days, the number of the last one; None = the latest there is.
 
     Raises:
-        ContractError: the folder or one of the two tables is missing.
+        ContractError: The folder or one of the two tables is missing.
     """
     if not folder.is_dir():
         received = "a file" if folder.exists() else "no such folder"
@@ -60,10 +60,10 @@ def open_sources(
 
 
 def input_digest(folder: Path, *, window: int | None = None, until: int | None = None) -> str:
-    """Return a digest of the names and bytes of every file that `open_sources` reads.
+    """Returns a digest of the names and bytes of every file that `open_sources` reads.
 
     Raises:
-        ContractError: a table is missing.
+        ContractError: A table is missing.
     """
     if find_spans(folder) or until is not None:
         days = read_days(folder, window=window, until=until)

@@ -1,4 +1,4 @@
-"""A Parquet file opened so that lists of a fixed size may be null."""
+"""Opens Parquet files so that lists of a fixed size may be null."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _MAGIC = b"PAR1"
 
 
 def open_parquet(path: Path, schema: pa.Schema) -> pq.ParquetFile:
-    """Return the file, open.
+    """Returns the file, open.
 
     Arrow stores a null list of a fixed size as a list without elements, then refuses to read it back as one of a fixed
-    size. Such columns are read as the plain lists that Parquet has, by passing over the Arrow schema in the metadata.
+    size. Such columns are read as the plain lists that Parquet has, by ignoring the Arrow schema in the metadata.
 
     Args:
-        path: the file.
-        schema: its Arrow schema.
+        path: The file.
+        schema: Its Arrow schema.
     """
     if not any("fixed_size_list" in str(field.type) for field in schema):
         return pq.ParquetFile(path)
@@ -29,13 +29,13 @@ def open_parquet(path: Path, schema: pa.Schema) -> pq.ParquetFile:
 
 
 def as_declared(array: pa.Array, declared: pa.DataType) -> pa.Array:
-    """Return times in the unit and zone of the Arrow schema, which `open_parquet` may have passed over."""
+    """Returns times in the unit and zone of the Arrow schema, which `open_parquet` may have ignored."""
     is_time = pa.types.is_timestamp(declared) or pa.types.is_duration(declared)
     return array.cast(declared) if is_time and array.type != declared else array
 
 
 def _metadata_without_arrow_schema(path: Path) -> pq.FileMetaData:
-    """Return the metadata with the key of the Arrow schema renamed, so that nobody finds it."""
+    """Returns the metadata with the key of the Arrow schema renamed, so that Arrow does not find it."""
     with path.open("rb") as file:
         size = file.seek(-8, 2)
         length = int.from_bytes(file.read(4), "little")
@@ -48,5 +48,5 @@ def _metadata_without_arrow_schema(path: Path) -> pq.FileMetaData:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, without its full stop."""
+    """Returns the first line of an error's message, without its full stop."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""One batch of a column of plays, checked and brought to int64: how often, whether liked, when."""
+"""Checks one batch of a column of plays and converts it to int64: how often, whether liked, when."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from tfx_pipeline.contract.arrow_types import is_number, is_text, plain_type
 from tfx_pipeline.contract.columns import Numbers, Place
-from tfx_pipeline.contract.fields import is_number, is_text, plain_type
 from tfx_pipeline.contract.source import Source
 from tfx_pipeline.contract.times import UNITS, EpochUnit, parse_times
 
@@ -19,26 +19,26 @@ _WHOLE = "a whole number of plays, 0 or more"
 
 
 def is_count(arrow_type: pa.DataType) -> bool:
-    """Return whether numbers of plays may have the type: any of numbers, or null."""
+    """Returns whether numbers of plays may have this type."""
     return is_number(arrow_type) or bool(pa.types.is_null(arrow_type))
 
 
 def is_flag(arrow_type: pa.DataType) -> bool:
-    """Return whether `liked` may have the type."""
+    """Returns whether `liked` may have this type."""
     return bool(pa.types.is_boolean(plain_type(arrow_type))) or is_count(arrow_type)
 
 
 def is_time(arrow_type: pa.DataType) -> bool:
-    """Return whether times may have the type."""
+    """Returns whether times may have this type."""
     plain = plain_type(arrow_type)
     return bool(pa.types.is_timestamp(plain) or pa.types.is_date(plain)) or is_text(plain) or is_count(plain)
 
 
 def to_counts(array: pa.Array, place: Place) -> pa.Array:
-    """Return the plays of each row as int64; null counts as 1, as an absent column does.
+    """Returns the plays of each row as int64; null counts as 1, as an absent column does.
 
     Raises:
-        ContractError: a number is negative, is no whole number or does not fit.
+        ContractError: A number is negative, is no whole number or does not fit.
     """
     if (found := bad_count(array)) is not None:
         index, expected = found
@@ -47,7 +47,7 @@ def to_counts(array: pa.Array, place: Place) -> pa.Array:
 
 
 def bad_count(array: pa.Array) -> tuple[int, str] | None:
-    """Return the first element that is no number of plays, and what was expected there; None if all are."""
+    """Returns the first element that is no number of plays, and what was expected there; None if all are."""
     array = _plain(array)
     numbers, rows = _exact(array.drop_null()), np.flatnonzero(np.asarray(array.is_valid()))
     bad = np.asarray(numbers < 0, bool)
@@ -62,7 +62,7 @@ def bad_count(array: pa.Array) -> tuple[int, str] | None:
 
 
 def count_plays(array: pa.Array) -> pa.Array:
-    """Return numbers of plays, of which none is bad, as int64; null counts as 1."""
+    """Returns numbers of plays, of which none is bad, as int64; null counts as 1."""
     array = _plain(array)
     counts = np.ones(len(array), np.int64)
     counts[np.asarray(array.is_valid())] = _exact(array.drop_null()).astype(np.int64)
@@ -70,10 +70,10 @@ def count_plays(array: pa.Array) -> pa.Array:
 
 
 def to_flags(array: pa.Array, place: Place) -> pa.Array:
-    """Return 1 where liked, else 0; null counts as not liked.
+    """Returns 1 where liked, else 0; null counts as not liked.
 
     Raises:
-        ContractError: a number is neither 0 nor 1.
+        ContractError: A number is neither 0 nor 1.
     """
     array = _plain(array)
     given, rows = array.drop_null(), np.flatnonzero(np.asarray(array.is_valid()))
@@ -85,11 +85,11 @@ def to_flags(array: pa.Array, place: Place) -> pa.Array:
 
 
 def to_seconds(array: pa.Array, place: Place, unit: str) -> pa.Array:
-    """Return seconds since 1970, rounded towards the past; null stays null.
+    """Returns seconds since 1970, rounded towards the past; null stays null.
 
     Args:
-        array: times, dates, text in ISO 8601, or counts of `unit` since 1970.
-        place: where it came from.
+        array: Times, dates, text in ISO 8601, or counts of `unit` since 1970.
+        place: Where it came from.
         unit: "s", "ms", "us" or "ns", as `epoch_units` found.
     """
     array = _plain(array)
@@ -108,10 +108,10 @@ def to_seconds(array: pa.Array, place: Place, unit: str) -> pa.Array:
 
 
 def epoch_units(source: Source, name: str) -> dict[Path, str]:
-    """Return, for each file in which times are numbers, the unit in which they count since 1970.
+    """Returns, for each file in which times are numbers, the unit in which they count since 1970.
 
     Raises:
-        ContractError: a number is not finite, or a file holds counts of two units.
+        ContractError: A number is not finite, or a file holds counts of two units.
     """
     found: dict[Path, EpochUnit] = {}
     if not any(name in header.schema.names and is_number(header.schema.field(name).type) for header in source.filled):
@@ -128,8 +128,8 @@ def epoch_units(source: Source, name: str) -> dict[Path, str]:
     return {file: unit.unit for file, unit in found.items() if unit.unit}
 
 
-def say_units(name: str, units: Mapping[Path, str]) -> Iterable[str]:
-    """Yield a sentence that says in which unit numbers were understood."""
+def unit_notes(name: str, units: Mapping[Path, str]) -> Iterable[str]:
+    """Yields a sentence that says in which unit numbers are read."""
     if not units:
         return
     names = list(dict.fromkeys(units.values()))
@@ -145,7 +145,7 @@ def _plain(array: pa.Array) -> pa.Array:
 
 
 def _exact(array: pa.Array) -> Numbers:
-    """Return numbers, of which none is null, as int64, uint64 or float64; decimals that are not whole as Python's."""
+    """Returns numbers without nulls as int64, uint64 or float64; decimals that are not whole stay Python objects."""
     if pa.types.is_null(array.type):
         return np.zeros(0, np.int64)
     if pa.types.is_boolean(array.type) or pa.types.is_decimal(array.type):

@@ -1,4 +1,4 @@
-"""plays.parquet: checked in one pass, read again as clean batches."""
+"""Checks plays.parquet in one pass, and reads it again as clean batches."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ import pyarrow.compute as pc
 from tfx_pipeline.contract.columns import Numbers, clean_id
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.forgotten import NOBODY, Forgotten
+from tfx_pipeline.contract.ids import SONG_ID, USER_ID
 from tfx_pipeline.contract.play_columns import (
     epoch_units,
     is_count,
     is_flag,
     is_time,
-    say_units,
     to_counts,
     to_flags,
     to_seconds,
+    unit_notes,
 )
+from tfx_pipeline.contract.schemas import plays_schema
 from tfx_pipeline.contract.source import Rows, Source
 from tfx_pipeline.contract.text import quoted
 
@@ -34,18 +36,18 @@ _OPTIONAL = {
 
 
 @dataclass(frozen=True)
-class Plays:
+class CheckedPlays:
     """What one pass over plays.parquet found.
 
     Attributes:
-        columns: the columns the pipeline reads, in order.
-        num_plays: rows kept: of known songs, with at least one play.
-        num_users: distinct users of the rows kept.
-        unknown: rows dropped because songs.parquet lacks the song.
-        zero: rows dropped because `plays` is 0.
-        notes: what was passed over or guessed, in words.
-        units: for each file in which times are numbers, the unit in which they count since 1970.
-        forgotten: whose rows are left out.
+        columns: The columns the pipeline reads, in order.
+        num_plays: Rows kept: of known songs, with at least one play.
+        num_users: Distinct users of the rows kept.
+        unknown: Rows dropped because songs.parquet lacks the song.
+        zero: Rows dropped because `plays` is 0.
+        notes: What was passed over or guessed, in words.
+        units: For each file in which times are numbers, the unit in which they count since 1970.
+        forgotten: Whose rows are left out.
     """
 
     columns: tuple[str, ...]
@@ -63,17 +65,19 @@ class Plays:
         return self.unknown / max(self.num_plays + self.zero + self.unknown, 1)
 
 
-def scan_plays(source: Source, song_ids: pa.Array, *, max_unknown_plays: float, forgotten: Forgotten = NOBODY) -> Plays:
-    """Check plays.parquet and return what it holds.
+def scan_plays(
+    source: Source, song_ids: pa.Array, *, max_unknown_plays: float, forgotten: Forgotten = NOBODY
+) -> CheckedPlays:
+    """Checks plays.parquet and return what it holds.
 
     Args:
-        source: the table.
-        song_ids: the known songs.
-        max_unknown_plays: the largest share of plays of other songs.
-        forgotten: listeners whose plays are left out, and counted.
+        source: The table.
+        song_ids: The known songs.
+        max_unknown_plays: The largest share of plays of other songs.
+        forgotten: Listeners whose plays are left out, and counted.
 
     Raises:
-        ContractError: whatever breaks the contract first.
+        ContractError: Whatever breaks the contract first.
     """
     columns = _columns(source)
     units = epoch_units(source, "timestamp") if "timestamp" in columns else {}
@@ -81,81 +85,71 @@ def scan_plays(source: Source, song_ids: pa.Array, *, max_unknown_plays: float, 
     gone, plays_gone = _Distinct(), 0
     for rows in source.batches(columns):
         cleaned, known, counted = _clean(rows, columns, units, song_ids)
-        marked = forgotten.marks(cleaned.column("user_id"))
+        marked = forgotten.marks(cleaned.column(USER_ID))
         if marked.any():
-            gone.add(cleaned.column("user_id").filter(pa.array(marked)))
+            gone.add(cleaned.column(USER_ID).filter(pa.array(marked)))
             plays_gone += int(marked.sum())
         known, counted, absent = known & ~marked, counted & ~marked, ~known & ~marked
         if absent.any() and not example:
             index = int(absent.argmax())
             where = f" of {rows.file}" if len(source.parts) > 1 else ""
-            example = f"{quoted(cleaned.column('song_id')[index].as_py())} in row {rows.first_row + index}{where}"
-        users.add(cleaned.column("user_id").filter(pa.array(known & counted)))
+            example = f"{quoted(cleaned.column(SONG_ID)[index].as_py())} in row {rows.first_row + index}{where}"
+        users.add(cleaned.column(USER_ID).filter(pa.array(known & counted)))
         kept += int((known & counted).sum())
         unknown += int(absent.sum())
         zero += int((known & ~counted).sum())
-    notes = [*source.notes, *say_units("timestamp", units)]
+    notes = [*source.notes, *unit_notes("timestamp", units)]
     notes += [f"Column {name} of plays is not read." for name in source.names if name not in columns]
     notes += [f"{zero} rows with 0 plays are left out."] if zero else []
     notes += [f"{unknown} plays of unknown songs are left out, first {example}."] if unknown else []
     notes += [f"{plays_gone:,} plays of {gone.count():,} forgotten listeners are left out."] if plays_gone else []
-    plays = Plays(columns, kept, users.count(), unknown, zero, tuple(notes), units, forgotten)
+    plays = CheckedPlays(columns, kept, users.count(), unknown, zero, tuple(notes), units, forgotten)
     if plays.unknown_share > max_unknown_plays:
         expected = f"at most {max_unknown_plays:.2%} of plays of songs that songs.parquet lacks"
         raise broken(
-            source.shown, expected, f"{plays.unknown_share:.2%} ({unknown} rows), first {example}", column="song_id"
+            source.shown, expected, f"{plays.unknown_share:.2%} ({unknown} rows), first {example}", column=SONG_ID
         )
     if not kept:
         raise broken(source.shown, "at least one play of a known song", "none")
     return plays
 
 
-def clean_plays(source: Source, plays: Plays, song_ids: pa.Array) -> Iterator[pa.RecordBatch]:
-    """Yield the batches the pipeline reads: user_id, song_id, plays, then liked and timestamp where present."""
+def clean_plays(source: Source, plays: CheckedPlays, song_ids: pa.Array) -> Iterator[pa.RecordBatch]:
+    """Yields the batches the pipeline reads: user_id, song_id, plays, then liked and timestamp where present."""
     for rows in source.batches(plays.columns):
         cleaned, known, counted = _clean(rows, plays.columns, plays.units, song_ids)
-        yield cleaned.filter(pa.array(known & counted & ~plays.forgotten.marks(cleaned.column("user_id"))))
+        yield cleaned.filter(pa.array(known & counted & ~plays.forgotten.marks(cleaned.column(USER_ID))))
 
 
 def read_plays(source: Source) -> pa.Table:
-    """Return all plays in the pipeline's types, of whatever songs and also those with 0 plays.
+    """Returns all plays in the pipeline's types, of whatever songs and also those with 0 plays.
 
     Raises:
-        ContractError: whatever breaks the contract first.
+        ContractError: Whatever breaks the contract first.
     """
     columns = _columns(source)
     units = epoch_units(source, "timestamp") if "timestamp" in columns else {}
     batches = [_clean(rows, columns, units, None)[0] for rows in source.batches(columns)]
-    return pa.Table.from_batches(batches, _schema(columns))
-
-
-def plays_schema(plays: Plays) -> pa.Schema:
-    """Return the schema of the prepared plays.parquet."""
-    return _schema(plays.columns)
-
-
-def _schema(columns: tuple[str, ...]) -> pa.Schema:
-    found = [("user_id", pa.string()), ("song_id", pa.string()), ("plays", pa.int64())]
-    return pa.schema([*found, *((name, pa.int64()) for name in ("liked", "timestamp") if name in columns)])
+    return pa.Table.from_batches(batches, plays_schema(columns))
 
 
 def _columns(source: Source) -> tuple[str, ...]:
-    for name in ("user_id", "song_id"):
+    for name in (USER_ID, SONG_ID):
         source.check_ids(name)
     present = [name for name in _OPTIONAL if name in source.names]
     for name in present:
         source.check_column(name, *_OPTIONAL[name])
-    return ("user_id", "song_id", *present)
+    return (USER_ID, SONG_ID, *present)
 
 
 def _clean(
     rows: Rows, columns: tuple[str, ...], units: Mapping[Path, str], song_ids: pa.Array | None
 ) -> tuple[pa.RecordBatch, Numbers, Numbers]:
-    """Return the rows in the pipeline's types, whether each one's song is known, and whether it has plays."""
-    arrays = {name: clean_id(rows.column(name), rows.place(name)) for name in ("user_id", "song_id")}
+    """Returns the rows in the pipeline's types, whether each one's song is known, and whether it has plays."""
+    arrays = {name: clean_id(rows.column(name), rows.place(name)) for name in (USER_ID, SONG_ID)}
     known = np.ones(len(rows), bool)
     if song_ids is not None:
-        known = np.asarray(pc.is_in(arrays["song_id"], value_set=song_ids))
+        known = np.asarray(pc.is_in(arrays[SONG_ID], value_set=song_ids))
     arrays["plays"] = to_counts(rows.column("plays"), rows.place("plays"))
     if "liked" in columns:
         arrays["liked"] = to_flags(rows.column("liked"), rows.place("liked"))

@@ -1,4 +1,4 @@
-"""Write the checked input as the pipeline reads it: two folders with a Parquet file each, and the catalogue as JSON."""
+"""Writes the checked input as the pipeline reads it: songs and plays as Parquet, and the catalogue as JSON."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from tfx_pipeline.contract.fields import SongField
 from tfx_pipeline.contract.folder import check_replaceable, new_folder
 from tfx_pipeline.contract.forgotten import Forgotten
 from tfx_pipeline.contract.inputs import input_digest, open_sources
-from tfx_pipeline.contract.plays import clean_plays, plays_schema, scan_plays
-from tfx_pipeline.contract.songs import clean_songs, scan_songs, songs_schema
+from tfx_pipeline.contract.plays import clean_plays, scan_plays
+from tfx_pipeline.contract.schemas import plays_schema, songs_schema
+from tfx_pipeline.contract.songs import clean_songs, scan_songs
 from tfx_pipeline.contract.source import Source
-from tfx_pipeline.contract.teachable import TeachingCheck, TrainingNeeds
+from tfx_pipeline.contract.training.needs import TrainingCheck, TrainingNeeds
 from tfx_pipeline.runtime.fingerprint import code_fingerprint, file_digest, set_time_by_content
 
 MANIFEST = "catalogue.json"
@@ -40,7 +41,7 @@ def prepare(
     until: int | None = None,
     training: TrainingNeeds | None = None,
 ) -> Catalogue:
-    """Check the input folder and write `out`, whole or not at all.
+    """Checks the input folder and writes `out`, whole or not at all.
 
     `out` holds songs/songs.parquet (song_id, the fields, display columns as strings; categories as string or
     list<string>, numbers as float32, vectors as list<float32>), plays/plays.parquet (user_id, song_id, plays int64,
@@ -49,16 +50,16 @@ def prepare(
     Plays of listeners whom `tfx_pipeline.forget` put on a list beside or above `out` are left out, and counted.
 
     Args:
-        folder: holds songs.parquet and plays.parquet, or the same as CSV, or a folder with both for each day.
-        out: the folder to write: new, empty, or written by an earlier call.
-        max_unknown_plays: the largest share of plays whose song songs.parquet may lack; 0.01 by default.
-        window: of days, how many of the latest are read for plays; None = all. Songs of every day are.
-        until: of days, the number of the last one that is read (20261101 of a date); None = the latest there is.
-        training: settings by which to count what training needs; None = not counted, as for a refresh.
+        folder: Holds songs.parquet and plays.parquet, or the same as CSV, or a folder with both for each day.
+        out: The folder to write: new, empty, or written by an earlier call.
+        max_unknown_plays: The largest share of plays whose song songs.parquet may lack; 0.01 by default.
+        window: Of days, how many of the latest are read for plays; None = all. Songs of every day are.
+        until: Of days, the number of the last one that is read (20261101 of a date); None = the latest there is.
+        training: Settings by which to count what training needs; None = not counted, as for a refresh.
 
     Raises:
-        ContractError: the input breaks the contract, training would stop for want of songs to learn from, or `out`
-            holds something else. Nothing is written then.
+        ContractError: The input breaks the contract, training would find no songs to learn from, or `out` holds
+            something else. Then nothing is written.
         FolderError: `out` cannot be written, or another process is writing it.
         ValueError: `max_unknown_plays` is no share, or `window` is less than 1.
     """
@@ -80,7 +81,7 @@ def prepare(
 
 
 def load_prepared(out: Path | str) -> Catalogue:
-    """Return the catalogue of a folder that `prepare` wrote; its `folder` is `out`.
+    """Returns the catalogue of a folder that `prepare` wrote; its `folder` is `out`.
 
     Raises:
         ContractError: `out` was not written by `prepare`.
@@ -109,11 +110,11 @@ def _write(
     schema = songs_schema(songs.fields, songs.display)
     _write_parquet(aside / SONGS, schema, clean_songs(songs_file, songs), _SONG_ROWS)
     batches = clean_plays(plays_file, plays, ids)
-    teaching = None if training is None else TeachingCheck(training, ids, plays_file.shown)
-    if teaching is not None:
-        batches = teaching.watch(batches)
-    _write_parquet(aside / PLAYS, plays_schema(plays), batches, _PLAY_ROWS)
-    return summarise(folder, songs, plays, notes, teaching)
+    counting = None if training is None else TrainingCheck(training, ids, plays_file.shown)
+    if counting is not None:
+        batches = counting.watch(batches)
+    _write_parquet(aside / PLAYS, plays_schema(plays.columns), batches, _PLAY_ROWS)
+    return summarise(folder, songs, plays, notes, counting)
 
 
 def _write_parquet(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch], rows: int) -> None:
@@ -134,7 +135,7 @@ def _write_manifest(aside: Path, catalogue: Catalogue, state: str) -> None:
 
 
 def _state(inputs: str, max_unknown_plays: float, training: TrainingNeeds | None, forgotten: Forgotten) -> str:
-    """Return what the output depends on: the input, the code that reads it, the settings, who is left out."""
+    """Returns a digest of all that the output depends on: input, code, settings and forgotten listeners."""
     code = [code_fingerprint(__name__)]
     settings = [repr(max_unknown_plays), training.key() if training else "", forgotten.state()]
     return hashlib.sha256("\n".join([inputs, *code, *settings, pa.__version__]).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""songs.parquet: checked in one pass, read again as clean batches."""
+"""Checks songs.parquet in one pass, and reads it again as clean batches."""
 
 from __future__ import annotations
 
@@ -10,29 +10,32 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tfx_pipeline.contract.columns import Place, clean, clean_id, display_text, list_lengths
+from tfx_pipeline.contract.column_notes.free_text import FreeText
+from tfx_pipeline.contract.column_notes.unused import find_unused, renames, unused_notes
+from tfx_pipeline.contract.column_notes.written_lists import WrittenLists
+from tfx_pipeline.contract.columns import Place, clean_id, display_text, list_lengths
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.fields import SongField, fields_of, is_feature
-from tfx_pipeline.contract.free_text import FreeText
+from tfx_pipeline.contract.ids import SONG_ID
+from tfx_pipeline.contract.kinds import clean
+from tfx_pipeline.contract.schemas import songs_schema
 from tfx_pipeline.contract.source import Rows, Source
 from tfx_pipeline.contract.text import quoted
-from tfx_pipeline.contract.unused import find_unused, renames, unused_notes
-from tfx_pipeline.contract.written_lists import WrittenLists
 
 MIN_FIELDS = 2
 
 
 @dataclass(frozen=True)
-class Songs:
+class CheckedSongs:
     """What one pass over songs.parquet found.
 
     Attributes:
-        fields: the usable fields, in the file's order.
-        missing: share of songs without a value, per field.
-        display: columns carried for display.
-        ids: every song_id, in the file's order.
-        notes: what was passed over, in words.
-        lists: of each field of lists, how many songs have a list of which length.
+        fields: The usable fields, in the file's order.
+        missing: Share of songs without a value, per field.
+        display: Columns carried for display.
+        ids: Every song_id, in the file's order.
+        notes: What was passed over, in words.
+        lists: Of each field of lists, how many songs have a list of which length.
     """
 
     fields: tuple[SongField, ...]
@@ -43,17 +46,17 @@ class Songs:
     lists: Mapping[str, Counter[int]]
 
 
-def scan_songs(source: Source) -> Songs:
-    """Check songs.parquet and return what it holds.
+def scan_songs(source: Source) -> CheckedSongs:
+    """Checks songs.parquet and return what it holds.
 
     Raises:
-        ContractError: whatever breaks the contract first, in the order columns, rows, fields.
+        ContractError: The songs break the contract. Columns are checked first, then rows, then fields.
     """
-    source.check_ids("song_id")
+    source.check_ids(SONG_ID)
     tallies = [Tally(field) for field in song_fields(source)]
     ids = []
-    for rows in source.batches(["song_id", *(tally.field.name for tally in tallies)]):
-        ids.append(clean_id(rows.column("song_id"), rows.place("song_id")))
+    for rows in source.batches([SONG_ID, *(tally.field.name for tally in tallies)]):
+        ids.append(clean_id(rows.column(SONG_ID), rows.place(SONG_ID)))
         for tally in tallies:
             tally.add(rows)
     all_ids = pa.chunked_array(ids, pa.string())
@@ -64,28 +67,28 @@ def scan_songs(source: Source) -> Songs:
 
 
 def song_fields(source: Source) -> tuple[SongField, ...]:
-    """Return the fields of all files, in the order of their columns.
+    """Returns the fields of all files, in the order of their columns.
 
     Raises:
-        ContractError: a column cannot be a field, or is one kind of field here and another there.
+        ContractError: A column cannot be a field, or is one kind of field here and another there.
     """
     found: dict[str, tuple[SongField, str]] = {}
     for header in source.filled:
         for field in fields_of(header.schema, file=header.file):
-            said = f"{field.kind} ({header.schema.field(field.name).type})"
-            first, expected = found.setdefault(field.name, (field, f"{said} as in {header.file}"))
+            kind = f"{field.kind} ({header.schema.field(field.name).type})"
+            first, expected = found.setdefault(field.name, (field, f"{kind} as in {header.file}"))
             if first.kind != field.kind:
                 remedy = "Write the column as one kind in every file."
-                raise broken(header.file, expected, said, column=field.name, remedy=remedy)
+                raise broken(header.file, expected, kind, column=field.name, remedy=remedy)
     return tuple(found[name][0] for name in source.names if name in found)
 
 
 def display_names(source: Source) -> tuple[str, ...]:
-    """Return the columns that are carried for display."""
-    return tuple(name for name in source.names if name != "song_id" and not is_feature(name))
+    """Returns the columns that are carried for display."""
+    return tuple(name for name in source.names if name != SONG_ID and not is_feature(name))
 
 
-def _summary(source: Source, tallies: list[Tally], ids: pa.ChunkedArray) -> Songs:
+def _summary(source: Source, tallies: list[Tally], ids: pa.ChunkedArray) -> CheckedSongs:
     used = [tally for tally in tallies if tally.present]
     features = [name for name in source.names if is_feature(name)]
     unused = find_unused(source)
@@ -104,7 +107,7 @@ def _summary(source: Source, tallies: list[Tally], ids: pa.ChunkedArray) -> Song
     notes = [f"{name} is left out: it has no value in any row." for name in empty]
     notes += [note for t in used if (note := t.text.note(t.field.name))]
     notes += [note for t in used if (note := t.lists.note(t.field.name))]
-    return Songs(
+    return CheckedSongs(
         fields=tuple(SongField(t.field.name, t.field.kind, t.length or 1) for t in used),
         missing=tuple(1 - t.present / len(ids) for t in used),
         display=display_names(source),
@@ -115,24 +118,25 @@ def _summary(source: Source, tallies: list[Tally], ids: pa.ChunkedArray) -> Song
 
 
 def long_list_notes(lists: Mapping[str, Counter[int]], most: int) -> tuple[str, ...]:
-    """Return a sentence for each field with lists of which not every value counts.
+    """Returns a note for each field with lists that are too long to count in full.
 
     Args:
-        lists: of each field, how many songs have a list of which length.
-        most: values of a list that count.
+        lists: Number of songs by length of their list, by field.
+        most: How many values of a list count.
     """
     notes = []
     for name, lengths in lists.items():
         if cut := sum(songs for length, songs in lengths.items() if length > most):
             notes.append(
-                f"{name}: {cut:,} songs have more than {most} values, at most {max(lengths):,}. Of a list the first "
-                f"{most} that the model knows count (setting transform.max_values): write the telling ones first."
+                f"{name}: {cut:,} songs have more than {most} values, at most {max(lengths):,}. The model uses the "
+                f"first {most} known values of a list (setting transform.max_values). Write the most important ones "
+                "first."
             )
     return tuple(notes)
 
 
 def holed_notes(tallies: Sequence[Tally]) -> tuple[str, ...]:
-    """Return a sentence for each field in which vectors had a null element."""
+    """Returns a sentence for each field in which vectors had a null element."""
     return tuple(f"{t.field.name}: {t.holed} vectors with a null element count as missing." for t in tallies if t.holed)
 
 
@@ -140,11 +144,11 @@ class Tally:
     """Counts of one field over the batches.
 
     Attributes:
-        field: the field.
-        present: rows with a value.
-        holed: vectors with a null element, which count as missing.
-        length: of the vectors; 0 where there is none, or the field is of another kind.
-        lengths: of the lists of categories, how many songs have each.
+        field: The field.
+        present: Rows with a value.
+        holed: Vectors with a null element, which count as missing.
+        length: Of the vectors; 0 where there is none, or the field is of another kind.
+        lengths: Of the lists of categories, how many songs have each.
     """
 
     def __init__(self, field: SongField):
@@ -154,10 +158,10 @@ class Tally:
         self.lengths: Counter[int] = Counter()
 
     def add(self, rows: Rows) -> pa.Array:
-        """Count the rows in and return the column, cleaned.
+        """Counts the rows in and return the column, cleaned.
 
         Raises:
-            ContractError: a value breaks the contract, or a vector is of another length than those before it.
+            ContractError: A value breaks the contract, or a vector is of another length than those before it.
         """
         array, place = rows.column(self.field.name), rows.place(self.field.name)
         cleaned = clean(self.field.kind, array, place)
@@ -166,10 +170,12 @@ class Tally:
         if pa.types.is_string(cleaned.type):
             self.text.add(cleaned)
             self.lists.add(cleaned)
-        if self.field.kind == "multi_category" and not pa.types.is_null(cleaned.type):
+        if pa.types.is_null(cleaned.type) or not self.field.is_list:
+            return cleaned
+        if not self.field.is_sized:
             lengths, songs = np.unique(list_lengths(cleaned.drop_null()), return_counts=True)
             self.lengths.update(dict(zip(lengths.tolist(), songs.tolist(), strict=True)))
-        if self.field.kind == "vector" and present.size and not pa.types.is_null(cleaned.type):
+        elif present.size:
             self.holed += int(((list_lengths(array) > 0) & ~present).sum())
             self._check_length(cleaned, place)
         return cleaned
@@ -189,38 +195,26 @@ def _check_unique(ids: pa.ChunkedArray, source: Source) -> None:
     if len(pc.unique(ids)) == len(ids):
         return
     seen: dict[str, int] = {}
-    for row, song_id in enumerate(ids.to_pylist()):
+    for place, song_id in enumerate(ids.to_pylist()):
         if song_id in seen:
-            (file, row), (first_file, first_row) = source.locate(row), source.locate(seen[song_id])
+            (file, row), (first_file, first_row) = source.locate(place), source.locate(seen[song_id])
             where = f" of {first_file}" if first_file != file else ""
             received = f"{quoted(song_id)}, which row {first_row}{where} has already"
-            raise broken(file, "each song once", received, column="song_id", row=row)
-        seen[song_id] = row
+            raise broken(file, "each song once", received, column=SONG_ID, row=row)
+        seen[song_id] = place
 
 
-def clean_songs(source: Source, songs: Songs) -> Iterator[pa.RecordBatch]:
-    """Yield the batches the pipeline reads: song_id, the fields, the display columns as strings."""
+def clean_songs(source: Source, songs: CheckedSongs) -> Iterator[pa.RecordBatch]:
+    """Yields the batches the pipeline reads: song_id, the fields, the display columns as strings."""
     schema = songs_schema(songs.fields, songs.display)
     for rows in source.batches(schema.names):
-        columns = [clean_id(rows.column("song_id"), rows.place("song_id"))]
+        columns = [clean_id(rows.column(SONG_ID), rows.place(SONG_ID))]
         columns += [clean(field.kind, rows.column(field.name), rows.place(field.name)) for field in songs.fields]
         columns += [display_text(rows.column(name)) for name in songs.display]
         yield typed(columns, schema)
 
 
 def typed(columns: Sequence[pa.Array], schema: pa.Schema) -> pa.RecordBatch:
-    """Return cleaned columns as a batch of the schema."""
+    """Returns cleaned columns as a batch of the schema."""
     arrays = [column.cast(field.type) for column, field in zip(columns, schema, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-def songs_schema(fields: Sequence[SongField], display: Sequence[str]) -> pa.Schema:
-    """Return the schema of the prepared songs.parquet."""
-    types = {
-        "category": pa.string(),
-        "multi_category": pa.list_(pa.string()),
-        "number": pa.float32(),
-        "vector": pa.list_(pa.float32()),
-    }
-    columns = [("song_id", pa.string()), *((field.name, types[field.kind]) for field in fields)]
-    return pa.schema([*columns, *((name, pa.string()) for name in display)])

@@ -11,9 +11,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tfx_pipeline.contract.arrow_types import is_text
 from tfx_pipeline.contract.columns import Place
 from tfx_pipeline.contract.errors import broken
-from tfx_pipeline.contract.fields import is_text
+from tfx_pipeline.contract.ids import SONG_ID, USER_ID
 from tfx_pipeline.contract.parquet_file import as_declared, first_line, open_parquet
 from tfx_pipeline.contract.tables import Part, table_parts
 
@@ -25,9 +26,9 @@ class Rows:
     """Consecutive rows of one file.
 
     Attributes:
-        batch: the columns that the file has.
-        file: the file to name in messages.
-        first_row: the number of the first row in that file.
+        batch: The columns that the file has.
+        file: The file to name in messages.
+        first_row: The number of the first row in that file.
     """
 
     batch: pa.RecordBatch
@@ -38,11 +39,11 @@ class Rows:
         return int(self.batch.num_rows)
 
     def column(self, name: str) -> pa.Array:
-        """Return the column; nulls of Arrow's type null where the file has none."""
+        """Returns the column; nulls of Arrow's type null where the file has none."""
         return self.batch.column(name) if name in self.batch.schema.names else pa.nulls(len(self))
 
     def place(self, name: str) -> Place:
-        """Return where the column came from."""
+        """Returns where the column came from."""
         return Place(self.file, name, self.first_row)
 
 
@@ -67,9 +68,9 @@ class Source:
     that a file lacks is null there. A file without rows says nothing of types.
 
     Args:
-        parts: the files, in the order of their rows.
-        shown: the file or folder to name where no single part is meant.
-        given: the table that this one was made from, with the types that the user gave it; None = this one.
+        parts: The files, in the order of their rows.
+        shown: The file or folder to name where no single part is meant.
+        given: The table that this one was made from, with the types that the user gave it; None = this one.
     """
 
     def __init__(self, parts: Sequence[Part], shown: Path, given: Source | None = None):
@@ -79,10 +80,10 @@ class Source:
 
     @classmethod
     def at(cls, path: Path) -> Source:
-        """Return the table in a Parquet file or a folder of them.
+        """Returns the table in a Parquet file or a folder of them.
 
         Raises:
-            ContractError: there is none.
+            ContractError: There is none.
         """
         return cls(table_parts(path), path)
 
@@ -91,7 +92,7 @@ class Source:
         """One for each file.
 
         Raises:
-            ContractError: a file is no Parquet file, or two of its columns have one name.
+            ContractError: A file is no Parquet file, or two of its columns have one name.
         """
         return tuple(self._header(part) for part in self.parts)
 
@@ -110,14 +111,14 @@ class Source:
     def notes(self) -> tuple[str, ...]:
         """Which columns are the names of folders, in words."""
         return tuple(
-            f"{name} is read from the names of folders, as {_SAID[kind]}." for name, kind in self._keys.items()
+            f"{name} is read from the names of folders, as {_IN_WORDS[kind]}." for name, kind in self._keys.items()
         )
 
     def batches(self, columns: Sequence[str]) -> Iterator[Rows]:
-        """Yield the rows in order, so that memory is bounded by a batch and a row group.
+        """Yields the rows in order, so that memory is bounded by a batch and a row group.
 
         Raises:
-            ContractError: a file is damaged.
+            ContractError: A file is damaged.
         """
         for header in self.filled:
             first_row = 0
@@ -126,7 +127,7 @@ class Source:
                 first_row += batch.num_rows
 
     def locate(self, row: int) -> tuple[Path, int]:
-        """Return the file and its own row of a row of the whole."""
+        """Returns the file and its own row of a row of the whole."""
         for header in self.headers:
             if row < header.num_rows:
                 return header.file, row
@@ -134,7 +135,7 @@ class Source:
         raise IndexError(row)
 
     def check_column(self, name: str, test: Callable[[pa.DataType], bool], expected: str, remedy: str = "") -> None:
-        """Raise ContractError unless the column's type passes the test in every file that has it."""
+        """Raises ContractError unless the column's type passes the test in every file that has it."""
         for header in self.filled:
             if name in header.schema.names and not test(header.schema.field(name).type):
                 raise broken(header.file, expected, header.schema.field(name).type, column=name, remedy=remedy)
@@ -142,7 +143,7 @@ class Source:
     def check_ids(
         self, name: str, test: Callable[[pa.DataType], bool] | None = None, expected: str = "strings"
     ) -> None:
-        """Raise ContractError unless every file has the column, of strings unless `test` allows more."""
+        """Raises ContractError unless every file has the column, of strings unless `test` allows more."""
         for header in self.filled or self.headers:
             if name not in header.schema.names:
                 raise broken(
@@ -197,7 +198,7 @@ def _is_id(arrow_type: pa.DataType) -> bool:
 
 _LOOKS = {"flags": r"true|false", "whole numbers": r"-?(?:0|[1-9]\d{0,17})", "numbers": r"-?(?:0|[1-9]\d*)(?:\.\d+)?"}
 _ARROW = {"flags": pa.bool_(), "whole numbers": pa.int64(), "numbers": pa.float64(), "text": pa.string()}
-_SAID = {"flags": "true or false", "whole numbers": "whole numbers", "numbers": "numbers", "text": "text"}
+_IN_WORDS = {"flags": "true or false", "whole numbers": "whole numbers", "numbers": "numbers", "text": "text"}
 _VALUES: dict[str, Callable[[str | None], object]] = {
     "flags": lambda value: None if value is None else value == "true",
     "whole numbers": lambda value: None if value is None else int(value),
@@ -208,7 +209,7 @@ _VALUES: dict[str, Callable[[str | None], object]] = {
 
 def _looks(name: str, values: Sequence[str | None]) -> str:
     given = [value for value in values if value is not None]
-    if name not in ("song_id", "user_id"):
+    if name not in (SONG_ID, USER_ID):
         for kind, pattern in _LOOKS.items():
             if given and all(re.fullmatch(pattern, value) for value in given):
                 return kind

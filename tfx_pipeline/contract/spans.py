@@ -5,7 +5,7 @@
 Training reads the plays of the last days: songs that were cold and got plays are warm then; songs without plays in the
 window stay in the catalogue as new ones.
 
-Each day may have the types that its tool gave it; what the contract takes of each day alone, it takes of all.
+Days may differ in their types. Whatever the contract accepts in one day alone, it accepts in all of them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,9 @@ import pyarrow.parquet as pq
 
 from tfx_pipeline.contract.columns import Numbers, clean_id, display_text
 from tfx_pipeline.contract.errors import broken
-from tfx_pipeline.contract.songs import Tally, display_names, holed_notes, song_fields, songs_schema, typed
+from tfx_pipeline.contract.ids import SONG_ID
+from tfx_pipeline.contract.schemas import songs_schema
+from tfx_pipeline.contract.songs import Tally, display_names, holed_notes, song_fields, typed
 from tfx_pipeline.contract.source import Source
 from tfx_pipeline.contract.tables import DAYS, TEXT_SUFFIXES, Part, table_parts, tables_named
 
@@ -36,9 +39,9 @@ class Span:
     """One day's folder.
 
     Attributes:
-        number: what the days are ordered by; of a date its digits, so that 2026-11-01 has 20261101.
-        folder: the folder.
-        is_dated: whether the name is a date.
+        number: The number that orders the days. That of a date is its digits: 2026-11-01 has 20261101.
+        folder: The folder.
+        is_dated: Whether the name is a date.
     """
 
     number: int
@@ -51,9 +54,9 @@ class Days:
     """The spans of a folder that are read.
 
     Attributes:
-        folder: the folder.
-        spans: every span, earliest first: their songs are read.
-        window: those whose plays are read.
+        folder: The folder.
+        spans: Every span, earliest first: their songs are read.
+        window: Those whose plays are read.
     """
 
     folder: Path
@@ -75,10 +78,10 @@ class Days:
 
 
 def find_spans(folder: Path) -> list[Span]:
-    """Return the spans of a folder, earliest first; none if it has none.
+    """Returns the spans of a folder, earliest first; none if it has none.
 
     Raises:
-        ContractError: songs or plays lie beside the spans, or it is not clear in which order the spans are.
+        ContractError: Songs or plays lie beside the spans, or it is not clear in which order the spans are.
     """
     folders = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     spans = sorted(span for span in map(_span, folders) if span)
@@ -90,7 +93,7 @@ def find_spans(folder: Path) -> list[Span]:
         meant = _MEANT.fullmatch(path.name) or (spans and not path.name.startswith((".", "_")))
         if path not in known and meant and any(tables_named(path, name) for name in ("songs", "plays")):
             raise broken(path, f"folders of days {DAYS}", path.name)
-    for earlier, later in zip(spans, spans[1:], strict=False):
+    for earlier, later in pairwise(spans):
         if earlier.number == later.number:
             raise broken(folder, "one folder for each day", f"{earlier.folder.name} and {later.folder.name}")
     if len({span.is_dated for span in spans}) > 1:
@@ -100,15 +103,15 @@ def find_spans(folder: Path) -> list[Span]:
 
 
 def read_days(folder: Path, *, window: int | None = None, until: int | None = None) -> Days:
-    """Return the spans of a folder.
+    """Returns the spans of a folder.
 
     Args:
-        folder: holds the spans.
-        window: how many of the latest spans' plays are read; None = all. Songs of every span are.
-        until: the last span's number; None = the latest there is.
+        folder: Holds the spans.
+        window: How many of the latest spans' plays are read; None = all. Songs of every span are.
+        until: The last span's number; None = the latest there is.
 
     Raises:
-        ContractError: there is no span, or a table is missing.
+        ContractError: There is no span, or a table is missing.
         ValueError: `window` is less than 1.
     """
     if window is not None and window < 1:
@@ -120,21 +123,21 @@ def read_days(folder: Path, *, window: int | None = None, until: int | None = No
 
 
 def write_latest_songs(source: Source, file: Path) -> tuple[str, ...]:
-    """Write every song once, by its latest row, in the contract's types; return what there is to say.
+    """Writes the latest row of every song, in the contract's types. Returns notes.
 
     Memory is bounded by the ids and a batch. A column without a type in any file is written as null.
 
     Raises:
-        ContractError: a value breaks the contract, or the types of a column are of different kinds.
+        ContractError: A value breaks the contract, or the types of a column are of different kinds.
     """
-    source.check_ids("song_id")
+    source.check_ids(SONG_ID)
     tallies = [Tally(field) for field in song_fields(source)]
     display = display_names(source)
     schema = songs_schema([tally.field for tally in tallies], display)
     untyped = [pa.field(name, pa.null()) for name in source.names if name not in schema.names]
     with pq.ParquetWriter(file, pa.schema([*schema, *untyped])) as writer:
         for rows, latest in zip(source.batches(schema.names), _latest(source), strict=True):
-            columns = [clean_id(rows.column("song_id"), rows.place("song_id"))]
+            columns = [clean_id(rows.column(SONG_ID), rows.place(SONG_ID))]
             columns += [tally.add(rows) for tally in tallies]
             columns += [display_text(rows.column(name)) for name in display]
             table = pa.Table.from_batches([typed(columns, schema)])
@@ -145,11 +148,11 @@ def write_latest_songs(source: Source, file: Path) -> tuple[str, ...]:
 
 
 def _latest(source: Source) -> Iterator[Numbers]:
-    """Yield for each batch which of its rows are the latest of their song."""
+    """Yields for each batch which of its rows are the latest of their song."""
     last: dict[str, int] = {}
     sizes, row = [], 0
-    for rows in source.batches(["song_id"]):
-        ids = clean_id(rows.column("song_id"), rows.place("song_id")).to_pylist()
+    for rows in source.batches([SONG_ID]):
+        ids = clean_id(rows.column(SONG_ID), rows.place(SONG_ID)).to_pylist()
         last.update(zip(ids, range(row, row + len(ids)), strict=True))
         sizes.append(len(ids))
         row += len(ids)

@@ -1,4 +1,4 @@
-"""Which songs are new and which are held out: a salted hash of their ids, so that neither order nor machine matters."""
+"""Decides which songs are new and which are held out, by a salted hash of their ids on every machine alike."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ TEST = "test"
 NEW = "new"
 #: Every song is in exactly one of these.
 SPLITS = (WARM, VALIDATION, TEST, NEW)
-#: Songs that are matched: new ones, and those whose plays are hidden to judge the model by.
+#: Songs that are matched: new ones, and those whose plays are hidden to judge the model.
 COLD_SPLITS = (VALIDATION, TEST, NEW)
-#: How often other songs are held out, and how the time of the year is written that says which.
+#: How often other songs are held out, and how the name of such a period is written.
 _PERIODS = {"none": "", "month": "%Y-%m", "week": "%G-W%V"}
 
 
@@ -23,19 +23,20 @@ _PERIODS = {"none": "", "month": "%Y-%m", "week": "%G-W%V"}
 class ColdSplit:
     """The rule that puts a song into a split.
 
-    new: fewer than `min_listeners` listeners, often none. It is matched and gets target listeners. It is in no index,
-    and its plays, if it has some, are learnt from. warm: has enough listeners to be retrieved, so it is in the index.
-    val, test: as popular as warm songs, but their plays are hidden, to choose settings and to judge the model by.
+    A new song has fewer than `min_listeners` listeners, often none. It is matched and gets target listeners. It is in
+    no index, and training uses its plays if it has some. A warm song has enough listeners, so it is in the index. The
+    songs of val and test are as popular as warm ones, but their plays are hidden: to choose settings, and to judge the
+    model.
 
     Args:
         salt: Changes which songs are held out. It may be a date.
-        rotate: Whether other songs are held out each month, or each week from Monday on, so that no song is kept from
-            learning for ever. Times are UTC.
-        period: The month or the week, as 2026-11 or 2026-W48. It is that in which the rule is made where it is not
-            given: within it the same songs are held out, and the cache holds. Give it to repeat an earlier run.
-        validation_share: Share of the songs held out for choices.
-        test_share: Share of the songs held out for the report.
-        min_listeners: Distinct listeners from which on a song is warm, val or test, and no longer new.
+        rotate: Whether other songs are held out each month, or each week from Monday on. Then no song is kept from
+            training for ever. Times are UTC.
+        period: The month or the week, as 2026-11 or 2026-W48. Within it the same songs are held out, and the cache
+            holds. Defaults to the current one. Give it to repeat an earlier run.
+        validation_share: Share of the songs that are held out to choose settings.
+        test_share: Share of the songs that are held out for the report.
+        min_listeners: Least number of distinct listeners of a song that is not new.
     """
 
     salt: str = "bcl"
@@ -70,7 +71,7 @@ class ColdSplit:
 
     @property
     def salt_in_use(self) -> str:
-        """With which `unit_hash` draws the songs that are held out."""
+        """The salt with which `unit_hash` draws the songs that are held out."""
         return f"{self.period} {self.salt}" if self.period else self.salt
 
     def without_held_out(self) -> ColdSplit:

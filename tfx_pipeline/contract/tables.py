@@ -1,4 +1,4 @@
-"""What a table is: one Parquet file, a folder of parts as Spark writes it, or folders named `column=value`."""
+"""Finds the files of a table: one Parquet file, a folder of parts as Spark writes it, or folders `column=value`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _NOT_PLAIN = {
     "_delta_log": "a Delta table, which keeps deleted rows in its files",
     ".hoodie": "a Hudi table, which keeps old rows in its files",
-    "_temporary": "`_temporary`, which Spark leaves where a write did not end",
+    "_temporary": "`_temporary`, which Spark leaves when a write did not finish",
 }
-_EXPORT = "Write the table out as plain Parquet, and to the end."
+_EXPORT = "Write the table as plain Parquet, and let the write finish."
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Part:
     """One Parquet file of a table.
 
     Attributes:
-        path: the Parquet file to read.
-        shown: the file to name in messages; differs from `path` where a CSV was converted.
-        keys: the columns that folders above it state as `column=value`, None where they state a missing value.
+        path: The Parquet file to read.
+        shown: The file to name in messages; differs from `path` where a CSV was converted.
+        keys: The columns that folders above it state as `column=value`, None where they state a missing value.
     """
 
     path: Path
@@ -36,11 +36,11 @@ class Part:
 
 
 def table_parts(path: Path) -> tuple[Part, ...]:
-    """Return the parts of a table, in the order of their names.
+    """Returns the parts of a table, in the order of their names.
 
     Raises:
-        ContractError: there is no such table, or the folder is no plain table: a write did not end, or what is beside
-            the parts is no Parquet.
+        ContractError: There is no such table, or the folder is no plain table: a write did not finish, or files beside
+            the parts are not Parquet.
     """
     if path.is_file():
         return (Part(path, path),)
@@ -53,19 +53,19 @@ def table_parts(path: Path) -> tuple[Part, ...]:
     for file in files:
         if not _is_parquet(file):
             remedy = "Move it elsewhere; only names that begin with _ or . are passed over."
-            raise broken(file, "a folder of Parquet files alone", "a file that is none", remedy=remedy)
+            raise broken(file, "a folder with nothing but Parquet files", "another file", remedy=remedy)
     return tuple(Part(file, file, _keys(file.relative_to(path))) for file in files)
 
 
 def refuse_unfinished(folder: Path) -> None:
-    """Raise ContractError where the Parquet files below the folder are not what its table holds."""
+    """Raises ContractError where the Parquet files below the folder are not what its table holds."""
     for name, received in _NOT_PLAIN.items():
         if (folder / name).exists():
             raise broken(folder, "a folder of Parquet files alone", received, remedy=_EXPORT)
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """Return the files below a folder that are Parquet by their names, whatever lies beside them."""
+    """Returns the files below a folder that are Parquet by their names, whatever lies beside them."""
     return [file for file in _files(folder, frozenset()) if file.name.lower().endswith(_SUFFIXES)]
 
 
@@ -74,10 +74,10 @@ TEXT_SUFFIXES = (".csv", ".tsv")
 
 
 def find_table(folder: Path, name: str) -> Path:
-    """Return where a table lies in a folder: `name`.parquet (a file or a folder), `name`/, `name`.csv or `name`.tsv.
+    """Returns where a table lies in a folder: `name`.parquet (a file or a folder), `name`/, `name`.csv or `name`.tsv.
 
     Raises:
-        ContractError: it is in none of these.
+        ContractError: It is in none of these.
     """
     found = tables_named(folder, name)
     if found:
@@ -95,7 +95,7 @@ DAYS = "named span-<number>, span-2026-11-01 or date=2026-11-01"
 
 
 def tables_named(folder: Path, name: str) -> list[Path]:
-    """Return the files and folders that may be the table, best first; of those only the first is read.
+    """Returns the files and folders that may be the table, best first; of those only the first is read.
 
     Raises:
         ContractError: `name`.csv or `name`.tsv is a folder.
@@ -112,7 +112,7 @@ def tables_named(folder: Path, name: str) -> list[Path]:
 
 
 def _files(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
-    """Yield the files below a folder in the order of their names, without hidden ones; links are followed once."""
+    """Yields the files below a folder in the order of their names, without hidden ones; links are followed once."""
     here = folder.resolve()
     if here in above:
         return
@@ -126,7 +126,7 @@ def _files(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
 
 
 def _is_hidden(path: Path) -> bool:
-    """Return whether it is a mark of the writer: `_SUCCESS`, `._SUCCESS.crc`, `_metadata`. `_a=1` is a partition."""
+    """Returns whether it is a mark of the writer: `_SUCCESS`, `._SUCCESS.crc`, `_metadata`. `_a=1` is a partition."""
     return path.name.startswith(".") or path.suffix == ".crc" or (path.name.startswith("_") and "=" not in path.name)
 
 

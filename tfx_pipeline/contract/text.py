@@ -1,4 +1,4 @@
-"""Text of users on one line of ours: in messages, reports and pages."""
+"""Shows text of users on one line of a message, report or page."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _MOST = 100
 
 
 def on_one_line(text: str, most: int | None = _MOST) -> str:
-    """Return the text with control characters escaped, and cut to `most` characters; None cuts nothing."""
+    """Returns the text with control characters escaped, and cut to `most` characters; None cuts nothing."""
     cut = text if most is None or len(text) <= most else f"{text[: most - 3]}..."
     return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), cut)
 
 
 def quoted(text: str) -> str:
-    """Return the text as a message shows a value: in quotes, escaped, cut where it is long."""
+    """Returns the text as a message shows a value: in quotes, escaped, cut where it is long."""
     return repr(text) if len(text) <= _MOST else f"{text[:_MOST]!r}... ({len(text):,} characters)"

@@ -1,9 +1,9 @@
-"""Times as text and as numbers: ISO 8601 in its usual forms, and counts of some unit since 1970.
+"""Reads times as text in the usual forms of ISO 8601, and as numbers that count some unit since 1970.
 
 Text is a date, or a date and a time with T or a blank between; the time may have a fraction of any length and a zone:
 Z, UTC, GMT or an offset such as +02:00, +0530 or +05. Without a zone it is UTC. What lies below a microsecond is cut.
 
-The unit of numbers is read off their size, because tools write all four:
+The size of the numbers decides their unit, because tools write all four:
 
 | absolute value | unit | as seconds, these would be |
 | --- | --- | --- |
@@ -50,7 +50,7 @@ _EXPECTED = "a time as 2024-05-31T12:00:00Z, or a number of seconds since 1970"
 
 
 def epoch_unit(numbers: Numbers) -> str:
-    """Return the unit of counts since 1970, "s", "ms", "us" or "ns": that of the largest; "s" of none.
+    """Returns the unit of counts since 1970, "s", "ms", "us" or "ns": that of the largest; "s" of none.
 
     Args:
         numbers: `(n,)` integers or floats, without a missing one.
@@ -65,15 +65,15 @@ class EpochUnit:
         self.unit: str | None = None
 
     def add(self, numbers: Numbers, rows: Numbers, place: Place) -> None:
-        """Take a batch into account. 0 is a time in every unit.
+        """Takes a batch into account. 0 is a time in every unit.
 
         Args:
             numbers: `(n,)` counts, without a missing one.
             rows: `(n,)` places of these in the batch.
-            place: where the batch came from.
+            place: Where the batch came from.
 
         Raises:
-            ContractError: a number is of another size than those before it.
+            ContractError: A number is of another size than those before it.
         """
         counted = np.flatnonzero(numbers)
         if not len(counted):
@@ -90,7 +90,7 @@ class EpochUnit:
 
 
 def epoch_times(numbers: Numbers, unit: str) -> Numbers:
-    """Return microseconds since 1970 of counts in `unit`; what lies below a microsecond is cut towards the past."""
+    """Returns microseconds since 1970 of counts in `unit`; what lies below a microsecond is cut towards the past."""
     per_second = UNITS[unit][1]
     if per_second <= 10**6:
         factor = 10**6 // per_second
@@ -99,14 +99,14 @@ def epoch_times(numbers: Numbers, unit: str) -> Numbers:
 
 
 def parse_times(text: pa.Array, place: Place) -> pa.Array:
-    """Return the times of ISO 8601 text as timestamps of microseconds in UTC; null and the empty string are missing.
+    """Returns the times of ISO 8601 text as timestamps of microseconds in UTC; null and the empty string are missing.
 
     Args:
-        text: of any of Arrow's string types.
-        place: where it came from.
+        text: Of any of Arrow's string types.
+        place: Where it came from.
 
     Raises:
-        ContractError: a cell is no such text, or names a time that does not exist.
+        ContractError: A cell is no such text, or names a time that does not exist.
     """
     text = pc.utf8_trim_whitespace(to_text(text, place))
     text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
@@ -128,13 +128,13 @@ def parse_times(text: pa.Array, place: Place) -> pa.Array:
 
 
 def _places(numbers: Numbers) -> Numbers:
-    """Return 0 to 3 for each number: the place of its unit."""
+    """Returns 0 to 3 for each number: the place of its unit."""
     # As floats, because the absolute value of the smallest int64 does not fit into one.
     return np.searchsorted(_BOUNDS, np.abs(numbers.astype(np.float64)), side="right")
 
 
 def _each(parts: pa.Array, read: Any, text: pa.Array, place: Place) -> Numbers:
-    """Return `read` of each part in microseconds, called once for each distinct one; 0 where there is none."""
+    """Returns `read` of each part in microseconds, called once for each distinct one; 0 where there is none."""
     encoded = parts.dictionary_encode()
     micros = np.zeros(len(encoded.dictionary) + 1, np.int64)
     codes = np.asarray(pc.fill_null(encoded.indices, len(encoded.dictionary)))
@@ -161,7 +161,7 @@ def _since_midnight(time: str) -> int:
 
 
 def _fractions(digits: pa.Array) -> Numbers:
-    """Return the microseconds of digits after a decimal point."""
+    """Returns the microseconds of digits after a decimal point."""
     first = pc.utf8_slice_codeunits(pc.fill_null(digits, ""), 0, 6)
     return np.asarray(pc.utf8_rpad(first, 6, "0").cast(pa.int64()))
 
@@ -184,10 +184,10 @@ class TimeReader:
         self._first, self._last = np.iinfo(np.int64).max, np.iinfo(np.int64).min
 
     def read(self, cells: pa.Array, place: Place) -> pa.Array:
-        """Return the times of trimmed cells, null where the cell is null.
+        """Returns the times of trimmed cells, null where the cell is null.
 
         Raises:
-            ContractError: a cell is no time, or the numbers are of several units.
+            ContractError: A cell is no time, or the numbers are of several units.
         """
         numeric = np.asarray(pc.fill_null(pc.match_substring_regex(cells, _COUNT), False))
         times = parse_times(pc.if_else(pa.array(numeric), pa.scalar(None, pa.string()), cells), place)
@@ -212,7 +212,7 @@ class TimeReader:
             self._first, self._last = min(self._first, int(micros.min())), max(self._last, int(micros.max()))
 
     def notes(self) -> tuple[str, ...]:
-        """Return how the column was understood, and the days it spans, by which a wrong reading shows."""
+        """Returns how the column was understood, and the days it spans, by which a wrong reading shows."""
         found = [f"{UNITS[self._unit.unit or 's'][0]} since 1970 (by the size of the numbers)"] * (self._numbers > 0)
         found += ["ISO 8601"] * (self._texts > 0)
         if not found:
@@ -223,6 +223,6 @@ class TimeReader:
 
 
 def _counts(cells: pa.Array) -> Numbers:
-    """Return integers where all cells are written as such, so that no digit is lost, else floats."""
+    """Returns integers where all cells are written as such, so that no digit is lost, else floats."""
     whole = pc.all(pc.match_substring_regex(cells, "^-?[0-9]{1,18}$")).as_py()
     return np.asarray(cells.cast(pa.int64())) if whole else np.array([float(cell) for cell in cells.to_pylist()])

@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 from tfx_pipeline.contract import Catalogue, check
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.folder import check_replaceable, new_folder
+from tfx_pipeline.contract.ids import SONG_ID, USER_ID
 from tfx_pipeline.runtime.stopping import heed_signals
 
 MIN_NAMES = 5
@@ -43,15 +44,15 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def convert(archive: Path | str, out: Path | str, *, min_tag_users: int = 1) -> Catalogue:
-    """Write the archive as a folder in the input contract, whole or not at all.
+    """Writes the archive as a folder in the input contract, whole or not at all.
 
     Args:
-        archive: hetrec2011-lastfm-2k.zip as downloaded.
-        out: the folder: new, empty, or written by an earlier call.
-        min_tag_users: how many users must have given a tag to an artist for it to count; 1 by default.
+        archive: Hetrec2011-lastfm-2k.zip as downloaded.
+        out: The folder: new, empty, or written by an earlier call.
+        min_tag_users: How many users must have given a tag to an artist for it to count; 1 by default.
 
     Raises:
-        ContractError: the archive is another one or damaged, or `out` holds something else.
+        ContractError: The archive is another one or damaged, or `out` holds something else.
         ValueError: `min_tag_users` is below 1.
     """
     if min_tag_users < 1:
@@ -73,13 +74,13 @@ def _read(archive: Path, min_tag_users: int) -> tuple[pa.Table, pa.Table]:
     try:
         with zipfile.ZipFile(archive) as opened:
             songs = _songs(opened, archive, min_tag_users)
-            return songs, _plays(opened, archive, set(songs.column("song_id").to_pylist()))
+            return songs, _plays(opened, archive, set(songs.column(SONG_ID).to_pylist()))
     except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
         raise broken(archive, "an undamaged zip archive", error) from error
 
 
 def _rows(opened: zipfile.ZipFile, archive: Path, name: str) -> Iterator[list[str]]:
-    """Yield the cells of each line of a .dat file, its header checked."""
+    """Yields the cells of each line of a .dat file, its header checked."""
     members = [member for member in opened.namelist() if PurePosixPath(member).name == name]
     if len(members) != 1:
         received = ", ".join(sorted(opened.namelist())[:8]) or "an empty archive"
@@ -97,7 +98,7 @@ def _rows(opened: zipfile.ZipFile, archive: Path, name: str) -> Iterator[list[st
 
 
 def _decoded(data: bytes) -> str:
-    """Return the text: UTF-8 where the whole file is, else Latin-1, as tags.dat is."""
+    """Returns the text: UTF-8 where the whole file is, else Latin-1, as tags.dat is."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -110,7 +111,7 @@ def _songs(opened: zipfile.ZipFile, archive: Path, min_tag_users: int) -> pa.Tab
     names = [_words(name) for _, name in artists]
     frequent = {word for word, count in Counter(w for words in names for w in words).items() if count >= MIN_NAMES}
     columns = {
-        "song_id": [artist for artist, _ in artists],
+        SONG_ID: [artist for artist, _ in artists],
         "title": [name for _, name in artists],
         "attribute_tags": [tags.get(artist) for artist, _ in artists],
         "attribute_tag_words": [_words(*tags.get(artist, ())) or None for artist, _ in artists],
@@ -124,7 +125,7 @@ def _songs(opened: zipfile.ZipFile, archive: Path, min_tag_users: int) -> pa.Tab
 
 
 def _tags(opened: zipfile.ZipFile, archive: Path, min_tag_users: int) -> dict[str, list[str]]:
-    """Return the tags of each artist, the most given first, then by name."""
+    """Returns the tags of each artist, the most given first, then by name."""
     values = dict(_rows(opened, archive, "tags.dat"))
     given: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for row, (_, artist, tag, *_) in enumerate(_rows(opened, archive, "user_taggedartists.dat")):
@@ -152,16 +153,16 @@ def _plays(opened: zipfile.ZipFile, archive: Path, known: set[str]) -> pa.Table:
         users.append(user)
         songs.append(song)
         counts.append(int(weight))
-    return pa.table({"user_id": users, "song_id": songs, "plays": pa.array(counts, pa.int64())})
+    return pa.table({USER_ID: users, SONG_ID: songs, "plays": pa.array(counts, pa.int64())})
 
 
 def _words(*texts: str) -> list[str]:
-    """Return the distinct words, in lower case, in the order of their first place."""
+    """Returns the distinct words, in lower case, in the order of their first place."""
     return list(dict.fromkeys(word for text in texts for word in _WORD.findall(text.lower())))
 
 
 def _script(name: str) -> str | None:
-    """Return the script of most letters, by the first word of their Unicode names; None without letters."""
+    """Returns the script of most letters, by the first word of their Unicode names; None without letters."""
     scripts = _letters(name)
     return Counter(scripts).most_common(1)[0][0] if scripts else None
 
@@ -171,7 +172,7 @@ def _letters(name: Iterable[str]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Convert the archive; return 0, or 2 with one message on standard error."""
+    """Converts the archive. Returns 0, or 2 with one message on standard error."""
     parser = argparse.ArgumentParser(
         prog="python -m tfx_pipeline.datasets.lastfm",
         description="Write the Last.fm-2K archive as songs.parquet and plays.parquet.",

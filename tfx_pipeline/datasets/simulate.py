@@ -42,23 +42,23 @@ Progress = Callable[[int, int], None]
 def simulate(
     out: Path | str, *, songs: int, users: int, plays: int, seed: int = 0, progress: Progress | None = None
 ) -> None:
-    """Write a simulated catalogue to the folder `out`, whole or not at all. The same arguments give the same bytes.
+    """Writes a simulated catalogue to the folder `out`, whole or not at all. The same arguments give the same bytes.
 
     Args:
-        out: the folder: new, empty, or written by an earlier simulation.
-        songs: number of songs, at least 50.
-        users: number of users, at least 2.
-        plays: rows of plays.parquet, each another pair of user and song; at least one for each user.
-        seed: of everything drawn, 0 (the default) to 2^31 - 1.
-        progress: called with (plays written, plays in all); none by default.
+        out: The folder: new, empty, or written by an earlier simulation.
+        songs: Number of songs, at least 50.
+        users: Number of users, at least 2.
+        plays: Rows of plays.parquet, each another pair of user and song; at least one for each user.
+        seed: Seed of all draws, from 0 to 2^31 - 1. Defaults to 0.
+        progress: Called with (plays written, plays in all). Defaults to nothing.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: An argument is out of range.
         ContractError: `out` holds something else.
     """
     check_arguments(songs=songs, users=users, plays=plays, seed=seed)
     check_replaceable(Path(out), TRUTH)
-    # TensorFlow takes seconds to import: wrong arguments are told before.
+    # TensorFlow takes seconds to import, so the arguments are checked first.
     import_quietly("tensorflow")
     from tfx_pipeline.datasets.simulation.world import Settings, draw_world
 
@@ -66,11 +66,11 @@ def simulate(
     with new_folder(Path(out), TRUTH) as aside:
         found = _write_songs(aside / "songs.parquet", world, songs, seed)
         drawn = _write_plays(aside / "plays.parquet", world, found, users, plays, seed, progress)
-        _write_truth(aside / TRUTH, world, found, drawn, dict(songs=songs, users=users, plays=plays, seed=seed))
+        _write_truth(aside / TRUTH, world, found, drawn, {"songs": songs, "users": users, "plays": plays, "seed": seed})
 
 
 def check_arguments(**given: int) -> None:
-    """Raise ValueError unless songs, users, plays and seed are in range."""
+    """Raises ValueError unless songs, users, plays and seed are in range."""
     for name, value in given.items():
         if value < _SMALLEST[name]:
             raise ValueError(f"`{name}` must be at least {_SMALLEST[name]}. Received: {value}.")
@@ -81,7 +81,7 @@ def check_arguments(**given: int) -> None:
 
 
 def _write_songs(path: Path, world: World, count: int, seed: int) -> dict[str, Array]:
-    """Write songs.parquet and return the truth about the songs."""
+    """Writes songs.parquet and return the truth about the songs."""
     from tfx_pipeline.datasets.simulation.songs import draw_songs
     from tfx_pipeline.datasets.simulation.truth import TruthSample
 
@@ -104,7 +104,7 @@ def _write_songs(path: Path, world: World, count: int, seed: int) -> dict[str, A
 def _write_plays(
     path: Path, world: World, songs: dict[str, Array], users: int, plays: int, seed: int, progress: Progress | None
 ) -> Users:
-    """Write plays.parquet and return the users."""
+    """Writes plays.parquet and return the users."""
     from tfx_pipeline.datasets.simulation.plays import PlayLaw, draw_users
 
     most = max(1, int((songs["song_weight"] > 0).sum()) // 2)
@@ -159,12 +159,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("out", help="folder to write: new, empty, or an earlier simulation")
     options = parser.parse_args(arguments)
-    # TensorFlow's chatter about the machine is of no use here; set before it is imported.
+    # TensorFlow reads these when it is imported. Its messages about the machine are of no use here.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     warnings.simplefilter("ignore", FutureWarning)
     try:
-        counts = dict(songs=options.songs, users=options.users, plays=options.plays)
+        counts = {"songs": options.songs, "users": options.users, "plays": options.plays}
         with _Bar(options.plays) as bar:
             simulate(options.out, **counts, seed=options.seed, progress=bar)
     except (ValueError, OSError) as error:  # ContractError is a ValueError

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import apache_beam as beam
 import numpy as np
-import pyarrow as pa
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 from tfx import v1 as tfx
@@ -13,6 +12,7 @@ from tfx.utils import path_utils
 from tfx_bsl.public.beam.run_inference import RunInference, RunInferencePerModel
 from tfx_bsl.public.proto import model_spec_pb2
 
+from tfx_pipeline.contract import schemas
 from tfx_pipeline.contract.splits import COLD_SPLITS, SPLITS
 from tfx_pipeline.evaluation.match_rows import MATCH_ROWS, match_row
 from tfx_pipeline.tfx_extensions.artifacts import SongEmbeddings
@@ -21,14 +21,6 @@ from tfx_pipeline.tfx_extensions.example_files import ReadSongs, split_pattern
 
 EMBEDDINGS = "embeddings"
 MATCHES = "matches"
-_EMBEDDINGS_SCHEMA = pa.schema(
-    [
-        ("song_id", pa.string()),
-        ("split", pa.string()),
-        ("embedding", pa.list_(pa.float32())),
-        ("candidate_embedding", pa.list_(pa.float32())),
-    ]
-)
 _Song = tuple[str, str]  # id, split
 _KeyedSong = tuple[_Song, bytes]
 
@@ -70,7 +62,7 @@ def CatalogueEmbedder(  # noqa: N802
             | "SongsToMatch" >> beam.Flatten()
             | "Match" >> MatchSongs(saved_model)
         )
-        for name, table, schema in ((EMBEDDINGS, rows, _EMBEDDINGS_SCHEMA), (MATCHES, matches, MATCH_ROWS)):
+        for name, table, schema in ((EMBEDDINGS, rows, schemas.EMBEDDINGS), (MATCHES, matches, MATCH_ROWS)):
             table | f"Write[{name}]" >> beam.io.WriteToParquet(
                 os.path.join(embeddings.uri, name), schema, file_name_suffix=".parquet"
             )

@@ -17,7 +17,7 @@ from serving.files.whole_files import earlier
 from serving.refresh.index import SONGS_AT_ONCE
 from serving.refresh.saved_version import RefreshError
 from serving.savedmodel.publish import PublishError, latest_version
-from serving.savedmodel.raw_fields import fields_of_specs
+from serving.savedmodel.raw_fields import fields_of_specs, song_id_of
 from tfx_pipeline import contract
 from tfx_pipeline.contract.ids import SONG_ID, id_array
 from tfx_pipeline.contract.splits import TEST, VALIDATION, WARM, ColdSplit
@@ -135,10 +135,7 @@ def last_embeddings(
     for split in (WARM, VALIDATION, TEST):
         files = tf.io.gfile.glob(split_pattern(labelled_songs, split))
         for examples in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(SONGS_AT_ONCE):
-            ids = [
-                tf.train.Example.FromString(e).features.feature[SONG_ID].bytes_list.value[0] for e in examples.numpy()
-            ]
-            rows.append(table.rows_of(id_array(ids)))
+            rows.append(table.rows_of(id_array(map(song_id_of, examples.numpy()))))
             for name, found in parts.items():
                 found.append(signatures[name](examples=examples)["embedding"].numpy())
     order = np.argsort(np.concatenate(rows))
@@ -149,7 +146,7 @@ def last_embeddings(
 def read_matches(uri: str) -> pa.Table:
     """Returns the matches of songs, with what speaks for them."""
     files = [os.path.join(uri, name) for name in sorted(os.listdir(uri)) if name.startswith(MATCHES)]
-    return ds.dataset(files, format="parquet").to_table(columns=["song_id", *COLUMNS])
+    return ds.dataset(files, format="parquet").to_table(columns=[SONG_ID, *COLUMNS])
 
 
 def read_embeddings(uri: str, table: SongTable) -> tuple[np.ndarray, np.ndarray]:
@@ -160,7 +157,7 @@ def read_embeddings(uri: str, table: SongTable) -> tuple[np.ndarray, np.ndarray]
     """
     files = [os.path.join(uri, name) for name in sorted(os.listdir(uri)) if name.startswith(EMBEDDINGS)]
     stored = ds.dataset(files, format="parquet").to_table()
-    rows = table.rows_of(id_array(stored["song_id"]))
+    rows = table.rows_of(id_array(stored[SONG_ID]))
     if len(np.unique(rows[rows >= 0])) != len(table):
         raise ValueError(f"embeddings: expected one for each of {len(table)} songs. Received: {(rows >= 0).sum()}")
     kept = np.flatnonzero(rows >= 0)

@@ -12,7 +12,6 @@ from sklearn.preprocessing import normalize
 
 from bcl_keras.judging import is_better
 from tfx_pipeline.contract import SongField
-from tfx_pipeline.models.features import is_categorical
 from tfx_pipeline.models.song_table import SongTable
 
 #: Weights tried for each block of content.
@@ -50,14 +49,14 @@ class ContentCosine:
             All blocks with weight 1.
         """
         blocks: dict[str, np.ndarray | sparse.csr_matrix] = {}
-        for field in filter(is_categorical, fields):
+        for field in (field for field in fields if field.is_categorical):
             block = _tf_idf(table.features[field.name], warm)
-            blocks[field.name] = _reduce(block, warm, seed) if field.kind == "multi_category" else block
-        for group in sorted({field.group for field in fields if not is_categorical(field)}):
+            blocks[field.name] = _reduce(block, warm, seed) if field.is_list else block
+        for group in sorted({field.group for field in fields if not field.is_categorical}):
             columns = [
                 table.features[field.name].reshape(len(table), -1)
                 for field in fields
-                if field.group == group and not is_categorical(field)
+                if field.group == group and not field.is_categorical
             ]
             blocks[f"{group} numbers"] = normalize(np.nan_to_num(np.concatenate(columns, axis=1)))
         return cls(blocks, dict.fromkeys(blocks, 1.0))

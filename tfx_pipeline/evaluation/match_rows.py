@@ -6,23 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-_TEXTS, _NUMBERS = pa.list_(pa.string()), pa.list_(pa.float32())
+from tfx_pipeline.contract import schemas
+
 #: Why these are the matches, and what speaks for them, is null where the model does not say it.
-MATCH_ROWS = pa.schema(
-    [
-        ("song_id", pa.string()),
-        ("split", pa.string()),
-        ("match_ids", _TEXTS),
-        ("match_scores", _NUMBERS),
-        ("match_shares", pa.list_(_NUMBERS)),
-        ("share_names", _TEXTS),
-        ("known_fields", pa.int32()),
-        ("evidence", _NUMBERS),
-        ("evidence_names", _TEXTS),
-    ]
-)
+MATCH_ROWS = schemas.MATCHES
 
 
 def match_row(song_id: str, split: str, outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:

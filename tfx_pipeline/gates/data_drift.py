@@ -9,6 +9,8 @@ from typing import TypeAlias
 import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
+from tfx_pipeline.contract.ids import SONG_ID, USER_ID
+
 Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatisticsList
 _Kind: TypeAlias = anomalies_pb2.AnomalyInfo
 
@@ -32,7 +34,7 @@ class DataGateConfig:
 
     max_drift: float = 0.2
     min_presence: float = 0.5
-    ignore: tuple[str, ...] = ("song_id", "user_id", "timestamp", "title")
+    ignore: tuple[str, ...] = (SONG_ID, USER_ID, "timestamp", "title")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ignore", tuple(self.ignore))

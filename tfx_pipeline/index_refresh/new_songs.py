@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from serving.savedmodel.raw_fields import RawField, encode_song, integer_id
-from tfx_pipeline.contract.columns import Place, clean, clean_id, display_text
+from tfx_pipeline.contract.arrow_types import is_text, plain_type
+from tfx_pipeline.contract.columns import Place, clean_id, display_text
 from tfx_pipeline.contract.errors import broken
-from tfx_pipeline.contract.fields import is_feature, is_text, kind_of, plain_type
+from tfx_pipeline.contract.fields import is_feature
 from tfx_pipeline.contract.ids import SONG_ID
+from tfx_pipeline.contract.kinds import FieldKind, clean, kind_of
 from tfx_pipeline.contract.source import Rows, Source
 from tfx_pipeline.contract.text import quoted
 from tfx_pipeline.outputs.titles import NAMING, Titles
@@ -103,8 +106,8 @@ class NewSongs:
 
     def _column(self, rows: Rows, field: RawField) -> list[object]:
         place = rows.place(field.name)
-        cleaned = clean(field.kind, rows.column(field.name), place)  # type: ignore[arg-type]
-        if field.kind == "vector" and not pa.types.is_null(cleaned.type):
+        cleaned = clean(cast("FieldKind", field.kind), rows.column(field.name), place)
+        if field.is_sized and not pa.types.is_null(cleaned.type):
             lengths = np.asarray(pc.fill_null(pc.list_value_length(cleaned), field.length))
             if (wrong := lengths != field.length).any():
                 index = int(wrong.argmax())

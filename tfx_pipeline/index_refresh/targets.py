@@ -16,6 +16,7 @@ from serving.refresh.index import SONGS_AT_ONCE
 from serving.refresh.saved_version import SavedIndex, SavedVersion
 from tfx_pipeline import contract
 from tfx_pipeline.contract.errors import broken
+from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.contract.splits import NEW, WARM
 from tfx_pipeline.evaluation.match_rows import MATCH_ROWS, match_row
 from tfx_pipeline.index_refresh.new_songs import NewSongs
@@ -115,7 +116,7 @@ def find(
     matches = pa.Table.from_pylist([match_row(song, NEW, rows[song]) for song in added], MATCH_ROWS)
     pq.write_table(drop_matches(matches, sorted(gone)) if gone else matches, work.part("matches"))
     new = {
-        "song_id": pa.array(added, pa.string()),
+        SONG_ID: pa.array(added, pa.string()),
         "split": pa.array([NEW] * len(added)),
         "embedding": _lists(np.stack([rows[song]["embedding"] for song in added])),
         "candidate_embedding": _lists(index.embeddings[kept:]),

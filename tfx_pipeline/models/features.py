@@ -9,16 +9,11 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx_pipeline.contract import SongField
 from tfx_pipeline.contract.ids import SONG_ID
 
-#: What plays say of a song. Written by the similar-song step, read by training and evaluation, never by the model.
+#: What plays say about a song. The similar-song step writes them, training and evaluation read them, the model never.
 LISTENERS = "label_listeners"
 SIMILAR_IDS = "label_similar_ids"
 SIMILAR_SCORES = "label_similar_scores"
 LABELS = (LISTENERS, SIMILAR_IDS, SIMILAR_SCORES)
-
-
-def is_categorical(field: SongField) -> bool:
-    """Whether the field's values are strings with a vocabulary."""
-    return field.kind in ("category", "multi_category")
 
 
 def vocabulary_name(field: SongField) -> str:
@@ -27,15 +22,15 @@ def vocabulary_name(field: SongField) -> str:
 
 
 def song_schema(fields: Sequence[SongField]) -> schema_pb2.Schema:
-    """Returns the schema of a song's tf.Example as Transform takes it: id, fields, labels; nothing that is for display.
+    """Returns the schema of a song's tf.Example as Transform takes it: id, fields and labels, without display columns.
 
-    Every field may be missing, so each is variable-length; its largest number of values says what it is.
+    Every field may be missing, so each has a variable length. Its largest number of values tells lists from the rest.
     """
     schema = schema_pb2.Schema()
     _add(schema, SONG_ID, schema_pb2.BYTES, 1, required=True)
     for field in fields:
-        value_type = schema_pb2.BYTES if is_categorical(field) else schema_pb2.FLOAT
-        at_most = {"category": 1, "number": 1, "vector": field.length, "multi_category": None}[field.kind]
+        value_type = schema_pb2.BYTES if field.is_categorical else schema_pb2.FLOAT
+        at_most = None if field.is_list and not field.is_sized else field.length
         _add(schema, field.name, value_type, at_most)
     _add(schema, LISTENERS, schema_pb2.INT, 1)
     _add(schema, SIMILAR_IDS, schema_pb2.BYTES, None)

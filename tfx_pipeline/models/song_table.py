@@ -5,22 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from tfx_pipeline.contract import SongField
-from tfx_pipeline.contract.ids import Ids, compact, lookup
+from tfx_pipeline.contract.ids import SONG_ID, Ids, compact, lookup
 from tfx_pipeline.contract.splits import unit_hash
 from tfx_pipeline.models import features
 
+Array = npt.NDArray[Any]
 _BATCH = 4096
 _SAMPLE_SALT = "sample of songs"
 
 
 class NoSongsError(ValueError):
-    """Nothing was found to make a table of."""
+    """There is no song to make a table of."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +40,16 @@ class SongTable:
     """
 
     ids: Ids
-    splits: np.ndarray
-    features: dict[str, np.ndarray]
-    listeners: np.ndarray
+    splits: Array
+    features: dict[str, Array]
+    listeners: Array
     similar_ids: Ids
-    similar_scores: np.ndarray
+    similar_scores: Array
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def take(self, rows: np.ndarray) -> SongTable:
+    def take(self, rows: Array) -> SongTable:
         """Returns the songs at `rows`: integer positions or a boolean mask."""
         return SongTable(
             self.ids[rows],
@@ -57,7 +60,7 @@ class SongTable:
             self.similar_scores[rows],
         )
 
-    def rows_of(self, ids: Ids) -> np.ndarray:
+    def rows_of(self, ids: Ids) -> Array:
         """Returns the row of each id, -1 for ids that are not here. Any shape."""
         return lookup(ids, self.ids)
 
@@ -75,14 +78,14 @@ def read_song_table(
         split_uris: Folder of TFRecord files by name of split.
         transform: The transform output that wrote them.
         fields: The song fields.
-        most_similar: None reads all songs; a number at most so many of those that have similar songs, drawn by hash of
-            their ids. Twice that and a batch are the most in memory.
+        most_similar: Reads at most so many of the songs that have similar songs, drawn by a hash of their ids. Memory
+            holds at most twice as many and a batch. Defaults to `None`, all songs.
 
     Returns:
         The songs of these splits.
 
     Raises:
-        NoSongsError: If there is none.
+        NoSongsError: If there is no song.
     """
     spec = transform.transformed_feature_spec()
     found = ((split, batch) for split, uri in split_uris.items() for batch in _batches(uri, spec))
@@ -90,14 +93,14 @@ def read_song_table(
     if not parts:
         raise NoSongsError(f"no song in any of the splits {', '.join(split_uris)}")
 
-    def column(name: str) -> np.ndarray:
+    def column(name: str) -> Array:
         return stack(batch[name] for _, batch in parts)
 
-    ids = compact(column(features.SONG_ID))
+    ids = compact(column(SONG_ID))
     order = np.argsort(ids, kind="stable")
     table = SongTable(
         ids=ids,
-        splits=np.concatenate([np.full(len(batch[features.SONG_ID]), split) for split, batch in parts]),
+        splits=np.concatenate([np.full(len(batch[SONG_ID]), split) for split, batch in parts]),
         features={field.name: _model_array(column(field.name), field) for field in fields},
         listeners=column(features.LISTENERS)[:, 0],
         similar_ids=compact(column(features.SIMILAR_IDS)),
@@ -111,7 +114,7 @@ def split_uris(examples_uri: str, splits: Iterable[str]) -> dict[str, str]:
     return {split: os.path.join(examples_uri, f"Split-{split}") for split in splits}
 
 
-def _batches(uri: str, spec: dict) -> Iterator[dict[str, np.ndarray]]:
+def _batches(uri: str, spec: Mapping[str, Any]) -> Iterator[dict[str, Array]]:
     files = sorted(tf.io.gfile.glob(os.path.join(uri, "*.gz")))
     known: dict[bytes, bytes] = {}
     for records in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_BATCH):
@@ -123,10 +126,10 @@ def _batches(uri: str, spec: dict) -> Iterator[dict[str, np.ndarray]]:
         yield {name: _shared(value.numpy(), known) for name, value in dense.items()}
 
 
-def _sample(parts: Iterable[tuple[str, dict[str, np.ndarray]]], most: int) -> list[tuple[str, dict[str, np.ndarray]]]:
-    """Returns the songs of the lowest draws among those with similar songs, whatever order they come in."""
-    kept: list[tuple[str, dict[str, np.ndarray]]] = []
-    draws: list[np.ndarray] = []
+def _sample(parts: Iterable[tuple[str, dict[str, Array]]], most: int) -> list[tuple[str, dict[str, Array]]]:
+    """Returns the songs with the lowest draws among those with similar songs, in any order of the input."""
+    kept: list[tuple[str, dict[str, Array]]] = []
+    draws: list[Array] = []
 
     def cut() -> None:
         together = np.concatenate(draws)
@@ -136,9 +139,9 @@ def _sample(parts: Iterable[tuple[str, dict[str, np.ndarray]]], most: int) -> li
             draws[:] = [own[own < limit] for own in draws]
 
     for split, batch in parts:
-        batch = _take(batch, (batch[features.SIMILAR_IDS] != b"").any(axis=1))
-        kept.append((split, batch))
-        draws.append(np.array([unit_hash(song, _SAMPLE_SALT) for song in batch[features.SONG_ID].tolist()]))
+        useful = _take(batch, (batch[features.SIMILAR_IDS] != b"").any(axis=1))
+        kept.append((split, useful))
+        draws.append(np.array([unit_hash(song, _SAMPLE_SALT) for song in useful[SONG_ID].tolist()]))
         if sum(map(len, draws)) > 2 * most:
             cut()
     if kept:
@@ -146,12 +149,12 @@ def _sample(parts: Iterable[tuple[str, dict[str, np.ndarray]]], most: int) -> li
     return [part for part, own in zip(kept, draws, strict=True) if len(own)]
 
 
-def _take(batch: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, np.ndarray]:
+def _take(batch: dict[str, Array], rows: Array) -> dict[str, Array]:
     return {name: column[rows] for name, column in batch.items()}
 
 
-def _shared(values: np.ndarray, known: dict[bytes, bytes]) -> np.ndarray:
-    """Makes equal ids one object: a song is in the lists of many others."""
+def _shared(values: Array, known: dict[bytes, bytes]) -> Array:
+    """Returns ids of which equal ones are one object, since a song is in the lists of many others."""
     if values.dtype != object:
         return values
     shared = np.empty(values.size, object)
@@ -159,8 +162,13 @@ def _shared(values: np.ndarray, known: dict[bytes, bytes]) -> np.ndarray:
     return shared.reshape(values.shape)
 
 
-def stack(batches: Iterable[np.ndarray], most: int | None = None) -> np.ndarray:
-    """Concatenates batches of lists, padded with zeros or b"" to the longest; of each list at most `most` values."""
+def stack(batches: Iterable[Array], most: int | None = None) -> Array:
+    """Returns batches of lists as one array, padded with zeros or b"".
+
+    Args:
+        batches: The batches, of any length of their lists.
+        most: How many values of a list are kept. Defaults to all.
+    """
     parts = list(batches)
     if parts[0].ndim == 1:
         return np.concatenate(parts)
@@ -177,5 +185,5 @@ def stack(batches: Iterable[np.ndarray], most: int | None = None) -> np.ndarray:
     return stacked
 
 
-def _model_array(values: np.ndarray, field: SongField) -> np.ndarray:
-    return values.astype(np.int32 if features.is_categorical(field) else np.float32)
+def _model_array(values: Array, field: SongField) -> Array:
+    return values.astype(np.int32 if field.is_categorical else np.float32)

@@ -23,7 +23,7 @@ from tfx_pipeline.models import features
 from tfx_pipeline.models.config import VALIDATION_K
 from tfx_pipeline.models.song_table import SongTable
 from tfx_pipeline.models.step_settings import TrainerSettings
-from tfx_pipeline.models.training_songs import Songs, read_songs, similar_pairs, validation_truth
+from tfx_pipeline.models.training_songs import TrainingSongs, read_songs, similar_pairs, validation_truth
 from tfx_pipeline.runtime.keras_backend import check_is_tensorflow
 from tfx_pipeline.tfx_extensions.artifacts import EXTRA, LEARNT
 from tfx_pipeline.tfx_extensions.components import settings_of
@@ -67,7 +67,7 @@ def run_fn(fn_args: Any) -> None:
 def export_model(
     fn_args: Any,
     model: bcl_keras.models.BCLModel | bcl_keras.models.JoinedModel,
-    songs: Songs,
+    songs: TrainingSongs,
     transform: tft.TFTransformOutput,
     learnt: dict[str, Any],
 ) -> None:
@@ -105,7 +105,7 @@ def model_fields(
     fields = []
     for field in song_fields:
         size = field.length
-        if features.is_categorical(field):
+        if field.is_categorical:
             size = max(transform.vocabulary_size_by_name(features.vocabulary_name(field)), 1) + 1
         fields.append(bcl_keras.Field(field.name, field.kind, size, max_values))
     return fields
@@ -114,7 +114,7 @@ def model_fields(
 def train(
     fields: Sequence[bcl_keras.Field],
     config: bcl_keras.BCLConfig,
-    songs: Songs,
+    songs: TrainingSongs,
     *,
     positives: int,
     anchor_popularity_power: float,
@@ -155,8 +155,8 @@ def train(
 
 
 def solve_ridge(
-    fields: Sequence[bcl_keras.Field], config: bcl_keras.models.RidgeConfig, songs: Songs
-) -> tuple[bcl_keras.models.AudienceRidge, dict[str, Any], Songs]:
+    fields: Sequence[bcl_keras.Field], config: bcl_keras.models.RidgeConfig, songs: TrainingSongs
+) -> tuple[bcl_keras.models.AudienceRidge, dict[str, Any], TrainingSongs]:
     """Solves the closed form with sparse songs and without them, and keeps what validation songs prefer.
 
     Where an artist and an album are all that songs have, sparse songs can do harm.

@@ -20,7 +20,7 @@ _MOST_VALIDATION_SONGS = 2000
 
 
 @dataclasses.dataclass(frozen=True)
-class Songs:
+class TrainingSongs:
     """What training works on.
 
     Attributes:
@@ -48,7 +48,7 @@ def read_songs(
     transform: tft.TFTransformOutput,
     song_fields: Sequence[contract.SongField],
     sparse_per_warm: float,
-) -> Songs:
+) -> TrainingSongs:
     """Returns the songs to learn from and those held out for choices.
 
     Without files of the latter there are none. Of the sparse songs those with a similar warm song count, and a sample
@@ -64,10 +64,12 @@ def read_songs(
     if most := min(int(sparse_per_warm * len(warm)), MOST_SPARSE_SONGS):
         with contextlib.suppress(NoSongsError):
             sparse = read(fn_args.train_files, NEW, most)
-    return Songs(warm, sparse, read(fn_args.eval_files, VALIDATION) if fn_args.eval_files else warm.take(np.arange(0)))
+    return TrainingSongs(
+        warm, sparse, read(fn_args.eval_files, VALIDATION) if fn_args.eval_files else warm.take(np.arange(0))
+    )
 
 
-def validation_truth(songs: Songs) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def validation_truth(songs: TrainingSongs) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Returns the features of validation songs, and rows of the warm songs that they should find, -1 for none.
 
     Of more than `_MOST_VALIDATION_SONGS` a sample is taken: choices need no more, and each song is ranked against all.
@@ -79,7 +81,7 @@ def validation_truth(songs: Songs) -> tuple[dict[str, np.ndarray], np.ndarray]:
     return features, warm.rows_of(validation.similar_ids[sample, :VALIDATION_TRUTH])
 
 
-def similar_pairs(songs: Songs, positives: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def similar_pairs(songs: TrainingSongs, positives: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns rows of anchors, warm songs first and sparse ones after them, rows of positives, and audience cosines.
 
     Args:

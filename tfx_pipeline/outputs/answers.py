@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tfx_pipeline.contract.ids import SONG_ID, USER_ID
 from tfx_pipeline.contract.text import quoted
 from tfx_pipeline.outputs.in_common import CatalogueRows, in_common, title_of
 from tfx_pipeline.outputs.reading import OutputsError, PublishedRun, refreshes_of
@@ -73,7 +74,7 @@ def about_song(run: Path, song_id: str, num_matches: int, num_listeners: int) ->
         OutputsError: If nothing was published, or the song is not in the run.
     """
     published = _published_about(run, song_id)
-    known = published.rows(EMBEDDINGS, song_id, ["song_id", "split"])
+    known = published.rows(EMBEDDINGS, song_id, [SONG_ID, "split"])
     found = published.rows(MATCHES, song_id)
     if not found:
         return _about_warm_song(run, published, song_id, known[0]["split"], num_matches)
@@ -100,7 +101,7 @@ def _published_about(run: Path, song_id: str) -> PublishedRun:
     """Returns what was published last about a song: by a refresh since the last push, or by the last run."""
     latest = PublishedRun.latest(run)
     for published in (*map(PublishedRun.at, refreshes_of(run, latest)), latest):
-        if published.rows(EMBEDDINGS, song_id, ["song_id"]):
+        if published.rows(EMBEDDINGS, song_id, [SONG_ID]):
             return published
     raise OutputsError(
         f"--song: expected the id of a song of run {latest.run_id} in {run}. Received: {quoted(song_id)}"
@@ -126,7 +127,7 @@ def about_new_song(run: Path, song: Mapping[str, Any], num_matches: int) -> Answ
     note = "Listeners are found by a run, for new songs of its catalogue. Add the song to the data and run again."
     if not is_known:
         note = f"No matches: the model knows no value of this song. {note}"
-    song_id = song.get("song_id")
+    song_id = song.get(SONG_ID)
     return Answer(
         None if song_id is None else str(song_id), title_of(song), None, None, served.version, matches, note=note
     )
@@ -176,7 +177,7 @@ def _listener(row: Mapping[str, Any], titles: Mapping[str, str | None]) -> Liste
         (song, titles.get(song), score)
         for song, score in zip(row["reason_song_ids"], row["reason_scores"], strict=True)
     ]
-    return Listener(row["rank"], row["user_id"], row["score"], row["group"], plays)
+    return Listener(row["rank"], row[USER_ID], row["score"], row["group"], plays)
 
 
 def _why_none(published: PublishedRun, song_id: str, split: str, *, is_known: bool) -> str:

@@ -10,11 +10,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from tfx_pipeline import contract
+from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.outputs.reading import rows_of
 from tfx_pipeline.outputs.titles import NAMING
-
-#: Vectors are nearly never equal; whether two are similar is what the score says.
-_COMPARED = ("category", "multi_category", "number")
 
 
 @dataclass(frozen=True)
@@ -37,13 +35,14 @@ class CatalogueRows:
             ContractError: If `prepared` was not written by `contract.prepare`.
         """
         fields = contract.load_prepared(prepared).fields
-        return cls(prepared / contract.SONGS, tuple(field.name for field in fields if field.kind in _COMPARED))
+        # Two vectors are almost never equal. The score says how similar they are.
+        return cls(prepared / contract.SONGS, tuple(field.name for field in fields if not field.is_sized))
 
     def of(self, song_ids: Collection[str]) -> dict[str, dict[str, Any]]:
         """Returns what can be compared and what names a song, by song; a song that is not there has no row."""
         names = pq.read_schema(self.file).names
-        columns = ["song_id", *(name for name in (*self.fields, *NAMING) if name in names)]
-        return {row["song_id"]: row for row in rows_of(self.file, song_ids, columns)}
+        columns = [SONG_ID, *(name for name in (*self.fields, *NAMING) if name in names)]
+        return {row[SONG_ID]: row for row in rows_of(self.file, song_ids, columns)}
 
 
 def title_of(row: Mapping[str, Any]) -> str | None:

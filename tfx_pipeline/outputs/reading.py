@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.contract.text import on_one_line
 from tfx_pipeline.outputs.schemas import MANIFEST, SCHEMA_VERSION, Table
 
@@ -88,7 +89,7 @@ def refreshes_of(run: Path, latest: PublishedRun) -> list[Path]:
 
 
 def rows_of(
-    file: Path, song_ids: Collection[str], columns: Sequence[str] | None = None, *, key: str = "song_id"
+    file: Path, song_ids: Collection[str], columns: Sequence[str] | None = None, *, key: str = SONG_ID
 ) -> Iterator[dict[str, Any]]:
     """Yields the rows of some songs, in the file's order. Of row groups that have none of them only ids are read."""
     wanted = pa.array(sorted(set(song_ids)), pa.string())

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from tfx_pipeline import contract
+from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.outputs.reading import rows_of
 from tfx_pipeline.outputs.titles import NAMING
 from tfx_pipeline.runtime.console import import_quietly
@@ -75,10 +76,10 @@ def matches_of(folder: RunFolder, song: Mapping[str, Any], count: int) -> Served
 
 def _with_id_of_index(song: Mapping[str, Any], match: Signature) -> Mapping[str, Any]:
     """Returns the song with its id as the index has ids: the catalogue has whole numbers as text."""
-    song_id = song.get("song_id")
+    song_id = song.get(SONG_ID)
     if not isinstance(song_id, str) or match.inputs["exclude"].is_string:
         return song
-    return {**song, "song_id": int(song_id) if song_id.isascii() and song_id.isdecimal() else None}
+    return {**song, SONG_ID: int(song_id) if song_id.isascii() and song_id.isdecimal() else None}
 
 
 def _shares(client: Client, song: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -111,6 +112,6 @@ def _as_example(song: Mapping[str, Any], embed: Signature) -> np.ndarray:
 def song_of_input(folder: RunFolder, song_id: str) -> dict[str, Any] | None:
     """Returns a song of the prepared input, with its fields and what names it; None where it is not there."""
     file = folder.input / contract.SONGS
-    wanted = {"song_id", *NAMING, *(field.name for field in contract.load_prepared(folder.input).fields)}
+    wanted = {SONG_ID, *NAMING, *(field.name for field in contract.load_prepared(folder.input).fields)}
     columns = [name for name in pq.read_schema(file).names if name in wanted]
     return next(rows_of(file, [song_id], columns), None)

@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tfx_pipeline.contract.ids import SONG_ID
+
 #: Columns of songs.parquet that may name a song; the first that has a value does.
 NAMING = ("title", "name", "artist")
 
@@ -29,9 +31,9 @@ class Titles:
         naming = [name for name in NAMING if name in pq.read_schema(songs).names]
         if not naming:
             return cls(pa.array([], pa.string()), pa.array([], pa.string()))
-        table = pq.ParquetFile(songs).read(columns=["song_id", *naming], use_threads=False)
+        table = pq.ParquetFile(songs).read(columns=[SONG_ID, *naming], use_threads=False)
         titles = pc.coalesce(*(_without_empty(table[name]) for name in naming))
-        return cls(as_array(table["song_id"]), as_array(titles))
+        return cls(as_array(table[SONG_ID]), as_array(titles))
 
     def and_also(self, other: Titles) -> Titles:
         """Returns the titles of more songs; of a song in both these hold."""

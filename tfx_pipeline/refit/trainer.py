@@ -16,7 +16,7 @@ import tensorflow_transform as tft
 import bcl_keras
 from tfx_pipeline.models.step_settings import TrainerSettings
 from tfx_pipeline.models.trainer import export_model, model_fields, train, what_was_learnt
-from tfx_pipeline.models.training_songs import Songs, read_songs, similar_pairs
+from tfx_pipeline.models.training_songs import TrainingSongs, read_songs, similar_pairs
 from tfx_pipeline.runtime.keras_backend import check_is_tensorflow
 from tfx_pipeline.tfx_extensions.artifacts import read_learnt
 from tfx_pipeline.tfx_extensions.components import settings_of
@@ -60,7 +60,7 @@ def chosen_towers(judged: dict[str, Any]) -> bcl_keras.BCLConfig:
 
 def refit(
     fields: list[bcl_keras.Field],
-    songs: Songs,
+    songs: TrainingSongs,
     judged: dict[str, Any],
     *,
     ridge: bcl_keras.models.RidgeConfig | None,

@@ -166,7 +166,7 @@ class DemoReport:
         words = []
         for field in self.catalogue.fields:
             value = song[field.name]
-            if value and field.kind in ("category", "multi_category"):
+            if value and field.is_categorical:
                 shown = value if isinstance(value, str) else ", ".join(value[:3])
                 words.append(f"{field.name.split('_', 1)[1]}: {on_one_line(shown)}")
         return "; ".join(words[:3]) or "no tags"

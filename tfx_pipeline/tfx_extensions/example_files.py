@@ -12,7 +12,7 @@ from tfx import v1 as tfx
 from tfx.types import artifact_utils
 from tfx_bsl.coders import example_coder
 
-from tfx_pipeline.contract.ids import SONG_ID
+from serving.savedmodel.raw_fields import song_id_of
 
 #: The one split that both ExampleGens write.
 ALL = "all"
@@ -67,12 +67,11 @@ class ReadSongs(beam.PTransform):
 
 
 def _with_song_id(serialized: bytes) -> tuple[bytes, bytes]:
-    return tf.train.Example.FromString(serialized).features.feature[SONG_ID].bytes_list.value[0], serialized
+    return song_id_of(serialized), serialized
 
 
 def read_examples(pattern: str) -> Iterator[tuple[str, bytes]]:
     """Yields id and serialized tf.Example of each song."""
     files = sorted(tf.io.gfile.glob(pattern))
     for record in tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator():
-        song_id = tf.train.Example.FromString(record).features.feature[SONG_ID].bytes_list.value[0]
-        yield song_id.decode(), record
+        yield song_id_of(record).decode(), record

@@ -64,9 +64,9 @@ def test_user_ids_are_columns_of_targets_alone():
 def test_the_document_has_every_column(table: Table):
     section = DOCUMENT.read_text(encoding="utf-8").split(f"### {table.file}\n")[1].split("\n### ")[0]
     documented = re.findall(r"^\| (\w+) \| ([\w<>]+) \| (.+) \|$", section, re.MULTILINE)
-    columns = [(c.name, re.sub("<(item|element): ", "<", str(c.type)), c.says) for c in table.columns]
+    columns = [(c.name, re.sub("<(item|element): ", "<", str(c.type)), c.meaning) for c in table.columns]
     assert [found for found in documented if found[0] != "column"] == columns
-    assert table.says in section
+    assert table.meaning in section
 
 
 def test_the_targeting_has_the_columns_that_are_published():

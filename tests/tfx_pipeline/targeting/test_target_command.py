@@ -92,7 +92,7 @@ def test_plays_may_lie_in_folders_of_days_and_in_any_type_of_numbers(files, caps
     assert read_targets(str(files / "targets")).equals(wanted)
     (files / "plays" / "_temporary").mkdir()
     assert command(files) == 2
-    assert "which Spark leaves where a write did not end" in capsys.readouterr().err
+    assert "which Spark leaves when a write did not finish" in capsys.readouterr().err
 
 
 def test_names_that_could_be_patterns_are_names(files, world, capsys):

@@ -1,4 +1,4 @@
-"""How a CSV file is written: its encoding, the character between cells, the names in its header."""
+"""Finds how a CSV file is written: its encoding, the character between cells, the names in its header."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfx_pipeline.contract.errors import broken
+from tfx_pipeline.contract.ids import SONG_ID, USER_ID
 
 #: Name of each character that may stand between cells, for messages.
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
-_IDS = ("song_id", "user_id")
+_IDS = (SONG_ID, USER_ID)
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",  # Before UTF-16, whose mark it begins with.
@@ -26,10 +27,10 @@ class Dialect:
     """What must be known to read the rows.
 
     Attributes:
-        encoding: the name by which Python knows it.
-        separator: the character between cells.
-        names: the columns' names in the file's order; the empty string where the header has none.
-        header_lines: lines up to the end of the header.
+        encoding: Its name in Python.
+        separator: The character between cells.
+        names: The columns' names in the file's order; the empty string where the header has none.
+        header_lines: Lines up to the end of the header.
     """
 
     encoding: str
@@ -43,7 +44,7 @@ class Dialect:
         return tuple(name for name in self.names if name)
 
     def notes(self, file: str) -> tuple[str, ...]:
-        """Return what is unusual about the file, in words."""
+        """Returns what is unusual about the file, in words."""
         notes = [] if self.separator == "," else [f"{file} is read with a {SEPARATORS[self.separator]} between cells."]
         notes += [] if self.encoding.startswith("utf-8") else [f"{file} is read as {self.encoding.upper()}."]
         nameless = [str(number) for number, name in enumerate(self.names, 1) if not name]
@@ -54,13 +55,13 @@ class Dialect:
 
 
 def read_dialect(path: Path) -> Dialect:
-    """Return how the file is written.
+    """Returns how the file is written.
 
     The separator is the first of comma, semicolon and tab by which the header has a column `song_id` or `user_id`; in a
     header without either, the one by which it has most columns.
 
     Raises:
-        ContractError: the file is empty or no text in UTF-8, UTF-16 or UTF-32, or two of its columns have one name.
+        ContractError: The file is empty or no text in UTF-8, UTF-16 or UTF-32, or two of its columns have one name.
     """
     encoding = _encoding(path)
     found = []
@@ -86,9 +87,9 @@ def _encoding(path: Path) -> str:
 
 
 def _header(path: Path, encoding: str, separator: str) -> tuple[tuple[str, ...], int]:
-    """Return the names in the first line that is not blank, and the number of the line they end in."""
+    """Returns the names in the first line that is not blank, and the number of the line in which the header ends."""
     try:
-        # Python decodes more than the header at once. What is wrong in a row, `read_rows` says of that row.
+        # Python decodes more than the header at once. `read_rows` reports what is wrong in a row.
         with path.open(encoding=encoding, errors="replace", newline="") as file:
             reader = csv.reader(file, delimiter=separator)
             # Excel may write `sep=;` before the header.

@@ -1,8 +1,8 @@
-"""A CSV file as Parquet. Types are found over the whole file, in batches, so that memory stays bounded.
+"""Converts CSV files to Parquet. Types are found over the whole file, in batches, so that memory stays bounded.
 
-The file has a header. Cells are separated by commas, semicolons or tabs (`csv_dialect`) and quoted with " where they
-hold one. Blanks around a cell are dropped and an empty cell is missing. `csv_kinds` states how the cells of a feature
-column make it a number, a category, a multi-valued category or a dense vector, and what is refused.
+The file has a header. Cells are separated by commas, semicolons or tabs (`dialect`) and quoted with " where they hold
+one. Blanks around a cell are dropped, and an empty cell is missing. `kinds` states how the cells of a feature column
+decide its kind, and what is refused.
 """
 
 from __future__ import annotations
@@ -17,26 +17,20 @@ import pyarrow.parquet as pq
 
 from tfx_pipeline.contract.columns import Place
 from tfx_pipeline.contract.csv.dialect import read_dialect
-from tfx_pipeline.contract.csv.kinds import MISSING, NEVER_A_WORD, NUMBER, Column, Guess
-from tfx_pipeline.contract.csv.lists import read_ids, read_numbers, read_words, without_numpy_names
+from tfx_pipeline.contract.csv.kinds import MISSING, NEVER_A_WORD, NUMBER, Column, Guess, Style
+from tfx_pipeline.contract.csv.lists import read_number_words, read_numbers, read_words, without_numpy_names
 from tfx_pipeline.contract.csv.rows import read_rows
 from tfx_pipeline.contract.fields import is_feature
 from tfx_pipeline.contract.times import TIME, TimeReader
 
-_ARROW = {
-    "category": pa.string(),
-    "multi_category": pa.list_(pa.string()),
-    "number": pa.float64(),
-    "vector": pa.list_(pa.float64()),
-}
 _YES, _NO = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0")
 
 
 def convert_songs(path: Path, parquet: Path) -> tuple[str, ...]:
-    """Write songs.csv as Parquet, and return what was guessed: a note for each feature column.
+    """Writes songs.csv as Parquet. Returns a note for each feature column, which says what was guessed.
 
     Raises:
-        ContractError: the file is no CSV with a header of distinct names, or a column is of no one kind.
+        ContractError: The file is no CSV with a header of distinct names, or a column is of several kinds.
     """
     dialect = read_dialect(path)
     guesses = {name: Guess(path, name) for name in dialect.named if is_feature(name)}
@@ -44,7 +38,7 @@ def convert_songs(path: Path, parquet: Path) -> tuple[str, ...]:
         for name, guess in guesses.items():
             guess.add(batch.column(name), first_row)
     columns = {name: guess.column() for name, guess in guesses.items()}
-    types = {name: _ARROW[column.kind] for name, column in columns.items()}
+    types = {name: column.type for name, column in columns.items()}
     schema = pa.schema([(name, types.get(name, pa.string())) for name in dialect.named])
     with pq.ParquetWriter(parquet, schema) as writer:
         for first_row, batch in read_rows(path, dialect):
@@ -59,12 +53,14 @@ def convert_songs(path: Path, parquet: Path) -> tuple[str, ...]:
 
 
 def convert_plays(path: Path, parquet: Path) -> tuple[str, ...]:
-    """Write plays.csv as Parquet: plays as int, liked as bool, timestamp as a time. Return how times were understood.
+    """Writes plays.csv as Parquet. Returns notes on how times were understood.
 
-    `plays` may be written 1 or 1.0, `liked` true or false, yes or no, 1 or 0; `times` states how times may be.
+    `plays` becomes int and may be written 1 or 1.0. `liked` becomes bool and may be written true or false, yes or no,
+    1 or 0. `contract.times` states how `timestamp` may be written.
 
     Raises:
-        ContractError: the file is no CSV with a header of distinct names, or a cell does not read as its column asks.
+        ContractError: The file is no CSV with a header of distinct names, or a cell does not fit the type of its
+            column.
     """
     dialect, times = read_dialect(path), TimeReader()
     readers: dict[str, Callable[[pa.Array, Place], pa.Array]] = {
@@ -87,38 +83,41 @@ def convert_plays(path: Path, parquet: Path) -> tuple[str, ...]:
 
 
 def _typed(cells: pa.Array, column: Column, place: Place) -> pa.Array:
-    """Return the cells in the type of the column's kind."""
+    """Returns the cells in the type of the column's kind."""
     if column.style == "empty":
-        return pa.nulls(len(cells), _ARROW[column.kind])
-    if column.kind == "category":
+        return pa.nulls(len(cells), column.type)
+    if column.style == "word":
         return pc.if_else(pc.equal(cells, NEVER_A_WORD), pa.scalar(None, pa.string()), cells)
-    if column.style == "pipe" and column.kind == "multi_category":
-        return _each(cells, lambda cell: [part for part in map(str.strip, cell.split("|")) if part], column, place)
-    cells = _without_markers(cells)
-    if column.kind == "number":
-        if column.style == "decimal_comma":
-            cells = pc.replace_substring(cells, ",", ".")
-        return _each(cells, float, column, place)
-    if column.style == "pipe":
-        return _each(cells, lambda cell: read_numbers(f"[{cell.replace('|', ' ')}]"), column, place)
-    read = (
-        {"vector": read_numbers, "multi_category": read_words}[column.kind] if column.style == "bracket" else read_ids
-    )
-    return _each(without_numpy_names(cells), read, column, place)
-
-
-def _each(cells: pa.Array, read: Callable[[str], object], column: Column, place: Place) -> pa.Array:
+    if column.style != "words_by_pipe":  # Among words, what looks like missing may be a word.
+        cells = _without_markers(cells)
+    if column.style.endswith("_in_brackets"):
+        cells = without_numpy_names(cells)
     found = []
     for index, cell in enumerate(cells.to_pylist()):
         try:
-            found.append(None if cell is None or cell == NEVER_A_WORD else read(cell))
+            found.append(None if cell is None or cell == NEVER_A_WORD else _READERS[column.style](cell))
         except ValueError as error:
             raise place.broken("a list of words, as ['rock', 'indie']", repr(cell), index) from error
-    return pa.array(found, _ARROW[column.kind])
+    return pa.array(found, column.type)
+
+
+def _words_by_pipe(cell: str) -> list[str]:
+    return [part for part in map(str.strip, cell.split("|")) if part]
+
+
+_READERS: dict[Style, Callable[[str], object]] = {
+    "number": float,
+    "number_with_comma": lambda cell: float(cell.replace(",", ".")),
+    "words_by_pipe": _words_by_pipe,
+    "numbers_by_pipe": lambda cell: read_numbers(f"[{cell.replace('|', ' ')}]"),
+    "words_in_brackets": read_words,
+    "ids_in_brackets": read_number_words,
+    "numbers_in_brackets": read_numbers,
+}
 
 
 def _without_markers(cells: pa.Array) -> pa.Array:
-    """Return the cells with null for words that mean a missing value."""
+    """Returns the cells with null in place of words for a missing value."""
     return pc.if_else(pc.match_substring_regex(cells, MISSING), pa.scalar(None, pa.string()), cells)
 
 
@@ -144,5 +143,5 @@ def _whole(cells: pa.Array, place: Place) -> pa.Array:
 def _flag(cells: pa.Array, place: Place) -> pa.Array:
     lower = pc.utf8_lower(cells)
     _read(lower, place, f"^(?:{'|'.join((*_YES, *_NO))})$", "true or false, yes or no, 1 or 0")
-    # Arrow's `is_in` says False of null.
+    # Arrow's `is_in` returns False for null.
     return pc.if_else(lower.is_valid(), pc.is_in(lower, value_set=pa.array(_YES)), pa.scalar(None, pa.bool_()))

@@ -1,4 +1,4 @@
-"""One cell that holds a list in brackets, as Python, JSON, numpy and Spark print it.
+"""Reads cells that hold a list in brackets, as Python, JSON, numpy and Spark print it.
 
 That is `['a', 'b']`, `["a","b"]`, `['a' 'b']`, `[a, b]`, `[0.1, 0.2]` and `[0.1 0.2]`.
 """
@@ -20,21 +20,21 @@ _NOTHING = frozenset(("null", "none", "nan", "na"))
 
 
 def without_numpy_names(cells: pa.Array) -> pa.Array:
-    """Return the cells with `np.float64(0.1)`, as lists of numpy's numbers print, written as `0.1`."""
+    """Returns the cells with `np.float64(0.1)`, as lists of numpy's numbers print, written as `0.1`."""
     return pc.replace_substring_regex(cells, r"\bnp\.[a-z_0-9]+\(([^()]*)\)", r"\1")
 
 
 def read_numbers(cell: str) -> list[float | None]:
-    """Return the numbers between brackets; None stands for a missing one."""
+    """Returns the numbers between brackets; None stands for a missing one."""
     parts = cell[1:-1].replace(",", " ").split()
     return [None if part.lower() in _NOTHING else float(part) for part in parts]
 
 
 def read_words(cell: str) -> list[str]:
-    """Return the words between brackets, without missing ones. Words with a comma or quotes in them need quotes.
+    """Returns the words between brackets, without missing ones. Words with a comma or quotes in them need quotes.
 
     Raises:
-        ValueError: the cell is no list, or a list of lists.
+        ValueError: The cell is no list, or a list of lists.
     """
     try:
         values = json.loads(cell)
@@ -46,13 +46,13 @@ def read_words(cell: str) -> list[str]:
     return [word for word in map(str.strip, words) if word]
 
 
-def read_ids(cell: str) -> list[str]:
-    """Return the whole numbers between brackets as words."""
+def read_number_words(cell: str) -> list[str]:
+    """Returns the whole numbers between brackets as words."""
     return [part for part in cell[1:-1].replace(",", " ").split() if part.lower() not in _NOTHING]
 
 
 def _tokens(inside: str) -> list[str | None]:
-    """Return the words of a list that is no JSON. Python would read numpy's `['a' 'b']` as one word."""
+    """Returns the words of a list that is no JSON. Python would read numpy's `['a' 'b']` as one word."""
     found: list[str | None] = []
     at = 0
     while at < len(inside):

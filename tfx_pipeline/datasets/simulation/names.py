@@ -65,20 +65,20 @@ _LISTS: dict[str, tuple[str, ...]] = {
 
 
 def vocabulary(name: str, size: int) -> list[str]:
-    """Return `size` distinct words for a category field; the field's own word list first, then numbered ones."""
+    """Returns `size` distinct words for a category field; the field's own word list first, then numbered ones."""
     known = _LISTS.get(name, ())
     return [*known, *(f"{name} {index}" for index in range(len(known) + 1, size + 1))][:size]
 
 
 def titles(generator: np.random.Generator, count: int) -> list[str]:
-    """Return display titles; two songs may share one, as in life."""
+    """Returns display titles; two songs may share one, as in life."""
     colour, thing, form = (generator.integers(size, size=count) for size in (len(_COLOURS), len(_THINGS), 4))
     forms = ("{0} {1}", "The {0} {1}", "{1} in {0}", "{0} {1}s")
     return [forms[f].format(_COLOURS[c], _THINGS[t]) for c, t, f in zip(colour, thing, form, strict=True)]
 
 
 def artists(generator: np.random.Generator, cluster: npt.NDArray[Any], per_cluster: int) -> list[str]:
-    """Return an artist for each song: each cluster of taste has `per_cluster` artists of its own."""
+    """Returns an artist for each song: each cluster of taste has `per_cluster` artists of its own."""
     chosen = cluster * per_cluster + generator.integers(per_cluster, size=len(cluster))
     return [_artist(int(index)) for index in chosen]
 

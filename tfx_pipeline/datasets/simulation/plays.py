@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import pyarrow as pa
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfx_pipeline.contract.ids import SONG_ID, USER_ID
 from tfx_pipeline.datasets.simulation.seeds import Dirichlet, NegativeBinomial, joint_seed
 from tfx_pipeline.datasets.simulation.songs import FIRST_DAY, LAST_DAY
 from tfx_pipeline.datasets.simulation.world import Array, World
@@ -43,14 +45,14 @@ class Users:
 
 
 def draw_users(world: World, count: int, plays: int, most: int, seed: int) -> Users:
-    """Return the users.
+    """Returns the users.
 
     Args:
-        world: the world.
-        count: number of users.
-        plays: rows of plays.parquet in all.
-        most: the most songs one user may play.
-        seed: the seed.
+        world: The world.
+        count: Number of users.
+        plays: Rows of plays.parquet in all.
+        most: The most songs one user may play.
+        seed: The seed.
     """
     settings, centres = world.settings, tf.constant(world.centres, tf.float32)
     root = tfd.JointDistributionCoroutine.Root
@@ -69,7 +71,7 @@ def draw_users(world: World, count: int, plays: int, most: int, seed: int) -> Us
 
 
 def share_out(weights: Array, total: int, most: int) -> Array:
-    """Return whole numbers in 1..most that sum to `total`, 1 each and the rest as the weights say, where it fits."""
+    """Returns whole numbers in 1..most that sum to `total`, 1 each and the rest as the weights say, where it fits."""
     counts = np.ones(len(weights), np.int64)
     while (left := total - int(counts.sum())) > 0:
         open_ = counts < most
@@ -83,17 +85,17 @@ def share_out(weights: Array, total: int, most: int) -> Array:
 
 
 def station_logits(world: World, users: Array) -> Array:
-    """Return log P(station | user) up to a constant, (n, stations)."""
+    """Returns log P(station | user) up to a constant, (n, stations)."""
     return np.asarray(world.settings.user_focus * users @ world.stations.T)
 
 
 def song_chances(world: World, taste: Array, weight: Array) -> Array:
-    """Return cumulative P(song | station), (stations, songs)."""
+    """Returns cumulative P(song | station), (stations, songs)."""
     cumulative = np.empty((len(world.stations), len(taste)))
     for row, station in zip(cumulative, world.stations, strict=True):
         logits = world.settings.song_focus * (taste @ station)
         np.cumsum(weight * np.exp(logits - logits.max()), out=row)
-        row /= row[-1]
+        np.divide(row, row[-1], out=row)
     return cumulative
 
 
@@ -101,8 +103,8 @@ class PlayLaw:
     """Draws the plays of users, block by block.
 
     Args:
-        world: the world.
-        users: the users.
+        world: The world.
+        users: The users.
         taste: (songs, dimensions).
         weight: (songs,) popularity; a song of weight 0 is never played.
         released: (songs,) in [0, 1).
@@ -115,20 +117,20 @@ class PlayLaw:
         self.playable = np.flatnonzero(weight)
 
     def blocks(self) -> list[tuple[int, int]]:
-        """Return (first user, last user + 1) of each block: about `BLOCK` plays each, whatever their number in all."""
+        """Returns (first user, last user + 1) of each block: about `BLOCK` plays each, whatever their number in all."""
         number = (np.cumsum(self.users.plays) - self.users.plays) // BLOCK
         edges = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(number)]
-        return list(zip(edges[:-1], edges[1:], strict=True))
+        return list(pairwise(edges))
 
     def draw(self, seed: int) -> Iterator[pa.Table]:
-        """Yield tables of plays; block b depends on the seed, b and its users alone."""
+        """Yields tables of plays; block b depends on the seed, b and its users alone."""
         for block, (first, last) in enumerate(self.blocks()):
             generator = np.random.default_rng([seed, 2, block])
             user, song = self._pairs(first, last, generator)
             yield self._table(user, song, joint_seed(seed, -2 - block))
 
     def _pairs(self, first: int, last: int, generator: np.random.Generator) -> tuple[Array, Array]:
-        """Return users and their different songs, in order of user."""
+        """Returns users and their different songs, in order of user."""
         songs = len(self.taste)
         logits = station_logits(self.world, self.users.taste[first:last])
         wanted = self.users.plays[first:last]
@@ -145,7 +147,7 @@ class PlayLaw:
         return keys // songs + first, keys % songs
 
     def _songs(self, logits: Array, generator: np.random.Generator) -> Array:
-        """Return a song for each row of station logits."""
+        """Returns a song for each row of station logits."""
         station = np.asarray(tfd.Categorical(logits=logits.astype(np.float32)).sample(seed=_pair(generator)))
         chance = generator.random(len(station))
         song = np.empty(len(station), np.int64)
@@ -155,7 +157,7 @@ class PlayLaw:
         return song
 
     def _table(self, user: Array, song: Array, seed: Any) -> pa.Table:
-        """Return the rows of plays.parquet: taste that fits brings more plays and likes."""
+        """Returns the rows of plays.parquet: taste that fits brings more plays and likes."""
         fit = np.einsum("nd,nd->n", self.users.taste[user], self.taste[song]).astype(np.float32)
         newest = 1 - self.world.settings.unreleased
         # As an int of Python: numpy 2 would turn float32 into float64 with one of its own.
@@ -174,8 +176,8 @@ class PlayLaw:
         seconds = np.asarray(draw["moment"]) * span * 86_400 + FIRST_DAY.astype("datetime64[s]").astype(np.int64)
         return pa.table(
             {
-                "user_id": [f"u{index:07d}" for index in user],
-                "song_id": [f"s{index:07d}" for index in song],
+                USER_ID: [f"u{index:07d}" for index in user],
+                SONG_ID: [f"s{index:07d}" for index in song],
                 "plays": pa.array(1 + np.asarray(draw["more"]).astype(np.int32)),
                 "liked": pa.array(np.asarray(draw["liked"]) == 1),
                 "timestamp": pa.array(seconds.astype(np.int64), pa.timestamp("s")),

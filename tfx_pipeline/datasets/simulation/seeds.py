@@ -19,12 +19,12 @@ _RELEASE = tuple(int(part) for part in tfp.__version__.split(".")[:2])
 
 
 def joint_seed(first: int, second: int) -> Any:
-    """Return the seed of a joint law's `sample`."""
+    """Returns the seed of a joint law's `sample`."""
     return unsalted(tf.constant([first, second], tf.int32), "JointDistribution")
 
 
 def unsalted(seed: Any, salt: str) -> Any:
-    """Return the seed from which this release, with its salt, draws what releases before 0.25 draw from `seed`."""
+    """Returns the seed from which this release, with its salt, draws what releases before 0.25 draw from `seed`."""
     if _RELEASE < (0, 25):
         return seed
     digest = int(hashlib.sha512(salt.encode()).hexdigest(), 16)

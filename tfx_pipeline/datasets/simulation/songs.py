@@ -11,6 +11,7 @@ import pyarrow as pa
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.datasets.simulation.names import artists, titles, vocabulary
 from tfx_pipeline.datasets.simulation.seeds import joint_seed
 from tfx_pipeline.datasets.simulation.world import FIELDS, GROUPS, Array, FieldModel, World
@@ -29,12 +30,12 @@ class SongBlock:
     """One block of songs.
 
     Attributes:
-        table: the rows of songs.parquet.
+        table: The rows of songs.parquet.
         taste: (n, dimensions) latent taste.
         cluster: (n,) cluster of taste.
         released: (n,) release time in [0, 1).
         weight: (n,) popularity, Pareto-distributed; 0 for songs released after the last play.
-        shown: per field the shown values of all songs, missing ones included: (n, size) numbers or word indicators.
+        shown: Per field the shown values of all songs, missing ones included: (n, size) numbers or word indicators.
     """
 
     table: pa.Table
@@ -46,7 +47,7 @@ class SongBlock:
 
 
 def song_law(world: World, count: int) -> Any:
-    """Return the law of `count` songs: release, cluster, popularity, taste, group factors, scores, presence."""
+    """Returns the law of `count` songs: release, cluster, popularity, taste, group factors, scores, presence."""
     settings = world.settings
     centres = tf.constant(world.centres, tf.float32)
 
@@ -68,7 +69,7 @@ def song_law(world: World, count: int) -> Any:
 
 
 def _scores(world: World, released: Any, taste: Any, factors: Any) -> Any:
-    """Return the law of all fields' scores side by side (n, total size), of unit variance around the words' biases."""
+    """Returns the law of all fields' scores side by side (n, total size), of unit variance around the words' biases."""
     # One distribution for all fields: one for each would take TFP seconds to trace.
     taste_loadings = np.concatenate([world.taste_loadings[name] for name in NAMES])
     strength = tf.constant(np.repeat([model.strength for model in FIELDS], SIZES), tf.float32)
@@ -92,7 +93,7 @@ def _presence(world: World) -> dict[str, float]:
 
 
 def draw_songs(world: World, count: int, seed: int) -> Iterator[SongBlock]:
-    """Yield blocks of songs; block b depends on the seed and b alone."""
+    """Yields blocks of songs; block b depends on the seed and b alone."""
     law = song_law(world, BLOCK)
     for block, start in enumerate(range(0, count, BLOCK)):
         draw = law.sample(seed=joint_seed(seed, block))
@@ -106,7 +107,7 @@ def _block(world: World, values: dict[str, Array], start: int, generator: np.ran
     # As an int of Python: numpy 2 would turn float32 into float64 with one of its own.
     days = int((LAST_DAY - FIRST_DAY).astype(int))
     columns: dict[str, Any] = {
-        "song_id": [f"s{index:07d}" for index in range(start, start + size)],
+        SONG_ID: [f"s{index:07d}" for index in range(start, start + size)],
         "title": titles(generator, size),
         "artist": artists(generator, values["cluster"], max(1, count // 100)),
         "released": pa.array(FIRST_DAY + np.floor(values["released"] * days).astype("timedelta64[D]"), pa.date32()),
@@ -121,25 +122,23 @@ def _block(world: World, values: dict[str, Array], start: int, generator: np.ran
 
 
 def _show(model: FieldModel, scores: Array, generator: np.random.Generator) -> Array:
-    """Return what a listener of the data sees: scaled numbers, or 1 for each chosen word."""
+    """Returns what a listener of the data sees: scaled numbers, or 1 for each chosen word."""
     if not model.words:
         return np.asarray(model.scale[0] + model.scale[1] * scores, np.float32)
     words = np.ones(len(scores), int)
-    if model.field.kind == "multi_category":
+    if model.field.is_list:
         words += np.minimum(generator.poisson(_MORE_WORDS, len(scores)), 7)
     rank = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1, kind="stable")
     return np.asarray(rank < words[:, None], np.float32)
 
 
 def _column(model: FieldModel, shown: Array, present: Array) -> pa.Array:
-    if model.field.kind == "number":
-        return pa.array(shown[:, 0], pa.float32(), mask=~present)
-    rows: list[Any]
-    if model.field.kind == "vector":
-        rows = [row if here else None for row, here in zip(shown, present, strict=True)]
-        return pa.array(rows, pa.list_(pa.float32()))
-    words = np.array(vocabulary(model.words, model.size))
-    if model.field.kind == "category":
-        return pa.array(words[shown.argmax(axis=1)].tolist(), pa.string(), mask=~present)
-    rows = [words[row > 0].tolist() if here else None for row, here in zip(shown, present, strict=True)]
-    return pa.array(rows, pa.list_(pa.string()))
+    field = model.field
+    if field.is_categorical:
+        words = np.array(vocabulary(model.words, model.size))
+        values = [words[row > 0].tolist() for row in shown] if field.is_list else words[shown.argmax(axis=1)].tolist()
+    else:
+        values = shown if field.is_list else shown[:, 0]
+    if not field.is_list:
+        return pa.array(values, field.arrow.type, mask=~present)
+    return pa.array([value if here else None for value, here in zip(values, present, strict=True)], field.arrow.type)

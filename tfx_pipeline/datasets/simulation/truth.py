@@ -14,7 +14,7 @@ SAMPLE = 800
 
 
 def distance_correlation(fields: list[Array]) -> Array:
-    """Return the (F, F) matrix of distance correlations between F arrays (n, d_f).
+    """Returns the (F, F) matrix of distance correlations between F arrays (n, d_f).
 
     sqrt(dCov2(f, g) / sqrt(dCov2(f, f) dCov2(g, g))), 0 for a constant field: the bias-corrected (U-centred) form, in
     float64; what bias correction makes negative is 0.
@@ -30,7 +30,7 @@ def distance_correlation(fields: list[Array]) -> Array:
 
 
 def _centred(values: Array) -> Array:
-    """Return the U-centred matrix of distances between rows."""
+    """Returns the U-centred matrix of distances between rows."""
     squares = (values**2).sum(axis=1)
     distance = np.sqrt(np.maximum(squares[:, None] + squares[None, :] - 2 * values @ values.T, 0))
     np.fill_diagonal(distance, 0)
@@ -55,7 +55,7 @@ class TruthSample:
         self.counts = [0] * self.world.settings.periods
 
     def add(self, block: SongBlock) -> None:
-        """Take what is still wanted from a block."""
+        """Takes what is still wanted from a block."""
         period = np.minimum((block.released * len(self.rows)).astype(int), len(self.rows) - 1)
         for index, rows in enumerate(self.rows):
             chosen = np.flatnonzero(period == index)[: SAMPLE - self.counts[index]]
@@ -64,7 +64,7 @@ class TruthSample:
                 parts.append((block.taste if name == "taste" else block.shown[name])[chosen])
 
     def matrices(self) -> tuple[Array, Array]:
-        """Return the field correlation (periods, F, F) and each field's correlation with taste (periods, F).
+        """Returns the field correlation (periods, F, F) and each field's correlation with taste (periods, F).
 
         A period with fewer than 4 songs has NaN.
         """
@@ -76,6 +76,6 @@ class TruthSample:
         return whole[:, 1:, 1:], whole[:, 0, 1:]
 
     def group_share(self) -> Array:
-        """Return r of each group in the middle of each period, (periods, groups)."""
+        """Returns r of each group in the middle of each period, (periods, groups)."""
         middles = (np.arange(len(self.rows)) + 0.5) / len(self.rows)
         return np.stack([self.world.group_share(group, middles) for group in GROUPS], axis=1)

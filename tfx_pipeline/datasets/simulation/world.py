@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfx_pipeline.contract import SongField
+from tfx_pipeline.contract.kinds import ARROW_KINDS, FieldKind
 from tfx_pipeline.datasets.simulation.names import GENRES
 
 Array = npt.NDArray[Any]
@@ -22,13 +23,13 @@ class FieldModel:
     the words of the highest few.
 
     Attributes:
-        field: name, kind and length as in the contract.
-        strength: s in [0, 1], the share of the scores' variance that taste explains; 0 is a field of noise.
-        size: number of words of a category, 1 for a number, else the vector's length.
-        group: which group factor the rest shares with other fields; r depends on the release time; None for none.
-        missing: share of songs without this field, on top of songs without any field of its group.
+        field: Name, kind and length as in the contract.
+        strength: S in [0, 1], the share of the scores' variance that taste explains; 0 is a field of noise.
+        size: Number of words of a category, 1 for a number, else the vector's length.
+        group: Which group factor the rest shares with other fields; r depends on the release time; None for none.
+        missing: Share of songs without this field, on top of songs without any field of its group.
         scale: (mean, deviation) of the shown number or vector elements.
-        words: word list, for categories.
+        words: Word list, for categories.
     """
 
     field: SongField
@@ -40,8 +41,8 @@ class FieldModel:
     words: str = ""
 
 
-def _model(name: str, kind: Any, strength: float, size: int = 1, **others: Any) -> FieldModel:
-    return FieldModel(SongField(name, kind, size if kind == "vector" else 1), strength, size, **others)
+def _model(name: str, kind: FieldKind, strength: float, size: int = 1, **others: Any) -> FieldModel:
+    return FieldModel(SongField(name, kind, size if ARROW_KINDS[kind].is_sized else 1), strength, size, **others)
 
 
 # Useful, half useful and useless fields of each kind, so that a model has something to find out. "production" and
@@ -74,20 +75,20 @@ class Settings:
     """What shapes a simulated catalogue, beside its size.
 
     Attributes:
-        dimensions: of the latent taste.
-        stations: playlists-like contexts; a user picks a station, the station a song.
-        spread: deviation of a song's or user's taste around its clusters' centres, in units of a centre's length.
-        interests: concentration of the Dirichlet law of a user's clusters; small = few clusters.
-        user_focus: how strongly taste decides the station.
-        song_focus: how strongly a station's place decides the song, against popularity.
+        dimensions: Of the latent taste.
+        stations: Playlists-like contexts; a user picks a station, the station a song.
+        spread: Deviation of a song's or user's taste around its clusters' centres, in units of a centre's length.
+        interests: Concentration of the Dirichlet law of a user's clusters; small = few clusters.
+        user_focus: How strongly taste decides the station.
+        song_focus: How strongly a station's place decides the song, against popularity.
         song_power: Pareto exponent of songs' popularity.
         user_power: Pareto exponent of users' activity.
-        unreleased: share of songs released after the last play, which nobody has played.
-        without_lyrics: share of songs without any lyric field.
-        without_audio: share of songs without any audio field.
-        group_share: r of each group at the first and the last release time; it moves in a straight line.
-        factor_dimensions: of each group's factor.
-        periods: release periods of equal length for which the truth states correlations.
+        unreleased: Share of songs released after the last play, which nobody has played.
+        without_lyrics: Share of songs without any lyric field.
+        without_audio: Share of songs without any audio field.
+        group_share: R of each group at the first and the last release time; it moves in a straight line.
+        factor_dimensions: Of each group's factor.
+        periods: Release periods of equal length for which the truth states correlations.
     """
 
     dimensions: int = 16
@@ -113,14 +114,14 @@ class World:
     """Quantities drawn once: where clusters and stations lie, how fields read taste and group factors.
 
     Attributes:
-        settings: the settings.
+        settings: The settings.
         centres: (clusters, dimensions) unit vectors.
         cluster_shares: (clusters,) shares of songs.
         stations: (stations, dimensions) unit vectors.
         taste_mean: (dimensions,) mean of songs' taste.
-        taste_loadings: per field (size, dimensions); a row times (taste - taste_mean) has variance 1 over songs.
-        group_loadings: per field (size, factor_dimensions); rows have length 1.
-        biases: per field (size,) added to scores: common and rare words.
+        taste_loadings: Per field (size, dimensions); a row times (taste - taste_mean) has variance 1 over songs.
+        group_loadings: Per field (size, factor_dimensions); rows have length 1.
+        biases: Per field (size,) added to scores: common and rare words.
     """
 
     settings: Settings
@@ -133,13 +134,13 @@ class World:
     biases: dict[str, Array]
 
     def group_share(self, group: str, released: Array) -> Array:
-        """Return r of a group at release times in [0, 1]."""
+        """Returns r of a group at release times in [0, 1]."""
         first, last = self.settings.group_share[group]
         return first + (last - first) * released
 
 
 def draw_world(settings: Settings, seed: int) -> World:
-    """Return the world of a seed."""
+    """Returns the world of a seed."""
     generator = np.random.default_rng([seed, 0])
     clusters = len(GENRES)
     centres = _units(generator, clusters, settings.dimensions)
@@ -156,7 +157,7 @@ def draw_world(settings: Settings, seed: int) -> World:
         rows = centres if model.words == "genre" else rows
         loadings[name] = rows / np.sqrt(np.einsum("fd,de,fe->f", rows, covariance, rows))[:, None]
         group_loadings[name] = _units(generator, model.size, settings.factor_dimensions)
-        if model.field.kind == "number":  # The numbers of a group rise and fall together.
+        if not (model.words or model.field.is_list):  # The numbers of a group rise and fall together.
             group_loadings[name] = _unit(group_loadings[name] / 2 + np.eye(settings.factor_dimensions)[:1])
         skewed = bool(model.words) and model.words != "genre"
         biases[name] = generator.normal(scale=0.5, size=model.size) if skewed else np.zeros(model.size)

@@ -9,22 +9,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from apache_beam.transforms.window import GlobalWindows
 
-from tfx_pipeline.contract.ids import Ids, among, id_array, no_ids
+from tfx_pipeline.contract import schemas
+from tfx_pipeline.contract.ids import SONG_ID, Ids, among, id_array, no_ids
 from tfx_pipeline.contract.play_columns import bad_count, count_plays, is_count
+from tfx_pipeline.contract.splits import SPLITS
 from tfx_pipeline.targeting.beam.blocks import Array, Block, encode_ids
 
-_VECTOR = pa.list_(pa.float32())
-CATALOGUE = pa.schema(
-    [("song_id", pa.string()), ("split", pa.string()), ("embedding", _VECTOR), ("candidate_embedding", _VECTOR)]
-)
-MATCHES = pa.schema(
-    [("song_id", pa.string()), ("match_ids", pa.list_(pa.string())), ("match_scores", pa.list_(pa.float32()))]
-)
-PLAYS = pa.schema([("user_id", pa.string()), ("song_id", pa.string()), ("plays", pa.int64())])
-LISTENERS = pa.schema([("user_id", pa.string()), ("embedding", _VECTOR)])
-EXCLUSIONS = pa.schema([("user_id", pa.string()), ("song_id", pa.string())])
+#: The tables that the targeting reads, by the part they play in it.
+CATALOGUE, PLAYS = schemas.EMBEDDINGS, schemas.PLAYS
+LISTENERS, EXCLUSIONS = schemas.LISTENERS, schemas.EXCLUSIONS
+MATCHES = schemas.part_of(schemas.MATCHES, [SONG_ID, "match_ids", "match_scores"])
 
-SPLITS = ("warm", "val", "test", "new")
 _ROWS_PER_TABLE = 20_000
 _VECTORS = "lists of numbers"
 

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tfx_pipeline.contract import schemas
 from tfx_pipeline.contract.ids import arrow_texts
 from tfx_pipeline.targeting.beam.blocks import Array, Block
 from tfx_pipeline.targeting.beam.listeners import ranges
@@ -13,43 +14,7 @@ from tfx_pipeline.targeting.beam.shards import Shard
 from tfx_pipeline.targeting.beam.songs import Candidates
 from tfx_pipeline.targeting.config import TargetingConfig
 
-# `group` is "target" or "held_aside"; the reason is the matched songs the listener plays (best first) with their match
-# scores, the closest cluster (-1: none), and the parts that the score is made of.
-TARGETS = pa.schema(
-    [
-        ("song_id", pa.string()),
-        ("split", pa.string()),
-        ("rank", pa.int32()),
-        ("user_id", pa.string()),
-        ("score", pa.float32()),
-        ("rule", pa.string()),
-        ("group", pa.string()),
-        ("reason_song_ids", pa.list_(pa.string())),
-        ("reason_scores", pa.list_(pa.float32())),
-        ("cluster", pa.int32()),
-        ("part_vector", pa.float32()),
-        ("part_count", pa.float32()),
-    ]
-)
-SUMMARY = pa.schema(
-    [
-        ("song_id", pa.string()),
-        ("split", pa.string()),
-        ("status", pa.string()),
-        ("targets", pa.int32()),
-        ("held_aside", pa.int32()),
-        ("matches_given", pa.int32()),
-        ("matches_bad", pa.int32()),
-        ("matches_kept", pa.int32()),
-        ("matches_used", pa.int32()),
-        ("audience", pa.int64()),
-        ("sampled", pa.bool_()),
-        ("scored", pa.int32()),
-        ("excluded", pa.int32()),
-        ("without_vector", pa.int32()),
-        ("clusters", pa.int32()),
-    ]
-)
+TARGETS, SUMMARY = schemas.TARGETS, schemas.SUMMARY
 
 
 def candidates_table(shard: Shard, candidates: Candidates, config: TargetingConfig) -> pa.Table:

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from serving.files.whole_files import writing_whole
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.id_lists import Cell, read_rows
-
-_SCHEMA = pa.schema([("user_id", pa.string()), ("song_id", pa.string())])
+from tfx_pipeline.contract.ids import SONG_ID, USER_ID
+from tfx_pipeline.contract.schemas import EXCLUSIONS
 
 
 def as_parquet(given: str, aside: Path) -> str:
@@ -30,7 +30,7 @@ def as_parquet(given: str, aside: Path) -> str:
     path = Path(given)
     if not path.is_file() or _is_table(path):
         return given
-    rows = read_rows(path, ("user_id", "song_id"))
+    rows = read_rows(path, (USER_ID, SONG_ID))
     pairs = [(_plain(user), _plain(song) or None) for user, song in rows if _plain(user)]
     if not pairs:
         remedy = "Leave the exclusions out where there are none."
@@ -38,7 +38,7 @@ def as_parquet(given: str, aside: Path) -> str:
     users, songs = zip(*dict.fromkeys(pairs), strict=True)
     aside.parent.mkdir(parents=True, exist_ok=True)
     with writing_whole(aside) as writing:
-        pq.write_table(pa.table([pa.array(users), pa.array(songs, pa.string())], _SCHEMA), writing)
+        pq.write_table(pa.table([pa.array(users), pa.array(songs, pa.string())], schema=EXCLUSIONS), writing)
     return str(aside)
 
 
@@ -47,7 +47,7 @@ def _is_table(path: Path) -> bool:
         if stream.read(4) != b"PAR1":
             return False
     try:
-        return "user_id" in pq.read_schema(path).names
+        return USER_ID in pq.read_schema(path).names
     except (pa.ArrowException, OSError):
         return False  # `read_rows` says what is wrong with it
 

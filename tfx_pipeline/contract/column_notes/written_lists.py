@@ -1,4 +1,4 @@
-"""A column of strings whose values are lists written as text, such as "rock,pop,live"."""
+"""Recognises columns of strings whose values are lists written as text, such as "rock,pop,live"."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class WrittenLists:
         self._seen: dict[str, None] = {}
 
     def add(self, text: pa.Array) -> None:
-        """Take a batch of strings into account; null is no value."""
+        """Takes a batch of strings into account; null is no value."""
         text = text.drop_null()
         self._values += len(text)
         self._bracketed += _count(pc.match_substring_regex(text, r"(?s)^\s*\[.*\]\s*$"))
@@ -49,15 +49,15 @@ class WrittenLists:
         return next((separator for separator in _SEPARATORS if self._are_parted_by(separator)), None)
 
     def note(self, name: str) -> str | None:
-        """Return what to say of a column that looks like lists; None of any other."""
+        """Returns a note if the column looks like lists, else None."""
         mark = self.mark
         if mark is None:
             return None
         example = quoted(next(value for value in self._seen if mark in value))
         if mark == "[":
-            return f"{name}: lists written as text, such as {example}, are one category each. {_remedy(name)}"
+            return f"{name}: each list written as text, such as {example}, counts as one category. {_remedy(name)}"
         shown = f"{self._separated[mark] / self._values:.0%} of the values hold {_SEPARATORS[mark]}, such as {example}"
-        return f"{name}: {shown}. Each is one category as a whole. {_remedy(name, mark)}"
+        return f"{name}: {shown}. Each value counts as one category. {_remedy(name, mark)}"
 
     def _are_parted_by(self, separator: str) -> bool:
         if self._separated[separator] < self.LEAST_SEPARATED * self._values:

@@ -1,4 +1,4 @@
-"""Columns of songs that no model sees, and the names by which it would."""
+"""Finds columns of songs that no model sees, and the names under which it would."""
 
 from __future__ import annotations
 
@@ -9,43 +9,41 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tfx_pipeline.contract.arrow_types import is_text
+from tfx_pipeline.contract.column_notes.free_text import FreeText
+from tfx_pipeline.contract.column_notes.written_lists import WrittenLists
 from tfx_pipeline.contract.csv.kinds import NUMBER
-from tfx_pipeline.contract.fields import (
-    GROUPS,
-    Kind,
-    is_feature,
-    is_text,
-    possible_kind,
-    speaks_of_plays,
-)
-from tfx_pipeline.contract.free_text import FreeText
+from tfx_pipeline.contract.fields import GROUPS, is_feature, speaks_of_plays
+from tfx_pipeline.contract.ids import SONG_ID
+from tfx_pipeline.contract.kinds import ARROW_KINDS, FieldKind, find_kind, possible_kind
 from tfx_pipeline.contract.source import Source
 from tfx_pipeline.contract.text import on_one_line
-from tfx_pipeline.contract.written_lists import WrittenLists
 
+_WORD = find_kind(is_categorical=True, is_list=False)
+_NUMBER = find_kind(is_categorical=False, is_list=False)
 _MOST_NAMED = 12
-#: A column that tells songs apart, as titles do, teaches nothing about others.
+#: Values that differ from song to song, as titles do, say nothing about other songs.
 _MOST_DIFFERENT = 0.9
 _NAMES_A_SONG = frozenset(["song", "track", "title", "name", "display"])
-#: Numbers that say which, not what.
+#: Words for numbers that identify a song and do not describe it.
 _NUMBERED = frozenset(["id", "ids", "index", "row", "unnamed", "track", "isrc"])
 _ARTIST = frozenset(["artist", "artists", "performer", "performers", "band", "singer"])
-#: Numbers that are no sound.
+#: Words for numbers that do not describe sound.
 _NOT_AUDIO = frozenset(["year", "decade", "date", "release", "released", "age", "price"])
 
 
 @dataclass
 class Unused:
-    """A column that is carried for display, as it looks batch by batch.
+    """What batches of a column that is carried for display have shown.
 
     Attributes:
-        name: the column.
-        kinds: the kinds of field that its types say, None among them where one says none.
-        is_csv: whether it comes from CSV, where a field of numbers would be read as such.
+        name: The column.
+        kinds: The kinds of field that its types can hold, with None for a type that can hold none.
+        is_csv: Whether it comes from CSV, where a field of numbers would be read as numbers.
     """
 
     name: str
-    kinds: frozenset[Kind | None]
+    kinds: frozenset[FieldKind | None]
     is_csv: bool
     is_present: bool = False
     is_numbers: bool = True
@@ -53,55 +51,56 @@ class Unused:
     lists: WrittenLists = field(default_factory=WrittenLists)
 
     def add(self, array: pa.Array) -> None:
-        """Take a batch into account."""
+        """Takes a batch into account."""
         if is_text(array.type):
             array = _decoded(array)
         if array.null_count == len(array):
             return
         self.is_present = True
-        if "category" in self.kinds and pa.types.is_string(array.type):
+        if _WORD in self.kinds and pa.types.is_string(array.type):
             self.text.add(array)
             self.lists.add(array)
             self.is_numbers &= pc.all(pc.match_substring_regex(array.drop_null(), f"^{NUMBER}$")).as_py()
 
     @property
-    def kind(self) -> Kind | None:
+    def kind(self) -> FieldKind | None:
         """The kind of field that the column could be; None where it should be none."""
-        kind: Kind | None = "category" if self.kinds <= {"category", "number"} else None
+        kind: FieldKind | None = _WORD if self.kinds <= {_WORD, _NUMBER} else None
         if len(self.kinds) == 1:
             (kind,) = self.kinds
-        if kind == "category" and self.is_csv and self.is_numbers:
-            kind = "number"
+        if kind == _WORD and self.is_csv and self.is_numbers:
+            kind = _NUMBER
         words = set(_words(self.name))
         names_a_song = words and words <= _NAMES_A_SONG
-        if not self.is_present or names_a_song or speaks_of_plays(words) or (kind == "number" and _NUMBERED & words):
+        if not self.is_present or names_a_song or speaks_of_plays(words) or (kind == _NUMBER and _NUMBERED & words):
             return None
-        tells_apart = kind == "category" and self.text.different >= _MOST_DIFFERENT
+        tells_apart = kind == _WORD and self.text.different >= _MOST_DIFFERENT
         return None if tells_apart and not self.lists.mark else kind
 
     def suggested(self, place: int) -> str:
-        """Return a name that makes the column a field; `place` names it where nothing of its own name can stay."""
+        """Returns a name that makes the column a field, numbered by `place` where its own name has no usable letter."""
         name = re.sub(r"[^A-Za-z0-9_]+", "_", self.name).strip("_") or f"column_{place}"
         first, _, rest = name.partition("_")
         if first.lower() in GROUPS and rest:
             return f"{first.lower()}_{rest}"
         if {"lyric", "lyrics"} & set(_words(self.name)):
             return f"lyric_{name}"
-        is_sound = self.kind in ("number", "vector") and not _NOT_AUDIO & set(_words(self.name))
+        is_numeric = self.kind is not None and not ARROW_KINDS[self.kind].is_categorical
+        is_sound = is_numeric and not _NOT_AUDIO & set(_words(self.name))
         return f"{'audio' if is_sound else 'attribute'}_{name}"
 
 
 def find_unused(source: Source) -> dict[str, Unused]:
-    """Return the columns that could be fields but are carried for display, by the name that would make them fields.
+    """Returns the columns that could be fields but are carried for display, by the name that would make them fields.
 
     Memory is bounded. A column that tells songs apart, as a title, an id or an address does, and one that speaks of
     plays is not among them.
     """
     is_csv = any(part.path != part.shown for part in source.given.parts)
-    types: dict[str, set[Kind | None]] = {}
+    types: dict[str, set[FieldKind | None]] = {}
     for header in source.given.filled:
         for column in header.schema:
-            if column.name != "song_id" and not is_feature(column.name) and not pa.types.is_null(column.type):
+            if column.name != SONG_ID and not is_feature(column.name) and not pa.types.is_null(column.type):
                 types.setdefault(column.name, set()).add(possible_kind(column.type))
     columns = [Unused(name, frozenset(kinds), is_csv) for name, kinds in types.items()]
     for rows in source.batches([column.name for column in columns]) if columns else ():
@@ -112,7 +111,7 @@ def find_unused(source: Source) -> dict[str, Unused]:
 
 
 def unused_notes(unused: dict[str, Unused]) -> tuple[str, ...]:
-    """Return in words which columns are not used, how to use them, and which are worth it most."""
+    """Returns sentences that name the unused columns, how to use them, and the most useful among them."""
     if not unused:
         return ()
     names = _joined([column.name for column in unused.values()])
@@ -120,7 +119,7 @@ def unused_notes(unused: dict[str, Unused]) -> tuple[str, ...]:
     for name, column in unused.items():
         if _ARTIST & set(_words(column.name)):
             shown = on_one_line(column.name)
-            notes.append(f"{shown}: songs of one artist often share listeners. It is worth being a field, {name}.")
+            notes.append(f"{shown}: songs of one artist often share listeners. It is worth renaming it to {name}.")
         is_read = column.is_csv and column.lists.mark in ("[", "|")  # as a list, once it is a field
         if not is_read and (note := column.lists.note(name)):
             notes.append(note)
@@ -128,7 +127,7 @@ def unused_notes(unused: dict[str, Unused]) -> tuple[str, ...]:
 
 
 def renames(unused: dict[str, Unused]) -> str:
-    """Return the sentence that says how to make fields of the columns; empty where there are none."""
+    """Returns the sentence that says how to make fields of the columns; empty where there are none."""
     if not unused:
         return ""
     them = "it" if len(unused) == 1 else "them"
@@ -147,7 +146,7 @@ def _words(name: str) -> list[str]:
 
 
 def _decoded(array: pa.Array) -> pa.Array:
-    """Return strings; those of bytes that are no UTF-8 are null, which harms nobody here."""
+    """Returns strings, with replacement characters for bytes that are not UTF-8. Empty strings become null."""
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     try:

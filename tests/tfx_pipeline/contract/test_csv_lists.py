@@ -1,6 +1,7 @@
 """Lists in one cell, as printed by Python, JSON and numpy: what was printed comes back, whatever the words."""
 
 import json
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfx_pipeline.contract.csv.lists import read_ids, read_numbers, read_words, without_numpy_names
+from tfx_pipeline.contract.csv.lists import read_number_words, read_numbers, read_words, without_numpy_names
 
 WORDS = st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12), max_size=6).map(
     lambda words: [word.strip() for word in words if word.strip()]
@@ -54,7 +55,7 @@ def test_words_of_numpy_come_back(words):
 )
 def test_words_in_other_forms(cell, words):
     if words is None:
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match=re.escape(cell.strip("[]"))):
             read_words(cell)
     else:
         assert read_words(cell) == words
@@ -63,7 +64,7 @@ def test_words_in_other_forms(cell, words):
 def test_numbers_and_ids():
     assert read_numbers("[0.5, -1, 2e-3,nan]") == [0.5, -1.0, 0.002, None]
     assert read_numbers("[ 0.5\n  1. ]") == [0.5, 1.0] and read_numbers("[]") == []
-    assert read_ids("[1, 22 None]") == ["1", "22"]
+    assert read_number_words("[1, 22 None]") == ["1", "22"]
     for values in (np.array([0.1, 1e-9, 3.0]), np.arange(40.0), np.float32([0.1, 2])):
         assert read_numbers(str(values)) == pytest.approx(values.tolist())
         named = "[" + ", ".join(f"np.{values.dtype}({value})" for value in values) + "]"

@@ -1,10 +1,10 @@
-"""Whether a catalogue can teach: what training and evaluation need is counted before they start.
+"""Counts what training and evaluation need, before they start.
 
 Training stops without
-- a warm song: one with `split.min_listeners` distinct listeners that is held out for nothing,
-- a validation song: as many listeners, held out for choices,
-- two warm songs that share listeners more often than `audience.min_lift` times what chance would give.
-Without the rest it runs, but what it says means little: a note says so.
+- a warm song: it has at least `split.min_listeners` distinct listeners and is not held out,
+- a validation song: it has as many listeners and is held out to choose settings,
+- two warm songs that share listeners more than `audience.min_lift` times as often as by chance.
+Without test songs or with few validation songs it runs, but its results mean little. A note says so.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 
 from tfx_pipeline.contract.errors import ContractError, broken
-from tfx_pipeline.contract.listening import Listening
-from tfx_pipeline.contract.pairs import Pairs, count_pairs
 from tfx_pipeline.contract.splits import NEW, TEST, VALIDATION, WARM, ColdSplit, unit_hash
+from tfx_pipeline.contract.training.listening import Listening
+from tfx_pipeline.contract.training.pairs import Pairs, count_pairs
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.labels.config import AudienceConfig
 from tfx_pipeline.models.config import TransformConfig
@@ -40,29 +40,29 @@ class TrainingNeeds:
 
     @classmethod
     def read(cls, settings: Path) -> TrainingNeeds:
-        """Return what a file of the pipeline's settings says of them. `config.read_settings` checks the other settings.
+        """Returns what a file of the pipeline's settings says of them. `config.read_settings` checks the other settings.
 
         Raises:
-            SettingsError: the file is no JSON object, or a section has a setting or a value that it cannot have.
+            SettingsError: The file is no JSON object, or a section has a setting or a value that it cannot have.
         """
         needs = cls()
         given = {name: section for name, section in read_object(settings).items() if name in vars(needs)}
         return with_changes(needs, given, str(settings))
 
     def key(self) -> str:
-        """Return the settings as text, the same for the same settings."""
+        """Returns the settings as text, the same for the same settings."""
         return to_json(self)
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What plays give to learn from.
+    """What plays offer to training.
 
     Attributes:
-        songs: number of songs by split.
-        pairs: what the songs of those splits share.
-        is_whole: whether pairs were counted over all users.
-        most_listeners: of one song, as far as they were counted.
+        songs: Number of songs by split.
+        pairs: What the songs of these splits share.
+        is_whole: Whether pairs were counted over all users.
+        most_listeners: Largest number of listeners of a song, as far as listeners were counted.
     """
 
     songs: dict[str, int]
@@ -71,16 +71,16 @@ class Counts:
     most_listeners: int
 
 
-class TeachingCheck:
-    """Counts what training needs while plays pass by, and says what is missing.
+class TrainingCheck:
+    """Counts what training needs while plays are read, and reports what is missing.
 
     Args:
-        needs: the settings.
-        song_ids: every song.
-        file: the file of plays to name.
+        needs: The settings.
+        song_ids: Every song.
+        file: The file of plays to name.
 
     Attributes:
-        needs: the settings.
+        needs: The settings.
     """
 
     def __init__(self, needs: TrainingNeeds, song_ids: pa.Array, file: Path):
@@ -89,22 +89,22 @@ class TeachingCheck:
         self._listening = Listening(song_ids, needs.split.min_listeners)
 
     def watch(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Yield the batches of plays of known songs as they are, counting."""
+        """Yields the batches of plays of known songs unchanged, and counts them."""
         for batch in batches:
             self._listening.add(batch)
             yield batch
 
     def finish(self) -> tuple[int, tuple[str, ...]]:
-        """Return the number of new songs, and in words all counts and what evaluation will lack.
+        """Returns the number of new songs, and notes with all counts and what evaluation will lack.
 
         Raises:
-            ContractError: training would stop.
+            ContractError: Training would find no songs to learn from.
         """
         counts = self._count(self.needs)
         missing = _missing(counts, self.needs)
         if missing and (counts.is_whole or missing != "pairs"):
             raise self._refusal(missing, counts)
-        return counts.songs[NEW], _said(counts, self.needs, missing)
+        return counts.songs[NEW], _notes(counts, self.needs, missing)
 
     def _count(self, needs: TrainingNeeds) -> Counts:
         listeners, ids = self._listening.listeners, self._listening.song_ids
@@ -140,22 +140,22 @@ class TeachingCheck:
         return broken(self._file, expected, received, remedy=self._remedy())
 
     def _remedy(self) -> str:
-        """Return the smallest change of one setting with which training would run."""
+        """Returns a sentence with the smallest change of one setting that would let training run."""
         for name, value, needs in _changes(self.needs, self._draws()):
             counts = self._count(needs)
             if not _missing(counts, needs):
                 return f"With `{name}` of {value:g} there are {counts.songs[WARM]} warm songs to learn from."
-        return "No one setting helps: similar songs are found from several listeners who each play several songs."
+        return "No single setting helps. Similar songs need several listeners who each play several songs."
 
     def _draws(self) -> list[float]:
-        """Return the draws by which songs with enough listeners are split."""
+        """Returns the draws by which songs with enough listeners are split."""
         enough = pa.array(np.flatnonzero(self._listening.listeners >= self.needs.split.min_listeners))
         songs = self._listening.song_ids.take(enough).to_pylist()
         return [unit_hash(song.encode(), self.needs.split.salt_in_use) for song in songs]
 
 
 def _changes(needs: TrainingNeeds, draws: list[float]) -> Iterator[tuple[str, float, TrainingNeeds]]:
-    """Yield changes of one setting: its name, its value, all settings."""
+    """Yields changes of one setting each: its name, its value, and all settings."""
     split, audience = needs.split, needs.audience
     if audience.min_lift > 1:
         yield "audience.min_lift", 1.0, replace(needs, audience=replace(audience, min_lift=1.0))
@@ -169,7 +169,7 @@ def _changes(needs: TrainingNeeds, draws: list[float]) -> Iterator[tuple[str, fl
 
 
 def _missing(counts: Counts, needs: TrainingNeeds) -> str:
-    """Return the first thing without which training stops; nothing if there is none."""
+    """Returns the first missing thing without which training stops; an empty string if there is none."""
     if not counts.songs[WARM]:
         return "warm"
     if not counts.songs[VALIDATION]:
@@ -177,7 +177,7 @@ def _missing(counts: Counts, needs: TrainingNeeds) -> str:
     return "" if counts.pairs.linked else "pairs"
 
 
-def _said(counts: Counts, needs: TrainingNeeds, missing: str) -> tuple[str, ...]:
+def _notes(counts: Counts, needs: TrainingNeeds, missing: str) -> tuple[str, ...]:
     songs, pairs = counts.songs, counts.pairs
     sample = "" if counts.is_whole else f" in a sample of {pairs.users:,} listeners"
     notes = [
@@ -192,12 +192,12 @@ def _said(counts: Counts, needs: TrainingNeeds, missing: str) -> tuple[str, ...]
     elif songs[VALIDATION] < _FEW_JUDGED:
         share = needs.split.validation_share
         notes.append(
-            f"Only {songs[VALIDATION]} validation songs decide whether a model is pushed, so chance has a large part. "
+            f"Only {songs[VALIDATION]} validation songs decide whether a model is pushed, so chance matters much. "
             f"More plays, or a larger `split.validation_share` (now {share:g}), give more."
         )
     if songs[WARM] <= needs.evaluation.k:
         notes.append(
-            f"Recall at {needs.evaluation.k} among {songs[WARM]} warm songs is 1 for every model, so none can beat "
+            f"Recall at {needs.evaluation.k} among {songs[WARM]} warm songs is 1 for every model, so no model can beat "
             f"content cosine. Set `evaluation.k` far below their number, for instance to {max(1, songs[WARM] // 4)}."
         )
     if not pairs.judged[TEST]:

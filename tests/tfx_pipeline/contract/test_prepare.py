@@ -133,7 +133,7 @@ def test_a_damaged_output_is_written_anew(folder, tmp_path):
 
 def test_bad_input_writes_nothing(folder, tmp_path):
     out = tmp_path / "deep" / "out"
-    with pytest.raises(ContractError, match="at most 1.00%"):
+    with pytest.raises(ContractError, match=r"at most 1.00%"):
         prepare(folder, out)
     assert not out.exists() and list(out.parent.glob("*")) == []
     prepare(folder, out, max_unknown_plays=0.2)

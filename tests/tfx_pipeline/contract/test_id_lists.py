@@ -145,7 +145,7 @@ def test_unknown_ids_are_counted_and_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "expected at least one id. Received: none. Leave the list out where there is nothing to name."),
         (b"\xef\xbb\xbf\r\n \r\n", "expected at least one id. Received: none."),
@@ -157,14 +157,14 @@ def test_unknown_ids_are_counted_and_named(tmp_path: Path) -> None:
         (b"PAR1 and no more", "expected a text, CSV or Parquet file with an id in each row. Received: "),
     ],
 )
-def test_what_cannot_be_read(tmp_path: Path, content: bytes, said: str) -> None:
+def test_what_cannot_be_read(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(ContractError) as caught:
         of(tmp_path / "gone.txt", content)
-    assert str(caught.value).startswith(f"{tmp_path / 'gone.txt'}: ") and said in str(caught.value)
+    assert str(caught.value).startswith(f"{tmp_path / 'gone.txt'}: ") and message in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("columns", "said"),
+    ("columns", "message"),
     [
         ({"id": ["a"], "title": ["b"]}, "expected a column `song_id`, or one column alone. Received: the columns id"),
         ({"song_id": [1.5]}, "column `song_id`, row 0 (counted from 0): expected strings or integers. Received: 1.5."),
@@ -173,11 +173,11 @@ def test_what_cannot_be_read(tmp_path: Path, content: bytes, said: str) -> None:
         ({"song_id": pa.array([], pa.string())}, "expected at least one id. Received: none."),
     ],
 )
-def test_parquet_that_is_no_list(tmp_path: Path, columns: dict, said: str) -> None:
+def test_parquet_that_is_no_list(tmp_path: Path, columns: dict, message: str) -> None:
     pq.write_table(pa.table(columns), tmp_path / "gone")
     with pytest.raises(ContractError) as caught:
         read_ids(tmp_path / "gone").meant(set(KNOWN), "the index")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

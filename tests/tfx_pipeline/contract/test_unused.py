@@ -1,4 +1,4 @@
-"""What the contract says of columns that no model sees, and of lists written as text."""
+"""Notes on columns that no model sees, and on lists written as text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tfx_pipeline.contract import ContractError, check, fields_of, prepare
-from tfx_pipeline.contract.written_lists import WrittenLists
+from tfx_pipeline.contract.column_notes.written_lists import WrittenLists
 
 SONGS = 40
 ROWS = range(SONGS)
@@ -120,8 +120,8 @@ def test_what_cannot_or_should_not_be_a_field_is_not_named(tmp_path: Path, kind:
 
 def test_an_artist_is_recommended_unless_every_song_has_its_own(tmp_path: Path) -> None:
     for number, name in enumerate(("artist", "Artist Name", "artistName", "performer")):
-        said = notes(write(tmp_path / str(number), **{name: [f"artist {i % 15}" for i in ROWS]}))
-        assert len(said) == 2 and said[1].startswith(f"{name}: songs of one artist often share listeners.")
+        message = notes(write(tmp_path / str(number), **{name: [f"artist {i % 15}" for i in ROWS]}))
+        assert len(message) == 2 and message[1].startswith(f"{name}: songs of one artist often share listeners.")
     assert notes(write(tmp_path / "own", artist=[f"artist {i}" for i in ROWS])) == []
     assert notes(write(tmp_path / "used", attribute_artist=[f"artist {i % 15}" for i in ROWS])) == []
 
@@ -129,11 +129,11 @@ def test_an_artist_is_recommended_unless_every_song_has_its_own(tmp_path: Path) 
 @pytest.mark.parametrize("name", ["tags", "attribute_tags"])
 @pytest.mark.parametrize("kind", ["parquet", "csv", "days"])
 def test_lists_written_as_text_are_noticed(tmp_path: Path, kind: str, name: str) -> None:
-    said = notes(write(tmp_path / "in", kind, **{name: [",".join(tags) for tags in TAGS]}))
+    message = notes(write(tmp_path / "in", kind, **{name: [",".join(tags) for tags in TAGS]}))
     field = "attribute_tags"
-    assert len(said) == (2 if name == "tags" else 1)
-    assert said[-1].startswith(f"{field}: ") and "of the values hold commas, such as '" in said[-1]
-    assert f'list<string> in Parquet (in pandas: songs["{field}"].str.split(",")), as rock|pop in CSV' in said[-1]
+    assert len(message) == (2 if name == "tags" else 1)
+    assert message[-1].startswith(f"{field}: ") and "of the values hold commas, such as '" in message[-1]
+    assert f'list<string> in Parquet (in pandas: songs["{field}"].str.split(",")), as rock|pop in CSV' in message[-1]
 
 
 def test_the_remedy_for_lists_helps(tmp_path: Path) -> None:
@@ -165,13 +165,13 @@ JOINED = [",".join(tags) for tags in TAGS]
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         (JOINED, "hold commas"),
         ([";".join(tags) for tags in TAGS], "hold semicolons"),
         (["|".join(tags) for tags in TAGS], "hold bars"),
         ([", ".join(tags) for tags in TAGS] + [None] * 100, "hold commas"),
-        ([str(tags) for tags in TAGS], "lists written as text"),
+        ([str(tags) for tags in TAGS], "each list written as text"),
         (JOINED * 50, "hold commas"),
         (GENRE, None),
         (CITIES, None),  # a name and a country, not a list
@@ -183,9 +183,9 @@ JOINED = [",".join(tags) for tags in TAGS]
         ([], None),
     ],
 )
-def test_what_is_a_list(values: list[str | None], said: str | None) -> None:
+def test_what_is_a_list(values: list[str | None], message: str | None) -> None:
     found = note_of(values)
-    assert (found is None) == (said is None) and (said is None or said in str(found))
+    assert (found is None) == (message is None) and (message is None or message in str(found))
 
 
 def test_a_catalogue_without_fields_is_told_the_names(tmp_path: Path) -> None:
@@ -200,9 +200,9 @@ def test_a_catalogue_without_fields_is_told_the_names(tmp_path: Path) -> None:
     for run in (lambda: check(tmp_path / "in"), lambda: prepare(tmp_path / "in", tmp_path / "out")):
         with pytest.raises(ContractError) as caught:
             run()
-        said = str(caught.value)
-        assert "expected at least 2 fields" in said and "\n" not in said
-        assert said.endswith("To learn from them, rename: genre to attribute_genre, tempo to audio_tempo.")
+        message = str(caught.value)
+        assert "expected at least 2 fields" in message and "\n" not in message
+        assert message.endswith("To learn from them, rename: genre to attribute_genre, tempo to audio_tempo.")
     assert not (tmp_path / "out").exists()
 
 

@@ -1,4 +1,4 @@
-"""Columns and files as other tools write them: what each becomes, what is said of it, what is refused."""
+"""Columns and files as other tools write them: what each becomes, which notes it gets, what is refused."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Who listened to what, in bounded memory: listeners of each song up to a number, and whole histories of some users."""
+"""Counts listeners in bounded memory: those of each song up to a number, and whole histories of some users."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from tfx_pipeline.contract.hashing import Numbers, mixed, string_hashes
+from tfx_pipeline.contract.ids import SONG_ID, USER_ID
 
 _MERGE_FROM = 200_000
 _MOST_PLAYS = 2_000_000
@@ -17,9 +18,9 @@ class Listening:
     Memory grows with the songs times `enough`, and holds at most about twice `most_plays` beside it.
 
     Args:
-        song_ids: every song, in the order by which songs are numbered here.
-        enough: distinct listeners counted of a song; more are not told apart.
-        most_plays: distinct plays kept. Where there are more, whole users are left out, by a hash of their ids.
+        song_ids: Every song, in the order by which songs are numbered here.
+        enough: Up to how many distinct listeners of a song are counted.
+        most_plays: How many distinct plays are kept. If there are more, whole users are left out, drawn by a hash.
     """
 
     def __init__(self, song_ids: pa.Array, enough: int, most_plays: int = _MOST_PLAYS):
@@ -31,9 +32,9 @@ class Listening:
         self._kept = _Kept(most_plays)
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Take a batch with `user_id` and `song_id` of known songs into account."""
-        users = string_hashes(batch.column("user_id"))
-        encoded = batch.column("song_id").dictionary_encode()
+        """Takes a batch with `user_id` and `song_id` of known songs into account."""
+        users = string_hashes(batch.column(USER_ID))
+        encoded = batch.column(SONG_ID).dictionary_encode()
         numbers = self._order[np.searchsorted(self._sorted, string_hashes(encoded.dictionary))]
         songs = numbers[np.asarray(encoded.indices)]
         keys, first = np.unique(mixed(users + mixed(songs.astype(np.uint64) + np.uint64(1))), return_index=True)
@@ -46,7 +47,7 @@ class Listening:
         return self._counted.counts()
 
     def plays(self) -> tuple[Numbers, Numbers]:
-        """Return the users, numbered from 0, and the songs of the distinct plays kept."""
+        """Returns the users, numbered from 0, and the songs of the distinct plays kept."""
         _, users, songs = self._kept.merged()
         return np.unique(users, return_inverse=True)[1], songs
 
@@ -57,7 +58,7 @@ class Listening:
 
 
 class _Counted:
-    """Distinct listeners of each song up to a number; those of songs that have as many are forgotten."""
+    """Counts distinct listeners of each song up to a number. Listeners of songs that have reached it are dropped."""
 
     def __init__(self, songs: int, enough: int):
         self._enough = enough
@@ -87,7 +88,7 @@ class _Counted:
 
 
 class _Kept:
-    """Distinct plays of the users whose hash is below a bound, which sinks as plays come."""
+    """Keeps distinct plays of users whose hash is below a bound. The bound sinks as plays come."""
 
     def __init__(self, most: int):
         self._most = most
@@ -108,7 +109,7 @@ class _Kept:
         first = np.unique(columns[0], return_index=True)[1]
         columns = tuple(column[first] for column in columns)
         while len(columns[0]) > self._most:
-            # Half of the users. One who alone plays more than may be kept goes as well: that says nothing of pairs.
+            # Half of the users go. So does one who alone plays more than may be kept: pairs do not depend on them.
             self.bound = np.uint64((int(self.bound) if self.bound is not None else 2**64) // 2)
             below = columns[1] < self.bound
             columns = tuple(column[below] for column in columns)

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tfx_pipeline.contract import check
-from tfx_pipeline.contract.free_text import FreeText
+from tfx_pipeline.contract.column_notes.free_text import FreeText
 
 TEXT = "a song about the rain over the harbour, number {}"
 
@@ -38,12 +38,12 @@ def test_long_values_that_differ_are_free_text(values, percent):
     assert (found is None) == (percent is None)
     if percent:
         assert found.startswith(f"attribute_description: {percent} of the values differ and are long")
-        assert "free text, which is no category" in found
+        assert "free text, not like a category" in found
 
 
 @pytest.mark.parametrize(("songs", "texts", "named"), [(1500, 1500, True), (1500, 1400, True), (3000, 1200, False)])
 def test_a_sample_of_the_values_is_enough(monkeypatch, songs, texts, named):
-    monkeypatch.setattr("tfx_pipeline.contract.free_text._MOST_KEPT", 200)
+    monkeypatch.setattr("tfx_pipeline.contract.column_notes.free_text._MOST_KEPT", 200)
     order = np.random.default_rng(0).permutation(songs) % texts
     text = FreeText()
     for block in np.array_split(order, 7):

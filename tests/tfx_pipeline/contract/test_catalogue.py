@@ -18,7 +18,7 @@ from tfx_pipeline.contract import (
 from tfx_pipeline.contract.__main__ import main
 from tfx_pipeline.contract.songs import long_list_notes, scan_songs
 from tfx_pipeline.contract.source import Source
-from tfx_pipeline.contract.teachable import TrainingNeeds
+from tfx_pipeline.contract.training.needs import TrainingNeeds
 
 SONGS = {
     "song_id": ["a", "b", "c"],
@@ -277,15 +277,17 @@ def test_command_line(folder, capsys):
 def test_imports_neither_tensorflow_nor_tfx():
     heavy = ("tensorflow", "tfx", "apache_beam", "keras", "pandas")
     code = f"import sys, tfx_pipeline.contract; sys.exit(any(m in sys.modules for m in {heavy}))"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_long_lists_are_counted_and_said(folder, capsys):
-    """Of a list the first values count; whoever writes more is told how many songs lose some, and by which setting."""
+def test_a_note_counts_the_songs_with_long_lists(folder, capsys):
+    """The first values of a list count. The note says how many songs have more, and names the setting."""
     words = [[f"w{place}" for place in range(length)] for length in (33, 200, 32)]
     write(folder, {"attribute_tags": [["", None, *words[0]], words[1], words[2]]})
-    said = "attribute_tags: 2 songs have more than 32 values, at most 200. Of a list the first 32 that the model knows"
-    assert [note.startswith(said) for note in check(folder).notes].count(True) == 1
+    note_start = (
+        "attribute_tags: 2 songs have more than 32 values, at most 200. The model uses the first 32 known values"
+    )
+    assert [note.startswith(note_start) for note in check(folder).notes].count(True) == 1
     settings = folder / "settings.json"
     for most, cut in ((31, 3), (32, 2), (33, 1), (200, 0)):
         settings.write_text(json.dumps({"transform": {"max_values": most}}))

@@ -13,7 +13,8 @@ import pytest
 
 from tfx_pipeline import contract
 from tfx_pipeline.contract import ContractError
-from tfx_pipeline.contract.columns import Place, clean
+from tfx_pipeline.contract.columns import Place
+from tfx_pipeline.contract.kinds import clean
 from tfx_pipeline.contract.play_columns import to_counts
 from tfx_pipeline.contract.spans import find_spans
 from tfx_pipeline.contract.splits import NEW, WARM, ColdSplit
@@ -319,9 +320,9 @@ def test_a_span_may_be_a_folder_of_parts(days: Path, tmp_path: Path) -> None:
 
 def test_bad_spans_are_named(days: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(ValueError, match="`window` must be at least 1. Received: 0"):
+    with pytest.raises(ValueError, match=r"`window` must be at least 1. Received: 0"):
         contract.prepare(days, out, window=0)
-    with pytest.raises(ContractError, match="expected folders of days named span-<number>.* Received: none up to 3"):
+    with pytest.raises(ContractError, match=r"expected folders of days named span-<number>.* Received: none up to 3"):
         contract.prepare(days, out, until=3)
     with pytest.raises(ContractError, match="no such folder"):
         contract.prepare(tmp_path / "nowhere", out)

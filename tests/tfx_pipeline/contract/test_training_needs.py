@@ -1,4 +1,4 @@
-"""Catalogues that cannot teach are found out at once; the counts agree with a count of every pair."""
+"""Catalogues without enough to learn from are refused at once. The counts agree with a count of every pair."""
 
 import json
 
@@ -10,9 +10,9 @@ import pytest
 from tfx_pipeline.contract import ContractError, TrainingNeeds, check, load_prepared, prepare
 from tfx_pipeline.contract.__main__ import main
 from tfx_pipeline.contract.hashing import string_hashes
-from tfx_pipeline.contract.listening import Listening
-from tfx_pipeline.contract.pairs import count_pairs
 from tfx_pipeline.contract.splits import TEST, VALIDATION, WARM, ColdSplit
+from tfx_pipeline.contract.training.listening import Listening
+from tfx_pipeline.contract.training.pairs import count_pairs
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.labels.config import AudienceConfig
 
@@ -51,7 +51,7 @@ def refusal(folder, needs=None):
 
 WARM_SONGS = [song for song in range(SONGS) if split_of(song) == WARM]
 TEST_SONGS = [song for song in range(SONGS) if split_of(song) == TEST]
-NO_SETTING = "No one setting helps"
+NO_SETTING = "No single setting helps"
 LIFTS = TrainingNeeds(audience=AudienceConfig(min_lift=50.0))
 MANY = TrainingNeeds(split=ColdSplit(min_listeners=30))
 NO_VALIDATION = TrainingNeeds(split=ColdSplit(validation_share=0.0))
@@ -177,7 +177,7 @@ def test_work_is_bounded():
 
 
 def test_listening_against_sets_and_in_bounded_memory(monkeypatch):
-    monkeypatch.setattr("tfx_pipeline.contract.listening._MERGE_FROM", 100)
+    monkeypatch.setattr("tfx_pipeline.contract.training.listening._MERGE_FROM", 100)
     generator, seen, ids = np.random.default_rng(0), set(), [f"\u00e9{i}" for i in range(50)]
     whole, cut = (Listening(pa.array(ids), 7, most) for most in (10**6, 400))
     for _ in range(30):

@@ -1,4 +1,4 @@
-"""Pairs of songs that share listeners, counted as the similar-song step counts them, in bounded time and memory."""
+"""Counts pairs of songs that share listeners, as the similar-song step does, in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Pairs:
     """What songs share.
 
     Attributes:
-        linked: warm songs with a similar warm song.
-        strongest: the largest lift of a pair of warm songs: how many times as often as by chance they are heard
-            together; 0 where no two share a listener.
-        judged: for validation and test, how many songs share a listener with a warm song.
-        users: users that were looked at.
-        is_whole: whether these are all users given, each with all their songs.
+        linked: Warm songs with a similar warm song.
+        strongest: The largest lift of a pair of warm songs: how many times as often as by chance they are heard
+            together. It is 0 where no two share a listener.
+        judged: For validation and test, how many songs share a listener with a warm song.
+        users: Users that were looked at.
+        is_whole: Whether these are all users given, each with all their songs.
     """
 
     linked: int
@@ -38,15 +38,15 @@ class Pairs:
 def count_pairs(
     users: Numbers, songs: Numbers, splits: Numbers, config: AudienceConfig, most_work: int = MOST_WORK
 ) -> Pairs:
-    """Count what warm songs share with each other and with held-out songs.
+    """Returns what warm songs share with each other and with held-out songs.
 
     Args:
         users: `(plays,)` users of distinct plays, numbered from 0 in an order that has nothing to do with what they
             play.
         songs: `(plays,)` their songs.
         splits: `(songs,)` split of each song.
-        config: settings of the similar-song step.
-        most_work: bounds the work, which is the sum over users of the squared number of warm songs they play; the
+        config: Settings of the similar-song step.
+        most_work: Bounds the work, which is the sum over users of the squared number of warm songs they play; the
             first users count, as many as stay below.
     """
     warm = splits == WARM
@@ -61,7 +61,7 @@ def count_pairs(
 
 
 def _within(users: Numbers, songs: Numbers, warm: Numbers, most_songs: int, most_work: int) -> Numbers:
-    """Return which plays of warm songs to look at, so that the work stays bounded."""
+    """Returns which plays of warm songs to look at, so that the work stays bounded."""
     plays = np.flatnonzero(warm[songs])
     plays = plays[np.argsort(users[plays], kind="stable")]
     counts = np.bincount(users[plays])
@@ -73,7 +73,7 @@ def _within(users: Numbers, songs: Numbers, warm: Numbers, most_songs: int, most
 
 
 def _links(users: Numbers, songs: Numbers, num_songs: int, min_lift: float) -> tuple[int, float]:
-    """Return how many songs share listeners with another beyond `min_lift` times chance, and the largest lift."""
+    """Returns how many songs share listeners with another beyond `min_lift` times chance, and the largest lift."""
     from scipy import sparse  # Here, because it takes longer to import than the rest of the contract.
 
     shape = (int(users.max(initial=-1)) + 1, num_songs)

@@ -149,13 +149,13 @@ def test_folders_that_are_no_plain_table_are_refused(folder: Path) -> None:
     plays = folder / "plays.parquet"
     plays.unlink()
     write_parts(plays, LISTENING)
-    for name, words in (("_delta_log", "Delta"), ("_temporary", "did not end"), (".hoodie", "Hudi")):
+    for name, words in (("_delta_log", "Delta"), ("_temporary", "did not finish"), (".hoodie", "Hudi")):
         (plays / name).mkdir()
         with pytest.raises(ContractError, match=words):
             check(folder)
         (plays / name).rmdir()
     (plays / "notes.txt").write_text("mine")
-    with pytest.raises(ContractError, match=r"notes.txt: expected a folder of Parquet files alone.* Move it"):
+    with pytest.raises(ContractError, match=r"notes.txt: expected a folder with nothing but Parquet files.* Move it"):
         check(folder)
     (plays / "notes.txt").unlink()
     (plays / "part-1.parquet").write_text("cut off")
