@@ -52,6 +52,17 @@ def check_features(fields: Sequence[Field], features: Any, num_songs: int | None
     return arrays
 
 
+def check_num_songs(num_songs: Any) -> int:
+    """Return the number of warm songs.
+
+    Raises:
+        ValueError: If it is no integer of at least 1.
+    """
+    if isinstance(num_songs, bool) or not isinstance(num_songs, (int, np.integer)) or num_songs < 1:
+        raise ValueError(f"Argument `num_songs` must be at least 1. Received: {num_songs!r}")
+    return int(num_songs)
+
+
 def as_numpy(values: Any) -> Any:
     """Return a tensor of the backend as an array, and anything else as it is."""
     return ops.convert_to_numpy(values) if ops.is_tensor(values) else values

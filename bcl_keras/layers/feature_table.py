@@ -116,7 +116,8 @@ class FeatureTable(keras.layers.Layer):
 
     def load_own_variables(self, store: Any) -> None:
         """Read the columns if the file holds them."""
-        names = [field.name for field in self.fields if field.name in store.keys()]
+        known = set(store.keys())
+        names = [field.name for field in self.fields if field.name in known]
         if names:
             self._store({name: np.asarray(store[name]) for name in names})
 

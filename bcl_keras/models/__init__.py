@@ -4,6 +4,7 @@ from bcl_keras.models.audience_ridge import AudienceRidge, RidgeConfig
 from bcl_keras.models.bcl_model import BCLModel
 from bcl_keras.models.candidate_tower import CandidateTower
 from bcl_keras.models.joined_model import JoinedModel
+from bcl_keras.models.song_model import SongModel
 from bcl_keras.models.song_tower import SongTower
 
-__all__ = ["AudienceRidge", "BCLModel", "CandidateTower", "JoinedModel", "RidgeConfig", "SongTower"]
+__all__ = ["AudienceRidge", "BCLModel", "CandidateTower", "JoinedModel", "RidgeConfig", "SongModel", "SongTower"]

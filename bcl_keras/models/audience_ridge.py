@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from bcl_keras.blocks import in_blocks
-from bcl_keras.checks import check_features, check_validation
+from bcl_keras.checks import check_features, check_num_songs, check_validation
 from bcl_keras.closed_form import (
     AudienceSimilarity,
     AudienceTargets,
@@ -108,14 +108,12 @@ class AudienceRidge(SongModel):
     def __init__(
         self,
         fields: Sequence[Field | Mapping[str, Any]],
-        num_songs: int = 1,
+        num_songs: int,
         config: RidgeConfig | Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
-        if num_songs < 1:
-            raise ValueError(f"Argument `num_songs` must be at least 1. Received: {num_songs}")
-        self.fields, self.num_songs = as_fields(fields), num_songs
+        self.fields, self.num_songs = as_fields(fields), check_num_songs(num_songs)
         self.config = config if isinstance(config, RidgeConfig) else RidgeConfig(**(config or {}))
         self.content = ContentVector(self.fields, self.config.content_rank, name="content")
         self.embedding_dim = min(self.config.rank, num_songs)
@@ -313,8 +311,8 @@ class AudienceRidge(SongModel):
     def _numpy_kernel(self, features: Mapping[str, Array]) -> Array:
         return np.asarray(ops.convert_to_numpy(self.kernel(features)))
 
-    def call(self, features: Mapping[str, Tensor], training: bool = False) -> Tensor:
-        """Embed songs, as queries or as candidates."""
+    def embed_features(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Return the embeddings of songs: of candidates if `song_index` is among the features, else of queries."""
         kernel = self.kernel(features)
         if "song_index" not in features:
             return ops.matmul(kernel, self.query_map)

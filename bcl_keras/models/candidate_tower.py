@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from bcl_keras.checks import check_num_songs
 from bcl_keras.config import BCLConfig, as_config
 from bcl_keras.models.song_tower import SongTower
 from bcl_keras.ops.numerics import l2_normalize
@@ -46,9 +47,7 @@ class CandidateTower(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
-        if num_songs < 1:
-            raise ValueError(f"Argument `num_songs` must be at least 1. Received: {num_songs}")
-        self.song_tower, self.num_songs, self.plays_dim = song_tower, num_songs, plays_dim
+        self.song_tower, self.num_songs, self.plays_dim = song_tower, check_num_songs(num_songs), plays_dim
         self.config = as_config(config)
         self.seed_generator = keras.random.SeedGenerator(self.config.seed + 101)
 

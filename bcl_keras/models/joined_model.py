@@ -32,8 +32,8 @@ class JoinedModel(SongModel):
     candidate that is not warm and would be longer is brought to length 1. So every score lies between -1 and 1.
 
     Args:
-        models: Models called as `BCLModel` and `AudienceRidge` are: features give queries, features with
-            `song_index` candidates; with `warm_candidates()`, `embedding_dim`, `fields` and `num_songs`.
+        models: Models such as `BCLModel` and `AudienceRidge`, with `embed_features`, `block_parts`, `warm_candidates`,
+            `embedding_dim`, `fields` and `num_songs`.
 
     Call arguments:
         features: Dict of field name to values, and `song_index` for candidates.
@@ -152,7 +152,7 @@ class JoinedModel(SongModel):
 
     def _query_and_scale(self, place: int, features: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return a model's queries, and by what they are multiplied, `(n, 1)`: one over the deviation of the scores."""
-        query = ops.cast(self.models[place](features), "float32")
+        query = ops.cast(self.models[place].embed_features(features), "float32")
         covariance = getattr(self, f"covariance_{place}")
         variance = ops.sum(ops.matmul(query, covariance) * query, axis=1, keepdims=True)
         return query, ops.rsqrt(ops.maximum(variance, 1e-12))
@@ -161,10 +161,10 @@ class JoinedModel(SongModel):
         query, scale = self._query_and_scale(place, features)
         return query * scale
 
-    def call(self, features: Mapping[str, Tensor], training: bool = False) -> Tensor:
-        """Embed songs, as queries or as candidates."""
+    def embed_features(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Return the embeddings of songs: of candidates if `song_index` is among the features, else of queries."""
         if "song_index" in features:
-            parts = [ops.cast(model(features), "float32") for model in self.models]
+            parts = [ops.cast(model.embed_features(features), "float32") for model in self.models]
             return _at_most_one(ops.concatenate(parts, axis=1) / self.longest)
         queries = [self.weights_of_models[p] * self._scaled_query(p, features) for p in range(len(self.models))]
         return l2_normalize(ops.concatenate(queries, axis=1))

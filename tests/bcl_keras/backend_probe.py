@@ -123,7 +123,10 @@ def closed_form() -> Results:
     joined.adapt()
     queries = {name: tensor(values) for name, values in others.items()}
     parts = {"ridge_scores": ridge, "joined_scores": joined}
-    scores = {name: ops.convert_to_numpy(model(queries)) @ model.warm_candidates().T for name, model in parts.items()}
+    scores = {
+        name: ops.convert_to_numpy(model.embed_features(queries)) @ model.warm_candidates().T
+        for name, model in parts.items()
+    }
     stored = {"ridge_candidates": ridge.warm_candidates(), "joined_candidates": joined.warm_candidates()}
     return {**scores, **stored, "content": ridge.content(queries)}
 
@@ -162,7 +165,7 @@ def messages() -> Results:
     said = []
     for name, values in wrong.items():
         features = {**right, name: np.array(values)}
-        said += [_message(partial(way, features)) for way in (model, model.predict_on_batch)]
+        said += [_message(partial(way, features)) for way in (model.embed_songs, model.predict_on_batch)]
     said += [_message(partial(model.embed_songs, rows)) for rows in ([0, 24], [-1])]
     export = _message(lambda: model.export(Path(tempfile.mkdtemp()) / "export", verbose=False))
     return {"said": np.array(said), "said_of_export": np.array(export)}

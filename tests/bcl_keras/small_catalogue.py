@@ -60,7 +60,7 @@ def model_and_stream(
     config: BCLConfig = SMALL, songs: int = 64, cold: int = 8, steps: int = 4, **stream: object
 ) -> tuple[BCLModel, PairStream]:
     """Return a model with its catalogue and a stream for it."""
-    model = BCLModel(FIELDS, config, num_songs=songs)
+    model = BCLModel(FIELDS, num_songs=songs, config=config)
     catalogue = features(songs + cold)
     model.set_catalogue(catalogue)
     made = PairStream(

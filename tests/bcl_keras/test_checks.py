@@ -70,7 +70,9 @@ def ways() -> dict[str, Way]:
         "set_catalogue": model.set_catalogue,
         "predict": lambda features: model.predict(features, verbose=0),
         "predict_on_batch": model.predict_on_batch,
-        "call": model,
+        "embed_songs": model.embed_songs,
+        "candidates": lambda features: model.embed_songs(features, candidate=True),
+        "ridge's candidates": lambda features: ridge.embed_songs(features, candidate=True),
         "adapt": lambda features: AudienceRidge(small.FIELDS, SONGS).adapt(features, PAIRS),
         "validation of adapt": lambda features: ridge.adapt(FEATURES, PAIRS, (features, positives)),
         "ridge": ridge,
@@ -92,7 +94,7 @@ def test_every_way_refuses_every_mistake(ways: dict[str, Way], features: dict[st
 
 def test_every_way_takes_what_is_right(ways: dict[str, Way]) -> None:
     as_lists = {name: values.tolist() for name, values in FEATURES.items()}
-    for name in ("call", "ridge", "joined"):
+    for name in ("embed_songs", "candidates", "ridge", "joined"):
         np.testing.assert_allclose(
             ops.convert_to_numpy(ways[name](as_lists)), ops.convert_to_numpy(ways[name](FEATURES)), atol=1e-6
         )
@@ -102,7 +104,9 @@ def test_every_way_takes_what_is_right(ways: dict[str, Way]) -> None:
         ways[name](as_lists)
 
 
-@pytest.mark.parametrize("name", ["call", "predict", "ridge", "ridge's predict", "joined", "joined predict"])
+@pytest.mark.parametrize(
+    "name", ["candidates", "predict", "ridge's candidates", "ridge", "ridge's predict", "joined", "joined predict"]
+)
 def test_a_song_index_beyond_the_warm_songs(ways: dict[str, Way], name: str) -> None:
     index = np.arange(SONGS)
     assert len(ways[name]({**FEATURES, "song_index": index})) == SONGS
@@ -118,7 +122,7 @@ def test_no_songs_at_all(ways: dict[str, Way]) -> None:
 
 
 def test_features_that_are_no_dict() -> None:
-    model = BCLModel(small.FIELDS, small.SMALL, num_songs=SONGS)
+    model = BCLModel(small.FIELDS, SONGS, small.SMALL)
     with pytest.raises(ValueError, match="`features` must be a dict of arrays by field. Received: list"):
         model.set_catalogue([1, 2])  # type: ignore[arg-type]
 
@@ -192,15 +196,17 @@ def test_a_stream_of_more_rows_than_the_catalogue_has() -> None:
 def test_rows_to_embed_that_the_catalogue_lacks() -> None:
     model, _ = small.model_and_stream(songs=SONGS, cold=0)
     assert model.embed_songs([]).shape == (0, 8) and model.embed_songs([3, 3]).shape == (2, 8)
-    with pytest.raises(ValueError, match="`rows` must hold row numbers from 0 to 23. Received: 24 in row 1"):
+    with pytest.raises(ValueError, match="`songs` must hold row numbers from 0 to 23. Received: 24 in row 1"):
         model.embed_songs([0, 24])
-    with pytest.raises(ValueError, match="`rows` .* Received: -1 in row 0"):
+    with pytest.raises(ValueError, match="`songs` .* Received: -1 in row 0"):
         model.embed_songs(np.array([-1]))
 
 
 def test_tensors_and_graphs_are_not_looked_at() -> None:
     model, _ = small.model_and_stream(songs=SONGS, cold=0)
     tensors = {name: ops.convert_to_tensor(values) for name, values in FEATURES.items()}
-    np.testing.assert_allclose(ops.convert_to_numpy(model(tensors)), model.predict(FEATURES, verbose=0), atol=1e-6)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(model.embed_features(tensors)), model.predict(FEATURES, verbose=0), atol=1e-6
+    )
     inputs = {f.name: keras.Input(tuple(FEATURES[f.name].shape[1:]), name=f.name, dtype=f.dtype) for f in small.FIELDS}
-    assert model(inputs).shape == (None, 8)
+    assert model.embed_features(inputs).shape == (None, 8)

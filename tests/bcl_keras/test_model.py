@@ -126,7 +126,7 @@ def test_checkpoint_callback_resumes_too(tmp_path: Path) -> None:
 
 def test_saved_file_leaves_the_table_out_unless_asked(tmp_path: Path) -> None:
     for save_table, rows in ((False, 0), (True, 72)):
-        model = BCLModel(small.FIELDS, small.SMALL, num_songs=64, save_table=save_table)
+        model = BCLModel(small.FIELDS, 64, small.SMALL, save_table=save_table)
         model.set_catalogue(small.features(72))
         model.save(tmp_path / "model.keras")
         restored = keras.saving.load_model(tmp_path / "model.keras")
@@ -243,7 +243,7 @@ def test_bcl_step_compiles_with_xla() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_half_precision_trains_and_correlates_in_float32(policy: str) -> None:
-    model = BCLModel(small.FIELDS, small.SMALL, num_songs=64, dtype=policy)
+    model = BCLModel(small.FIELDS, 64, small.SMALL, dtype=policy)
     model.set_catalogue(small.features(72))
     assert model.song_tower.output_layer.compute_dtype == policy.removeprefix("mixed_")
     stream = PairStream(small.pairs(small.features(72), 64), 64, num_rows=72, batch_size=16, steps_per_epoch=4)
@@ -269,7 +269,7 @@ def test_replicas_train_together(two_replicas: Any) -> None:
 
 
 def test_messages() -> None:
-    model = BCLModel(small.FIELDS, small.SMALL, num_songs=64)
+    model = BCLModel(small.FIELDS, 64, small.SMALL)
     with pytest.raises(ValueError, match="`features` must hold at least 64 warm songs. Received: 10"):
         model.set_catalogue(small.features(10))
     with pytest.raises(ValueError, match="must be filled by `set_catalogue`"):

@@ -54,7 +54,7 @@ def ridge_of(fields: Collection[Field]) -> AudienceRidge:
 
 
 def towers_of(fields: Collection[Field]) -> BCLModel:
-    model = BCLModel(fields, BCLConfig(embedding_dim=8, field_dim=6, hidden_dims=(12,)), num_songs=SONGS)
+    model = BCLModel(fields, SONGS, BCLConfig(embedding_dim=8, field_dim=6, hidden_dims=(12,)))
     model.set_catalogue(catalogue(fields))
     for place, variable in enumerate(model.song_tower.trainable_variables):
         variable.assign(np.random.default_rng(place).normal(size=variable.shape))
@@ -72,7 +72,7 @@ def tensors(features: Features) -> Features:
 
 
 def embed(model: keras.Model, features: Features) -> np.ndarray:
-    return ops.convert_to_numpy(model(tensors(features)))
+    return ops.convert_to_numpy(model.embed_features(tensors(features)))
 
 
 def parts_of(model: keras.Model, features: Features) -> np.ndarray:
