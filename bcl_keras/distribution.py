@@ -13,7 +13,7 @@ Tensor = Any
 def gather_replicas(rows: Tensor) -> Tensor:
     """Join the rows `(n, ...)` of all replicas of a `tf.distribute` strategy; elsewhere return them as they are.
 
-    A correlation over the whole batch cannot be averaged from correlations over its parts, so the songs travel.
+    The correlation over a batch is not the mean of the correlations over its parts, so the songs are gathered.
     """
     if keras.backend.backend() != "tensorflow":
         return rows
@@ -22,5 +22,5 @@ def gather_replicas(rows: Tensor) -> Tensor:
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
         return rows
-    # The gathered tensor has forgotten its shape; parts may differ in length, never in the rest.
+    # Gathering loses the static shape. Parts may differ in length alone.
     return tf.ensure_shape(context.all_gather(rows, axis=0), (None, *rows.shape[1:]))

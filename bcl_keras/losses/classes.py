@@ -36,6 +36,14 @@ class PairLoss(EmbeddingLoss):
         y_pred: Embeddings. Either `(n, 2, d)`, anchor and positive, or a dict of `anchor` and `positive` `(n, d)` and
             optionally `negative` `(m, d)`. Without it the other positives of the batch are the negatives.
         sample_weight: `(n,)`. Defaults to equal weights.
+
+    Example:
+        >>> import numpy as np
+        >>> class Difference(PairLoss):
+        ...     def pair_values(self, anchors, positives, negatives, known):
+        ...         return keras.ops.sum(anchors - positives, axis=1)
+        >>> float(Difference()(np.array([7, 8]), np.ones((2, 2, 3), "float32")))
+        0.0
     """
 
     def __init__(
@@ -105,7 +113,7 @@ class BPR(PairLoss):
         >>> pairs = np.array([[[1, 0], [1, 0]], [[0, 1], [0, 1]]], "float32")  # (n, 2, d): anchor and positive
         >>> round(float(BPR(temperature=0.5)(np.array([7, 8]), pairs)), 4)
         0.1269
-        >>> model.compile(loss=BPR(temperature=0.1, margin=5.0, hardness=1.0))  # a `BCLModel`
+        >>> model.compile(loss=BPR(temperature=0.1, margin=5.0, hardness=1.0))  # doctest: +SKIP
     """
 
     def __init__(

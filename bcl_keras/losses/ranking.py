@@ -27,7 +27,7 @@ def bpr(
     """Compute Bayesian personalised ranking: `-sum_j w_j log sigmoid((z.z_pos - z.z_j) / temperature - margin)`.
 
     With `hardness` 0, `w_j` is one over the number of negatives. Above 0, `w_j` is proportional to
-    `exp(hardness z.z_j / temperature)`: what drawing the negatives by their scores in place of uniformly would give.
+    `exp(hardness z.z_j / temperature)`, as if negatives were drawn by their scores and not uniformly.
 
     Args:
         anchors: `(n, d)`.
@@ -36,7 +36,7 @@ def bpr(
             of the batch.
         temperature: Divides the scores. Defaults to 1.
         positive_ids: `(n,)` integers. With them, negatives that are the anchor's positive are left out.
-        negative_ids: `(m,)` or `(n, k)`; `positive_ids` in a batch's stead. Needed to mask given negatives.
+        negative_ids: `(m,)` or `(n, k)`. Needed to mask given negatives. Those of the batch have `positive_ids`.
         known_positives: `(n, P)` ids of further positives of each anchor, padded with -1: left out too.
         negative_log_q: `(m,)` or `(n, k)` log-probability of drawing each negative; weighs the negatives by its
             inverse, as if they had been drawn uniformly. Defaults to equal weights.
@@ -94,7 +94,7 @@ def sampled_softmax(
         negative_ids: As in `bpr`.
         known_positives: As in `bpr`.
         positive_log_q: `(n,)` log-probability of drawing each positive as a candidate. Defaults to no correction.
-        negative_log_q: `(m,)` or `(n, k)`; `positive_log_q` in a batch's stead.
+        negative_log_q: `(m,)` or `(n, k)`. Negatives of the batch have `positive_log_q`.
 
     Returns:
         `(n,)` float32.

@@ -1,6 +1,7 @@
 """Towers, the model that trains them, and closed forms that join them."""
 
-from bcl_keras.models.audience_ridge import AudienceRidge, RidgeConfig
+from bcl_keras.config import RidgeConfig
+from bcl_keras.models.audience_ridge import AudienceRidge
 from bcl_keras.models.bcl_model import BCLModel
 from bcl_keras.models.candidate_tower import CandidateTower
 from bcl_keras.models.joined_model import JoinedModel

@@ -133,7 +133,7 @@ class BCLModel(TowerModel):
         projected = self.head(self.song_tower.aggregate(views, kept, training=training))
         count = ops.shape(vectors)[0]
         shown = ops.any(ops.cast(kept, "bool"), axis=1)
-        # A view without any present field says nothing about its song: such songs are no examples.
+        # A view without any present field says nothing about its song, so the song is no example.
         usable = ops.cast(shown[:count] & shown[count:], "float32")
         return {"view_1": projected[:count], "view_2": projected[count:], "usable": usable}
 
@@ -198,12 +198,12 @@ class BCLModel(TowerModel):
         """Train as every Keras model does; a `PairStream` is told the epoch, so that `initial_epoch` resumes it.
 
         Raises:
-            ValueError: If the stream, or a batch given as arrays, names rows that the catalogue has not.
+            ValueError: If the stream, or a batch given as arrays, names rows that the catalogue lacks.
         """
         x = self._checked(x)
         if isinstance(x, PairStream):
             callbacks = [FollowEpochs(x), *(callbacks or [])]
-            # The batches are random already, and Keras would shuffle their order by a state that no file keeps.
+            # The batches are random already. Keras would shuffle their order by a state that no file keeps.
             kwargs.setdefault("shuffle", False)
         if self.built and not self.optimizer.built:
             # Keras would make the optimizer's variables in the first step, and trace that step twice for it.

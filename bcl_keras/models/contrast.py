@@ -1,4 +1,4 @@
-"""What the contrastive task compares: correlation of the fields, their grouping, two views of each song."""
+"""The views that the contrastive task compares, from the correlation and grouping of the fields."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ContrastiveViews(keras.layers.Layer):
 
     Call arguments:
         inputs: `(vectors, presence)` of `(n, F, d)` and `(n, F)`.
-        training: Whether the correlation is updated. Views are drawn and corrupted in any case: they are the task.
+        training: Whether the correlation is updated. Views are drawn and corrupted either way.
 
     Returns:
         `(vectors, presence)` of `(2n, F, d)` and `(2n, F)`: view 1 of all songs, then view 2.

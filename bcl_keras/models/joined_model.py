@@ -1,4 +1,4 @@
-"""Several models' scores as one: what a single index can serve."""
+"""The scores of several models joined to one, so that a single index can serve them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class JoinedModel(SongModel):
     With q_i and c_i a model's embeddings, `score = sum_i w_i (q_i . c_i) / sd_i(q_i)`, with sd_i the deviation of the
     query's scores over the warm songs, which `q_i' Cov(c_i) q_i` gives. That is one inner product of joined
     embeddings. Queries get unit length and the longest warm candidate too, neither of which changes an order. A
-    candidate that is not warm and would be longer is brought to length 1. So every score lies between -1 and 1.
+    longer candidate that is not warm is scaled to length 1. So every score lies between -1 and 1.
 
     Args:
         models: Models such as `BCLModel` and `AudienceRidge`, with `embed_features`, `block_parts`, `warm_candidates`,
@@ -40,6 +40,20 @@ class JoinedModel(SongModel):
 
     Returns:
         Embeddings `(n, sum of the models' lengths)` float32.
+
+    Example:
+        >>> from bcl_keras.models import AudienceRidge, BCLModel
+        >>> fields = [Field("genre", "category", 3), Field("tempo", "number")]
+        >>> songs = {"genre": [1, 1, 2, 2], "tempo": [0.1, 0.2, 0.9, 1.0]}
+        >>> ridge, towers = AudienceRidge(fields, 4, {"rank": 2}), BCLModel(fields, 4, {"embedding_dim": 8})
+        >>> chosen = ridge.adapt(songs, ([0, 1, 2, 3], [1, 0, 3, 2], [1.0, 1.0, 1.0, 1.0]))
+        >>> towers.set_catalogue(songs)  # and train them
+        >>> model = JoinedModel([ridge, towers])
+        >>> model.adapt()["weights"]
+        [1.0, 1.0]
+        >>> scores = model.embed_songs({"genre": [1], "tempo": [0.15]}) @ model.warm_candidates().T
+        >>> scores.shape
+        (1, 4)
     """
 
     def __init__(self, models: Sequence[keras.layers.Layer], **kwargs: Any) -> None:
@@ -99,8 +113,8 @@ class JoinedModel(SongModel):
             weights: One for each model, as an earlier call returned them. Nothing is chosen then.
 
         Returns:
-            What was chosen: `weights`, the smallest of equal ones, and `validation_recall` of these and of every model
-            `alone`.
+            What was chosen: `weights`, the smallest of equal ones, their `validation_recall`, and the recall of every
+            model `alone`.
 
         Raises:
             ValueError: If a validation song breaks its fields' contract, a positive is no row of a warm song, or
@@ -172,8 +186,8 @@ class JoinedModel(SongModel):
     def block_parts(self, features: Mapping[str, Tensor]) -> Tensor:
         """Return the part of each block in the embeddings of queries, `(n, blocks, embedding_dim)`.
 
-        The scales of the models and the length of the query stay those of the whole song, so that a score is divided
-        and not another one.
+        The scales of the models and the length of the query are those of the whole song, so that the parts add up to
+        its score.
         """
         queries, joined = [], []
         for place, model in enumerate(self.models):
@@ -196,10 +210,10 @@ class JoinedModel(SongModel):
         return (*(f"deviation_{place}" for place in range(len(self.models))), *agreements)
 
     def evidence(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Return what speaks for the matches of songs, whatever the models' weights, `(n, len(evidence_names))`.
+        """Return evidence for the matches of songs, `(n, len(evidence_names))`, whatever the models' weights.
 
-        That is the deviation of each model's scores over the warm songs, which is large where a model tells songs
-        apart, and the correlation of the scores of each two models, which is 1 where they agree.
+        It has two parts. The deviation of a model's scores over the warm songs is large where the model tells songs
+        apart. The correlation of the scores of two models is 1 where they agree.
         """
         found = [self._query_and_scale(place, features) for place in range(len(self.models))]
         parts = [1.0 / scale for _, scale in found]

@@ -1,4 +1,4 @@
-"""What all models that embed songs by their fields share: input that is checked, and an export that knows its input."""
+"""The base of all models that embed songs by their fields: checked input, prediction and export."""
 
 from __future__ import annotations
 
@@ -28,6 +28,14 @@ class SongModel(keras.Model):
 
     A subclass has `fields`, `num_songs`, `embedding_dim`, `embed_features` and `block_parts`. Arrays and lists are
     checked before they are computed with. Tensors and data sets are not looked at.
+
+    Example:
+        >>> class Tempo(SongModel):
+        ...     fields, num_songs, embedding_dim = (Field("tempo", "number"),), 2, 1
+        ...     def embed_features(self, features):
+        ...         return features["tempo"][:, None]
+        >>> Tempo().embed_songs({"tempo": [0.5, 1.0]}).tolist()
+        [[0.5], [1.0]]
     """
 
     fields: tuple[Field, ...]
@@ -109,7 +117,7 @@ class SongModel(keras.Model):
 
     @property
     def part_names(self) -> tuple[str, ...]:
-        """Names of the parts of a query: its blocks of fields (`bcl_keras.fields.blocks_of`), and `REST` at the end.
+        """Names of the parts of a query: its blocks of fields (`bcl_keras.fields.blocks_of`), then `REST`.
 
         Raises:
             ValueError: If a field has the name of the rest.
@@ -122,9 +130,9 @@ class SongModel(keras.Model):
     def query_parts(self, features: Mapping[str, Tensor]) -> Tensor:
         """Return the embeddings of queries as sums of parts, `(n, number of parts, embedding_dim)` float32.
 
-        A score is an inner product with a candidate, so that of each part is its share of the score, and the shares of
-        a match add up to its score. The rest is what the blocks' parts leave: nothing for a closed form, and for towers
-        the score of a song of which nothing is known, and what three or more blocks do only together.
+        A score is an inner product with a candidate. So the product of each part is its share of the score, and the
+        shares of a match add up to its score. The rest is what the blocks leave. A closed form leaves nothing. Towers
+        leave the score of a song without any known field, and what three or more blocks do only together.
 
         Args:
             features: Tensors by field.
@@ -138,7 +146,7 @@ class SongModel(keras.Model):
         raise NotImplementedError
 
     def input_signature(self) -> dict[str, Any]:
-        """Return what features look like, any number of songs: a `keras.InputSpec` by field."""
+        """Return the form of features for any number of songs: a `keras.InputSpec` by field."""
         widths = {"multi_category": (None,), "category": (), "number": ()}
         return {
             field.name: keras.InputSpec(
@@ -160,7 +168,7 @@ class SongModel(keras.Model):
         Args:
             filepath: Where to write.
             format: As for every Keras model. Defaults to `"tf_saved_model"`.
-            verbose: Whether to say what was written. Defaults to Keras's choice.
+            verbose: Whether to print what was written. Defaults to Keras's choice.
             input_signature: Defaults to the fields, any number of songs.
             **kwargs: As for every Keras model.
 
@@ -176,7 +184,7 @@ class SongModel(keras.Model):
             embedder = self._by_features()
             keras.Model.export(embedder, filepath, format=format, verbose=verbose, input_signature=signature, **kwargs)
             return
-        # Keras would write all variables, the songs that were trained on among them. This writes those that are used.
+        # Keras would write all variables, the catalogue too. This writes those that the endpoint uses.
         archive = keras.export.ExportArchive()
         archive.add_endpoint("serve", self.embed_features, signature, **kwargs)
         archive.write_out(str(filepath), verbose=True if verbose is None else verbose)

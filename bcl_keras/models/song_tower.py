@@ -1,4 +1,4 @@
-"""The query tower: what a song is, from its content alone."""
+"""The query tower: a song's embedding from its content alone."""
 
 from __future__ import annotations
 
@@ -35,6 +35,12 @@ class SongTower(keras.layers.Layer):
 
     Returns:
         `(n, embedding_dim)` float32, of unit length if `config.normalize`.
+
+    Example:
+        >>> tower = SongTower([Field("genre", "category", 3), Field("tempo", "number")])
+        >>> songs = {"genre": ops.convert_to_tensor([1, 2]), "tempo": ops.convert_to_tensor([0.1, 0.9])}
+        >>> tuple(tower(songs).shape)
+        (2, 128)
 
     References:
         Zhao et al., WWW'23 Companion, section 3.1.

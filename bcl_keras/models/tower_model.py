@@ -80,7 +80,7 @@ class TowerModel(SongModel):
         if not self.built:
             self.build()
         self.feature_table.set_features(features, at_least=self.num_songs)
-        # Functions traced before hold the old columns.
+        # Functions that were traced before hold the old columns.
         self.train_function = self.test_function = self.predict_function = None
 
     def song_index(self, rows: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ class TowerModel(SongModel):
         return strategy.scope() if strategy else nullcontext()
 
     def save_own_variables(self, store: Any) -> None:
-        """Write the states of all random draws, which Keras leaves out: training resumed goes on drawing as before."""
+        """Write the states of all random draws, which Keras leaves out, so that resumed training draws on."""
         super().save_own_variables(store)
         for place, state in enumerate(self._seed_states()):
             store[f"seed_{place}"] = np.asarray(ops.convert_to_numpy(state))

@@ -93,7 +93,7 @@ def ranks() -> Results:
 
 
 def towers_and_views() -> Results:
-    model, stream = small.model_and_stream()
+    model, _ = small.model_and_stream()
     set_weights_by_rule(model.trainable_variables)
     vectors, presence = model.song_tower.encode_fields(model.feature_table(tensor(np.arange(20, dtype="int32"))))
     group = tensor(np.random.default_rng(4).random((20, 4)) < 0.5)
@@ -158,17 +158,17 @@ def whole_method() -> Results:
 
 
 def messages() -> Results:
-    """What a model says to values that tables do not have, and where it cannot write a SavedModel."""
+    """The messages of a model for values that tables do not have, and where it cannot write a SavedModel."""
     model, _ = small.model_and_stream(songs=24, cold=0)
     right = small.features(5)
     wrong = {"attribute_genre": [0, 1, 99, 1, 2], "attribute_tags": [[0, 1], [-4, 1]] + [[0, 0]] * 3}
-    said = []
+    given = []
     for name, values in wrong.items():
         features = {**right, name: np.array(values)}
-        said += [_message(partial(way, features)) for way in (model.embed_songs, model.predict_on_batch)]
-    said += [_message(partial(model.embed_songs, rows)) for rows in ([0, 24], [-1])]
+        given += [_message(partial(way, features)) for way in (model.embed_songs, model.predict_on_batch)]
+    given += [_message(partial(model.embed_songs, rows)) for rows in ([0, 24], [-1])]
     export = _message(lambda: model.export(Path(tempfile.mkdtemp()) / "export", verbose=False))
-    return {"said": np.array(said), "said_of_export": np.array(export)}
+    return {"messages": np.array(given), "messages_export": np.array(export)}
 
 
 def _message(ask: Callable[[], object]) -> str:

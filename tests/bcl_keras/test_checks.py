@@ -86,10 +86,9 @@ def ways() -> dict[str, Way]:
 
 @pytest.mark.parametrize(("features", "message"), MISTAKES)
 def test_every_way_refuses_every_mistake(ways: dict[str, Way], features: dict[str, Any], message: str) -> None:
-    for name, way in ways.items():
+    for way in ways.values():
         with pytest.raises(ValueError, match=message):
             way(features)
-            pytest.fail(f"{name} took it")
 
 
 def test_every_way_takes_what_is_right(ways: dict[str, Way]) -> None:
@@ -123,7 +122,7 @@ def test_no_songs_at_all(ways: dict[str, Way]) -> None:
 
 def test_features_that_are_no_dict() -> None:
     model = BCLModel(small.FIELDS, SONGS, small.SMALL)
-    with pytest.raises(ValueError, match="`features` must be a dict of arrays by field. Received: list"):
+    with pytest.raises(ValueError, match=r"`features` must be a dict of arrays by field. Received: list"):
         model.set_catalogue([1, 2])  # type: ignore[arg-type]
 
 
@@ -174,7 +173,7 @@ def test_batches_of_rows_that_the_catalogue_lacks(changes: dict[str, Any], messa
             way(batch(**changes), verbose=0)
 
 
-def test_batches_of_rows_are_learnt_from() -> None:
+def test_batches_of_rows_train_the_model() -> None:
     model, _ = small.model_and_stream(songs=SONGS)
     model.compile()
     losses = model.fit(batch(), verbose=0).history["loss"]
@@ -188,7 +187,7 @@ def test_a_stream_of_more_rows_than_the_catalogue_has() -> None:
         stream = PairStream(PAIRS, batch_size=8, **sizes)
         for way in (model.fit, model.evaluate):
             with pytest.raises(
-                ValueError, match="at most 26 rows, 24 of them warm songs.* Received: (40 and 24|26 and)"
+                ValueError, match=r"at most 26 rows, 24 of them warm songs.* Received: (40 and 24|26 and)"
             ):
                 way(stream, verbose=0)
 
@@ -196,13 +195,13 @@ def test_a_stream_of_more_rows_than_the_catalogue_has() -> None:
 def test_rows_to_embed_that_the_catalogue_lacks() -> None:
     model, _ = small.model_and_stream(songs=SONGS, cold=0)
     assert model.embed_songs([]).shape == (0, 8) and model.embed_songs([3, 3]).shape == (2, 8)
-    with pytest.raises(ValueError, match="`songs` must hold row numbers from 0 to 23. Received: 24 in row 1"):
+    with pytest.raises(ValueError, match=r"`songs` must hold row numbers from 0 to 23. Received: 24 in row 1"):
         model.embed_songs([0, 24])
-    with pytest.raises(ValueError, match="`songs` .* Received: -1 in row 0"):
+    with pytest.raises(ValueError, match=r"`songs` .* Received: -1 in row 0"):
         model.embed_songs(np.array([-1]))
 
 
-def test_tensors_and_graphs_are_not_looked_at() -> None:
+def test_tensors_and_graphs_are_not_checked() -> None:
     model, _ = small.model_and_stream(songs=SONGS, cold=0)
     tensors = {name: ops.convert_to_tensor(values) for name, values in FEATURES.items()}
     np.testing.assert_allclose(

@@ -150,11 +150,12 @@ def test_setting_messages(kwargs: dict[str, object], message: str) -> None:
     [
         (([], [], []), r"`pairs` must hold three arrays of one length above 0. Received: shapes \(\(0,\)"),
         (([0], [1, 2], [1.0]), "`pairs` must hold three arrays of one length above 0"),
-        (([0], [4], [1.0]), "`pairs` must hold positives: rows of warm songs, 0 to 3. Received: 4 to 4"),
-        (([-1, 2], [0, 0], [1.0, 1.0]), "`pairs` must hold anchors: rows, 0 to 3. Received: -1 to 2"),
-        (([4], [0], [1.0]), "`pairs` must hold anchors: rows, 0 to 3. Received: 4 to 4"),
-        (([0], [1], [0.0]), "`pairs` must hold finite weights above 0. Received: 0.0"),
-        (([0], [1], [np.nan]), "`pairs` must hold finite weights above 0. Received: nan"),
+        (([0], [4], [1.0]), "`pairs` must hold rows of warm songs, 0 to 3. Received: 4 to 4"),
+        (([-1, 2], [0, 0], [1.0, 1.0]), "`pairs` must hold rows, 0 to 3. Received: -1 to 2"),
+        (([4], [0], [1.0]), "`pairs` must hold rows, 0 to 3. Received: 4 to 4"),
+        (([0.0], [1], [1.0]), "`pairs` must hold rows, which are integers. Received: dtype float64"),
+        (([0], [1], [0.0]), "`pairs` must hold finite similarities above 0. Received: 0.0"),
+        (([0], [1], [np.nan]), "`pairs` must hold finite similarities above 0. Received: nan"),
     ],
 )
 def test_pair_messages(pairs: tuple[list[float], ...], message: str) -> None:

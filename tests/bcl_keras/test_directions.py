@@ -11,7 +11,7 @@ import small_catalogue as small
 from keras import ops
 
 from bcl_keras import Field, blocks
-from bcl_keras.directions import fading, orthonormal, turn_to_draws
+from bcl_keras.content.directions import fading, orthonormal, turn_to_draws
 from bcl_keras.judging import EQUAL_RECALL, Judge, best_rows, first_best, is_better
 from bcl_keras.layers import ContentVector
 from bcl_keras.models import AudienceRidge, JoinedModel
@@ -160,7 +160,7 @@ def test_directions_fade_where_rounding_would_choose() -> None:
     assert fading(np.zeros(4), 2).tolist() == [0.0, 0.0]
 
 
-def test_columns_lie_on_the_side_of_their_own_and_nothing_stays_nothing() -> None:
+def test_columns_keep_their_sign_and_zero_stays_zero() -> None:
     rng = np.random.default_rng(2)
     columns = rng.normal(size=(30, 4)) @ rng.normal(size=(4, 7))  # three of seven hold nothing of their own
     basis = orthonormal(columns)

@@ -88,7 +88,7 @@ def test_no_gradient_flows_back() -> None:
 
 
 def test_one_song_is_refused() -> None:
-    with pytest.raises(ValueError, match="must hold at least 2 songs. Received: 1"):
+    with pytest.raises(ValueError, match=r"must hold at least 2 songs. Received: 1"):
         FeatureCorrelation(F)(ops.ones((1, F, D)), training=True)
 
 

@@ -191,4 +191,4 @@ class LayerContractTest(testing.TestCase):
     def test_feature_table_keeps_its_settings(self) -> None:
         # It is filled with data, not built from a shape, so the general contract does not fit it.
         layer = FeatureTable(FIELDS, save_table=True)
-        self.assertEqual(FeatureTable.from_config(layer.get_config()).get_config(), layer.get_config())
+        assert FeatureTable.from_config(layer.get_config()).get_config() == layer.get_config()

@@ -169,17 +169,17 @@ def test_class_takes_known_positives_as_further_columns() -> None:
 
 @pytest.mark.parametrize("loss", [bpr, sampled_softmax, info_nce])
 def test_error_messages(loss: object) -> None:
-    with pytest.raises(ValueError, match="must hold at least 2 songs: negatives come from the batch. Received: 1"):
+    with pytest.raises(ValueError, match=r"must hold at least 2 songs: negatives come from the batch. Received: 1"):
         loss(ANCHORS[:1], POSITIVES[:1])
     with pytest.raises(ValueError, match=r"must both be \(n, d\). Received: \(\(6, 5\), \(6, 4\)\)"):
         loss(ANCHORS, POSITIVES[:, :4])
-    with pytest.raises(ValueError, match="`temperature` must be above 0. Received: 0"):
+    with pytest.raises(ValueError, match=r"`temperature` must be above 0. Received: 0"):
         loss(ANCHORS, POSITIVES, temperature=0)
 
 
 @pytest.mark.parametrize("loss", [BPR, SampledSoftmax, InfoNCE])
 def test_class_error_message(loss: type) -> None:
-    with pytest.raises(ValueError, match="`temperature` must be above 0. Received: -1"):
+    with pytest.raises(ValueError, match=r"`temperature` must be above 0. Received: -1"):
         loss(temperature=-1)
 
 

@@ -270,10 +270,47 @@ def test_replicas_train_together(two_replicas: Any) -> None:
 
 def test_messages() -> None:
     model = BCLModel(small.FIELDS, 64, small.SMALL)
-    with pytest.raises(ValueError, match="`features` must hold at least 64 warm songs. Received: 10"):
+    with pytest.raises(ValueError, match=r"`features` must hold at least 64 warm songs. Received: 10"):
         model.set_catalogue(small.features(10))
     with pytest.raises(ValueError, match="must be filled by `set_catalogue`"):
         model.embed_songs(np.arange(3))
+
+
+def test_call_embeds_training_batches_alone() -> None:
+    model, stream = small.model_and_stream()
+    assert {"anchor", "positive", "view_1", "view_2", "usable"} == set(model(stream[0][0]))
+    features = small.features(4)
+    for given in (features, {name: ops.convert_to_tensor(values) for name, values in features.items()}):
+        with pytest.raises(
+            ValueError, match=r"must hold rows of `anchor` and `positive`. `embed_songs` takes features"
+        ):
+            model(given)
+
+
+def test_songs_are_embedded_by_features_as_by_rows() -> None:
+    model, stream = small.model_and_stream()
+    model.compile()
+    model.fit(stream, epochs=1, verbose=0)
+    features, index = small.features(72), np.append(np.arange(1, 65), np.zeros(8, int))
+    np.testing.assert_allclose(model.embed_songs(features, batch_size=50), model.embed_songs(), atol=1e-6)
+    with_plays = model.embed_songs({**features, "song_index": index}, candidate=True)
+    np.testing.assert_allclose(with_plays, model.embed_songs(candidate=True), atol=1e-6)
+    new = model.embed_songs(features, candidate=True)
+    np.testing.assert_allclose(new, model.embed_songs(), atol=1e-6)  # no plays are known: content alone
+    assert np.abs(new - with_plays).max() > 1e-3
+    with pytest.raises(ValueError, match=r"no fields other than .* Received: \['song_index'\]"):
+        model.embed_songs({**features, "song_index": index})
+
+
+@pytest.mark.parametrize("num_songs", [0, 2.0, BCLConfig()])
+def test_a_number_of_songs_that_is_none(num_songs: Any) -> None:
+    with pytest.raises(ValueError, match=r"`num_songs` must be an integer of at least 1. Received: "):
+        BCLModel(small.FIELDS, num_songs)
+
+
+def test_the_number_of_songs_is_required() -> None:
+    with pytest.raises(TypeError, match="num_songs"):
+        BCLModel(small.FIELDS)  # type: ignore[call-arg]
 
 
 def test_defaults_are_the_whole_method() -> None:
