@@ -102,7 +102,7 @@ class PairStream(keras.utils.PyDataset):
     def _anchor_probability(self, popularity: Any, power: float) -> Array:
         has_pairs = (np.diff(self._starts) > 0).astype("float64")
         if power == 0.0:
-            return has_pairs / has_pairs.sum()
+            return np.asarray(has_pairs / has_pairs.sum())
         if popularity is None:
             raise ValueError(f"Argument `popularity` must be given for `anchor_power` other than 0. Received: {power}")
         plays = np.asarray(popularity, dtype="float64")
@@ -111,7 +111,7 @@ class PairStream(keras.utils.PyDataset):
                 f"Argument `popularity` must hold {self.num_rows} numbers of at least 0. Received: shape {plays.shape}"
             )
         raised = np.where(has_pairs > 0, np.maximum(plays[: self._num_anchors], 1e-12) ** power, 0.0)
-        return raised / raised.sum()
+        return np.asarray(raised / raised.sum())
 
     def _strongest(self, count: int) -> Array:
         table = np.full((self._num_anchors, max(count, 0)), PADDING, dtype="int32")
@@ -154,12 +154,13 @@ class PairStream(keras.utils.PyDataset):
         # accidental hits there are, the more negatives are left.
         places = (np.arange(self.batch_size) + rng.random(self.batch_size)) / self.batch_size
         rows = np.searchsorted(self._anchor_cdf, places * self._anchor_cdf[-1], side="right")
-        return np.minimum(rows, self._num_anchors - 1)
+        return np.asarray(np.minimum(rows, self._num_anchors - 1))
 
     def _draw_positives(self, rng: np.random.Generator, anchors: Array) -> Array:
         low, high = self._cumulated[self._starts[anchors]], self._cumulated[self._starts[anchors + 1]]
         place = np.searchsorted(self._cumulated, low + rng.random(len(anchors)) * (high - low), side="right") - 1
-        return self._positives[np.clip(place, self._starts[anchors], self._starts[anchors + 1] - 1)]
+        inside = np.clip(place, self._starts[anchors], self._starts[anchors + 1] - 1)
+        return np.asarray(self._positives[inside])
 
 
 class FollowEpochs(keras.callbacks.Callback):

@@ -26,7 +26,7 @@ def heatmap(matrix: Array, cell: int = CELL_PIXELS) -> Array:
     """
     share = np.clip(np.nan_to_num(matrix), 0.0, 1.0)[:, :, None]
     colours = np.rint((1.0 - share) * COLOURS[0] + share * COLOURS[1]).astype("uint8")
-    return colours.repeat(cell, axis=0).repeat(cell, axis=1)
+    return np.asarray(colours.repeat(cell, axis=0).repeat(cell, axis=1))
 
 
 def encode_png(pixels: Array) -> bytes:

@@ -80,8 +80,9 @@ class AudienceTargets:
         scaled = self._scale * dense
         product = self.similarity @ scaled
         product[: len(scaled)] += self.own_share * scaled
-        return product
+        return np.asarray(product)
 
     def transposed(self, dense: Array) -> Array:
         """Return `T^t dense`, `(num_songs, d)`."""
-        return self._scale * (self.similarity.transposed(dense) + self.own_share * dense[: self.similarity.num_songs])
+        own = self.own_share * dense[: self.similarity.num_songs]
+        return np.asarray(self._scale * (self.similarity.transposed(dense) + own))

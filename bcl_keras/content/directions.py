@@ -37,7 +37,7 @@ def fading(weights: Array, most: int) -> Array:
     counts = (kept / largest - _NOTHING) / (_SOMETHING - _NOTHING)
     if most < len(weights) and weights[most] > 0:
         counts = np.minimum(counts, (kept / weights[most] - 1.0) / _EDGE)
-    return np.clip(counts, 0.0, 1.0)
+    return np.asarray(np.clip(counts, 0.0, 1.0))
 
 
 def turn_to_draws(basis: Array) -> Array:

@@ -113,7 +113,6 @@ class BPR(PairLoss):
         >>> pairs = np.array([[[1, 0], [1, 0]], [[0, 1], [0, 1]]], "float32")  # (n, 2, d): anchor and positive
         >>> round(float(BPR(temperature=0.5)(np.array([7, 8]), pairs)), 4)
         0.1269
-        >>> model.compile(loss=BPR(temperature=0.1, margin=5.0, hardness=1.0))  # doctest: +SKIP
     """
 
     def __init__(

@@ -11,6 +11,7 @@ from keras import ops
 from bcl_keras.checks import check_batch, is_given_as_arrays
 from bcl_keras.config import BCLConfig
 from bcl_keras.data import FollowEpochs, PairStream
+from bcl_keras.distribution import share_of_replica
 from bcl_keras.fields import Field
 from bcl_keras.losses.task_losses import TASKS, task_losses
 from bcl_keras.models.contrast import ContrastiveViews
@@ -50,11 +51,12 @@ class BCLModel(TowerModel):
         >>> import numpy as np
         >>> from bcl_keras import BCLConfig, Field
         >>> from bcl_keras.data import PairStream
+        >>> from bcl_keras.losses import BPR
         >>> fields = [Field("genre", "category", 3), Field("tempo", "number")]
         >>> songs = {"genre": [1, 1, 2, 2], "tempo": [0.1, 0.2, 0.9, 1.0]}
         >>> model = BCLModel(fields, num_songs=4, config=BCLConfig(embedding_dim=8, batch_size=4))
         >>> model.set_catalogue(songs)
-        >>> model.compile()
+        >>> model.compile(loss=BPR(temperature=0.1, margin=2.0))  # without `loss` the config decides
         >>> stream = PairStream(([0, 1, 2, 3], [1, 0, 3, 2], [1, 1, 1, 1]), num_songs=4, batch_size=4)
         >>> history = model.fit(stream, epochs=1, verbose=0)
         >>> model.embed_songs({"genre": [1], "tempo": [0.15]}).shape
@@ -153,7 +155,7 @@ class BCLModel(TowerModel):
             contrastive = self._contrastive(x, y_pred)
             self.contrastive_loss.update_state(contrastive)
             total = total + self.config.contrast_weight * contrastive
-        return total
+        return share_of_replica(total)
 
     def _supervised(self, batch: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> Tensor:
         ids = {"positive_ids": batch["positive"], "negative_ids": batch.get("negative")}
@@ -182,7 +184,7 @@ class BCLModel(TowerModel):
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """Return the arguments of `compile`."""
-        config = super().get_compile_config()
+        config: dict[str, Any] | None = super().get_compile_config()
         if config is None or not self._loss_is_given:
             return config
         losses = {task: getattr(self.task_losses, task) for task in TASKS}

@@ -226,7 +226,7 @@ class JoinedModel(SongModel):
     def warm_candidates(self) -> Array:
         """Return the candidate embeddings of the warm songs, `(num_songs, length)` float32."""
         joined = np.concatenate([model.warm_candidates() for model in self.models], axis=1)
-        return joined / np.float32(ops.convert_to_numpy(self.longest))
+        return np.asarray(joined / np.float32(ops.convert_to_numpy(self.longest)))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""

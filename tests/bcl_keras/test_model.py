@@ -261,7 +261,9 @@ def test_replicas_train_together(two_replicas: Any) -> None:
     with two_replicas.scope():
         model, stream = small.model_and_stream()
         model.compile(jit_compile=False)
-    model.fit(stream, epochs=2, verbose=0)
+    history = model.fit(stream, epochs=2, verbose=0).history
+    parts = np.array(history["supervised_loss"]) + model.config.contrast_weight * np.array(history["contrastive_loss"])
+    np.testing.assert_allclose(history["loss"], parts, rtol=1e-4)
     matrix = model.contrastive_views.correlation.matrix.value
     held = [value.numpy() for value in two_replicas.experimental_local_results(matrix)]
     np.testing.assert_array_equal(held[0], held[1])
