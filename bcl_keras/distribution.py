@@ -1,4 +1,4 @@
-"""The one place that knows about TensorFlow's replicas."""
+"""The only module that handles TensorFlow's replicas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every setting of the method in one frozen dataclass."""
+"""The settings of the towers, the losses and the training."""
 
 from __future__ import annotations
 

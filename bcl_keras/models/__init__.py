@@ -1,4 +1,7 @@
-"""Towers, the model that trains them, and closed forms that join them."""
+"""The models: both towers and their training, the closed form, and the two joined.
+
+The room imports all others but `bcl_keras.callbacks`. The pipeline imports it.
+"""
 
 from bcl_keras.config import RidgeConfig
 from bcl_keras.models.audience_ridge import AudienceRidge

@@ -24,7 +24,7 @@ WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 
 @keras.saving.register_keras_serializable(package="bcl_keras")
 class JoinedModel(SongModel):
-    """Add the scores of models that embed queries and candidates, each model's brought to one scale per query.
+    """Add the scores of several models, each scaled per query.
 
     With q_i and c_i a model's embeddings, `score = sum_i w_i (q_i . c_i) / sd_i(q_i)`, with sd_i the deviation of the
     query's scores over the warm songs, which `q_i' Cov(c_i) q_i` gives. That is one inner product of joined
@@ -165,7 +165,7 @@ class JoinedModel(SongModel):
         return list(itertools.combinations(range(len(self.models)), 2))
 
     def _query_and_scale(self, place: int, features: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return a model's queries, and by what they are multiplied, `(n, 1)`: one over the deviation of the scores."""
+        """Return a model's queries and their scales `(n, 1)`: one over the deviation of the scores."""
         query = ops.cast(self.models[place].embed_features(features), "float32")
         covariance = getattr(self, f"covariance_{place}")
         variance = ops.sum(ops.matmul(query, covariance) * query, axis=1, keepdims=True)
@@ -241,7 +241,7 @@ class JoinedModel(SongModel):
 
 
 def _at_most_one(vectors: Tensor) -> Tensor:
-    """Return vectors whose longest have length 1; those of warm songs stay as they are, to the last bit."""
+    """Return vectors, those longer than 1 scaled to length 1; those of warm songs keep every bit."""
     length = ops.sqrt(ops.sum(ops.square(vectors), axis=1, keepdims=True))
     return ops.where(length > 1.0 + _ROUNDING, vectors / ops.maximum(length, 1.0), vectors)
 
