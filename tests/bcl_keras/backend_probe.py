@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import bcl_keras
 
@@ -29,11 +30,11 @@ from bcl_keras import ops as bcl_ops  # noqa: E402
 Results = dict[str, np.ndarray]
 
 
-def tensor(values: object) -> object:
+def tensor(values: Any) -> Any:
     return ops.convert_to_tensor(values)
 
 
-def set_weights_by_rule(variables: list[object]) -> None:
+def set_weights_by_rule(variables: list[Any]) -> None:
     """Give every variable values that depend on its place and shape alone."""
     for place, variable in enumerate(variables):
         rng = np.random.default_rng(place)
@@ -72,7 +73,7 @@ def loss_values() -> Results:
     ids = tensor(np.array([1, 2, 3, 1, 5, 6, 7, 2], "int32"))
     known = tensor(np.array([[2, -1]] * 4 + [[-1, -1]] * 4, "int32"))
     log_q = tensor(np.log(rng.dirichlet(np.ones(8))).astype("float32"))
-    masked = {"temperature": 0.3, "positive_ids": ids, "known_positives": known}
+    masked: dict[str, Any] = {"temperature": 0.3, "positive_ids": ids, "known_positives": known}
     return {
         "bpr": losses.bpr(anchors, positives, negative_log_q=log_q, **masked),
         "bpr_hard": losses.bpr(anchors, positives, hardness=1.0, **masked),
@@ -171,7 +172,7 @@ def messages() -> Results:
     return {"messages": np.array(given), "messages_export": np.array(export)}
 
 
-def _message(ask: Callable[[], object]) -> str:
+def _message(ask: Callable[[], Any]) -> str:
     try:
         ask()
     except (ValueError, ImportError) as error:
@@ -198,5 +199,5 @@ def compute() -> Results:
 
 
 if __name__ == "__main__":
-    assert bcl_keras.BCLConfig
+    assert bcl_keras.__version__
     np.savez(sys.argv[1], loaded=np.array(sorted(LOADED_BY_IMPORT)), **compute())

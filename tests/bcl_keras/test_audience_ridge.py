@@ -38,10 +38,10 @@ def numpy_content(features: dict[str, np.ndarray], learnt_on: dict[str, np.ndarr
         for ids in features[name].reshape(len(features[name]), -1):
             row = np.zeros(size)
             row[ids[ids > 0]] = idf[ids[ids > 0]]
-            blocks[name].append(row / max(np.linalg.norm(row), 1e-12))
+            blocks[name].append(row / max(float(np.linalg.norm(row)), 1e-12))
     for vector, tempo in zip(features["audio_timbre"], features["audio_tempo"], strict=True):
         known = np.zeros(4) if np.isnan(vector).any() else vector
-        blocks["audio_timbre"].append(known / max(np.linalg.norm(known), 1e-12))
+        blocks["audio_timbre"].append(known / max(float(np.linalg.norm(known)), 1e-12))
         blocks["numbers"].append(np.nan_to_num(np.sign([tempo])))
     return {name: np.array(rows) for name, rows in blocks.items()}
 

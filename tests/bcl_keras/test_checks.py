@@ -183,8 +183,8 @@ def test_batches_of_rows_train_the_model() -> None:
 def test_a_stream_of_more_rows_than_the_catalogue_has() -> None:
     model, _ = small.model_and_stream(songs=SONGS, cold=2)
     model.compile()
-    for sizes in ({"num_songs": SONGS, "num_rows": 40}, {"num_songs": 26, "num_rows": 26}):
-        stream = PairStream(PAIRS, batch_size=8, **sizes)
+    for songs, rows in ((SONGS, 40), (26, 26)):
+        stream = PairStream(PAIRS, songs, num_rows=rows, batch_size=8)
         for way in (model.fit, model.evaluate):
             with pytest.raises(
                 ValueError, match=r"at most 26 rows, 24 of them warm songs.* Received: (40 and 24|26 and)"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,13 +44,13 @@ def copies() -> Catalogue:
 
 def solved(
     catalogue: Catalogue, rank: int, noise: float = 0.0, seed: int = 0, *, choose: bool = False
-) -> tuple[AudienceRidge, dict[str, object]]:
+) -> tuple[AudienceRidge, dict[str, Any]]:
     """The closed form, its kernel off by a share that rounding in float32 may reach."""
     features, pairs = catalogue
     rng = np.random.default_rng(seed)
 
     class Rounded(AudienceRidge):
-        def _numpy_kernel(self, some: dict[str, np.ndarray]) -> np.ndarray:
+        def _numpy_kernel(self, some: Mapping[str, np.ndarray]) -> np.ndarray:
             kernel = super()._numpy_kernel(some)
             return (kernel * (1 + noise * rng.normal(size=kernel.shape))).astype("float32")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -40,7 +42,7 @@ def sorted_ranks(scores: np.ndarray, positives: np.ndarray) -> np.ndarray:
     return np.where(positives >= 0, np.take_along_axis(place, np.maximum(positives, 0), axis=1), -1)
 
 
-def to_numpy(values: object) -> np.ndarray:
+def to_numpy(values: Any) -> np.ndarray:
     return ops.convert_to_numpy(values)
 
 

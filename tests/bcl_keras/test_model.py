@@ -209,7 +209,7 @@ def test_without_contrast_nothing_of_it_is_built() -> None:
         {"plays_part": "vector", "normalize": False, "hidden_dims": (), "field_dropout": 0.4},
     ],
 )
-def test_other_settings_train(changes: dict[str, object]) -> None:
+def test_other_settings_train(changes: dict[str, Any]) -> None:
     model, stream = small.model_and_stream(replace(small.SMALL, **changes))
     model.compile()
     history = model.fit(stream, epochs=1, verbose=0).history

@@ -10,7 +10,7 @@ import bcl_keras
 
 def test_the_version_is_that_of_the_project() -> None:
     project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
-    assert re.search(r'^version = "(.+)"$', project, re.MULTILINE).group(1) == bcl_keras.__version__
+    assert re.findall(r'^version = "(.+)"$', project, re.MULTILINE) == [bcl_keras.__version__]
 
 
 def test_type_checkers_may_read_the_hints() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,11 +16,11 @@ from bcl_keras.layers import FeatureTable, FieldEncoder
 from bcl_keras.models import CandidateTower, SongTower
 
 
-def tensors(features: dict[str, np.ndarray]) -> dict[str, object]:
+def tensors(features: dict[str, np.ndarray]) -> dict[str, Any]:
     return {name: ops.convert_to_tensor(values) for name, values in features.items()}
 
 
-def encoded(encoder: FieldEncoder, values: object) -> np.ndarray:
+def encoded(encoder: FieldEncoder, values: Any) -> np.ndarray:
     return ops.convert_to_numpy(encoder(ops.convert_to_tensor(np.asarray(values))))
 
 
@@ -152,7 +153,7 @@ def test_tower_messages() -> None:
         FieldEncoder(Field("n", "number"), 0)
 
 
-def filled(**kwargs: object) -> FeatureTable:
+def filled(**kwargs: Any) -> FeatureTable:
     table = FeatureTable(small.FIELDS, **kwargs)
     table.set_features(small.features(20))
     return table

@@ -80,8 +80,11 @@ def test_training_follows_no_other_loss() -> None:
 @pytest.mark.parametrize("name", ["bpr", "sampled_softmax"])
 def test_the_config_gives_the_same_losses_as_objects(name: str) -> None:
     config = replace(small.SMALL, supervised_loss=name, correct_log_q=True, margin=1.5, temperature=0.2)
-    shared = {"temperature": 0.2, "correct_log_q": True}
-    objects = {"bpr": BPR(margin=1.5, hardness=1.0, **shared), "sampled_softmax": SampledSoftmax(**shared)}
+    shared: dict[str, Any] = {"temperature": 0.2, "correct_log_q": True}
+    objects: dict[str, PairLoss] = {
+        "bpr": BPR(margin=1.5, hardness=1.0, **shared),
+        "sampled_softmax": SampledSoftmax(**shared),
+    }
     found = []
     for loss in (None, name, objects[name], {"supervised": objects[name], "contrastive": InfoNCE(0.1)}):
         keras.utils.set_random_seed(0)
