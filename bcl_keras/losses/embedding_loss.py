@@ -51,14 +51,14 @@ class EmbeddingLoss(keras.losses.Loss):
             return self._reduce(self.call(y_true, y_pred), sample_weight)
 
     def _reduce(self, values: Tensor, weights: Tensor | None) -> Tensor:
-        averages = self.reduction in ("sum_over_batch_size", "mean", "mean_with_sample_weight")
-        if weights is None:
-            return ops.mean(values) if averages else ops.sum(values) if self.reduction == "sum" else values
-        weights = ops.cast(weights, "float32")
-        weighted = values * weights
-        if self.reduction == "mean_with_sample_weight":
-            return ops.sum(weighted) / ops.maximum(ops.sum(weights), 1e-12)
-        return ops.mean(weighted) if averages else ops.sum(weighted) if self.reduction == "sum" else weighted
+        if weights is not None:
+            weights = ops.cast(weights, "float32")
+            values = values * weights
+            if self.reduction == "mean_with_sample_weight":
+                return ops.sum(values) / ops.maximum(ops.sum(weights), 1e-12)
+        if self.reduction == "sum":
+            return ops.sum(values)
+        return values if self.reduction in (None, "none") else ops.mean(values)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
