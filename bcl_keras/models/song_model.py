@@ -27,7 +27,7 @@ class SongModel(keras.Model):
     """Base of models that embed songs by their features, as queries or as candidates.
 
     A subclass has `fields`, `num_songs`, `embedding_dim`, `embed_features` and `block_parts`. Arrays and lists are
-    checked before they are computed with. Tensors and data sets are not looked at.
+    checked before they are computed with. Tensors and data sets are not.
 
     Example:
         >>> class Tempo(SongModel):
