@@ -1,4 +1,4 @@
-"""Rows in runs of bounded length, so that products of many songs fit in memory."""
+"""Runs of rows, so that products of many songs fit in memory."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What is asked of arrays before a model computes with them.
+"""Checks of arrays before a model computes with them.
 
-A gather beyond a table's end raises on one backend, and gives the last row, zeros or NaN on others. So every array that
-a user hands over is checked here, in numpy, once; graphs and tensors on a device are not looked at.
+A gather beyond a table's end raises on one backend, and gives the last row, zeros or NaN on others. So every array from
+a user is checked here once, in numpy. Tensors are not checked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def is_given_as_arrays(inputs: Any) -> bool:
 
 
 def check_features(fields: Sequence[Field], features: Any, num_songs: int | None = None) -> dict[str, Array]:
-    """Return the features of some songs as arrays, once every field is known to keep its contract.
+    """Return the features of some songs as arrays, after checking every field's contract.
 
     Args:
         fields: The fields of the model.
@@ -52,20 +52,31 @@ def check_features(fields: Sequence[Field], features: Any, num_songs: int | None
     return arrays
 
 
+def check_num_songs(num_songs: Any) -> int:
+    """Return the number of warm songs.
+
+    Raises:
+        ValueError: If it is no integer of at least 1.
+    """
+    if isinstance(num_songs, bool) or not isinstance(num_songs, (int, np.integer)) or num_songs < 1:
+        raise ValueError(f"Argument `num_songs` must be an integer of at least 1. Received: {num_songs!r}")
+    return int(num_songs)
+
+
 def as_numpy(values: Any) -> Any:
     """Return a tensor of the backend as an array, and anything else as it is."""
     return ops.convert_to_numpy(values) if ops.is_tensor(values) else values
 
 
 def check_rows(rows: Any, name: str, end: int, *, rank: int = 1, padded: bool = False) -> Array:
-    """Return row numbers as an int32 array, once they are known to exist.
+    """Return row numbers as an int32 array, after checking that the rows exist.
 
     Args:
         rows: Row numbers.
         name: What they are given as.
-        end: Number of rows that there are.
+        end: Number of rows.
         rank: Number of axes. Defaults to 1.
-        padded: Whether -1 stands for none. Defaults to `False`.
+        padded: Whether -1 means none. Defaults to `False`.
 
     Raises:
         ValueError: If they are no integers, have another rank, or lie outside.
@@ -85,10 +96,39 @@ def check_rows(rows: Any, name: str, end: int, *, rank: int = 1, padded: bool = 
     return array.astype("int32")
 
 
+def check_pairs(pairs: tuple[Any, Any, Any], num_rows: int, num_songs: int, name: str) -> tuple[Array, Array, Array]:
+    """Return pairs of similar songs as arrays: int64 rows, int64 rows of warm songs, float64 similarities.
+
+    Args:
+        pairs: Rows of any songs, rows of warm songs, and similarities above 0.
+        num_rows: Number of songs.
+        num_songs: Number of warm songs, the first rows.
+        name: What they are given as.
+
+    Raises:
+        ValueError: If there is no pair, the arrays differ in length, a row is no integer or does not exist, or a
+            similarity is not finite and above 0.
+    """
+    anchors, positives, weights = (np.asarray(as_numpy(part)) for part in pairs)
+    shapes = anchors.shape, positives.shape, weights.shape
+    if len(set(shapes)) > 1 or anchors.ndim != 1 or not len(anchors):
+        raise ValueError(f"Argument `{name}` must hold three arrays of one length above 0. Received: shapes {shapes}")
+    for rows, what, end in ((anchors, "rows", num_rows), (positives, "rows of warm songs", num_songs)):
+        if rows.dtype.kind not in "iu":
+            raise ValueError(f"Argument `{name}` must hold {what}, which are integers. Received: dtype {rows.dtype}")
+        if rows.min() < 0 or rows.max() >= end:
+            received = f"{rows.min()} to {rows.max()}"
+            raise ValueError(f"Argument `{name}` must hold {what}, 0 to {end - 1}. Received: {received}")
+    weights = weights.astype("float64")
+    if not (weights > 0).all() or not np.isfinite(weights).all():
+        raise ValueError(f"Argument `{name}` must hold finite similarities above 0. Received: {weights.min()}")
+    return anchors.astype("int64"), positives.astype("int64"), weights
+
+
 def check_validation(
     fields: Sequence[Field], validation: tuple[Any, Any], num_songs: int
 ) -> tuple[dict[str, Array], Array]:
-    """Return validation songs and the rows that they should retrieve as arrays, once they are known to be in order.
+    """Return validation songs and the rows that they should retrieve as arrays, after checking both.
 
     Args:
         fields: The fields of the model.
@@ -110,7 +150,7 @@ def check_validation(
 
 
 def check_batch(batch: Mapping[str, Any], num_rows: int) -> dict[str, Array]:
-    """Return a batch of rows for training as arrays, once its rows are known to exist (see `PairStream`).
+    """Return a training batch as arrays, after checking that its rows exist (see `PairStream`).
 
     Args:
         batch: Arrays by name.

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import keras
 import numpy as np
 
+from bcl_keras.checks import check_pairs
 from bcl_keras.fields import Array
 
 Negatives = Literal["in_batch", "uniform"]
@@ -19,13 +20,13 @@ class PairStream(keras.utils.PyDataset):
 
     An anchor is drawn with probability proportional to `popularity ** anchor_power` among the songs that have pairs,
     its positive among its pairs in proportion to their weights. Every batch depends on `seed`, the epoch and its place
-    alone; `BCLModel.fit` tells the stream the epoch. So a run that starts again with `initial_epoch` sees what the
-    uninterrupted run saw.
+    alone, and `BCLModel.fit` sets the epoch. So a run that resumes with `initial_epoch` sees the same batches as one
+    that was not interrupted.
 
     Args:
         pairs: `(anchors, positives, weights)`: any rows `(P,)`, rows of warm songs `(P,)`, similarities `(P,)` above 0.
         num_songs: Number of warm songs: rows 0 .. num_songs - 1.
-        num_rows: Rows of the catalogue, songs that are no candidates included. Defaults to `num_songs`.
+        num_rows: Rows of the catalogue, with songs that are no candidates. Defaults to `num_songs`.
         batch_size: Pairs per batch, and songs in the contrastive batch; at least 2. Defaults to 1024.
         steps_per_epoch: Batches in an epoch. Defaults to what covers the pairs once.
         popularity: Plays of each song, `(num_rows,)`. Needed if `anchor_power` is not 0.
@@ -34,7 +35,7 @@ class PairStream(keras.utils.PyDataset):
             and shared by the batch. Defaults to `"in_batch"`.
         contrast_over: The contrastive batch's songs: `"warm"`, the whole `"catalogue"` with cold songs, or `"none"`.
             Drawn uniformly, never from the pairs (Yao et al., CIKM'21, call this critical). Defaults to `"warm"`.
-        known_positives: How many of an anchor's strongest pairs are sent along, so that they count as no negatives.
+        known_positives: Number of an anchor's strongest pairs that a batch has, so that they are no negatives.
             Defaults to 20.
         with_log_q: Whether to send the log-probability of each positive. Defaults to `False`.
         seed: Seed of all draws. Defaults to 0.
@@ -46,6 +47,14 @@ class PairStream(keras.utils.PyDataset):
 
     Raises:
         ValueError: If rows, weights or settings lie outside their range.
+
+    Example:
+        >>> stream = PairStream(([0, 1, 2], [1, 0, 3], [0.9, 0.9, 0.4]), num_songs=4, batch_size=2)
+        >>> len(stream)
+        2
+        >>> (batch,) = stream[0]
+        >>> batch["anchor"].shape, batch["known_positives"].shape
+        ((2,), (2, 20))
     """
 
     def __init__(
@@ -69,8 +78,8 @@ class PairStream(keras.utils.PyDataset):
         self.num_songs = num_songs
         self.num_rows = num_songs if num_rows is None else num_rows
         _check_settings(self.num_rows, num_songs, batch_size, negatives, contrast_over)
-        anchors, positives, weights = _check_pairs(pairs, self.num_rows, num_songs)
-        self._num_anchors = int(anchors.max()) + 1  # tables end here, whatever the catalogue holds beyond
+        anchors, positives, weights = check_pairs(pairs, self.num_rows, num_songs, "pairs")
+        self._num_anchors = int(anchors.max()) + 1  # tables end here, although the catalogue may be longer
         self.batch_size, self.negatives, self.contrast_over = batch_size, negatives, contrast_over
         self.seed, self.epoch = seed, 0
         self.steps_per_epoch = steps_per_epoch or max(1, -(-len(anchors) // batch_size))
@@ -93,7 +102,7 @@ class PairStream(keras.utils.PyDataset):
     def _anchor_probability(self, popularity: Any, power: float) -> Array:
         has_pairs = (np.diff(self._starts) > 0).astype("float64")
         if power == 0.0:
-            return has_pairs / has_pairs.sum()
+            return np.asarray(has_pairs / has_pairs.sum())
         if popularity is None:
             raise ValueError(f"Argument `popularity` must be given for `anchor_power` other than 0. Received: {power}")
         plays = np.asarray(popularity, dtype="float64")
@@ -102,7 +111,7 @@ class PairStream(keras.utils.PyDataset):
                 f"Argument `popularity` must hold {self.num_rows} numbers of at least 0. Received: shape {plays.shape}"
             )
         raised = np.where(has_pairs > 0, np.maximum(plays[: self._num_anchors], 1e-12) ** power, 0.0)
-        return raised / raised.sum()
+        return np.asarray(raised / raised.sum())
 
     def _strongest(self, count: int) -> Array:
         table = np.full((self._num_anchors, max(count, 0)), PADDING, dtype="int32")
@@ -141,16 +150,17 @@ class PairStream(keras.utils.PyDataset):
         return self.num_rows if self.contrast_over == "catalogue" else self.num_songs
 
     def _draw_anchors(self, rng: np.random.Generator) -> Array:
-        # One draw from each of batch_size equal shares of the distribution: a song that is not popular comes at most
-        # twice, and the rarer an accidental hit the more negatives are left.
+        # One draw from each of `batch_size` equal shares of the distribution: most songs come at most twice. The fewer
+        # accidental hits there are, the more negatives are left.
         places = (np.arange(self.batch_size) + rng.random(self.batch_size)) / self.batch_size
         rows = np.searchsorted(self._anchor_cdf, places * self._anchor_cdf[-1], side="right")
-        return np.minimum(rows, self._num_anchors - 1)
+        return np.asarray(np.minimum(rows, self._num_anchors - 1))
 
     def _draw_positives(self, rng: np.random.Generator, anchors: Array) -> Array:
         low, high = self._cumulated[self._starts[anchors]], self._cumulated[self._starts[anchors + 1]]
         place = np.searchsorted(self._cumulated, low + rng.random(len(anchors)) * (high - low), side="right") - 1
-        return self._positives[np.clip(place, self._starts[anchors], self._starts[anchors + 1] - 1)]
+        inside = np.clip(place, self._starts[anchors], self._starts[anchors + 1] - 1)
+        return np.asarray(self._positives[inside])
 
 
 class FollowEpochs(keras.callbacks.Callback):
@@ -158,6 +168,12 @@ class FollowEpochs(keras.callbacks.Callback):
 
     Args:
         stream: The training stream.
+
+    Example:
+        >>> stream = PairStream(([0, 1], [1, 0], [1.0, 1.0]), num_songs=2, batch_size=2)
+        >>> FollowEpochs(stream).on_epoch_begin(3)
+        >>> stream.epoch
+        3
     """
 
     def __init__(self, stream: PairStream) -> None:
@@ -175,25 +191,6 @@ def _draw_uniform(rng: np.random.Generator, rows: int, size: int) -> Array:
         return rng.integers(rows, size=size)
     drawn = np.unique(rng.integers(rows, size=2 * size))
     return rng.permutation(drawn)[:size] if len(drawn) >= size else rng.choice(rows, size, replace=False)
-
-
-def _check_pairs(pairs: tuple[Any, Any, Any], num_rows: int, num_songs: int) -> tuple[Array, Array, Array]:
-    anchors, positives = (np.asarray(rows, dtype="int64") for rows in pairs[:2])
-    weights = np.asarray(pairs[2], dtype="float64")
-    shapes = anchors.shape, positives.shape, weights.shape
-    if len(set(shapes)) > 1 or anchors.ndim != 1 or not len(anchors):
-        raise ValueError(f"Argument `pairs` must hold three arrays of one length above 0. Received: shapes {shapes}")
-    _check_rows(anchors, "anchors: rows", num_rows)
-    _check_rows(positives, "positives: rows of warm songs", num_songs)
-    if not (weights > 0).all() or not np.isfinite(weights).all():
-        raise ValueError(f"Argument `pairs` must hold finite weights above 0. Received: {weights.min()}")
-    return anchors, positives, weights
-
-
-def _check_rows(rows: Array, what: str, end: int) -> None:
-    if rows.min() < 0 or rows.max() >= end:
-        received = f"{rows.min()} to {rows.max()}"
-        raise ValueError(f"Argument `pairs` must hold {what}, 0 to {end - 1}. Received: {received}")
 
 
 def _check_settings(num_rows: int, num_songs: int, batch_size: int, negatives: str, contrast_over: str) -> None:

@@ -37,6 +37,10 @@ class Field:
 
     Raises:
         ValueError: If `kind` is unknown, or `size` or `max_values` does not fit it.
+
+    Example:
+        >>> Field("genre", "category", size=12).is_categorical
+        True
     """
 
     name: str

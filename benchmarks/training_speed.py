@@ -73,7 +73,7 @@ def stream_of(songs: int, config: BCLConfig, steps: int, known_positives: int = 
 
 def trainer(config: BCLConfig, songs: int, fields: list[Field], steps: int, **stream: Any) -> Callable[[], None]:
     """Return a function that trains an epoch of `steps` steps, traced already."""
-    model = models.BCLModel(fields, config, num_songs=songs)
+    model = models.BCLModel(fields, songs, config)
     model.set_catalogue(features_of(fields, songs))
     source = stream_of(songs, config, steps, **stream)
     model.compile()

@@ -1,4 +1,7 @@
-"""Keras layers of the method."""
+"""The Keras layers of the method.
+
+The room imports `bcl_keras.ops`, `bcl_keras.config`, `bcl_keras.content` and the fields. Models import it.
+"""
 
 from bcl_keras.layers.content_vector import ContentVector
 from bcl_keras.layers.correlation_grouping import CorrelationGrouping

@@ -9,14 +9,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from bcl_keras.directions import orthonormal
-from bcl_keras.fields import Array, Field, as_fields, blocks_of, check_values, first_known
+from bcl_keras.content.words import WordMatrix
+from bcl_keras.fields import Field, as_fields, blocks_of, check_values, first_known
 from bcl_keras.ops.lists import first_values
 from bcl_keras.ops.numerics import l2_normalize
 
 Tensor = Any
-
-_SUBSPACE_ITERATIONS = 3
 
 
 @keras.saving.register_keras_serializable(package="bcl_keras")
@@ -25,7 +23,7 @@ class ContentVector(keras.layers.Layer):
 
     Every field of ids is a block: inverse-document-frequency weights, unit length, and for more than `max_rank` ids
     their projection on the `max_rank` directions that hold most of the songs seen by `adapt`. Every vector is a block;
-    all single numbers together are one. A missing value is a block of zeros: it is like nothing.
+    all single numbers together are one. A missing value is a block of zeros, whose products are 0.
 
     Args:
         fields: `Field` objects or their dicts. Numbers should have mean 0 and deviation 1, as the pipeline's have.
@@ -36,6 +34,14 @@ class ContentVector(keras.layers.Layer):
 
     Returns:
         `(n, dim)` float32.
+
+    Example:
+        >>> from bcl_keras import Field
+        >>> layer = ContentVector([Field("genre", "category", 3), Field("timbre", "vector", 2)])
+        >>> songs = {"genre": np.array([1, 2]), "timbre": np.array([[3.0, 4.0], [0.0, 1.0]], "float32")}
+        >>> layer.adapt(songs)
+        >>> tuple(layer(songs).shape)
+        (2, 5)
 
     References:
         Latent semantic analysis: Deerwester et al., JASIS 1990.
@@ -93,7 +99,7 @@ class ContentVector(keras.layers.Layer):
                 raise ValueError(f"Argument `features` must hold every field. Received: nothing for {field.name!r}")
             values = check_values(field, features[field.name])
             if field.is_categorical:
-                words = _Words(first_known(field, values.reshape(len(values), -1)), field.size)
+                words = WordMatrix(first_known(field, values.reshape(len(values), -1)), field.size)
                 self.idf[field.name].assign(words.idf)
                 self.bases[field.name].assign(words.basis(self._size((field,))))
 
@@ -152,45 +158,3 @@ def _known_numbers(field: Field, values: Tensor) -> Tensor:
     values = values if field.is_list else values[:, None]
     absent = ops.any(ops.isnan(values), axis=1, keepdims=True)
     return ops.where(absent, ops.zeros_like(values), values)
-
-
-class _Words:
-    """The songs' ids of one field as a sparse matrix of unit rows.
-
-    Args:
-        ids: `(n, L)`, padded with 0.
-        size: Number of ids, with 0.
-    """
-
-    def __init__(self, ids: Array, size: int) -> None:
-        self.songs, place = np.nonzero(ids > 0)
-        self.ids = ids[self.songs, place]
-        self.shape = (len(ids), size)
-        counts = np.bincount(self.ids, minlength=size)
-        self.idf = np.log((1 + len(ids)) / (1 + np.minimum(counts, len(ids)))).astype("float32")
-        self.idf[0] = 0.0
-        weights = self.idf[self.ids]
-        lengths = np.sqrt(np.bincount(self.songs, weights=weights**2, minlength=len(ids)))
-        self.weights = weights / np.maximum(lengths[self.songs], 1e-12)
-
-    def basis(self, rank: int) -> Array:
-        """Return `(size, rank)`: the unit matrix if it holds all ids, else the main directions of the songs."""
-        size = self.shape[1]
-        if rank >= size:
-            return np.eye(size, dtype="float32")
-        basis = np.random.default_rng(0).normal(size=(size, rank))
-        for _ in range(_SUBSPACE_ITERATIONS):
-            songs = orthonormal(_product(self.songs, self.ids, self.weights, basis, self.shape[0]))
-            basis = orthonormal(_product(self.ids, self.songs, self.weights, songs, size))
-        # Fewer songs than directions leave columns that no song has.
-        padded = np.zeros((size, rank), "float32")
-        padded[:, : basis.shape[1]] = basis
-        return padded
-
-
-def _product(rows: Array, columns: Array, values: Array, dense: Array, num_rows: int) -> Array:
-    """Return the product of a sparse matrix in coordinate form with `dense`, column by column."""
-    product = np.empty((num_rows, dense.shape[1]))
-    for place in range(dense.shape[1]):
-        product[:, place] = np.bincount(rows, weights=values * dense[columns, place], minlength=num_rows)
-    return product

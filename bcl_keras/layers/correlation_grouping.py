@@ -36,6 +36,12 @@ class CorrelationGrouping(keras.layers.Layer):
     Returns:
         `(F,)`, or `(num_draws, F)`: boolean, whether a field belongs to the group.
 
+    Example:
+        >>> grouping = CorrelationGrouping(num_fields=4, seed=0)
+        >>> groups = grouping(ops.ones((4, 4)), num_draws=3)
+        >>> ops.convert_to_numpy(groups).sum(axis=1).tolist()
+        [2, 2, 2]
+
     References:
         Zhao et al., WWW'23 Companion, section 3.1.2; Yao et al., CIKM'21 (CFM and RFM).
     """

@@ -21,7 +21,7 @@ class FeatureCorrelation(keras.layers.Layer):
     Every `update_every` training steps, `C <- momentum * C + (1 - momentum) * C_batch`; the first update takes
     `C_batch` as it is. Until then, and outside training, C is what was last known (ones at the start: no preference).
     Under a `tf.distribute` strategy the songs of all replicas are joined, so that every replica holds the matrix that
-    one device would get from the whole batch. Nothing flows back from here.
+    one device would get from the whole batch. No gradient flows through the matrix.
 
     Args:
         num_fields: F, at least 2.
@@ -39,6 +39,12 @@ class FeatureCorrelation(keras.layers.Layer):
 
     Returns:
         `(F, F)` float32, whatever the precision policy.
+
+    Example:
+        >>> layer = FeatureCorrelation(num_fields=2)
+        >>> songs = keras.random.normal((8, 2, 3), seed=0)
+        >>> tuple(layer(songs, training=True).shape)
+        (2, 2)
 
     References:
         Zhao et al., WWW'23 Companion, section 3.1.1.

@@ -35,6 +35,13 @@ class FeatureTable(keras.layers.Layer):
 
     Returns:
         Dict of field name to values, shaped as each field's kind says.
+
+    Example:
+        >>> from bcl_keras import Field
+        >>> table = FeatureTable([Field("tempo", "number")])
+        >>> table.set_features({"tempo": [0.25, 0.5, 1.0]})
+        >>> ops.convert_to_numpy(table(ops.convert_to_tensor([0, 2]))["tempo"]).tolist()
+        [0.25, 1.0]
     """
 
     def __init__(
@@ -116,7 +123,8 @@ class FeatureTable(keras.layers.Layer):
 
     def load_own_variables(self, store: Any) -> None:
         """Read the columns if the file holds them."""
-        names = [field.name for field in self.fields if field.name in store.keys()]
+        known = set(store.keys())
+        names = [field.name for field in self.fields if field.name in known]
         if names:
             self._store({name: np.asarray(store[name]) for name in names})
 

@@ -19,9 +19,9 @@ class FieldEncoder(keras.layers.Layer):
     """Encode one field, of any kind, as a vector.
 
     A category is looked up. A set of categories is the weighted sum of its vectors over the root of the sum of squared
-    weights, `sum_i w_i e_i / sqrt(sum_i w_i^2)`, with one learned weight per id: common ids can fade, and a long set
-    is neither louder nor quieter than a short one. Numbers and vectors pass one dense layer. Where the value is
-    missing the output is a learned vector.
+    weights, `sum_i w_i e_i / sqrt(sum_i w_i^2)`, with one learned weight per id. Common ids can get less weight, and
+    long sets have the scale of short ones. Numbers and vectors pass one dense layer. A missing value gives a learned
+    vector.
 
     Args:
         field: A `Field`, or its dict.
@@ -29,6 +29,12 @@ class FieldEncoder(keras.layers.Layer):
 
     Input shape: `(n,)`, `(n, L)` or `(n, size)` as the field's kind says.
     Output shape: `(n, dim)`.
+
+    Example:
+        >>> from bcl_keras import Field
+        >>> encoder = FieldEncoder(Field("genre", "category", 3), dim=8)
+        >>> tuple(encoder(ops.convert_to_tensor([1, 2, 0])).shape)
+        (3, 8)
 
     References:
         Zhao et al., WWW'23 Companion, section 3.1 (attribute, audio and lyric fields).

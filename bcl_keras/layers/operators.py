@@ -60,6 +60,11 @@ class RandomMask(_RateOperator):
 
     Input shape: any. Output shape: the same.
 
+    Example:
+        >>> mask = RandomMask(rate=0.5, seed=0)
+        >>> tuple(mask(ops.ones((2, 6)), training=True).shape)
+        (2, 6)
+
     References:
         Zhao et al., WWW'23 Companion, section 3.1.
     """
@@ -79,6 +84,11 @@ class SpanMask(_RateOperator):
         seed: Seed of the draws. Defaults to `None` (random).
 
     Input shape: `(..., d)`. Output shape: the same.
+
+    Example:
+        >>> mask = SpanMask(rate=0.5, seed=0)
+        >>> float(ops.sum(mask(ops.ones((1, 6)), training=True)))
+        3.0
 
     References:
         Zhao et al., WWW'23 Companion, section 3.1.
@@ -105,6 +115,11 @@ class UniformNoise(_Operator):
         seed: Seed of the draws. Defaults to `None` (random).
 
     Input shape: `(n, ..., d)`. Output shape: the same.
+
+    Example:
+        >>> noise = UniformNoise(scale=0.1, seed=0)
+        >>> tuple(noise(ops.ones((2, 6)), training=True).shape)
+        (2, 6)
 
     References:
         Zhao et al., WWW'23 Companion, section 3.1; the scaling by the deviation is ours.
@@ -136,12 +151,17 @@ class FieldDropout(_RateOperator):
         seed: Seed of the draws. Defaults to `None` (random).
 
     Input shape: presence `(n, F)`, 1 or true where a song has the field. Output shape and type: the same.
+
+    Example:
+        >>> dropout = FieldDropout(rate=0.9, seed=0)
+        >>> float(ops.sum(dropout(ops.ones((1, 6)), training=True))) >= 1.0
+        True
     """
 
     def corrupt(self, inputs: Tensor) -> Tensor:
         """Return presence with fields taken out."""
-        luck = keras.random.uniform(ops.shape(inputs), dtype="float32", seed=self.seed_generator)
-        luck = ops.where(ops.cast(inputs, "bool"), luck, -1.0)
-        # The luckiest field stays, so that no song is left without content.
-        kept = (luck >= self.rate) | (luck == ops.max(luck, axis=-1, keepdims=True))
+        draws = keras.random.uniform(ops.shape(inputs), dtype="float32", seed=self.seed_generator)
+        draws = ops.where(ops.cast(inputs, "bool"), draws, -1.0)
+        # The field with the largest draw stays, so that no song is left without content.
+        kept = (draws >= self.rate) | (draws == ops.max(draws, axis=-1, keepdims=True))
         return ops.where(kept, inputs, ops.zeros_like(inputs))

@@ -12,7 +12,7 @@ Tensor = Any
 
 
 class _PairOfViews(keras.layers.Layer):
-    """Corrupt the field vectors twice and let `compose` say where that shows.
+    """Base of two views of each song; `compose` makes them of original and corrupted field vectors.
 
     Args:
         operators: Layers applied one after the other to field vectors, for instance `RandomMask`. Defaults to none.
@@ -72,6 +72,12 @@ class SplitViews(_PairOfViews):
     The fields a view does not keep count as missing there. The operators act on what is kept.
     Arguments and shapes are those of the pair of views: see `call`.
 
+    Example:
+        >>> vectors, presence = ops.ones((1, 2, 3)), ops.ones((1, 2))
+        >>> _, kept = SplitViews()((vectors, presence, ops.convert_to_tensor([True, False])))
+        >>> ops.convert_to_numpy(kept).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+
     References:
         Zhao et al., WWW'23 Companion, section 3.1.2; Yao et al., CIKM'21.
     """
@@ -86,6 +92,12 @@ class CorruptViews(_PairOfViews):
     """Let both views keep all fields, corrupted by the operators in group A for view 1, in group B for view 2 (V2).
 
     Arguments and shapes are those of the pair of views: see `call`.
+
+    Example:
+        >>> vectors, presence = ops.ones((1, 2, 3)), ops.ones((1, 2))
+        >>> views, kept = CorruptViews()((vectors, presence, ops.convert_to_tensor([True, False])))
+        >>> tuple(views.shape), ops.convert_to_numpy(kept).tolist()
+        ((2, 2, 3), [[1.0, 1.0], [1.0, 1.0]])
 
     References:
         Zhao et al., WWW'23 Companion, section 3.1.2.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -11,17 +11,12 @@ import numpy as np
 from keras import ops
 
 from bcl_keras.blocks import in_blocks
-from bcl_keras.checks import check_features, check_validation
-from bcl_keras.closed_form import (
-    AudienceSimilarity,
-    AudienceTargets,
-    Nystroem,
-    drawn_directions,
-    prediction_basis,
-)
-from bcl_keras.directions import turn_to_draws
+from bcl_keras.checks import check_features, check_num_songs, check_pairs, check_validation
+from bcl_keras.closed_form import AudienceSimilarity, Nystroem, Solution, solve
+from bcl_keras.closed_form.solution import Queries
+from bcl_keras.config import RidgeConfig
 from bcl_keras.fields import Array, Field, as_fields
-from bcl_keras.judging import Judge, choose_block_weights, first_best, is_better, judged_songs
+from bcl_keras.judging import Judge, choose_block_weights, judged_songs
 from bcl_keras.layers.content_vector import ContentVector
 from bcl_keras.models.song_model import SongModel
 
@@ -33,61 +28,14 @@ _MOST_CANDIDATES = 8192  # candidates by which the weights of the blocks are cho
 _CHOSEN = {"ridge": "ridges", "own_share": "own_shares", "power": "powers", "spread": "spreads"}
 
 
-@dataclass(frozen=True)
-class RidgeConfig:
-    """Hold the settings of an `AudienceRidge`; where several values stand, validation songs choose.
-
-    Without validation songs the middle value of each is taken, and every block weighs 1.
-
-    Attributes:
-        rank: Length of the embeddings; with fewer warm songs their number.
-        content_rank: Most elements of a block of ids (`ContentVector`).
-        max_landmarks: Songs that a song is compared with; with fewer warm songs all are.
-        ridges: Added to the diagonal of the kernel, whose mean is 3.
-        own_shares: By how much a song counts as part of its own audience.
-        powers: Of the length of a candidate's similarities that they are divided by: 1 keeps songs of many listeners
-            from being favoured.
-        spreads: Part of the scores of songs of similar audience that a candidate gets.
-        block_weights: Weights of a block of the content.
-        k: Length of the list judged.
-        seed: Of the drawn landmarks.
-    """
-
-    rank: int = 192
-    content_rank: int = 512
-    max_landmarks: int = 4096
-    ridges: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
-    own_shares: tuple[float, ...] = (0.0, 0.5, 1.0)
-    powers: tuple[float, ...] = (0.0, 0.5, 1.0)
-    spreads: tuple[float, ...] = (0.0, 0.5, 1.0)
-    block_weights: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
-    k: int = 50
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("rank", "content_rank", "max_landmarks", "k"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"Argument `{name}` must be at least 1. Received: {getattr(self, name)!r}")
-        for name in ("ridges", "own_shares", "powers", "spreads", "block_weights"):
-            values = tuple(getattr(self, name))  # lists come back from JSON
-            object.__setattr__(self, name, values)
-            if not values or min(values) < 0 or (name == "ridges" and min(values) == 0):
-                least = "above 0" if name == "ridges" else "of at least 0"
-                raise ValueError(f"Argument `{name}` must hold numbers {least}. Received: {values!r}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values that `RidgeConfig(**values)` restores."""
-        return asdict(self)
-
-
 @keras.saving.register_keras_serializable(package="bcl_keras")
 class AudienceRidge(SongModel):
     """Predict which warm songs share an audience with a song, by kernel ridge regression on its content.
 
-    The kernel is that of joined content and of its pairs, `K + K * K`. Targets are the audience similarities of the
-    warm songs, columns at length one. The predicted matrix is kept as two embeddings whose inner products are its best
-    approximation of this rank: one of the content, one of the candidate, which also takes a part of its neighbours'.
-    Everything is solved by `adapt`; nothing is trained by gradients.
+    The kernel is `K + K * K`, with K the products of joined content. Targets are the audience similarities of the warm
+    songs, with columns of length one. Two embeddings keep the best approximation of the predictions of this rank: one
+    of the content, one of the candidate, which also gets a share of its neighbours'. `adapt` solves for everything;
+    nothing is trained by gradients.
 
     Args:
         fields: `Field` objects or their dicts.
@@ -101,6 +49,17 @@ class AudienceRidge(SongModel):
     Returns:
         Embeddings `(n, embedding_dim)` float32: with `song_index` of candidates, without it of queries.
 
+    Example:
+        >>> from bcl_keras import Field
+        >>> fields = [Field("genre", "category", 3), Field("tempo", "number")]
+        >>> model = AudienceRidge(fields, num_songs=4, config={"rank": 2})
+        >>> songs = {"genre": [1, 1, 2, 2], "tempo": [0.1, 0.2, 0.9, 1.0]}
+        >>> chosen = model.adapt(songs, ([0, 1, 2, 3], [1, 0, 3, 2], [1.0, 1.0, 1.0, 1.0]))
+        >>> chosen["ridge"]
+        4.0
+        >>> model.embed_songs({"genre": [1], "tempo": [0.15]}).shape
+        (1, 2)
+
     References:
         Our choice; the paper has no such part. Measured in `benchmarks/quality`.
     """
@@ -108,14 +67,12 @@ class AudienceRidge(SongModel):
     def __init__(
         self,
         fields: Sequence[Field | Mapping[str, Any]],
-        num_songs: int = 1,
+        num_songs: int,
         config: RidgeConfig | Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
-        if num_songs < 1:
-            raise ValueError(f"Argument `num_songs` must be at least 1. Received: {num_songs}")
-        self.fields, self.num_songs = as_fields(fields), num_songs
+        self.fields, self.num_songs = as_fields(fields), check_num_songs(num_songs)
         self.config = config if isinstance(config, RidgeConfig) else RidgeConfig(**(config or {}))
         self.content = ContentVector(self.fields, self.config.content_rank, name="content")
         self.embedding_dim = min(self.config.rank, num_songs)
@@ -147,13 +104,13 @@ class AudienceRidge(SongModel):
         """Solve for the embeddings.
 
         Args:
-            features: Field name to array of one row per song. Rows 0 .. num_songs - 1 are the warm songs; further rows
-                are songs that are learnt from and never retrieved, such as those of too few listeners.
-            similar: Any rows, rows of warm songs of similar audience, similarities above 0: see `PairStream`.
+            features: Field name to array of one row per song. Rows 0 .. num_songs - 1 are the warm songs. Further rows
+                are training songs that are never retrieved, such as songs of few listeners.
+            similar: Pairs of similar audience: any rows, rows of warm songs, similarities above 0. See `PairStream`.
             validation: Features of other songs and `(n, P)` rows of the warm songs they should retrieve, padded with
-                -1. They choose among the config's values.
-            chosen: What an earlier call returned, on other songs of the same fields. These settings are taken in place
-                of the config's values, and nothing is chosen.
+                -1. They decide among the config's values.
+            chosen: What an earlier call returned for songs of the same fields. Its settings replace the config's
+                values.
 
         Returns:
             What was chosen: `block_weights`, `ridge`, `own_share`, `power`, `spread`; and `validation_recall`.
@@ -172,8 +129,7 @@ class AudienceRidge(SongModel):
             raise ValueError(
                 f"Argument `features` must hold at least {self.num_songs} warm songs. Received: {num_rows}"
             )
-        _check_rows(similar[0], "rows", num_rows)
-        _check_rows(similar[1], "rows of warm songs", self.num_songs)
+        similar = check_pairs(similar, num_rows, self.num_songs, "similar")
         if not self.built:
             self.build()
         warm = _rows(features, np.arange(self.num_songs))
@@ -189,7 +145,12 @@ class AudienceRidge(SongModel):
         self.landmarks.assign(self.content(_rows(warm, landmarks)))
         similarity = AudienceSimilarity(similar, self.num_songs, num_rows)
         ridge = Nystroem(lambda part: self._numpy_kernel(_rows(features, part)), landmarks, num_rows)
-        return self._solve(config, ridge, similarity, judged)
+        queries = None
+        if judged is not None:
+            runs = in_blocks(np.arange(len(judged[1])))
+            kernel = np.concatenate([self._numpy_kernel(_rows(judged[0], rows)) for rows in runs])
+            queries = Queries(kernel, Judge(judged[1], config.k))
+        return self._keep(solve(config, ridge, similarity, self.embedding_dim, queries))
 
     def _fixed(self, chosen: Mapping[str, Any], validation: Any) -> RidgeConfig:
         """Return settings that leave no choice."""
@@ -228,66 +189,16 @@ class AudienceRidge(SongModel):
         parts = [self.content.block_vectors(_rows(features, rows)) for rows in in_blocks(everyone)]
         return {name: np.concatenate([ops.convert_to_numpy(part[name]) for part in parts]) for name in parts[0]}
 
-    def _solve(
-        self,
-        config: RidgeConfig,
-        ridge: Nystroem,
-        similarity: AudienceSimilarity,
-        judged: tuple[Mapping[str, Array], Array] | None,
-    ) -> dict[str, Any]:
-        """Choose one setting after the other by the candidates without their neighbours, then the neighbours' part."""
-        judge, kernel = None, np.zeros((0, 0), "float32")
-        if judged is not None:
-            judge = Judge(judged[1], config.k)
-            everyone = np.arange(len(judged[1]))
-            kernel = np.concatenate([self._numpy_kernel(_rows(judged[0], rows)) for rows in in_blocks(everyone)])
-
-        start = drawn_directions(self.num_songs, self.embedding_dim)
-
-        def fit(ridge_value: float, own_share: float, power: float) -> tuple[float, Array, Array]:
-            nonlocal start
-            ridge.set_ridge(ridge_value)
-            targets = AudienceTargets(similarity, own_share, power)
-            basis, start = prediction_basis(ridge, targets, start, self.embedding_dim)
-            coefficients = ridge.coefficients(targets @ basis)
-            return (0.0 if judge is None else judge.recall(kernel @ coefficients, basis)), coefficients, basis
-
-        grids = (config.ridges, config.own_shares, config.powers)
-        chosen = tuple(_middle(grid) for grid in grids)
-        fit(*chosen)  # one round more than later settings need, which start from these directions
-        recall, query_map, songs = fit(*chosen)
-        # The power matters most; the ridge costs most, since its inverse is made anew.
-        for place in (2, 0, 1) if judge is not None else ():
-            for value in grids[place]:
-                setting = (*chosen[:place], value, *chosen[place + 1 :])
-                if value != chosen[place] and is_better((found := fit(*setting))[0], recall):
-                    (recall, query_map, songs), chosen = found, setting
-        value, share, power = chosen
-        # Scores are the same in any rotation; this one depends on nothing but the subspace.
-        turn = turn_to_draws(songs).astype("float32")
-        query_map, songs = query_map @ turn, songs @ turn
-        together = (similarity @ songs)[: self.num_songs]
-        neighbours = together / np.maximum(similarity.sums(), 1e-6)[:, None].astype("float32")
-        part = _middle(config.spreads)
-        if judge is not None:
-            queries = kernel @ query_map
-            recalls = {spread: judge.recall(queries, songs + spread * neighbours) for spread in config.spreads}
-            part = first_best(recalls)
-            recall = recalls[part]
-        songs = (songs + part * neighbours).astype("float32")
-        of_warm = ridge.of_first(self.num_songs)
-        of_warm.set_ridge(value)
-        self.query_map.assign(query_map)
-        self.candidate_map.assign(of_warm.coefficients(songs))
-        self.songs.assign(np.concatenate([np.zeros((1, self.embedding_dim), "float32"), songs]))
+    def _keep(self, solution: Solution) -> dict[str, Any]:
+        """Keep the embeddings, and return what was chosen."""
+        self.query_map.assign(solution.query_map)
+        self.candidate_map.assign(solution.candidate_map)
+        self.songs.assign(np.concatenate([np.zeros((1, self.embedding_dim), "float32"), solution.songs]))
         weights = ops.convert_to_numpy(self.content.scales) ** 2
+        chosen = {name: getattr(solution, name) for name in (*_CHOSEN, "validation_recall")}
         return {
             "block_weights": {name: float(w) for name, w in zip(self.content.blocks, weights, strict=True)},
-            "ridge": value,
-            "own_share": share,
-            "power": power,
-            "spread": part,
-            "validation_recall": recall if judge is not None else None,
+            **chosen,
         }
 
     def kernel(self, features: Mapping[str, Tensor]) -> Tensor:
@@ -313,8 +224,8 @@ class AudienceRidge(SongModel):
     def _numpy_kernel(self, features: Mapping[str, Array]) -> Array:
         return np.asarray(ops.convert_to_numpy(self.kernel(features)))
 
-    def call(self, features: Mapping[str, Tensor], training: bool = False) -> Tensor:
-        """Embed songs, as queries or as candidates."""
+    def embed_features(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Return the embeddings of songs: of candidates if `song_index` is among the features, else of queries."""
         kernel = self.kernel(features)
         if "song_index" not in features:
             return ops.matmul(kernel, self.query_map)
@@ -343,14 +254,3 @@ class AudienceRidge(SongModel):
 
 def _rows(features: Mapping[str, Array], rows: Array) -> dict[str, Array]:
     return {name: values[rows] for name, values in features.items()}
-
-
-def _check_rows(rows: Any, what: str, end: int) -> None:
-    rows = np.asarray(rows)
-    if len(rows) == 0 or rows.min() < 0 or rows.max() >= end:
-        received = f"{rows.min()} to {rows.max()}" if len(rows) else "none"
-        raise ValueError(f"Argument `similar` must hold {what}, 0 to {end - 1}. Received: {received}")
-
-
-def _middle(values: tuple[float, ...]) -> float:
-    return values[len(values) // 2]

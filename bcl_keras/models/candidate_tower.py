@@ -1,4 +1,4 @@
-"""The candidate tower: what a song is, and what its plays say about it."""
+"""The candidate tower: a song's content and what its plays say about it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from bcl_keras.checks import check_num_songs
 from bcl_keras.config import BCLConfig, as_config
 from bcl_keras.models.song_tower import SongTower
 from bcl_keras.ops.numerics import l2_normalize
@@ -21,7 +22,7 @@ class CandidateTower(keras.layers.Layer):
 
     `z = content + p(song_index)`, then unit length, with p a learned vector per song (`config.plays_part = "id"`), a
     dense map of a given vector per song (`"vector"`, see `set_plays_vectors`) or nothing (`"none"`). In training that
-    part is left out for a share of the songs, so that songs without plays, `song_index` 0, work by content alone.
+    part is left out for a share of the songs. So content alone works for songs without plays, whose `song_index` is 0.
 
     Args:
         song_tower: The content encoder, shared with the query side.
@@ -35,6 +36,14 @@ class CandidateTower(keras.layers.Layer):
 
     Returns:
         `(n, embedding_dim)` float32, of unit length if `config.normalize`.
+
+    Example:
+        >>> from bcl_keras import Field
+        >>> fields = [Field("genre", "category", 3), Field("tempo", "number")]
+        >>> tower = CandidateTower(SongTower(fields), num_songs=4)
+        >>> songs = {"genre": [1, 2], "tempo": [0.1, 0.9], "song_index": [3, 0]}
+        >>> tuple(tower({name: ops.convert_to_tensor(values) for name, values in songs.items()}).shape)
+        (2, 128)
     """
 
     def __init__(
@@ -46,9 +55,7 @@ class CandidateTower(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
-        if num_songs < 1:
-            raise ValueError(f"Argument `num_songs` must be at least 1. Received: {num_songs}")
-        self.song_tower, self.num_songs, self.plays_dim = song_tower, num_songs, plays_dim
+        self.song_tower, self.num_songs, self.plays_dim = song_tower, check_num_songs(num_songs), plays_dim
         self.config = as_config(config)
         self.seed_generator = keras.random.SeedGenerator(self.config.seed + 101)
 
@@ -92,14 +99,14 @@ class CandidateTower(keras.layers.Layer):
         """Return candidate embeddings from content embeddings `(n, embedding_dim)` and `song_index` `(n,)`."""
         if self.config.plays_part == "none":
             return content
-        said = ops.cast(ops.take(self.plays_table, song_index, axis=0), "float32")
+        from_plays = ops.cast(ops.take(self.plays_table, song_index, axis=0), "float32")
         if self.config.plays_part == "vector":
-            said = ops.matmul(said, ops.cast(self.plays_kernel, "float32"))
+            from_plays = ops.matmul(from_plays, ops.cast(self.plays_kernel, "float32"))
         known = song_index > 0
         if training:
-            luck = keras.random.uniform(ops.shape(song_index), dtype="float32", seed=self.seed_generator)
-            known = known & (luck >= self.config.plays_dropout)
-        joined = content + ops.where(known[:, None], said, ops.zeros_like(said))
+            draws = keras.random.uniform(ops.shape(song_index), dtype="float32", seed=self.seed_generator)
+            known = known & (draws >= self.config.plays_dropout)
+        joined = content + ops.where(known[:, None], from_plays, ops.zeros_like(from_plays))
         return l2_normalize(joined) if self.config.normalize else joined
 
     def call(self, features: Mapping[str, Tensor], training: bool = False) -> Tensor:

@@ -1,8 +1,8 @@
-"""What the contrastive task compares: correlation of the fields, their grouping, two views of each song."""
+"""The views that the contrastive task compares, from the correlation and grouping of the fields."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -27,7 +27,7 @@ class ContrastiveViews(keras.layers.Layer):
 
     Call arguments:
         inputs: `(vectors, presence)` of `(n, F, d)` and `(n, F)`.
-        training: Whether the correlation is updated. Views are drawn and corrupted in any case: they are the task.
+        training: Whether the correlation is updated. Views are drawn and corrupted either way.
 
     Returns:
         `(vectors, presence)` of `(2n, F, d)` and `(2n, F)`: view 1 of all songs, then view 2.
@@ -54,7 +54,7 @@ class ContrastiveViews(keras.layers.Layer):
 
     def _operators(self) -> list[keras.layers.Layer]:
         rate, seed, policy = self.config.mask_rate, self.config.seed + 202, self.dtype_policy
-        made = {
+        made: dict[str, Callable[[], keras.layers.Layer]] = {
             "random_mask": lambda: RandomMask(rate, seed=seed, dtype=policy),
             "span_mask": lambda: SpanMask(rate, seed=seed + 1, dtype=policy),
             "uniform_noise": lambda: UniformNoise(self.config.noise_scale, seed=seed + 2, dtype=policy),
@@ -73,7 +73,8 @@ class ContrastiveViews(keras.layers.Layer):
         vectors, presence = inputs
         correlation = self.correlation(vectors, presence=presence, training=training)
         groups = self.grouping(correlation, num_draws=ops.shape(presence)[0])
-        return self.views((vectors, presence, groups), training=True)
+        views: tuple[Tensor, Tensor] = self.views((vectors, presence, groups), training=True)
+        return views
 
     def compute_output_shape(self, input_shape: Any) -> tuple[Any, Any]:
         """Return twice the songs."""

@@ -1,4 +1,4 @@
-"""Several models' scores as one: what a single index can serve."""
+"""The scores of several models joined to one, so that a single index can serve them."""
 
 from __future__ import annotations
 
@@ -24,22 +24,36 @@ WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 
 @keras.saving.register_keras_serializable(package="bcl_keras")
 class JoinedModel(SongModel):
-    """Add the scores of models that embed queries and candidates, each model's brought to one scale per query.
+    """Add the scores of several models, each scaled per query.
 
     With q_i and c_i a model's embeddings, `score = sum_i w_i (q_i . c_i) / sd_i(q_i)`, with sd_i the deviation of the
     query's scores over the warm songs, which `q_i' Cov(c_i) q_i` gives. That is one inner product of joined
     embeddings. Queries get unit length and the longest warm candidate too, neither of which changes an order. A
-    candidate that is not warm and would be longer is brought to length 1. So every score lies between -1 and 1.
+    longer candidate that is not warm is scaled to length 1. So every score lies between -1 and 1.
 
     Args:
-        models: Models called as `BCLModel` and `AudienceRidge` are: features give queries, features with
-            `song_index` candidates; with `warm_candidates()`, `embedding_dim`, `fields` and `num_songs`.
+        models: Models such as `BCLModel` and `AudienceRidge`, with `embed_features`, `block_parts`, `warm_candidates`,
+            `embedding_dim`, `fields` and `num_songs`.
 
     Call arguments:
         features: Dict of field name to values, and `song_index` for candidates.
 
     Returns:
         Embeddings `(n, sum of the models' lengths)` float32.
+
+    Example:
+        >>> from bcl_keras.models import AudienceRidge, BCLModel
+        >>> fields = [Field("genre", "category", 3), Field("tempo", "number")]
+        >>> songs = {"genre": [1, 1, 2, 2], "tempo": [0.1, 0.2, 0.9, 1.0]}
+        >>> ridge, towers = AudienceRidge(fields, 4, {"rank": 2}), BCLModel(fields, 4, {"embedding_dim": 8})
+        >>> chosen = ridge.adapt(songs, ([0, 1, 2, 3], [1, 0, 3, 2], [1.0, 1.0, 1.0, 1.0]))
+        >>> towers.set_catalogue(songs)  # and train them
+        >>> model = JoinedModel([ridge, towers])
+        >>> model.adapt()["weights"]
+        [1.0, 1.0]
+        >>> scores = model.embed_songs({"genre": [1], "tempo": [0.15]}) @ model.warm_candidates().T
+        >>> scores.shape
+        (1, 4)
     """
 
     def __init__(self, models: Sequence[keras.layers.Layer], **kwargs: Any) -> None:
@@ -99,8 +113,8 @@ class JoinedModel(SongModel):
             weights: One for each model, as an earlier call returned them. Nothing is chosen then.
 
         Returns:
-            What was chosen: `weights`, the smallest of equal ones, and `validation_recall` of these and of every model
-            `alone`.
+            What was chosen: `weights`, the smallest of equal ones, their `validation_recall`, and the recall of every
+            model `alone`.
 
         Raises:
             ValueError: If a validation song breaks its fields' contract, a positive is no row of a warm song, or
@@ -151,8 +165,8 @@ class JoinedModel(SongModel):
         return list(itertools.combinations(range(len(self.models)), 2))
 
     def _query_and_scale(self, place: int, features: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return a model's queries, and by what they are multiplied, `(n, 1)`: one over the deviation of the scores."""
-        query = ops.cast(self.models[place](features), "float32")
+        """Return a model's queries and their scales `(n, 1)`: one over the deviation of the scores."""
+        query = ops.cast(self.models[place].embed_features(features), "float32")
         covariance = getattr(self, f"covariance_{place}")
         variance = ops.sum(ops.matmul(query, covariance) * query, axis=1, keepdims=True)
         return query, ops.rsqrt(ops.maximum(variance, 1e-12))
@@ -161,10 +175,10 @@ class JoinedModel(SongModel):
         query, scale = self._query_and_scale(place, features)
         return query * scale
 
-    def call(self, features: Mapping[str, Tensor], training: bool = False) -> Tensor:
-        """Embed songs, as queries or as candidates."""
+    def embed_features(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Return the embeddings of songs: of candidates if `song_index` is among the features, else of queries."""
         if "song_index" in features:
-            parts = [ops.cast(model(features), "float32") for model in self.models]
+            parts = [ops.cast(model.embed_features(features), "float32") for model in self.models]
             return _at_most_one(ops.concatenate(parts, axis=1) / self.longest)
         queries = [self.weights_of_models[p] * self._scaled_query(p, features) for p in range(len(self.models))]
         return l2_normalize(ops.concatenate(queries, axis=1))
@@ -172,8 +186,8 @@ class JoinedModel(SongModel):
     def block_parts(self, features: Mapping[str, Tensor]) -> Tensor:
         """Return the part of each block in the embeddings of queries, `(n, blocks, embedding_dim)`.
 
-        The scales of the models and the length of the query stay those of the whole song, so that a score is divided
-        and not another one.
+        The scales of the models and the length of the query are those of the whole song, so that the parts add up to
+        its score.
         """
         queries, joined = [], []
         for place, model in enumerate(self.models):
@@ -196,10 +210,10 @@ class JoinedModel(SongModel):
         return (*(f"deviation_{place}" for place in range(len(self.models))), *agreements)
 
     def evidence(self, features: Mapping[str, Tensor]) -> Tensor:
-        """Return what speaks for the matches of songs, whatever the models' weights, `(n, len(evidence_names))`.
+        """Return evidence for the matches of songs, `(n, len(evidence_names))`, whatever the models' weights.
 
-        That is the deviation of each model's scores over the warm songs, which is large where a model tells songs
-        apart, and the correlation of the scores of each two models, which is 1 where they agree.
+        It has two parts. The deviation of a model's scores over the warm songs is large where the model tells songs
+        apart. The correlation of the scores of two models is 1 where they agree.
         """
         found = [self._query_and_scale(place, features) for place in range(len(self.models))]
         parts = [1.0 / scale for _, scale in found]
@@ -212,7 +226,7 @@ class JoinedModel(SongModel):
     def warm_candidates(self) -> Array:
         """Return the candidate embeddings of the warm songs, `(num_songs, length)` float32."""
         joined = np.concatenate([model.warm_candidates() for model in self.models], axis=1)
-        return joined / np.float32(ops.convert_to_numpy(self.longest))
+        return np.asarray(joined / np.float32(ops.convert_to_numpy(self.longest)))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
@@ -227,7 +241,7 @@ class JoinedModel(SongModel):
 
 
 def _at_most_one(vectors: Tensor) -> Tensor:
-    """Return vectors whose longest have length 1; those of warm songs stay as they are, to the last bit."""
+    """Return vectors, those longer than 1 scaled to length 1; those of warm songs keep every bit."""
     length = ops.sqrt(ops.sum(ops.square(vectors), axis=1, keepdims=True))
     return ops.where(length > 1.0 + _ROUNDING, vectors / ops.maximum(length, 1.0), vectors)
 

@@ -1,9 +1,9 @@
-"""What all models that embed songs by their fields share: input that is checked, and an export that knows its input."""
+"""The base of all models that embed songs by their fields: checked input, prediction and export."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from bcl_keras.checks import check_features, is_given_as_arrays
-from bcl_keras.fields import Field, blocks_of
+from bcl_keras.checks import SONG_INDEX, check_features, is_given_as_arrays
+from bcl_keras.fields import Array, Field, blocks_of
 
 Tensor = Any
 
@@ -24,10 +24,18 @@ _WRITERS = {"tensorflow": ("tensorflow",), "jax": ("tensorflow",), "torch": ("te
 
 
 class SongModel(keras.Model):
-    """Base of models called with features of songs, and with `song_index` among them for candidates.
+    """Base of models that embed songs by their features, as queries or as candidates.
 
-    A subclass has `fields`, `num_songs`, `embedding_dim` and `block_parts`. Arrays and lists are checked before they
-    are computed with, in calls and in `predict`; tensors and data sets are not looked at.
+    A subclass has `fields`, `num_songs`, `embedding_dim`, `embed_features` and `block_parts`. Arrays and lists are
+    checked before they are computed with. Tensors and data sets are not.
+
+    Example:
+        >>> class Tempo(SongModel):
+        ...     fields, num_songs, embedding_dim = (Field("tempo", "number"),), 2, 1
+        ...     def embed_features(self, features):
+        ...         return features["tempo"][:, None]
+        >>> Tempo().embed_songs({"tempo": [0.5, 1.0]}).tolist()
+        [[0.5], [1.0]]
     """
 
     fields: tuple[Field, ...]
@@ -38,28 +46,78 @@ class SongModel(keras.Model):
         """Call the model; see `call`."""
         return super().__call__(self._checked(inputs), *args, **kwargs)
 
+    def call(self, features: Mapping[str, Tensor], training: bool = False) -> Tensor:
+        """Embed songs by their features; see `embed_features`."""
+        return self.embed_features(features)
+
+    def embed_features(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Return the embeddings of songs, `(n, embedding_dim)` float32, inside a graph too.
+
+        Args:
+            features: Tensors by field. With `song_index` `(n,)` among them songs are embedded as candidates, else as
+                queries.
+        """
+        raise NotImplementedError
+
+    def embed_songs(self, songs: Any, *, candidate: bool = False, batch_size: int = 4096) -> Array:
+        """Return the embeddings of songs as an array.
+
+        Args:
+            songs: Field name to array, one row per song. For candidates `song_index` may stand among them:
+                1 .. num_songs for a warm song. Without it songs count as new: their plays are not known.
+            candidate: Whether to embed candidates. Defaults to `False`, queries.
+            batch_size: Songs per step. Defaults to 4096.
+
+        Returns:
+            `(n, embedding_dim)` float32.
+
+        Raises:
+            ValueError: If a field is absent, unknown or breaks its contract, or queries have a `song_index`.
+        """
+        features = check_features(self.fields, songs, self.num_songs if candidate else None)
+        count = len(next(iter(features.values())))
+        if candidate:
+            features.setdefault(SONG_INDEX, np.zeros(count, "int32"))
+
+        def embed(rows: Array) -> Tensor:
+            return self.embed_features({name: ops.convert_to_tensor(values[rows]) for name, values in features.items()})
+
+        return self._in_batches(embed, np.arange(count), batch_size)
+
+    def _in_batches(self, embed: Callable[[Array], Tensor], rows: Array, batch_size: int) -> Array:
+        blocks = [embed(rows[start : start + batch_size]) for start in range(0, len(rows), batch_size)]
+        arrays = [np.asarray(ops.convert_to_numpy(block)) for block in blocks]
+        return np.concatenate(arrays) if arrays else np.zeros((0, self.embedding_dim), "float32")
+
     def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Embed songs in batches; arguments and result are those of every Keras model.
+        """Embed songs by their features in batches; arguments and result are those of every Keras model.
 
         Raises:
             ValueError: If a field is absent, unknown or breaks its contract, or rows differ in number.
         """
-        x = self._checked(x)
+        x = self._checked_features(x)
         if is_given_as_arrays(x) and not len(next(iter(x.values()))):
             return np.zeros((0, self.embedding_dim), "float32")  # Keras cannot predict nothing
-        return super().predict(x, *args, **kwargs)
+        return keras.Model.predict(self._by_features(), x, *args, **kwargs)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Embed the songs of one batch, checked as in `predict`."""
-        return super().predict_on_batch(self._checked(x))
+        return keras.Model.predict_on_batch(self._by_features(), self._checked_features(x))
+
+    def _by_features(self) -> keras.Model:
+        """Return the Keras model whose `call` embeds songs by their features."""
+        return self
 
     def _checked(self, inputs: Any) -> Any:
-        """Return inputs as arrays that keep their contract if they are given as arrays."""
-        return check_features(self.fields, inputs, self.num_songs) if is_given_as_arrays(inputs) else inputs
+        """Return the inputs of `call`, checked if they are given as arrays."""
+        return self._checked_features(inputs)
+
+    def _checked_features(self, features: Any) -> Any:
+        return check_features(self.fields, features, self.num_songs) if is_given_as_arrays(features) else features
 
     @property
     def part_names(self) -> tuple[str, ...]:
-        """Names of the parts of a query: its blocks of fields (`bcl_keras.fields.blocks_of`), and `REST` at the end.
+        """Names of the parts of a query: its blocks of fields (`bcl_keras.fields.blocks_of`), then `REST`.
 
         Raises:
             ValueError: If a field has the name of the rest.
@@ -72,15 +130,15 @@ class SongModel(keras.Model):
     def query_parts(self, features: Mapping[str, Tensor]) -> Tensor:
         """Return the embeddings of queries as sums of parts, `(n, number of parts, embedding_dim)` float32.
 
-        A score is an inner product with a candidate, so that of each part is its share of the score, and the shares of
-        a match add up to its score. The rest is what the blocks' parts leave: nothing for a closed form, and for towers
-        the score of a song of which nothing is known, and what three or more blocks do only together.
+        A score is an inner product with a candidate. So the product of each part is its share of the score, and the
+        shares of a match add up to its score. The rest is what the blocks leave. A closed form leaves nothing. Towers
+        leave the score of a song without any known field, and what three or more blocks do only together.
 
         Args:
             features: Tensors by field.
         """
         parts = self.block_parts(features)
-        rest = ops.cast(self(features), "float32") - ops.sum(parts, axis=1)
+        rest = ops.cast(self.embed_features(features), "float32") - ops.sum(parts, axis=1)
         return ops.concatenate([parts, rest[:, None]], axis=1)
 
     def block_parts(self, features: Mapping[str, Tensor]) -> Tensor:
@@ -88,7 +146,7 @@ class SongModel(keras.Model):
         raise NotImplementedError
 
     def input_signature(self) -> dict[str, Any]:
-        """Return what features look like, any number of songs: a `keras.InputSpec` by field."""
+        """Return the form of features for any number of songs: a `keras.InputSpec` by field."""
         return {
             field.name: keras.InputSpec(
                 shape=(None, *field.layout.row_shape(field.size)), dtype=field.dtype, name=field.name
@@ -109,7 +167,7 @@ class SongModel(keras.Model):
         Args:
             filepath: Where to write.
             format: As for every Keras model. Defaults to `"tf_saved_model"`.
-            verbose: Whether to say what was written. Defaults to Keras's choice.
+            verbose: Whether to print what was written. Defaults to Keras's choice.
             input_signature: Defaults to the fields, any number of songs.
             **kwargs: As for every Keras model.
 
@@ -122,11 +180,12 @@ class SongModel(keras.Model):
             self.build()
         signature = [self.input_signature()] if input_signature is None else input_signature
         if format != "tf_saved_model" or keras.backend.backend() != "tensorflow":
-            super().export(filepath, format=format, verbose=verbose, input_signature=signature, **kwargs)
+            embedder = self._by_features()
+            keras.Model.export(embedder, filepath, format=format, verbose=verbose, input_signature=signature, **kwargs)
             return
-        # Keras would write all variables, the songs that were trained on among them. This writes those that are used.
+        # Keras would write all variables, the catalogue too. This writes those that the endpoint uses.
         archive = keras.export.ExportArchive()
-        archive.add_endpoint("serve", lambda features: self(features, training=False), signature, **kwargs)
+        archive.add_endpoint("serve", self.embed_features, signature, **kwargs)
         archive.write_out(str(filepath), verbose=True if verbose is None else verbose)
 
 

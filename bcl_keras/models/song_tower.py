@@ -1,4 +1,4 @@
-"""The query tower: what a song is, from its content alone."""
+"""The query tower: a song's embedding from its content alone."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from bcl_keras.config import BCLConfig, as_config
-from bcl_keras.fields import Field, as_fields
+from bcl_keras.fields import Array, Field, as_fields, blocks_of
 from bcl_keras.layers.field_encoder import FieldEncoder
 from bcl_keras.layers.operators import FieldDropout
 from bcl_keras.ops.numerics import l2_normalize
@@ -34,6 +35,12 @@ class SongTower(keras.layers.Layer):
 
     Returns:
         `(n, embedding_dim)` float32, of unit length if `config.normalize`.
+
+    Example:
+        >>> tower = SongTower([Field("genre", "category", 3), Field("tempo", "number")])
+        >>> songs = {"genre": ops.convert_to_tensor([1, 2]), "tempo": ops.convert_to_tensor([0.1, 0.9])}
+        >>> tuple(tower(songs).shape)
+        (2, 128)
 
     References:
         Zhao et al., WWW'23 Companion, section 3.1.
@@ -107,6 +114,26 @@ class SongTower(keras.layers.Layer):
     def finish(self, content: Tensor) -> Tensor:
         """Return content vectors `(n, embedding_dim)` as embeddings: float32, of unit length if so set."""
         return l2_normalize(content) if self.config.normalize else ops.cast(content, "float32")
+
+    def block_parts(self, features: Mapping[str, Tensor]) -> Tensor:
+        """Return the part of each block in the embeddings, `(n, blocks, embedding_dim)`.
+
+        It is the mean of two differences: what the block adds to a song of which nothing else is known, and what the
+        song loses without the block. Two blocks that carry the same information share its effect; leaving one out alone
+        would give nothing to either. Where blocks act alone or in pairs this is the Shapley value.
+        """
+        vectors, presence = self.encode_fields(features)
+
+        def embed(shown: Array) -> Tensor:
+            return self.finish(self.aggregate(vectors, ops.logical_and(presence, shown[None])))
+
+        fields = np.array([field.name for field in self.fields])
+        everything, nothing = embed(np.ones(len(fields), bool)), embed(np.zeros(len(fields), bool))
+        parts = []
+        for block in blocks_of(self.fields).values():
+            own = np.isin(fields, [field.name for field in block])
+            parts.append((embed(own) - nothing + everything - embed(~own)) / 2.0)
+        return ops.stack(parts, axis=1)
 
     def call(self, features: Mapping[str, Tensor], training: bool = False) -> Tensor:
         """Embed songs by their content."""

@@ -1,4 +1,7 @@
-"""Pure functions of the method."""
+"""The pure functions of the method, on tensors.
+
+The room imports Keras alone. Layers, losses and models import it.
+"""
 
 from bcl_keras.ops.correlation import distance_correlation
 from bcl_keras.ops.grouping import group_fields

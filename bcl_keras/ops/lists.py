@@ -1,4 +1,4 @@
-"""Lists of ids of any length, cut to those that count."""
+"""Lists of ids, cut to those that count."""
 
 from __future__ import annotations
 

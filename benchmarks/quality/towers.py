@@ -47,7 +47,7 @@ def tower(
     if sparse:
         songs, pairs = learnt_songs(problem, sparse), learnt_pairs(problem, POSITIVES, sparse)
         listeners = np.diff(problem.data.plays.indptr)[songs]
-    model = bcl_keras.models.BCLModel(everything.fields, config, num_songs=len(warm))
+    model = bcl_keras.models.BCLModel(everything.fields, len(warm), config)
     model.set_catalogue(everything.rows(songs))
     stream = bcl_keras.data.PairStream(
         pairs,
@@ -103,14 +103,16 @@ def joined(
     return model, model.adapt(validation(problem))["validation_recall"]
 
 
-def scorer(model: keras.layers.Layer) -> Scorer:
+def scorer(model: bcl_keras.models.SongModel) -> Scorer:
     """Inner products of the content's embedding with the candidates'."""
     candidates = model.warm_candidates()
 
     def score(songs: np.ndarray, encoding: Encoding) -> np.ndarray:
         parts = [songs[start : start + _BATCH] for start in range(0, len(songs), _BATCH)]
         rows = [{name: ops.convert_to_tensor(v) for name, v in encoding.rows(part).items()} for part in parts]
-        return np.concatenate([ops.convert_to_numpy(model(features)) for features in rows]) @ candidates.T
+        return (
+            np.concatenate([ops.convert_to_numpy(model.embed_features(features)) for features in rows]) @ candidates.T
+        )
 
     return score
 

@@ -60,7 +60,7 @@ class ServedModel(tf.Module):
         transform: Turns raw fields (sparse tensors by name) into the model's inputs, where an id of 0 and NaN mean that
             the model knows no value. A trackable layer.
         model: Keras model from the transform's outputs to the embedding of a song's content, and from these and
-            `song_index` to a candidate embedding.
+            `song_index` to a candidate embedding: by `embed_features` if it has one, else by its call.
         warm_ids: Ids of the songs whose plays the model knows, in the order of its `song_index` 1, 2, ...
         index_ids: Ids of the songs in the index: strings, or integers of 0 or more.
         index_embeddings: `(number of index_ids, d)` float32.
@@ -183,9 +183,10 @@ class ServedModel(tf.Module):
         return self._inputs({field.name: field.to_sparse(raw[field.name]) for field in self._fields})
 
     def _embedded(self, inputs: Tensors) -> Tensors:
+        embed = getattr(self._model, "embed_features", self._model)
         known = [tf.cast(_is_known(field, inputs[field.name]), tf.int32) for field in self._fields]
         return {
-            "embedding": self._model(inputs, training=False),
+            "embedding": embed(inputs),
             KNOWN_FIELDS: tf.ensure_shape(tf.add_n(known), [None]),
         }
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import bcl_keras
 
@@ -29,11 +30,11 @@ from bcl_keras import ops as bcl_ops  # noqa: E402
 Results = dict[str, np.ndarray]
 
 
-def tensor(values: object) -> object:
+def tensor(values: Any) -> Any:
     return ops.convert_to_tensor(values)
 
 
-def set_weights_by_rule(variables: list[object]) -> None:
+def set_weights_by_rule(variables: list[Any]) -> None:
     """Give every variable values that depend on its place and shape alone."""
     for place, variable in enumerate(variables):
         rng = np.random.default_rng(place)
@@ -72,7 +73,7 @@ def loss_values() -> Results:
     ids = tensor(np.array([1, 2, 3, 1, 5, 6, 7, 2], "int32"))
     known = tensor(np.array([[2, -1]] * 4 + [[-1, -1]] * 4, "int32"))
     log_q = tensor(np.log(rng.dirichlet(np.ones(8))).astype("float32"))
-    masked = {"temperature": 0.3, "positive_ids": ids, "known_positives": known}
+    masked: dict[str, Any] = {"temperature": 0.3, "positive_ids": ids, "known_positives": known}
     return {
         "bpr": losses.bpr(anchors, positives, negative_log_q=log_q, **masked),
         "bpr_hard": losses.bpr(anchors, positives, hardness=1.0, **masked),
@@ -93,7 +94,7 @@ def ranks() -> Results:
 
 
 def towers_and_views() -> Results:
-    model, stream = small.model_and_stream()
+    model, _ = small.model_and_stream()
     set_weights_by_rule(model.trainable_variables)
     vectors, presence = model.song_tower.encode_fields(model.feature_table(tensor(np.arange(20, dtype="int32"))))
     group = tensor(np.random.default_rng(4).random((20, 4)) < 0.5)
@@ -123,7 +124,10 @@ def closed_form() -> Results:
     joined.adapt()
     queries = {name: tensor(values) for name, values in others.items()}
     parts = {"ridge_scores": ridge, "joined_scores": joined}
-    scores = {name: ops.convert_to_numpy(model(queries)) @ model.warm_candidates().T for name, model in parts.items()}
+    scores = {
+        name: ops.convert_to_numpy(model.embed_features(queries)) @ model.warm_candidates().T
+        for name, model in parts.items()
+    }
     stored = {"ridge_candidates": ridge.warm_candidates(), "joined_candidates": joined.warm_candidates()}
     return {**scores, **stored, "content": ridge.content(queries)}
 
@@ -155,20 +159,20 @@ def whole_method() -> Results:
 
 
 def messages() -> Results:
-    """What a model says to values that tables do not have, and where it cannot write a SavedModel."""
+    """The messages of a model for values that tables do not have, and where it cannot write a SavedModel."""
     model, _ = small.model_and_stream(songs=24, cold=0)
     right = small.features(5)
     wrong = {"attribute_genre": [0, 1, 99, 1, 2], "attribute_tags": [[0, 1], [-4, 1]] + [[0, 0]] * 3}
-    said = []
+    given = []
     for name, values in wrong.items():
         features = {**right, name: np.array(values)}
-        said += [_message(partial(way, features)) for way in (model, model.predict_on_batch)]
-    said += [_message(partial(model.embed_songs, rows)) for rows in ([0, 24], [-1])]
+        given += [_message(partial(way, features)) for way in (model.embed_songs, model.predict_on_batch)]
+    given += [_message(partial(model.embed_songs, rows)) for rows in ([0, 24], [-1])]
     export = _message(lambda: model.export(Path(tempfile.mkdtemp()) / "export", verbose=False))
-    return {"said": np.array(said), "said_of_export": np.array(export)}
+    return {"messages": np.array(given), "messages_export": np.array(export)}
 
 
-def _message(ask: Callable[[], object]) -> str:
+def _message(ask: Callable[[], Any]) -> str:
     try:
         ask()
     except (ValueError, ImportError) as error:
@@ -195,5 +199,5 @@ def compute() -> Results:
 
 
 if __name__ == "__main__":
-    assert bcl_keras.BCLConfig
+    assert bcl_keras.__version__
     np.savez(sys.argv[1], loaded=np.array(sorted(LOADED_BY_IMPORT)), **compute())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import keras
@@ -11,10 +12,9 @@ if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
     devices = tf.config.list_physical_devices("CPU")
-    try:
+    # If TensorFlow is in use already, the test of replicas is skipped and says so.
+    with contextlib.suppress(RuntimeError):
         tf.config.set_logical_device_configuration(devices[0], [tf.config.LogicalDeviceConfiguration()] * 2)
-    except RuntimeError:
-        pass  # TensorFlow is in use already: the test says that it is skipped
 
 
 @pytest.fixture(autouse=True)

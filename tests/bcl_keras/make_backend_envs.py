@@ -69,7 +69,7 @@ def _install(name: str, python: Path) -> list[list[object]]:
 
 
 def _succeeds(command: list[object]) -> bool:
-    """Run a command; what a failed one said is kept for `main`, since the next way may do."""
+    """Run a command, and keep the message of a failure for `main`, since the next command may succeed."""
     try:
         done = subprocess.run(
             [str(part) for part in command],

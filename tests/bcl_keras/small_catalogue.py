@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from bcl_keras import BCLConfig, Field
@@ -57,10 +59,10 @@ def pairs(catalogue: dict[str, np.ndarray], songs: int, each: int = 3) -> tuple[
 
 
 def model_and_stream(
-    config: BCLConfig = SMALL, songs: int = 64, cold: int = 8, steps: int = 4, **stream: object
+    config: BCLConfig = SMALL, songs: int = 64, cold: int = 8, steps: int = 4, **stream: Any
 ) -> tuple[BCLModel, PairStream]:
     """Return a model with its catalogue and a stream for it."""
-    model = BCLModel(FIELDS, config, num_songs=songs)
+    model = BCLModel(FIELDS, num_songs=songs, config=config)
     catalogue = features(songs + cold)
     model.set_catalogue(catalogue)
     made = PairStream(

@@ -38,10 +38,10 @@ def numpy_content(features: dict[str, np.ndarray], learnt_on: dict[str, np.ndarr
         for ids in features[name].reshape(len(features[name]), -1):
             row = np.zeros(size)
             row[ids[ids > 0]] = idf[ids[ids > 0]]
-            blocks[name].append(row / max(np.linalg.norm(row), 1e-12))
+            blocks[name].append(row / max(float(np.linalg.norm(row)), 1e-12))
     for vector, tempo in zip(features["audio_timbre"], features["audio_tempo"], strict=True):
-        vector = np.zeros(4) if np.isnan(vector).any() else vector
-        blocks["audio_timbre"].append(vector / max(np.linalg.norm(vector), 1e-12))
+        known = np.zeros(4) if np.isnan(vector).any() else vector
+        blocks["audio_timbre"].append(known / max(float(np.linalg.norm(known)), 1e-12))
         blocks["numbers"].append(np.nan_to_num(np.sign([tempo])))
     return {name: np.array(rows) for name, rows in blocks.items()}
 
@@ -69,7 +69,7 @@ def symmetric_pairs() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def embed(model: keras.Layer, features: dict[str, np.ndarray], **more: np.ndarray) -> np.ndarray:
     tensors = {name: ops.convert_to_tensor(values) for name, values in {**features, **more}.items()}
-    return ops.convert_to_numpy(model(tensors))
+    return ops.convert_to_numpy((model if isinstance(model, ContentVector) else model.embed_features)(tensors))
 
 
 def test_products_of_content_are_weighted_cosines_of_the_fields() -> None:
@@ -120,7 +120,7 @@ def test_scores_are_those_of_kernel_ridge() -> None:
     np.testing.assert_allclose(found, expected, atol=5e-3)  # what is added to the diagonal of K_mm
 
 
-def test_songs_that_are_no_candidates_are_learnt_from() -> None:
+def test_songs_that_are_no_candidates_teach_the_model() -> None:
     """Least squares in the span of the warm songs' kernels, with rows of songs that nothing retrieves."""
     of_warm, more = symmetric_pairs(), small.features(15, seed=3)
     anchors, positives = np.repeat(np.arange(15), 4), (np.arange(60) * 7) % SONGS
@@ -194,7 +194,7 @@ def test_validation_songs_choose() -> None:
     assert recalls[0] == pytest.approx(chosen["validation_recall"], abs=1e-6) and recalls[0] > recalls[1]
 
 
-def test_what_was_chosen_is_taken_as_it_is() -> None:
+def test_chosen_settings_are_used_unchanged() -> None:
     pairs, held_out = small.pairs(FEATURES, SONGS, each=6), small.features(80, seed=3, missing=0.0)
     distances = np.abs(held_out["audio_tempo"][:, None] - np.nan_to_num(FEATURES["audio_tempo"])[None, :])
     config = RidgeConfig(rank=16, k=8)
@@ -260,7 +260,7 @@ def test_no_score_exceeds_one_whatever_songs_come_later() -> None:
     np.testing.assert_allclose(warm, joined.warm_candidates(), atol=1e-6)
 
 
-def test_saved_and_loaded_it_embeds_alike(tmp_path: Path) -> None:
+def test_a_loaded_model_embeds_as_the_saved_one(tmp_path: Path) -> None:
     towers, _ = small.model_and_stream(songs=SONGS, cold=0)
     ridge = AudienceRidge(small.FIELDS, SONGS, RidgeConfig(rank=16))
     ridge.adapt(FEATURES, symmetric_pairs())
@@ -325,24 +325,24 @@ def test_songs_without_content_or_audience_are_no_obstacle() -> None:
 
 
 def test_messages() -> None:
-    with pytest.raises(ValueError, match="`ridges` must hold numbers above 0. Received: \\(0.0,\\)"):
+    with pytest.raises(ValueError, match=r"`ridges` must hold numbers above 0. Received: \(0.0,\)"):
         RidgeConfig(ridges=(0.0,))
-    with pytest.raises(ValueError, match="`rank` must be at least 1. Received: 0"):
+    with pytest.raises(ValueError, match=r"`rank` must be at least 1. Received: 0"):
         RidgeConfig(rank=0)
     model = AudienceRidge(small.FIELDS, SONGS)
-    with pytest.raises(ValueError, match="`similar` must hold rows of warm songs, 0 to 59. Received: 60 to 60"):
+    with pytest.raises(ValueError, match=r"`similar` must hold rows of warm songs, 0 to 59. Received: 60 to 60"):
         model.adapt(FEATURES, (np.array([3]), np.array([60]), np.array([0.5])))
-    with pytest.raises(ValueError, match="`similar` must hold rows, 0 to 59. Received: 60 to 60"):
+    with pytest.raises(ValueError, match=r"`similar` must hold rows, 0 to 59. Received: 60 to 60"):
         model.adapt(FEATURES, (np.array([60]), np.array([3]), np.array([0.5])))
-    with pytest.raises(ValueError, match="`features` must hold at least 60 warm songs. Received: 59"):
+    with pytest.raises(ValueError, match=r"`features` must hold at least 60 warm songs. Received: 59"):
         model.adapt({k: v[:59] for k, v in FEATURES.items()}, (np.array([60]), np.array([3]), np.array([0.5])))
-    with pytest.raises(ValueError, match="every field. Received: nothing for 'audio_tempo'"):
+    with pytest.raises(ValueError, match=r"every field. Received: nothing for 'audio_tempo'"):
         ContentVector(small.FIELDS).adapt({k: v for k, v in FEATURES.items() if k != "audio_tempo"})
     good = {"block_weights": {}, "ridge": 1.0, "own_share": 0.0, "power": 1.0, "spread": 0.0}
     pairs = symmetric_pairs()
-    with pytest.raises(ValueError, match="what `adapt` returned. Received: .*, without \\['power'\\]"):
+    with pytest.raises(ValueError, match=r"what `adapt` returned. Received: .*, without \['power'\]"):
         model.adapt(FEATURES, pairs, chosen={name: value for name, value in good.items() if name != "power"})
-    with pytest.raises(ValueError, match="`weights` must hold .*'audio_timbre'.*Received: {}"):
+    with pytest.raises(ValueError, match=r"`weights` must hold .*'audio_timbre'.*Received: {}"):
         model.adapt(FEATURES, pairs, chosen=good)
     with pytest.raises(ValueError, match="`chosen` and `validation` must not both be given"):
         model.adapt(FEATURES, pairs, (FEATURES, np.zeros((SONGS, 1), int)), chosen=good)

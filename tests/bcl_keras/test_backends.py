@@ -57,7 +57,7 @@ def results(request: pytest.FixtureRequest) -> dict[str, np.ndarray]:
 def test_results_are_those_of_tensorflow(backend: str) -> None:
     reference, results = results_of("tensorflow"), results_of(backend)
     compared = [
-        name for name in reference if not name.startswith(("whole_", "said")) and name not in ("backend", "loaded")
+        name for name in reference if not name.startswith(("whole_", "messages")) and name not in ("backend", "loaded")
     ]
     assert len(compared) == 23
     for name in compared:
@@ -78,14 +78,14 @@ def test_whole_method_trains(results: dict[str, np.ndarray]) -> None:
     assert (matrix[~np.eye(len(matrix), dtype=bool)] < 1.0).all()
 
 
-def test_what_a_table_does_not_have_is_refused(results: dict[str, np.ndarray]) -> None:
+def test_values_that_a_table_lacks_are_refused(results: dict[str, np.ndarray]) -> None:
     genre = "Field `attribute_genre` (category) must hold ids from 0 to 5. Received: 99 in row 2"
     tags = "Field `attribute_tags` (multi_category) must hold ids from 0 to 12. Received: -4 in row 1"
-    rows = "Argument `rows` must hold row numbers from 0 to 23. Received:"
-    assert results["said"].tolist() == [genre, genre, tags, tags, f"{rows} 24 in row 1", f"{rows} -1 in row 0"]
+    rows = "Argument `songs` must hold row numbers from 0 to 23. Received:"
+    assert results["messages"].tolist() == [genre, genre, tags, tags, f"{rows} 24 in row 1", f"{rows} -1 in row 0"]
 
 
-def test_a_saved_model_is_written_or_one_message_says_what_lacks(results: dict[str, np.ndarray]) -> None:
+def test_a_saved_model_is_written_or_one_message_names_the_missing_package(results: dict[str, np.ndarray]) -> None:
     backend = str(results["backend"])
     needed, absent = {
         "tensorflow": ("", ""),
@@ -96,7 +96,7 @@ def test_a_saved_model_is_written_or_one_message_says_what_lacks(results: dict[s
         f"Argument `format` 'tf_saved_model' on the {backend} backend must have packages to write with, {needed}. "
         f"Received: {absent}"
     )
-    assert str(results["said_of_export"]) == (expected if needed else "nothing")
+    assert str(results["messages_export"]) == (expected if needed else "nothing")
 
 
 def test_install_is_light(results: dict[str, np.ndarray]) -> None:

@@ -43,7 +43,7 @@ def test_board_holds_losses_recall_and_the_matrix(tmp_path: Path) -> None:
     np.testing.assert_allclose(pixels[8::16, 8::16, 0], 1 - matrix * (255 - 8) / 255, atol=0.005)
 
 
-def test_recall_is_measured_by_hand_the_same() -> None:
+def test_recall_equals_a_count_by_hand() -> None:
     model, _ = small.model_and_stream()
     watch = validation()
     watch.set_model(model)
@@ -61,9 +61,9 @@ def test_recall_can_be_measured_less_often() -> None:
     watch = ValidationRecall(small.features(3, seed=5), POSITIVES, k=10, every=2)
     history = model.fit(stream, epochs=4, verbose=0, callbacks=[watch]).history
     assert len(history["val_recall_at_10"]) == 2
-    with pytest.raises(ValueError, match="`every` must be at least 1. Received: 0"):
+    with pytest.raises(ValueError, match=r"`every` must be at least 1. Received: 0"):
         ValidationRecall({}, POSITIVES, every=0)
-    with pytest.raises(ValueError, match="`positives` must hold a positive of at least one song. Received: none"):
+    with pytest.raises(ValueError, match=r"`positives` must hold a positive of at least one song. Received: none"):
         ValidationRecall({}, np.full((3, 2), -1))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -14,7 +16,7 @@ WEIGHTS = np.array([6.0, 3.0, 1.0, 1.0, 1.0, 1.0])
 SONGS = 4
 
 
-def stream(**kwargs: object) -> PairStream:
+def stream(**kwargs: Any) -> PairStream:
     return PairStream((ANCHORS, POSITIVES, WEIGHTS), SONGS, **{"batch_size": 64, **kwargs})
 
 
@@ -97,7 +99,7 @@ def test_known_positives_are_the_strongest_first() -> None:
 
 
 @pytest.mark.parametrize(("over", "rows"), [("warm", 50), ("catalogue", 80)])
-def test_contrastive_batch_is_uniform_over_its_songs(over: str, rows: int) -> None:
+def test_contrastive_batch_is_uniform_over_its_songs(over: Any, rows: int) -> None:
     anchors = np.zeros(10, int)
     source = PairStream((anchors, anchors + 1, np.ones(10)), 50, num_rows=80, batch_size=16, contrast_over=over)
     counts = np.bincount(collected(source, "contrast", batches=500), minlength=80)
@@ -140,7 +142,7 @@ def test_an_epoch_covers_the_pairs_once_by_default() -> None:
         ({"anchor_power": 1.0, "popularity": [1.0]}, r"`popularity` must hold 4 numbers .* Received: shape \(1,\)"),
     ],
 )
-def test_setting_messages(kwargs: dict[str, object], message: str) -> None:
+def test_setting_messages(kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         stream(**kwargs)
 
@@ -150,13 +152,14 @@ def test_setting_messages(kwargs: dict[str, object], message: str) -> None:
     [
         (([], [], []), r"`pairs` must hold three arrays of one length above 0. Received: shapes \(\(0,\)"),
         (([0], [1, 2], [1.0]), "`pairs` must hold three arrays of one length above 0"),
-        (([0], [4], [1.0]), "`pairs` must hold positives: rows of warm songs, 0 to 3. Received: 4 to 4"),
-        (([-1, 2], [0, 0], [1.0, 1.0]), "`pairs` must hold anchors: rows, 0 to 3. Received: -1 to 2"),
-        (([4], [0], [1.0]), "`pairs` must hold anchors: rows, 0 to 3. Received: 4 to 4"),
-        (([0], [1], [0.0]), "`pairs` must hold finite weights above 0. Received: 0.0"),
-        (([0], [1], [np.nan]), "`pairs` must hold finite weights above 0. Received: nan"),
+        (([0], [4], [1.0]), "`pairs` must hold rows of warm songs, 0 to 3. Received: 4 to 4"),
+        (([-1, 2], [0, 0], [1.0, 1.0]), "`pairs` must hold rows, 0 to 3. Received: -1 to 2"),
+        (([4], [0], [1.0]), "`pairs` must hold rows, 0 to 3. Received: 4 to 4"),
+        (([0.0], [1], [1.0]), "`pairs` must hold rows, which are integers. Received: dtype float64"),
+        (([0], [1], [0.0]), "`pairs` must hold finite similarities above 0. Received: 0.0"),
+        (([0], [1], [np.nan]), "`pairs` must hold finite similarities above 0. Received: nan"),
     ],
 )
-def test_pair_messages(pairs: tuple[list[float], ...], message: str) -> None:
+def test_pair_messages(pairs: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PairStream(pairs, SONGS)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import small_catalogue as small
 from keras import ops
 
 from bcl_keras import Field, blocks
-from bcl_keras.directions import fading, orthonormal, turn_to_draws
+from bcl_keras.content.directions import fading, orthonormal, turn_to_draws
 from bcl_keras.judging import EQUAL_RECALL, Judge, best_rows, first_best, is_better
 from bcl_keras.layers import ContentVector
 from bcl_keras.models import AudienceRidge, JoinedModel
@@ -43,13 +44,13 @@ def copies() -> Catalogue:
 
 def solved(
     catalogue: Catalogue, rank: int, noise: float = 0.0, seed: int = 0, *, choose: bool = False
-) -> tuple[AudienceRidge, dict[str, object]]:
+) -> tuple[AudienceRidge, dict[str, Any]]:
     """The closed form, its kernel off by a share that rounding in float32 may reach."""
     features, pairs = catalogue
     rng = np.random.default_rng(seed)
 
     class Rounded(AudienceRidge):
-        def _numpy_kernel(self, some: dict[str, np.ndarray]) -> np.ndarray:
+        def _numpy_kernel(self, some: Mapping[str, np.ndarray]) -> np.ndarray:
             kernel = super()._numpy_kernel(some)
             return (kernel * (1 + noise * rng.normal(size=kernel.shape))).astype("float32")
 
@@ -160,7 +161,7 @@ def test_directions_fade_where_rounding_would_choose() -> None:
     assert fading(np.zeros(4), 2).tolist() == [0.0, 0.0]
 
 
-def test_columns_lie_on_the_side_of_their_own_and_nothing_stays_nothing() -> None:
+def test_columns_keep_their_sign_and_zero_stays_zero() -> None:
     rng = np.random.default_rng(2)
     columns = rng.normal(size=(30, 4)) @ rng.normal(size=(4, 7))  # three of seven hold nothing of their own
     basis = orthonormal(columns)

@@ -25,7 +25,7 @@ def related_fields(n: int, seed: int = 0) -> list[np.ndarray]:
     ]
 
 
-def computed(fields: list[np.ndarray], **kwargs: object) -> np.ndarray:
+def computed(fields: list[np.ndarray], **kwargs: Any) -> np.ndarray:
     tensors = [ops.convert_to_tensor(field.astype("float32")) for field in fields]
     return ops.convert_to_numpy(distance_correlation(tensors, **kwargs))
 
@@ -117,7 +117,7 @@ def test_memory_is_bounded_by_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     plain = correlation._distances
 
-    def recorded(rows: object, columns: object) -> object:
+    def recorded(rows: Any, columns: Any) -> Any:
         result = plain(rows, columns)
         sizes.append(int(np.prod(result.shape)))
         return result
@@ -136,7 +136,7 @@ def test_unknown_number_of_songs_while_tracing() -> None:
     @tf.function(
         input_signature=[tf.TensorSpec([None, *f.shape[1:]]) for f in fields] + [tf.TensorSpec([None, 5], tf.bool)]
     )
-    def traced(*inputs: object) -> object:
+    def traced(*inputs: Any) -> Any:
         return distance_correlation(list(inputs[:-1]), mask=inputs[-1])
 
     np.testing.assert_allclose(
@@ -173,6 +173,6 @@ def test_half_precision_input_is_computed_in_float32() -> None:
         ([np.zeros((4, 2))], {"mask": np.ones((4, 2))}, r"`mask` must have shape .* = \(4, 1\). Received: \(4, 2\)"),
     ],
 )
-def test_error_messages(fields: list[np.ndarray], kwargs: dict[str, object], message: str) -> None:
+def test_error_messages(fields: list[np.ndarray], kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         distance_correlation(fields, **kwargs)

@@ -88,7 +88,7 @@ def test_no_gradient_flows_back() -> None:
 
 
 def test_one_song_is_refused() -> None:
-    with pytest.raises(ValueError, match="must hold at least 2 songs. Received: 1"):
+    with pytest.raises(ValueError, match=r"must hold at least 2 songs. Received: 1"):
         FeatureCorrelation(F)(ops.ones((1, F, D)), training=True)
 
 
@@ -102,7 +102,7 @@ def test_one_song_is_refused() -> None:
         ({"num_fields": 2, "max_songs": 3}, "`max_songs` must be at least 4. Received: 3"),
     ],
 )
-def test_error_messages(kwargs: dict[str, object], message: str) -> None:
+def test_error_messages(kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         FeatureCorrelation(**kwargs)
 
@@ -176,7 +176,7 @@ def test_all_replicas_hold_the_matrix_of_the_whole_batch(two_replicas: Any) -> N
     presence = np.random.default_rng(3).random((2 * N, F)) < 0.8
 
     @tf.function
-    def run(rows: object, present: object) -> object:
+    def run(rows: Any, present: Any) -> Any:
         return two_replicas.run(lambda r, p: layer(r, presence=p, training=True), args=(rows, present))
 
     for seed in range(3):

@@ -41,7 +41,7 @@ def test_fields_survive_json() -> None:
         ({"operators": ("blur",)}, r"`operators` must be made of .* Received: \('blur',\)"),
     ],
 )
-def test_config_messages(kwargs: dict[str, object], message: str) -> None:
+def test_config_messages(kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         BCLConfig(**kwargs)
 
@@ -61,7 +61,7 @@ def test_unknown_setting_message() -> None:
         (("a", "number", 2), "`size` of a number field must be 1. Received: 2"),
     ],
 )
-def test_field_messages(arguments: tuple[object, ...], message: str) -> None:
+def test_field_messages(arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Field(*arguments)
 
@@ -119,7 +119,7 @@ def test_value_messages(field: Field, values: Any, message: str) -> None:
 def test_lists_and_columns_of_lists_are_taken() -> None:
     assert check_values(NUMBER, [1, True, np.nan]).dtype == np.float32
     assert check_values(CATEGORY, [2, 0]).tolist() == [2, 0]
-    column = np.empty(2, object)
+    column = np.empty(2, Any)
     column[:] = [[1, 2], np.array([0, 1])]
     assert check_values(MULTI, column).tolist() == [[1, 2], [0, 1]]
     assert check_values(CATEGORY, []).shape == (0,) and check_values(MULTI, np.zeros((4, 0))).shape == (4, 0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
+from collections import Counter, defaultdict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def correlation() -> np.ndarray:
     return (half + half.T + np.eye(FIELDS)).astype("float32")
 
 
-def drawn(strategy: str) -> Counter[tuple[int, ...]]:
+def drawn(strategy: Any) -> Counter[tuple[int, ...]]:
     layer = CorrelationGrouping(FIELDS, SIZE, strategy=strategy, seed=7)
     groups = ops.convert_to_numpy(layer(ops.convert_to_tensor(correlation()), num_draws=DRAWS))
     return Counter(tuple(np.flatnonzero(group)) for group in groups)
@@ -40,7 +41,7 @@ def assert_follows(found: Counter[tuple[int, ...]], law: dict[tuple[int, ...], f
 def plackett_luce_law() -> dict[tuple[int, ...], float]:
     """Sum the probability of every order of the other fields after each seed."""
     tfp = pytest.importorskip("tensorflow_probability")
-    law: Counter[tuple[int, ...]] = Counter()
+    law: dict[tuple[int, ...], float] = defaultdict(float)
     for seed in range(FIELDS):
         others = [field for field in range(FIELDS) if field != seed]
         orders = list(itertools.permutations(range(len(others))))
@@ -62,7 +63,7 @@ def test_uniform_draws_make_every_group_alike() -> None:
 
 
 def test_top_takes_the_most_correlated_fields_of_a_uniform_seed() -> None:
-    law: Counter[tuple[int, ...]] = Counter()
+    law: dict[tuple[int, ...], float] = defaultdict(float)
     for seed in range(FIELDS):
         others = sorted((field for field in range(FIELDS) if field != seed), key=lambda f: -correlation()[seed, f])
         law[tuple(sorted([seed, *others[: SIZE - 1]]))] += 1 / FIELDS
@@ -108,6 +109,6 @@ def test_half_of_the_fields_by_default() -> None:
         ({"num_fields": 4, "strategy": "best"}, "`strategy` must be one of .* Received: 'best'"),
     ],
 )
-def test_error_messages(kwargs: dict[str, object], message: str) -> None:
+def test_error_messages(kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         CorrelationGrouping(**kwargs)

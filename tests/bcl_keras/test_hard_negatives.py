@@ -37,7 +37,7 @@ def test_masked_negatives_weigh_nothing():
 
 
 def test_a_negative_hardness_is_refused():
-    with pytest.raises(ValueError, match="Argument `hardness` must be at least 0. Received: -1"):
+    with pytest.raises(ValueError, match=r"Argument `hardness` must be at least 0. Received: -1"):
         bpr(np.eye(2), np.eye(2), hardness=-1)
 
 

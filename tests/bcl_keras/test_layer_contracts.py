@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from keras.src import testing
 
@@ -37,7 +39,7 @@ def features(songs: int = 4) -> dict[str, np.ndarray]:
 class ListedSongTower(SongTower):
     """The contract test passes a dict as keyword arguments, so here the values come as a list."""
 
-    def call(self, values: list[object], training: bool = False) -> object:
+    def call(self, values: Any, training: bool = False) -> Any:
         return super().call(dict(zip([field.name for field in FIELDS], values, strict=True)), training=training)
 
     def compute_output_shape(self, values_shape: list[tuple[int, ...]]) -> tuple[int, int]:
@@ -47,7 +49,7 @@ class ListedSongTower(SongTower):
 class ListedCandidateTower(CandidateTower):
     """As `ListedSongTower`, the song index last."""
 
-    def call(self, values: list[object], training: bool = False) -> object:
+    def call(self, values: Any, training: bool = False) -> Any:
         names = [*(field.name for field in FIELDS), "song_index"]
         return super().call(dict(zip(names, values, strict=True)), training=training)
 
@@ -191,4 +193,4 @@ class LayerContractTest(testing.TestCase):
     def test_feature_table_keeps_its_settings(self) -> None:
         # It is filled with data, not built from a shape, so the general contract does not fit it.
         layer = FeatureTable(FIELDS, save_table=True)
-        self.assertEqual(FeatureTable.from_config(layer.get_config()).get_config(), layer.get_config())
+        assert FeatureTable.from_config(layer.get_config()).get_config() == layer.get_config()

@@ -12,7 +12,7 @@ from keras import ops
 from bcl_keras import BCLConfig, Field
 from bcl_keras.data import PairStream
 from bcl_keras.fields import MAX_VALUES
-from bcl_keras.models import AudienceRidge, BCLModel, JoinedModel
+from bcl_keras.models import AudienceRidge, BCLModel, JoinedModel, SongModel
 
 LENGTHS = (1, 32, 33, 64, 384, 1024)
 SONGS = 30
@@ -27,15 +27,15 @@ def features(songs: int, seed: int = 0) -> dict[str, np.ndarray]:
     return {**vectors, "tags": rng.integers(0, 200, (songs, 90)).astype("int32")}
 
 
-def embed(model: keras.Layer, given: dict[str, np.ndarray]) -> np.ndarray:
-    return ops.convert_to_numpy(model({name: ops.convert_to_tensor(values) for name, values in given.items()}))
+def embed(model: SongModel, given: dict[str, np.ndarray]) -> np.ndarray:
+    return model.embed_songs(given)
 
 
 @pytest.fixture(scope="module")
 def joined() -> JoinedModel:
     keras.utils.set_random_seed(0)
     config = BCLConfig(embedding_dim=8, field_dim=4, hidden_dims=(8,), batch_size=10, correlation_songs=16)
-    towers = BCLModel(FIELDS, config, num_songs=SONGS)
+    towers = BCLModel(FIELDS, SONGS, config)
     towers.set_catalogue(features(SONGS))
     table = towers.feature_table(ops.convert_to_tensor(np.arange(SONGS, dtype="int32")))
     for name, values in features(SONGS).items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import numpy_reference as reference
@@ -20,7 +22,7 @@ def vectors(*shape: int, seed: int = 0) -> np.ndarray:
 ANCHORS, POSITIVES = vectors(N, D), vectors(N, D, seed=1)
 
 
-def to_numpy(values: object) -> np.ndarray:
+def to_numpy(values: Any) -> np.ndarray:
     return ops.convert_to_numpy(values)
 
 
@@ -65,7 +67,7 @@ def test_accidental_hits_are_no_negatives() -> None:
     ids = np.array([3, 7, 3, 8, 9, 10])  # songs 0 and 2 of the batch share their positive
     known = np.array([[8, -1], [-1, -1], [9, 10], [-1, -1], [3, 7], [-1, -1]])
     left_out = {0: {2, 3}, 2: {0, 4, 5}, 4: {0, 1, 2}}
-    arguments = {"positive_ids": ids, "known_positives": known}
+    arguments: dict[str, Any] = {"positive_ids": ids, "known_positives": known}
     np.testing.assert_allclose(
         to_numpy(bpr(ANCHORS, POSITIVES, **arguments)), bpr_expected(in_batch(1.0, left_out), 1.0), rtol=1e-5
     )
@@ -148,7 +150,7 @@ def test_half_precision_embeddings_are_scored_in_float32() -> None:
     ("loss", "function"),
     [(BPR(0.5), bpr), (SampledSoftmax(0.5), sampled_softmax), (InfoNCE(0.5), info_nce)],
 )
-def test_classes_average_their_functions(loss: keras.losses.Loss, function: object) -> None:
+def test_classes_average_their_functions(loss: keras.losses.Loss, function: Any) -> None:
     stacked = np.stack([ANCHORS, POSITIVES], axis=1)
     ids = np.array([1, 2, 1, 3, 4, 5])
     name = "ids" if function is info_nce else "positive_ids"
@@ -168,18 +170,18 @@ def test_class_takes_known_positives_as_further_columns() -> None:
 
 
 @pytest.mark.parametrize("loss", [bpr, sampled_softmax, info_nce])
-def test_error_messages(loss: object) -> None:
-    with pytest.raises(ValueError, match="must hold at least 2 songs: negatives come from the batch. Received: 1"):
+def test_error_messages(loss: Any) -> None:
+    with pytest.raises(ValueError, match=r"must hold at least 2 songs: negatives come from the batch. Received: 1"):
         loss(ANCHORS[:1], POSITIVES[:1])
     with pytest.raises(ValueError, match=r"must both be \(n, d\). Received: \(\(6, 5\), \(6, 4\)\)"):
         loss(ANCHORS, POSITIVES[:, :4])
-    with pytest.raises(ValueError, match="`temperature` must be above 0. Received: 0"):
+    with pytest.raises(ValueError, match=r"`temperature` must be above 0. Received: 0"):
         loss(ANCHORS, POSITIVES, temperature=0)
 
 
 @pytest.mark.parametrize("loss", [BPR, SampledSoftmax, InfoNCE])
 def test_class_error_message(loss: type) -> None:
-    with pytest.raises(ValueError, match="`temperature` must be above 0. Received: -1"):
+    with pytest.raises(ValueError, match=r"`temperature` must be above 0. Received: -1"):
         loss(temperature=-1)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ from sklearn.metrics import ndcg_score
 
 from bcl_keras.metrics import (
     MRR,
+    NDCG,
+    MeanReciprocalRank,
     NDCGAtK,
     RecallAtK,
     embedding_ranks,
@@ -38,7 +42,7 @@ def sorted_ranks(scores: np.ndarray, positives: np.ndarray) -> np.ndarray:
     return np.where(positives >= 0, np.take_along_axis(place, np.maximum(positives, 0), axis=1), -1)
 
 
-def to_numpy(values: object) -> np.ndarray:
+def to_numpy(values: Any) -> np.ndarray:
     return ops.convert_to_numpy(values)
 
 
@@ -97,8 +101,8 @@ def test_query_without_positives_is_nan_and_left_out() -> None:
     scores = queries @ candidates.T
     for metric, function in (
         (RecallAtK(5), lambda ranks: recall_at_k(ranks, 5)),
-        (NDCGAtK(5), lambda ranks: ndcg_at_k(ranks, 5)),
-        (MRR(), reciprocal_rank),
+        (NDCG(5), lambda ranks: ndcg_at_k(ranks, 5)),
+        (MeanReciprocalRank(), reciprocal_rank),
     ):
         values = to_numpy(function(ops.convert_to_tensor(sorted_ranks(scores, positives))))
         assert np.isnan(values[-1]) and not np.isnan(values[:-1]).any()
@@ -125,18 +129,35 @@ def test_sample_weights_and_reset() -> None:
     assert float(metric.result()) == 0.0
 
 
-@pytest.mark.parametrize("metric", [RecallAtK(7), NDCGAtK(7), MRR()])
+@pytest.mark.parametrize("metric", [RecallAtK(7), NDCG(7), MeanReciprocalRank()])
 def test_config_survives(metric: keras.metrics.Metric) -> None:
     restored = keras.metrics.deserialize(keras.metrics.serialize(metric))
     assert type(restored) is type(metric) and restored.get_config() == metric.get_config()
 
 
+def test_earlier_names_are_the_same_metrics() -> None:
+    assert NDCGAtK is NDCG
+    assert MRR is MeanReciprocalRank
+
+
+def test_large_positions_are_integers_throughout() -> None:
+    position = 2**24 + 1  # float32 cannot hold it
+    candidates = np.ones((position + 1, 1), "float32")
+    ranks = embedding_ranks(np.ones((1, 1), "float32"), candidates, np.array([[position]]), block_size=2**22)
+    assert to_numpy(ranks).item() == position
+
+
+def test_positions_that_are_no_integers_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"must hold integer positions of candidates. Received: dtype float"):
+        RecallAtK(1).update_state(np.array([[0.0]]), np.array([[1.0]], "float32"))
+
+
 def test_error_messages() -> None:
     ranks = np.zeros((2, 1), "int32")
     for function in (recall_at_k, ndcg_at_k):
-        with pytest.raises(ValueError, match="`k` must be at least 1. Received: 0"):
+        with pytest.raises(ValueError, match=r"`k` must be at least 1. Received: 0"):
             function(ranks, 0)
-    with pytest.raises(ValueError, match="`k` must be at least 1. Received: 0"):
+    with pytest.raises(ValueError, match=r"`k` must be at least 1. Received: 0"):
         RecallAtK(0)
     with pytest.raises(ValueError, match=r"must have one vector length. Received: shapes \(\(2, 3\), \(4, 2\)\)"):
         embedding_ranks(np.zeros((2, 3)), np.zeros((4, 2)), ranks)

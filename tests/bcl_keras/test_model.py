@@ -126,7 +126,7 @@ def test_checkpoint_callback_resumes_too(tmp_path: Path) -> None:
 
 def test_saved_file_leaves_the_table_out_unless_asked(tmp_path: Path) -> None:
     for save_table, rows in ((False, 0), (True, 72)):
-        model = BCLModel(small.FIELDS, small.SMALL, num_songs=64, save_table=save_table)
+        model = BCLModel(small.FIELDS, 64, small.SMALL, save_table=save_table)
         model.set_catalogue(small.features(72))
         model.save(tmp_path / "model.keras")
         restored = keras.saving.load_model(tmp_path / "model.keras")
@@ -209,7 +209,7 @@ def test_without_contrast_nothing_of_it_is_built() -> None:
         {"plays_part": "vector", "normalize": False, "hidden_dims": (), "field_dropout": 0.4},
     ],
 )
-def test_other_settings_train(changes: dict[str, object]) -> None:
+def test_other_settings_train(changes: dict[str, Any]) -> None:
     model, stream = small.model_and_stream(replace(small.SMALL, **changes))
     model.compile()
     history = model.fit(stream, epochs=1, verbose=0).history
@@ -243,7 +243,7 @@ def test_bcl_step_compiles_with_xla() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_half_precision_trains_and_correlates_in_float32(policy: str) -> None:
-    model = BCLModel(small.FIELDS, small.SMALL, num_songs=64, dtype=policy)
+    model = BCLModel(small.FIELDS, 64, small.SMALL, dtype=policy)
     model.set_catalogue(small.features(72))
     assert model.song_tower.output_layer.compute_dtype == policy.removeprefix("mixed_")
     stream = PairStream(small.pairs(small.features(72), 64), 64, num_rows=72, batch_size=16, steps_per_epoch=4)
@@ -261,7 +261,9 @@ def test_replicas_train_together(two_replicas: Any) -> None:
     with two_replicas.scope():
         model, stream = small.model_and_stream()
         model.compile(jit_compile=False)
-    model.fit(stream, epochs=2, verbose=0)
+    history = model.fit(stream, epochs=2, verbose=0).history
+    parts = np.array(history["supervised_loss"]) + model.config.contrast_weight * np.array(history["contrastive_loss"])
+    np.testing.assert_allclose(history["loss"], parts, rtol=1e-4)
     matrix = model.contrastive_views.correlation.matrix.value
     held = [value.numpy() for value in two_replicas.experimental_local_results(matrix)]
     np.testing.assert_array_equal(held[0], held[1])
@@ -269,11 +271,48 @@ def test_replicas_train_together(two_replicas: Any) -> None:
 
 
 def test_messages() -> None:
-    model = BCLModel(small.FIELDS, small.SMALL, num_songs=64)
-    with pytest.raises(ValueError, match="`features` must hold at least 64 warm songs. Received: 10"):
+    model = BCLModel(small.FIELDS, 64, small.SMALL)
+    with pytest.raises(ValueError, match=r"`features` must hold at least 64 warm songs. Received: 10"):
         model.set_catalogue(small.features(10))
     with pytest.raises(ValueError, match="must be filled by `set_catalogue`"):
         model.embed_songs(np.arange(3))
+
+
+def test_call_embeds_training_batches_alone() -> None:
+    model, stream = small.model_and_stream()
+    assert {"anchor", "positive", "view_1", "view_2", "usable"} == set(model(stream[0][0]))
+    features = small.features(4)
+    for given in (features, {name: ops.convert_to_tensor(values) for name, values in features.items()}):
+        with pytest.raises(
+            ValueError, match=r"must hold rows of `anchor` and `positive`. `embed_songs` takes features"
+        ):
+            model(given)
+
+
+def test_songs_are_embedded_by_features_as_by_rows() -> None:
+    model, stream = small.model_and_stream()
+    model.compile()
+    model.fit(stream, epochs=1, verbose=0)
+    features, index = small.features(72), np.append(np.arange(1, 65), np.zeros(8, int))
+    np.testing.assert_allclose(model.embed_songs(features, batch_size=50), model.embed_songs(), atol=1e-6)
+    with_plays = model.embed_songs({**features, "song_index": index}, candidate=True)
+    np.testing.assert_allclose(with_plays, model.embed_songs(candidate=True), atol=1e-6)
+    new = model.embed_songs(features, candidate=True)
+    np.testing.assert_allclose(new, model.embed_songs(), atol=1e-6)  # no plays are known: content alone
+    assert np.abs(new - with_plays).max() > 1e-3
+    with pytest.raises(ValueError, match=r"no fields other than .* Received: \['song_index'\]"):
+        model.embed_songs({**features, "song_index": index})
+
+
+@pytest.mark.parametrize("num_songs", [0, 2.0, BCLConfig()])
+def test_a_number_of_songs_that_is_none(num_songs: Any) -> None:
+    with pytest.raises(ValueError, match=r"`num_songs` must be an integer of at least 1. Received: "):
+        BCLModel(small.FIELDS, num_songs)
+
+
+def test_the_number_of_songs_is_required() -> None:
+    with pytest.raises(TypeError, match="num_songs"):
+        BCLModel(small.FIELDS)  # type: ignore[call-arg]
 
 
 def test_defaults_are_the_whole_method() -> None:

@@ -101,7 +101,7 @@ def test_one_group_for_all_songs() -> None:
     np.testing.assert_array_equal(ops.convert_to_numpy(kept)[:4], presence & group)
 
 
-def test_both_views_are_corrupted_apart() -> None:
+def test_both_views_are_corrupted_independently() -> None:
     vectors, presence, group = views_inputs()
     out, _ = SplitViews([RandomMask(0.5, seed=6)])(
         tuple(map(ops.convert_to_tensor, (vectors, presence, group))), training=True
@@ -124,5 +124,5 @@ def test_rate_message(layer: type) -> None:
 
 
 def test_scale_message() -> None:
-    with pytest.raises(ValueError, match="`scale` must be at least 0. Received: -0.1"):
+    with pytest.raises(ValueError, match=r"`scale` must be at least 0. Received: -0.1"):
         UniformNoise(-0.1)

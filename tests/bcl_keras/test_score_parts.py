@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from math import comb
 
 import keras
@@ -45,7 +45,7 @@ def only(features: Features, fields: Collection[Field], kept: Collection[str]) -
     }
 
 
-def ridge_of(fields: Collection[Field]) -> AudienceRidge:
+def ridge_of(fields: Sequence[Field]) -> AudienceRidge:
     model = AudienceRidge(fields, SONGS, RidgeConfig(rank=12))
     rng = np.random.default_rng(1)
     pairs = (np.repeat(np.arange(SONGS), 3), rng.integers(0, SONGS, 3 * SONGS), rng.uniform(0.1, 1, 3 * SONGS))
@@ -53,15 +53,15 @@ def ridge_of(fields: Collection[Field]) -> AudienceRidge:
     return model
 
 
-def towers_of(fields: Collection[Field]) -> BCLModel:
-    model = BCLModel(fields, BCLConfig(embedding_dim=8, field_dim=6, hidden_dims=(12,)), num_songs=SONGS)
+def towers_of(fields: Sequence[Field]) -> BCLModel:
+    model = BCLModel(fields, SONGS, BCLConfig(embedding_dim=8, field_dim=6, hidden_dims=(12,)))
     model.set_catalogue(catalogue(fields))
     for place, variable in enumerate(model.song_tower.trainable_variables):
         variable.assign(np.random.default_rng(place).normal(size=variable.shape))
     return model
 
 
-def joined_of(fields: Collection[Field], weights: tuple[float, float] = (1.0, 0.5)) -> JoinedModel:
+def joined_of(fields: Sequence[Field], weights: tuple[float, float] = (1.0, 0.5)) -> JoinedModel:
     model = JoinedModel([ridge_of(fields), towers_of(fields)])
     model.adapt(weights=weights)
     return model
@@ -72,7 +72,7 @@ def tensors(features: Features) -> Features:
 
 
 def embed(model: keras.Model, features: Features) -> np.ndarray:
-    return ops.convert_to_numpy(model(tensors(features)))
+    return ops.convert_to_numpy(model.embed_features(tensors(features)))
 
 
 def parts_of(model: keras.Model, features: Features) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,11 +16,11 @@ from bcl_keras.layers import FeatureTable, FieldEncoder
 from bcl_keras.models import CandidateTower, SongTower
 
 
-def tensors(features: dict[str, np.ndarray]) -> dict[str, object]:
+def tensors(features: dict[str, np.ndarray]) -> dict[str, Any]:
     return {name: ops.convert_to_tensor(values) for name, values in features.items()}
 
 
-def encoded(encoder: FieldEncoder, values: object) -> np.ndarray:
+def encoded(encoder: FieldEncoder, values: Any) -> np.ndarray:
     return ops.convert_to_numpy(encoder(ops.convert_to_tensor(np.asarray(values))))
 
 
@@ -138,21 +139,21 @@ def test_given_plays_vectors_are_mapped() -> None:
 
 def test_tower_messages() -> None:
     tower = SongTower(small.FIELDS, small.SMALL)
-    with pytest.raises(ValueError, match="`fields` must hold at least 2 fields. Received: 1"):
+    with pytest.raises(ValueError, match=r"`fields` must hold at least 2 fields. Received: 1"):
         SongTower(small.FIELDS[:1], small.SMALL)
     with pytest.raises(ValueError, match=r"must hold every field. Received: nothing for \['audio_timbre'\]"):
         tower({name: v for name, v in tensors(small.features(3)).items() if name != "audio_timbre"})
-    with pytest.raises(ValueError, match="`num_songs` must be at least 1. Received: 0"):
+    with pytest.raises(ValueError, match=r"`num_songs` must be an integer of at least 1. Received: 0"):
         CandidateTower(tower, 0, small.SMALL)
-    with pytest.raises(ValueError, match="`features` must hold `song_index`. Received: "):
+    with pytest.raises(ValueError, match=r"`features` must hold `song_index`. Received: "):
         CandidateTower(tower, 3, small.SMALL)(tensors(small.features(3)))
-    with pytest.raises(ValueError, match="`config.plays_part` must be 'vector' to set vectors. Received: 'id'"):
+    with pytest.raises(ValueError, match=r"`config.plays_part` must be 'vector' to set vectors. Received: 'id'"):
         CandidateTower(tower, 3, small.SMALL).set_plays_vectors(np.zeros((3, 64)))
-    with pytest.raises(ValueError, match="`dim` must be at least 1. Received: 0"):
+    with pytest.raises(ValueError, match=r"`dim` must be at least 1. Received: 0"):
         FieldEncoder(Field("n", "number"), 0)
 
 
-def filled(**kwargs: object) -> FeatureTable:
+def filled(**kwargs: Any) -> FeatureTable:
     table = FeatureTable(small.FIELDS, **kwargs)
     table.set_features(small.features(20))
     return table
@@ -200,9 +201,9 @@ def test_table_messages() -> None:
     features = small.features(20)
     with pytest.raises(ValueError, match=r"must hold every field. Received: nothing for \['audio_tempo'\]"):
         FeatureTable(small.FIELDS).set_features({k: v for k, v in features.items() if k != "audio_tempo"})
-    with pytest.raises(ValueError, match="must hold one row per song in every field. Received: .*'audio_tempo': 19"):
+    with pytest.raises(ValueError, match=r"must hold one row per song in every field. Received: .*'audio_tempo': 19"):
         FeatureTable(small.FIELDS).set_features({**features, "audio_tempo": features["audio_tempo"][1:]})
     with pytest.raises(
-        ValueError, match="must be filled by `set_catalogue` before rows are looked up. Received: no rows"
+        ValueError, match=r"must be filled by `set_catalogue` before rows are looked up. Received: no rows"
     ):
         FeatureTable(small.FIELDS)(ops.convert_to_tensor([0]))

@@ -78,7 +78,7 @@ def catalogue() -> dict[str, np.ndarray]:
 def model() -> JoinedModel:
     keras.utils.set_random_seed(0)
     config = BCLConfig(embedding_dim=8, field_dim=4, batch_size=8, correlation_songs=8)
-    towers = BCLModel(FIELDS, config, num_songs=SONGS)
+    towers = BCLModel(FIELDS, SONGS, config)
     towers.set_catalogue(catalogue())
     towers.compile()
     towers.fit(PairStream(PAIRS, SONGS, batch_size=8, steps_per_epoch=3), epochs=1, verbose=0)
@@ -90,7 +90,7 @@ def model() -> JoinedModel:
 
 
 def embedded(model: Any, tags: np.ndarray, **more: np.ndarray) -> np.ndarray:
-    return np.asarray(ops.convert_to_numpy(model({**inputs(tags), **more})))
+    return model.embed_songs({**inputs(tags), **more}, candidate="song_index" in more)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_the_library_takes_arrays_and_tensors_with_gaps_and_without(model: Joine
         tags = padded(lists_of_ids(), gaps=gaps)
         np.testing.assert_allclose(embedded(one, tags), cut, atol=1e-5)
         tensors = {name: ops.convert_to_tensor(values) for name, values in inputs(tags).items()}
-        np.testing.assert_allclose(ops.convert_to_numpy(one(tensors)), cut, atol=1e-5)
+        np.testing.assert_allclose(ops.convert_to_numpy(one.embed_features(tensors)), cut, atol=1e-5)
 
 
 def test_training_sees_what_a_request_gives(model: JoinedModel) -> None:
@@ -129,7 +129,9 @@ def test_training_sees_what_a_request_gives(model: JoinedModel) -> None:
 
 
 def test_a_field_may_have_a_limit_of_its_own() -> None:
-    tower = BCLModel([Field("attribute_tags", "multi_category", WORDS + 1, 40), FIELDS[1]], BCLConfig(embedding_dim=8))
+    tower = BCLModel(
+        [Field("attribute_tags", "multi_category", WORDS + 1, 40), FIELDS[1]], 1, BCLConfig(embedding_dim=8)
+    )
     whole, cut = lists_of_ids(), [ids[:40] for ids in lists_of_ids()]
     np.testing.assert_allclose(embedded(tower, padded(whole)), embedded(tower, padded(cut)), atol=1e-5)
     assert np.abs(embedded(tower, padded(whole)) - embedded(tower, padded([ids[:39] for ids in cut]))).max() > 1e-4

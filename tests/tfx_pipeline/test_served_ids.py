@@ -47,7 +47,7 @@ def table(ids: list[str]) -> SongTable:
 def served(ids: list[str], *, integer_ids: bool):
     songs = table(ids)
     fields = [bcl_keras.Field("attribute_genre", "category", 4), bcl_keras.Field("audio_tempo", "number")]
-    model = bcl_keras.models.BCLModel(fields, bcl_keras.BCLConfig(), num_songs=len(songs))
+    model = bcl_keras.models.BCLModel(fields, len(songs))
     model.set_catalogue(songs.features)
     transform = SimpleNamespace(transform_features_layer=Transform)
     return served_model(model, songs, transform, FIELDS, integer_ids=integer_ids)

@@ -130,7 +130,7 @@ def train(
     """
     warm, batch_size = songs.warm, min(config.batch_size, max(2, len(songs.warm)))
     pairs = similar_pairs(songs, positives)
-    model = bcl_keras.models.BCLModel(fields, config, num_songs=len(warm))
+    model = bcl_keras.models.BCLModel(fields, len(warm), config)
     model.set_catalogue(songs.learnt_features())
     stream = bcl_keras.data.PairStream(
         pairs,

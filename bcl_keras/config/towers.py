@@ -1,4 +1,4 @@
-"""Every setting of the method in one frozen dataclass."""
+"""The settings of the towers, the losses and the training."""
 
 from __future__ import annotations
 
@@ -16,12 +16,19 @@ CorrelationMode = Literal["ewma", "static", "last_batch"]
 
 @dataclass(frozen=True)
 class BCLConfig:
-    """Hold the settings of the towers, the losses and the training.
+    """Settings of the towers, the losses and the training.
 
-    Sections are those of Zhao et al., WWW'23 Companion; what the paper leaves open is our choice, made on Last.fm-2K.
+    Sections are those of Zhao et al., WWW'23 Companion; we chose what the paper leaves open, on Last.fm-2K.
 
     Raises:
         ValueError: If a value lies outside its range or is none of its choices.
+
+    Example:
+        >>> BCLConfig(embedding_dim=64).embedding_dim
+        64
+        >>> BCLConfig(temperature=0.0)
+        Traceback (most recent call last):
+        ValueError: Argument `temperature` must be above 0. Received: 0.0
     """
 
     # Encoder (section 3.1: all fields aggregated, one encoder, one song vector).

@@ -1,9 +1,9 @@
 """Directions that rounding does not change.
 
-Eigenvectors and columns of a QR decomposition have no sign of their own, and of those of equal weight only their span
-is defined. Both follow the last digits of the input. Here a subspace gets the basis that lies nearest to fixed draws,
-which depends on the subspace alone; and directions fade out where the next one weighs as much, so that the subspace
-itself changes little when its input does.
+Eigenvectors and columns of a QR decomposition have no fixed sign. Those of equal weight are defined only by their span.
+So both depend on the last digits of the input. Here a subspace gets the basis that lies nearest to fixed draws, which
+depends on the subspace alone. Directions fade out where the next one weighs as much, so that the subspace changes
+little when its input does.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from bcl_keras.fields import Array
 
 #: By how much a direction must exceed the first one left out, to count in full.
 _EDGE = 0.05
-#: Parts of the largest weight: below the first a direction is nothing but rounding, above the second it counts in full.
+#: Shares of the largest weight: below the first a direction is only rounding, above the second it counts in full.
 _NOTHING, _SOMETHING = 1e-4, 1e-3
-#: Columns of this part of the longest one hold nothing but rounding, in float64.
+#: Columns below this share of the longest one hold nothing but rounding, in float64.
 _ROUNDING = 1e-9
 
 
 def fading(weights: Array, most: int) -> Array:
     """Return by how much each of the `most` heaviest directions counts, from 0 to 1.
 
-    A direction as heavy as the first one left out counts 0, one that exceeds it by a twentieth counts 1: which of two
-    equal ones is kept would depend on rounding. So would a direction of no weight, which counts 0 too.
+    A direction as heavy as the first one left out counts 0. One that is heavier by a twentieth counts 1. Otherwise
+    rounding would decide which of two equal ones is kept. A direction of no weight counts 0 too.
 
     Args:
         weights: `(n,)` of at least 0, descending, such as singular values.
@@ -37,14 +37,14 @@ def fading(weights: Array, most: int) -> Array:
     counts = (kept / largest - _NOTHING) / (_SOMETHING - _NOTHING)
     if most < len(weights) and weights[most] > 0:
         counts = np.minimum(counts, (kept / weights[most] - 1.0) / _EDGE)
-    return np.clip(counts, 0.0, 1.0)
+    return np.asarray(np.clip(counts, 0.0, 1.0))
 
 
 def turn_to_draws(basis: Array) -> Array:
     """Return the rotation `(d, d)` by which the columns of `basis` `(n, d)` come nearest to fixed normal draws.
 
-    Whatever rotation and signs the columns had, `basis @ turn_to_draws(basis)` is the same, and near for a near
-    subspace.
+    `basis @ turn_to_draws(basis)` is the same for every rotation and all signs of the columns. A near subspace gives a
+    near basis.
 
     References:
         The orthogonal Procrustes problem: Schoenemann, Psychometrika 1966.

@@ -1,0 +1,10 @@
+"""Keras callbacks that watch training: recall on validation songs, and TensorBoard.
+
+The room imports `bcl_keras.metrics`, `bcl_keras.judging`, checks and fields. No other room imports it.
+"""
+
+from bcl_keras.callbacks.picture import encode_png, heatmap
+from bcl_keras.callbacks.training_board import TrainingBoard
+from bcl_keras.callbacks.validation_recall import ValidationRecall
+
+__all__ = ["TrainingBoard", "ValidationRecall", "encode_png", "heatmap"]

@@ -1,0 +1,11 @@
+"""Losses over the embeddings of songs: pure functions with one value per example, and the classes that training uses.
+
+The room imports `bcl_keras.ops`, and `bcl_keras.config` for the losses that settings ask for. Models import it.
+"""
+
+from bcl_keras.losses.classes import BPR, InfoNCE, PairLoss, SampledSoftmax
+from bcl_keras.losses.contrastive import info_nce
+from bcl_keras.losses.embedding_loss import EmbeddingLoss
+from bcl_keras.losses.ranking import bpr, sampled_softmax
+
+__all__ = ["BPR", "EmbeddingLoss", "InfoNCE", "PairLoss", "SampledSoftmax", "bpr", "info_nce", "sampled_softmax"]

@@ -1,0 +1,22 @@
+"""Retrieval metrics over all candidates: exact ranks, values per query, and Keras metrics named as in keras-rs.
+
+The room imports Keras alone. Callbacks and the pipeline's evaluation import it.
+"""
+
+from bcl_keras.metrics.per_query import ndcg_at_k, recall_at_k, reciprocal_rank
+from bcl_keras.metrics.ranks import embedding_ranks, positive_ranks
+from bcl_keras.metrics.retrieval import MRR, NDCG, MeanReciprocalRank, NDCGAtK, RecallAtK, RetrievalMetric
+
+__all__ = [
+    "MRR",
+    "NDCG",
+    "MeanReciprocalRank",
+    "NDCGAtK",
+    "RecallAtK",
+    "RetrievalMetric",
+    "embedding_ranks",
+    "ndcg_at_k",
+    "positive_ranks",
+    "recall_at_k",
+    "reciprocal_rank",
+]
