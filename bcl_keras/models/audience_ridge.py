@@ -20,8 +20,8 @@ from bcl_keras.closed_form import (
     prediction_basis,
 )
 from bcl_keras.directions import turn_to_draws
+from bcl_keras.evaluation.choices import Judge, choose_block_weights, first_best, is_better, judged_songs
 from bcl_keras.fields import Array, Field, as_fields
-from bcl_keras.judging import Judge, choose_block_weights, first_best, is_better, judged_songs
 from bcl_keras.layers.content_vector import ContentVector
 from bcl_keras.models.song_model import SongModel
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from scipy import linalg, sparse, special
 from sklearn.utils.extmath import randomized_svd
 
-from bcl_keras.judging import best_rows, first_best, is_better
+from bcl_keras.evaluation.choices import best_rows, first_best, is_better
 from benchmarks.quality.encoding import Encoding, unit_rows
 from benchmarks.quality.judging import as_truth
 from benchmarks.quality.problem import Problem

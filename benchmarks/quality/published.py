@@ -17,7 +17,7 @@ from keras import ops
 from sklearn.utils.extmath import randomized_svd
 
 import bcl_keras
-from bcl_keras.judging import is_better
+from bcl_keras.evaluation.choices import is_better
 from benchmarks.quality.closed_form import Scorer, recall
 from benchmarks.quality.encoding import Encoding
 from benchmarks.quality.judging import as_truth

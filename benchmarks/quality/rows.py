@@ -12,7 +12,7 @@ import numpy as np
 
 import bcl_keras
 from bcl_keras import BCLConfig
-from bcl_keras.judging import first_best
+from bcl_keras.evaluation.choices import first_best
 from benchmarks.quality import closed_form, published, towers
 from benchmarks.quality.closed_form import ARTIST, Scorer
 from benchmarks.quality.gallery import gallery

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from bcl_keras.judging import best_rows
+from bcl_keras.evaluation.choices import best_rows
 from benchmarks.quality.closed_form import ARTIST, Scorer
 from benchmarks.quality.judging import as_truth, judge
 from benchmarks.quality.problem import Problem

@@ -10,7 +10,7 @@ from keras import ops
 
 import bcl_keras
 from bcl_keras import BCLConfig
-from bcl_keras.judging import is_better
+from bcl_keras.evaluation.choices import is_better
 from benchmarks.quality.closed_form import Scorer
 from benchmarks.quality.encoding import Encoding, unit_rows
 from benchmarks.quality.problem import Problem

@@ -22,7 +22,7 @@ use_tensorflow()  # before Keras is imported
 
 import numpy as np
 
-from bcl_keras.judging import first_best
+from bcl_keras.evaluation.choices import first_best
 from benchmarks.quality import published
 from benchmarks.quality.closed_form import Scorer, recall
 from benchmarks.quality.judging import as_truth

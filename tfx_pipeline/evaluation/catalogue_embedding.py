@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -13,6 +14,7 @@ from tfx.utils import path_utils
 from tfx_bsl.public.beam.run_inference import RunInference, RunInferencePerModel
 from tfx_bsl.public.proto import model_spec_pb2
 
+from bcl_keras.fields import Array
 from tfx_pipeline.contract.splits import COLD_SPLITS, SPLITS
 from tfx_pipeline.evaluation.match_rows import MATCH_ROWS, match_row
 from tfx_pipeline.tfx_extensions.artifacts import SongEmbeddings
@@ -102,16 +104,16 @@ def _signature(saved_model: str, name: str) -> model_spec_pb2.InferenceSpecType:
     return model_spec_pb2.InferenceSpecType(saved_model_spec=spec)
 
 
-def _output(log: prediction_log_pb2.PredictionLog, name: str) -> np.ndarray:
+def _output(log: prediction_log_pb2.PredictionLog, name: str) -> Array:
     """Returns the one row of an output."""
     return tf.make_ndarray(log.predict_log.response.outputs[name]).reshape(-1)
 
 
-def _to_embeddings(song: _Song, logs: tuple[prediction_log_pb2.PredictionLog, ...]) -> dict:
+def _to_embeddings(song: _Song, logs: tuple[prediction_log_pb2.PredictionLog, ...]) -> dict[str, Any]:
     song_id, split = song
     embedding, candidate = (_output(log, "embedding") for log in logs)
     return {"song_id": song_id, "split": split, "embedding": embedding, "candidate_embedding": candidate}
 
 
-def _to_matches(song: _Song, log: prediction_log_pb2.PredictionLog) -> dict:
+def _to_matches(song: _Song, log: prediction_log_pb2.PredictionLog) -> dict[str, Any]:
     return match_row(*song, {name: _output(log, name) for name in log.predict_log.response.outputs})

@@ -12,6 +12,7 @@ import tensorflow_transform as tft
 from tfx import v1 as tfx
 from tfx.utils import io_utils
 
+from bcl_keras.fields import Array
 from serving.files.whole_files import earlier
 from serving.refresh.saved_version import RefreshError
 from serving.savedmodel.publish import PublishError, latest_version
@@ -21,9 +22,10 @@ from tfx_pipeline.contract.ids import SONG_ID, id_array
 from tfx_pipeline.contract.splits import TEST, VALIDATION, WARM, ColdSplit
 from tfx_pipeline.evaluation.catalogue_embedding import EMBEDDINGS, MATCHES
 from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.margins import refusals
 from tfx_pipeline.evaluation.reliability import COLUMNS
 from tfx_pipeline.evaluation.reliability_report import reliability_report
-from tfx_pipeline.evaluation.retrieval import evaluate, refusals
+from tfx_pipeline.evaluation.retrieval import evaluate
 from tfx_pipeline.models.served_fields import check_fields
 from tfx_pipeline.models.song_table import SongTable, read_song_table, split_uris
 from tfx_pipeline.tfx_extensions.artifacts import SongEmbeddings, read_learnt
@@ -122,7 +124,7 @@ def last_embeddings(
     labelled_songs: tfx.types.standard_artifacts.Examples,
     table: SongTable,
     fields: tuple[contract.SongField, ...],
-) -> tuple[np.ndarray, np.ndarray] | None:
+) -> tuple[Array, Array] | None:
     """Returns the query and the candidate embeddings of today's songs by an earlier model.
 
     None if it cannot read today's songs because a field is of another kind now.
@@ -133,8 +135,8 @@ def last_embeddings(
     except RefreshError as error:
         logger.warning("The model is not compared with that in %s: %s", path, error)
         return None
-    parts: dict[str, list[np.ndarray]] = {"serving_default": [], "candidate": []}
-    rows: list[np.ndarray] = []
+    parts: dict[str, list[Array]] = {"serving_default": [], "candidate": []}
+    rows: list[Array] = []
     for split in (WARM, VALIDATION, TEST):
         files = tf.io.gfile.glob(split_pattern(labelled_songs, split))
         for examples in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_BATCH):
@@ -155,7 +157,7 @@ def read_matches(uri: str) -> pa.Table:
     return ds.dataset(files, format="parquet").to_table(columns=["song_id", *COLUMNS])
 
 
-def read_embeddings(uri: str, table: SongTable) -> tuple[np.ndarray, np.ndarray]:
+def read_embeddings(uri: str, table: SongTable) -> tuple[Array, Array]:
     """Returns the query and the candidate embeddings of the songs of `table`, in its order.
 
     Raises:

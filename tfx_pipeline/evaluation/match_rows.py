@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from bcl_keras.fields import Array
+
 _TEXTS, _NUMBERS = pa.list_(pa.string()), pa.list_(pa.float32())
 #: Why these are the matches, and what speaks for them, is null where the model does not say it.
 MATCH_ROWS = pa.schema(
@@ -25,7 +27,7 @@ MATCH_ROWS = pa.schema(
 )
 
 
-def match_row(song_id: str, split: str, outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def match_row(song_id: str, split: str, outputs: Mapping[str, Array]) -> dict[str, Any]:
     """Returns the row of one song, with no matches where the model knows no value of it: the scores say nothing then.
 
     Args:
@@ -53,5 +55,5 @@ def match_row(song_id: str, split: str, outputs: Mapping[str, np.ndarray]) -> di
     return row
 
 
-def _texts(values: np.ndarray) -> list[str]:
+def _texts(values: Array) -> list[str]:
     return [value.decode() for value in values.reshape(-1)]

@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from bcl_keras.fields import Array
+
 #: Columns of a table of matches that are read.
 COLUMNS = ("match_scores", "match_shares", "share_names", "known_fields", "evidence", "evidence_names")
 BEST_SCORE, MEAN_SCORE, KNOWN_FIELDS = "best score", "mean score", "known fields"
@@ -28,7 +30,7 @@ _KNOTS = 21
 #: The strength of scikit-learn's default penalty; the places have deviations of about 0.3.
 _PENALTY = 1.0
 
-Evidence = dict[str, np.ndarray]
+Evidence = dict[str, Array]
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Reliability:
     intercept: float
 
     @classmethod
-    def fit(cls, evidence: Evidence, recall: np.ndarray, k: int) -> Reliability | None:
+    def fit(cls, evidence: Evidence, recall: Array, k: int) -> Reliability | None:
         """Fits what speaks for matches to the recall of validation songs; nothing if there are too few.
 
         Args:
@@ -84,7 +86,7 @@ class Reliability:
         """Returns plain values for JSON."""
         return asdict(self)
 
-    def of(self, evidence: Evidence) -> np.ndarray:
+    def of(self, evidence: Evidence) -> Array:
         """Returns `(n,)` from 0 to 1, the recall to expect; 0 for a song without matches.
 
         What the validation songs had and these lack, as after a change of the model, counts as in the middle.
@@ -147,7 +149,7 @@ def evidence_of(matches: pa.Table, k: int) -> Evidence:
 class _Lists:
     """A column of lists: how many values each has, none where it is null, and all values one after the other."""
 
-    counts: np.ndarray
+    counts: Array
     values: Any
 
     @classmethod
@@ -157,7 +159,7 @@ class _Lists:
         counts = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
         return cls(counts, values if pa.types.is_list(values.type) else values.to_numpy(zero_copy_only=False))
 
-    def first_means(self, values: np.ndarray, most: int) -> np.ndarray:
+    def first_means(self, values: Array, most: int) -> Array:
         """Returns the mean of the first values of each list, NaN for an empty one, of as many values as there are."""
         row = np.repeat(np.arange(len(self.counts)), self.counts)
         place = np.arange(len(row)) - (np.cumsum(self.counts) - self.counts)[row]
@@ -176,7 +178,7 @@ def _one(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
-def _places(values: np.ndarray, knots: Sequence[float]) -> np.ndarray:
+def _places(values: Array, knots: Sequence[float]) -> Array:
     """Returns the place of each value among those that the knots stand for, -0.5 for the least and 0.5 for the most.
 
     Of a value that many have it is the middle of theirs, so that one which all have says nothing.
