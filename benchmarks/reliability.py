@@ -24,6 +24,7 @@ from tfx_pipeline.runtime.keras_backend import use_tensorflow
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 use_tensorflow()  # before Keras is imported
 
+from bcl_keras.evaluation.content import has_value  # noqa: E402
 from tfx_pipeline.config import EvaluationConfig, evident_model  # noqa: E402
 from tfx_pipeline.evaluation.reliability import BEST_SCORE, KNOWN_FIELDS, Reliability, evidence_of  # noqa: E402
 from tfx_pipeline.evaluation.reliability_report import judge, spearman  # noqa: E402
@@ -91,8 +92,7 @@ def judged_matches(problem: Problem, model: bcl_keras.models.JoinedModel, split:
     """Returns the matches of the songs of a split that have truth, as the pipeline writes them, and their recalls."""
     from keras import ops
 
-    from benchmarks.quality.judging import MAIN, as_truth
-    from benchmarks.quality.judging import judge as judge_scores
+    from benchmarks.quality.metrics import MAIN, as_truth, metrics_of
     from benchmarks.quality.towers import POSITIVES
 
     songs, candidates = problem.cold(split), model.warm_candidates()
@@ -106,10 +106,10 @@ def judged_matches(problem: Problem, model: bcl_keras.models.JoinedModel, split:
         best = np.argsort(-scores, axis=1, kind="stable")[:, :_MATCHES]
         shares = candidates[best] @ np.swapaxes(ops.convert_to_numpy(model.query_parts(tensors)), 1, 2)
         truth = as_truth(problem.similar_truth(block), len(problem.warm), POSITIVES)
-        recalls.append(judge_scores(scores, truth)[MAIN])
+        recalls.append(metrics_of(scores, truth)[MAIN])
         rows["match_scores"] += np.take_along_axis(scores, best, axis=1).tolist()
         rows["match_shares"] += shares.tolist()
-        rows["known_fields"] += np.sum([_known(values) for values in features.values()], axis=0).tolist()
+        rows["known_fields"] += np.sum([has_value(values) for values in features.values()], axis=0).tolist()
         rows["evidence"] += ops.convert_to_numpy(model.evidence(tensors)).tolist()
     numbers = pa.list_(pa.float32())
     kinds = {
@@ -124,11 +124,6 @@ def judged_matches(problem: Problem, model: bcl_keras.models.JoinedModel, split:
     recall = np.concatenate(recalls)
     judged = ~np.isnan(recall)
     return pa.table(columns).filter(pa.array(judged)), recall[judged]
-
-
-def _known(values: np.ndarray) -> np.ndarray:
-    values = values.reshape(len(values), -1)
-    return (values > 0).any(axis=1) if values.dtype.kind == "i" else ~np.isnan(values).any(axis=1)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from benchmarks.quality import pictures
-from benchmarks.quality.judging import MAIN, METRICS
+from benchmarks.quality.metrics import MAIN, METRICS
 from benchmarks.quality.parts import SLICES, names, relative, verdict
 from benchmarks.targeting_study.tables import Table
 from tfx_pipeline.reports.html import document, table

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.quality.judging import MAIN
-from benchmarks.quality.statistics import holm, interval, mean_of_seeds, p_over_seeds, resampled_means
+from bcl_keras.evaluation.bootstrap import interval, resampled_means
+from benchmarks.quality.metrics import MAIN
 from benchmarks.quality.study import Study
 from benchmarks.quality.tasks import DAY_ZERO, LONG_TAIL, NEW_ARTIST, SIMILAR_20
+from benchmarks.significance import holm, mean_of_seeds, p_over_seeds
 
 ALL_SONGS = "all songs"
 #: Where a part might show; the long tail is what the paper made its contrast for.
@@ -101,7 +102,7 @@ def _difference(having: Sequence[np.ndarray], lacking: Sequence[np.ndarray]) -> 
     draws = resampled_means([np.stack(pair, axis=1) for pair in zip(having, lacking, strict=True)])
     ratios = draws[:, 0] / np.maximum(draws[:, 1], 1e-9)
     found = interval(mean_of_seeds(having) / mean_of_seeds(lacking) - 1, ratios - 1)
-    return {**asdict(found), "p": p_over_seeds(having, lacking)}
+    return {**found._asdict(), "p": p_over_seeds(having, lacking)}
 
 
 def verdict(name: str, results: Sequence[dict[str, Any]]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from benchmarks.quality.judging import MAIN
+from benchmarks.quality.metrics import MAIN
 from benchmarks.quality.parts import SLICES
 
 

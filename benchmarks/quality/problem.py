@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from bcl_keras.evaluation.choices import Judge
 from benchmarks.quality.encoding import Encoding, encode, unit_rows
 from benchmarks.targeting_study.datasets import DataSet
 from tfx_pipeline.config import MOST_SPARSE_SONGS, TrainingConfig
-from tfx_pipeline.contract.splits import NEW, WARM, ColdSplit
+from tfx_pipeline.contract.splits import NEW, VALIDATION, WARM, ColdSplit
 
 TRUTH_SIZES = (20, 50)
 LEAST_LISTENERS = 3  # of a song that is a candidate or judged by
@@ -58,9 +59,15 @@ class Problem:
         return np.flatnonzero(self.split == name)
 
     @cached_property
+    def validation_judge(self) -> Judge:
+        """What every choice is made by: recall@50 of the 20 similar songs of the validation songs."""
+        return Judge(self.similar_truth(self.cold(VALIDATION))[:, : TRUTH_SIZES[0]], k=50)
+
+    @cached_property
     def sparse(self) -> np.ndarray:
-        """Rows of the songs of too few listeners to be candidates or judged, that have content and listeners in common
-        with warm songs, as many as the pipeline takes: their plays are known, and may be learnt from.
+        """Rows of the sparse songs that may be learnt from, as many as the pipeline takes.
+
+        They have too few listeners to be candidates or judged, but content, and a listener in common with a warm song.
         """
         songs = np.flatnonzero(self.split == NEW)
         content = sum(block.getnnz(axis=1) for block in self.encoding.blocks(songs).values())

@@ -18,9 +18,8 @@ from sklearn.utils.extmath import randomized_svd
 
 import bcl_keras
 from bcl_keras.evaluation.choices import is_better
-from benchmarks.quality.closed_form import Scorer, recall
+from benchmarks.quality.closed_form import Scorer
 from benchmarks.quality.encoding import Encoding
-from benchmarks.quality.judging import as_truth
 from benchmarks.quality.problem import Problem
 from benchmarks.quality.towers import POSITIVES, audience_ridge_model, learnt_pairs, learnt_songs
 from tfx_pipeline.contract.splits import VALIDATION
@@ -247,7 +246,7 @@ def collective_factors(problem: Problem) -> Scorer:
     content = content_rows(problem, problem.warm, problem.encoding).astype("float32")
     songs = problem.cold(VALIDATION)
     rows = content_rows(problem, songs, problem.encoding)
-    truth = as_truth(problem.similar_truth(songs), len(problem.warm), POSITIVES)
+    recall = problem.validation_judge.recall_of_scores
     best, scorer = -1.0, None
     for weight in CONTENT_WEIGHTS:
         model = cmfrec.CMF_implicit(
@@ -255,7 +254,7 @@ def collective_factors(problem: Problem) -> Scorer:
         )
         model.fit(problem.plays.tocoo(), U=content / content.std())
         found, warm = _of_content(model, content.std()), _unit(model.A_)
-        reached = recall(found(rows) @ warm.T, truth)
+        reached = recall(found(rows) @ warm.T)
         if is_better(reached, best):
             best, scorer = reached, (found, warm)
     assert scorer is not None
@@ -279,11 +278,11 @@ def _trained(
     """Runs epochs until validation recall has not risen for a while; the weights of the best one stay."""
     songs = problem.cold(VALIDATION)
     rows = content_rows(problem, songs, problem.encoding)
-    truth = as_truth(problem.similar_truth(songs), len(problem.warm), POSITIVES)
+    recall = problem.validation_judge.recall_of_scores
     best, since, kept = -1.0, 0, []
     for _ in range(min(EPOCHS, problem.epochs or EPOCHS)):
         epoch()
-        found, since = recall(query(rows) @ candidates().T, truth), since + 1
+        found, since = recall(query(rows) @ candidates().T), since + 1
         if is_better(found, best):
             best, since, kept = found, 0, [np.array(weight) for weight in weights()]
         if since >= PATIENCE:

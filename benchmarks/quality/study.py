@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.quality.judging import MAIN
+from benchmarks.quality.metrics import MAIN
 from benchmarks.quality.problem import Problem
 from benchmarks.quality.rows import BEST, RIDGE_AND_BCL, ROWS, SWEEP_ROWS, Row, show
 from benchmarks.quality.tasks import SIMILAR_20, Values, ask, slices

@@ -24,10 +24,8 @@ import numpy as np
 
 from bcl_keras.evaluation.choices import first_best
 from benchmarks.quality import published
-from benchmarks.quality.closed_form import Scorer, recall
-from benchmarks.quality.judging import as_truth
+from benchmarks.quality.closed_form import Scorer
 from benchmarks.quality.problem import Problem
-from benchmarks.quality.towers import POSITIVES
 from benchmarks.targeting_study.datasets import read_data_set
 from tfx_pipeline.contract.splits import VALIDATION
 
@@ -67,12 +65,12 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     problem = Problem.of(read_data_set(options.data), seed=0)
     songs = problem.cold(VALIDATION)
-    truth = as_truth(problem.similar_truth(songs), len(problem.warm), POSITIVES)
+    recall = problem.validation_judge.recall_of_scores
     for name in options.rows:
         fit, start = MODELS[name]
         reached = {}
         for settings in draw(start, options.trials):
-            reached[settings] = recall(fit(problem, settings)(songs, problem.encoding), truth)
+            reached[settings] = recall(fit(problem, settings)(songs, problem.encoding))
             _say(f"{name}: {reached[settings]:.4f} {settings}")
         _say(f"{name}: best {first_best(reached)}")
     return 0

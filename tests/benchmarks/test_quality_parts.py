@@ -13,14 +13,14 @@ from scipy import stats
 
 from benchmarks.quality import towers, tuning
 from benchmarks.quality.__main__ import main
-from benchmarks.quality.judging import METRICS
+from benchmarks.quality.metrics import METRICS
 from benchmarks.quality.parts import ALL_SONGS, PARTS, parts, verdict
 from benchmarks.quality.problem import LEAST_LISTENERS, Problem
 from benchmarks.quality.published import Settings
 from benchmarks.quality.rows import ROWS, SWEEP_POINTS, SWEEP_ROWS
-from benchmarks.quality.statistics import holm
 from benchmarks.quality.study import Study, run
 from benchmarks.quality.tasks import DAY_ZERO, LONG_TAIL, SIMILAR_20
+from benchmarks.significance import holm
 from benchmarks.targeting_study.datasets import DataSet, drawn, read_data_set
 from tfx_pipeline.datasets.simulate import simulate
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 import tensorflow as tf
+from apache_beam.pvalue import PCollection
 from tensorflow_serving.apis import prediction_log_pb2
 from tfx import v1 as tfx
 from tfx.utils import path_utils
@@ -80,14 +80,15 @@ def CatalogueEmbedder(  # noqa: N802
             )
 
 
-class MatchSongs(beam.PTransform):
+class MatchSongs(beam.PTransform[PCollection[_KeyedSong], PCollection[dict[str, Any]]]):
     """Turns keyed songs into rows of matches, with the exported model."""
 
     def __init__(self, saved_model: str) -> None:
         super().__init__()
         self._saved_model = saved_model
 
-    def expand(self, songs: beam.PCollection) -> beam.PCollection:
+    def expand(self, songs: PCollection[_KeyedSong]) -> PCollection[dict[str, Any]]:
+        """Returns a row of matches for each song."""
         return (
             songs
             | "Infer" >> RunInference(_signature(self._saved_model, "match_examples"))
