@@ -1,8 +1,10 @@
-"""python -m benchmarks.reliability --data DIR [DIR ...] [--seeds 3] [--epochs N | --closed-form]
+"""Measure how well the reliability of matches orders test songs by their recall@50.
 
-How well the reliability of matches orders test songs by their recall@50, on data sets in the input contract. Each seed
-splits the songs anew. The model is the joined one that the pipeline serves, or the closed form alone, which takes
-seconds where towers take minutes. Reliability is fitted on validation songs.
+python -m benchmarks.reliability --data DIR [DIR ...] [--seeds 3] [--epochs N | --closed-form]
+
+The data sets are folders of the input contract. Each seed draws another split. The model is the joined one that the
+pipeline serves, or the closed form alone, which takes seconds where towers take minutes. Reliability is fitted on
+validation songs.
 Prints a line of JSON for each split: Spearman's rho with its 95 % bootstrap interval, that of the best score and of the
 number of known fields alone, and recall by fifths of reliability.
 """
@@ -42,7 +44,9 @@ def main(argv: list[str]) -> int:
     from benchmarks.quality.problem import Problem
     from benchmarks.targeting_study.datasets import read_data_set
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.reliability", description=__doc__.split("\n\n")[1])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.reliability", description=(__doc__ or "").split("\n\n")[2]
+    )
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders in the input contract")
     parser.add_argument("--seeds", type=int, default=3, help="number of splits (default %(default)s)")
     towers = parser.add_mutually_exclusive_group()
@@ -64,7 +68,7 @@ def model_of(problem: Problem, *, closed_form: bool) -> bcl_keras.models.JoinedM
     import bcl_keras
     from benchmarks.quality.towers import audience_ridge_model, joined, sparse_songs_help, tower
 
-    sparse = bool(len(problem.sparse)) and sparse_songs_help(problem)
+    sparse = bool(len(problem.sparse_songs)) and sparse_songs_help(problem)
     if not closed_form:
         return joined(problem, tower(problem, evident_model(), sparse=sparse), sparse)[0]
     model = bcl_keras.models.JoinedModel([audience_ridge_model(problem, sparse)])
@@ -83,7 +87,7 @@ def figures(problem: Problem, model: bcl_keras.models.JoinedModel) -> dict[str, 
     matches, of_test = judged_matches(problem, model, TEST)
     evidence = evidence_of(matches, _CONFIG.k)
     alone = {name: spearman(np.nan_to_num(evidence[name], nan=-np.inf), of_test) for name in (BEST_SCORE, KNOWN_FIELDS)}
-    found = judge(fitted.of(evidence), of_test, _CONFIG)
+    found = judge(fitted.predict(evidence), of_test, _CONFIG)
     weights = {name: round(weight, 2) for name, weight in fitted.weights.items()}
     return {"validation_songs": len(recall), **found, "rho_alone": alone, "weights": weights}
 

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from bcl_keras.directions import orthonormal
+from bcl_keras.evaluation.content import inverse_document_frequency
 from bcl_keras.fields import Array, Field, as_fields, blocks_of, check_values, first_known
 from bcl_keras.ops.lists import first_values
 from bcl_keras.ops.numerics import l2_normalize
@@ -165,7 +166,7 @@ class _Words:
         self.ids = ids[self.songs, place]
         self.shape = (len(ids), size)
         counts = np.bincount(self.ids, minlength=size)
-        self.idf = np.log((1 + len(ids)) / (1 + np.minimum(counts, len(ids)))).astype("float32")
+        self.idf = inverse_document_frequency(np.minimum(counts, len(ids)), len(ids)).astype("float32")
         self.idf[0] = 0.0
         weights = self.idf[self.ids]
         lengths = np.sqrt(np.bincount(self.songs, weights=weights**2, minlength=len(ids)))

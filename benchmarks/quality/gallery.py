@@ -1,4 +1,4 @@
-"""What a reader looks at: which fields were found to go together, where songs lie, what cold songs are matched with."""
+"""Material for the page: correlated fields, a map of songs, and matches of some cold songs."""
 
 from __future__ import annotations
 

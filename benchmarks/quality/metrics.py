@@ -22,7 +22,7 @@ def as_truth(places: Array, candidates: int, size: int) -> sparse.csr_matrix:
 
 
 def metrics_of(scores: Array, truth: sparse.csr_matrix) -> dict[str, Array]:
-    """Returns each metric for each row; NaN for a row without truth, which means leave out.
+    """Returns each metric for each row; NaN for a row without truth, which means ignore.
 
     Args:
         scores: `(n, candidates)`, larger is better; compared in float32.

@@ -109,7 +109,7 @@ def _picture(figure: Figure) -> str:
     drawn = io.BytesIO()
     figure.savefig(drawn, format="svg")
     data = base64.b64encode(drawn.getvalue()).decode()
-    return f'<img alt="{html.escape(figure.get_label())}" src="data:image/svg+xml;base64,{data}">'
+    return f'<img alt="{html.escape(str(figure.get_label()))}" src="data:image/svg+xml;base64,{data}">'
 
 
 def _table(rows: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""One split of a data set: what may be learnt from, and what is right for the songs held out."""
+"""One split of a data set: what models may learn from, and the truth about held-out songs."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Problem:
         return Judge(self.similar_truth(self.cold(VALIDATION))[:, : TRUTH_SIZES[0]], k=50)
 
     @cached_property
-    def sparse(self) -> np.ndarray:
+    def sparse_songs(self) -> np.ndarray:
         """Rows of the sparse songs that may be learnt from, as many as the pipeline takes.
 
         They have too few listeners to be candidates or judged, but content, and a listener in common with a warm song.

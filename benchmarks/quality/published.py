@@ -156,6 +156,7 @@ class ContrastiveCLCRec(keras.Model):
         self.seeds = keras.random.SeedGenerator(seed)
 
     def call(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Returns the vectors of users, of songs, of their content, and of what a song is shown by."""
         songs = self.songs(batch["song"])
         content = self.encoder(ops.take(self.table, batch["song"], axis=0))
         by_content = keras.random.uniform((ops.shape(songs)[0], 1), seed=self.seeds) < self.settings.dropout
@@ -167,6 +168,7 @@ class ContrastiveCLCRec(keras.Model):
         }
 
     def compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True) -> Any:
+        """Returns the mean of both contrastive losses."""
         ids = x["song"]
         collaborative = bcl_keras.losses.sampled_softmax(
             *map(_unit_tensor, (y_pred["user"], y_pred["shown"])),

@@ -61,15 +61,15 @@ def _table_rows(study: Study) -> list[Row]:
 
 def _task(study: Study, task: str) -> dict[str, Any]:
     values = {
-        (row.name, metric): found
+        (row.name, metric): arrays
         for row in _table_rows(study)
         for metric in METRICS
-        if (found := study.values(task, metric, row.name))
+        if (arrays := study.values(task, metric, row.name))
     }
     if not values:
         return {}
     columns = {key: place for place, key in enumerate(values)}
-    tables = [np.stack([found[seed] for found in values.values()], axis=1) for seed in range(len(study.seeds))]
+    tables = [np.stack([of_row[seed] for of_row in values.values()], axis=1) for seed in range(len(study.seeds))]
     draws = resampled_means(tables)
     found: dict[str, Any] = {}
     for (name, metric), arrays in values.items():

@@ -137,7 +137,7 @@ def similar_pairs(problem: Problem, each: int = POSITIVES) -> tuple[np.ndarray, 
 
 def learnt_songs(problem: Problem, sparse: bool) -> np.ndarray:
     """Rows of the warm songs, and after them of the sparse ones if those are learnt from."""
-    return np.concatenate([problem.warm, problem.sparse]) if sparse else problem.warm
+    return np.concatenate([problem.warm, problem.sparse_songs]) if sparse else problem.warm
 
 
 def learnt_pairs(problem: Problem, each: int, sparse: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -151,7 +151,7 @@ def learnt_pairs(problem: Problem, each: int, sparse: bool) -> tuple[np.ndarray,
 
 
 def _sparse_pairs(problem: Problem, each: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    heard = problem.heard(problem.sparse)
+    heard = problem.heard(problem.sparse_songs)
     cosines = (unit_rows(heard) @ unit_rows(problem.plays).T).tocoo()
     listeners = np.asarray(heard.sum(axis=1)).ravel()[cosines.row]
     others = np.asarray(problem.plays.sum(axis=1)).ravel()[cosines.col]

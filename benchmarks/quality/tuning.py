@@ -1,7 +1,9 @@
-"""python -m benchmarks.quality.tuning --data DIR [--trials 6] [--rows NAME ...]
+"""Tune the published models on validation songs.
 
-Draws settings of the trained baselines, says the recall@50 of each on validation songs of the first split, and which
-was best. The test songs are not looked at. The settings in `published` are what it chose on Last.fm-2K.
+python -m benchmarks.quality.tuning --data DIR [--trials 6] [--rows NAME ...]
+
+Draws settings of each model and prints their recall@50 on validation songs of the first split, and the best. Test songs
+are not used. The settings in `published` were chosen so on Last.fm-2K.
 """
 
 from __future__ import annotations
@@ -53,7 +55,9 @@ def draw(start: published.Settings, trials: int) -> list[published.Settings]:
 
 def main(arguments: list[str]) -> int:
     """Runs the search."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.tuning", description=__doc__.split("\n\n")[1])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.quality.tuning", description=(__doc__ or "").split("\n\n")[2]
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder in the input contract")
     parser.add_argument(
         "--trials", type=int, default=6, help="number of settings tried of every model (default: %(default)s)"

@@ -17,7 +17,7 @@ from tfx_pipeline.contract import PLAYS, SONGS, SongField, prepare
 from tfx_pipeline.contract.ids import id_array
 from tfx_pipeline.contract.splits import unit_hash
 
-#: Of each block of content, where it is not 1; those of Last.fm-2K are of earlier probes, everything else is untuned.
+#: Weight of each block of content that has not 1: probes on Last.fm-2K chose them.
 FIELD_WEIGHTS = {"attribute_genres": 0.5, "attribute_facts": 0.3, "audio_key": 0.05}
 NUMBER_WEIGHT = 0.2
 TOP_SHARE = 0.75

@@ -1,4 +1,4 @@
-"""The evidence: judged as by hand, split without leaks, and whole from the command to the table."""
+"""The study of quality: metrics by hand, splits without leaks, and the command from data to table."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_metrics_are_those_by_hand() -> None:
 
 
 def test_scores_must_be_finite() -> None:
-    with pytest.raises(ValueError, match="expected finite numbers. Received: 1 that are not"):
+    with pytest.raises(ValueError, match=r"expected finite numbers\. Received: 1 that are not"):
         metrics_of(np.array([[0.0, np.nan]]), sparse.csr_matrix(np.array([[True, False]])))
 
 

@@ -1,4 +1,4 @@
-"""What the nights check, without a night."""
+"""The checks of the thirty nights, without running a night."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sqlite3
 import sys
 import zipfile
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -33,7 +34,7 @@ def service() -> Service:
 def test_the_plan_has_each_kind_of_night_and_no_two_in_a_row() -> None:
     nights = [calendar.night(number) for number in range(1, calendar.NIGHTS + 1)]
     special = [night.number for night in nights if night.what != calendar.ORDINARY]
-    assert all(later - earlier > 1 for earlier, later in zip(special, special[1:], strict=False))
+    assert all(later - earlier > 1 for earlier, later in pairwise(special))
     assert sorted({night.exit_code for night in nights}) == [-9, 0, 2, 3]
     assert {night.killed_after for night in nights} == {None, "Trainer", "Pusher"}
     by_kind = {night.what: night for night in nights}
@@ -130,7 +131,7 @@ def test_a_good_night_breaks_nothing(service: Service) -> None:
     ("number", "how", "now", "changes", "said"),
     [
         (6, ended(1), {}, {}, "exit code: expected 0. Received: 1"),
-        (6, ended(said="Traceback (most recent"), {}, {}, "expected no traceback"),
+        (6, ended(messages="Traceback (most recent"), {}, {}, "expected no traceback"),
         (6, ended(), {"served": "1"}, {}, "expected a version after 1"),
         (6, ended(), {"latest": "then"}, {}, "expected another folder than then"),
         (8, ended(), {}, {}, "served: expected 1 still. Received: 2"),
@@ -178,7 +179,7 @@ def test_a_process_is_killed_after_a_line_with_its_own(tmp_path: Path, monkeypat
     (tmp_path / "quick.py").write_text("import sys; print('words'); print('{\"outcome\": \"pushed\"}'); sys.exit(3)")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
     killed = processes.run(["slow"], tmp_path / "temporary", kill_after="Trainer")
-    assert (killed.exit_code, killed.line, killed.said) == (-9, None, "  Trainer 1 s\n")
+    assert (killed.exit_code, killed.line, killed.messages) == (-9, None, "  Trainer 1 s\n")
     done = processes.run(["quick"], tmp_path / "temporary", kill_after="Trainer")
     assert (done.exit_code, done.line) == (3, {"outcome": "pushed"}) and done.peak > 1_000_000
 

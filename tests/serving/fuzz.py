@@ -66,7 +66,7 @@ def _wrong_shape(rng: random.Random) -> Malformed:
 
 def _wrong_names(rng: random.Random) -> Malformed:
     names = rng.sample(["z", "y", "", "x" * 100, "ü"], rng.randint(1, 3))
-    inputs = {name: np.ones((1, 2), np.float32) for name in names}
+    inputs: dict[str, Any] = {name: np.ones((1, 2), np.float32) for name in names}
     text = "^Signature input alias: x\\(feed name: dense_x:0\\) not found in request and no default value provided."
     if len(names) > 1:
         text = rf"^input size does not match signature: {len(names)}!=1 len\(\{{.*Missing but required: \{{x\}}\.$"
@@ -183,7 +183,7 @@ KINDS: list[Callable[[random.Random], Malformed]] = [
 def _broken_body(rng: random.Random) -> bytes:
     """No JSON, or JSON that no signature takes."""
     good = json.dumps({"signature_name": "dense", "instances": [[1, 1]]}).encode()
-    rows = rng.choice([[], 1, None, [[1]], ["a"], [{}]])
+    rows: Any = rng.choice([[], 1, None, [[1]], ["a"], [{}]])
     half = rng.choice([b"\\ud800", b"\\uDFFF", b"\\ud800\\ud800", b"\xff", b"\xed\xa0\x80"])
     return rng.choice(
         [

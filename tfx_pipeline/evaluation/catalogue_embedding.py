@@ -47,8 +47,8 @@ def CatalogueEmbedder(  # noqa: N802
     Args:
         labelled_songs: Songs by split.
         model: The exported model.
-        embeddings: Embeddings of every song, matches of every song that is not warm, with the split of each. A song of
-            which the model knows no value has no matches, and so no targets: its scores would say nothing about it.
+        embeddings: Embeddings of every song, matches of every song that is not warm, with the split of each. A song
+            that the model knows no value of has no matches and no targets, because its scores mean nothing.
         code: Fingerprint of the code, so that the cache follows it.
         beam_pipeline: Given by TFX.
     """

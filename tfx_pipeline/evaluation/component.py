@@ -1,4 +1,4 @@
-"""TFX component: judges the model on cold songs, beside the one that is served, and blesses it or does not."""
+"""TFX component: judges the model on cold songs beside the last pushed one, and blesses it if it may be pushed."""
 
 import json
 import logging
@@ -52,13 +52,13 @@ def RetrievalEvaluator(  # noqa: N802
     split: tfx.dsl.components.Parameter[str],
     code: tfx.dsl.components.Parameter[str],
 ) -> None:
-    """Writes `report.json`; blesses what beats content cosine and keeps up with the last push on validation songs.
+    """Writes `report.json`, and blesses a model that keeps the margins on validation songs (`margins.refusals`).
 
-    The report also has how far the matches of a song can be relied on (`tfx_pipeline.evaluation.reliability`).
+    The report also has the reliability of matches (`tfx_pipeline.evaluation.reliability`).
 
-    A pushed model that was trained again on all songs knows the songs that are held out today. So its judged model,
-    which does not, stands for it. The decision is made once for the same model and settings: which model was pushed
-    last is no part of the cache key.
+    A pushed model that was trained again on all songs has learnt from the songs that are held out today. So it is
+    represented by its judged model, which has not. The last push is no part of the cache key: the same model with the
+    same settings is judged once.
 
     Args:
         transformed_songs: Transformed songs by split.
@@ -104,7 +104,7 @@ def last_judged(serving_dir: str, judged_dir: str, split: ColdSplit) -> str | No
         return None
     learnt = read_learnt(path)
     if learnt is not None and learnt.get("refit"):
-        # A run that was killed while it kept its judged model left the earlier one under the other name.
+        # A run that was killed while it stored its judged model left the earlier one under its other name.
         path = judged_dir if os.path.isdir(judged_dir) else str(earlier(judged_dir))
         if not os.path.isdir(path):
             logger.warning(
@@ -152,7 +152,7 @@ def last_embeddings(
 
 
 def read_matches(uri: str) -> pa.Table:
-    """Returns the matches of songs, with what speaks for them."""
+    """Returns the matches of songs with their evidence."""
     files = [os.path.join(uri, name) for name in sorted(os.listdir(uri)) if name.startswith(MATCHES)]
     return ds.dataset(files, format="parquet").to_table(columns=["song_id", *COLUMNS])
 

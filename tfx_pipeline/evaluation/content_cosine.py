@@ -39,7 +39,7 @@ class ContentCosine:
 
     @classmethod
     def fit(cls, table: SongTable, fields: Sequence[SongField], warm: Array, *, seed: int = 0) -> ContentCosine:
-        """Learns idf and the decomposition on warm songs.
+        """Fits idf and the decomposition on warm songs.
 
         Args:
             table: All songs.

@@ -1,4 +1,4 @@
-"""What the bulk signature of a model says of a song, as a row of the tables of matches."""
+"""Rows of the table of matches, from what a model returns for a song."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 from bcl_keras.fields import Array
 
 _TEXTS, _NUMBERS = pa.list_(pa.string()), pa.list_(pa.float32())
-#: Why these are the matches, and what speaks for them, is null where the model does not say it.
+#: Shares and evidence are null where the model does not return them.
 MATCH_ROWS = pa.schema(
     [
         ("song_id", pa.string()),
@@ -27,14 +27,14 @@ MATCH_ROWS = pa.schema(
 
 
 def match_row(song_id: str, split: str, outputs: Mapping[str, Array]) -> dict[str, Any]:
-    """Returns the row of one song, with no matches where the model knows no value of it: the scores say nothing then.
+    """Returns the row of one song; without matches if the model knows no value of the song, as its scores mean nothing.
 
     Args:
         song_id: The song.
         split: Its split.
-        outputs: Of the signature `match_examples` for this song, of any shape.
+        outputs: What the signature `match_examples` returns for this song, in any shape.
     """
-    known = int(outputs["known_fields"].reshape(-1)[0]) if "known_fields" in outputs else None  # as older models
+    known = int(outputs["known_fields"].reshape(-1)[0]) if "known_fields" in outputs else None  # older models lack it
     ids, scores = outputs["song_ids"].reshape(-1), outputs["scores"].reshape(-1)
     count = 0 if known == 0 else len(ids)
     row: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""How well the reliability of matches tells songs of good matches from others: fitted on validation, judged on test."""
+"""How well reliability orders songs by recall: fitted on validation songs, judged on test songs."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def reliability_report(
         config: Settings of the evaluation.
 
     Returns:
-        Plain values: `validation_songs`; `fitted`, from which `Reliability.from_dict` is made, None where there are too
-        few of them; and of the test songs, where it is fitted, `judge`.
+        Plain values: `validation_songs`, their number; `fitted`, which `Reliability.from_dict` reads, or None if they
+        are too few; and `test`, the figures of `judge` on the test songs, if it is fitted.
     """
     place = np.full(len(table), -1)
     rows = table.rows_of(id_array(matches["song_id"]))
@@ -54,7 +54,7 @@ def reliability_report(
     if fitted is not None:
         evidence, recall = judged(TEST)
         best = np.nan_to_num(evidence[BEST_SCORE], nan=-np.inf)
-        report["test"] = judge(fitted.of(evidence), recall, config) | {"rho_of_best_score": spearman(best, recall)}
+        report["test"] = judge(fitted.predict(evidence), recall, config) | {"rho_of_best_score": spearman(best, recall)}
     return report
 
 

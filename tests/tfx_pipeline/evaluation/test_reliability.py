@@ -1,4 +1,4 @@
-"""How far matches can be relied on: planted evidence, odd tables, and honest figures on songs it was not fitted on."""
+"""Reliability of matches: planted evidence, incomplete tables, and figures on songs that it was not fitted on."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_it_orders_recall_and_means_recall_on_songs_it_was_not_fitted_on():
     fitted = Reliability.fit(*planted(400, 0), 50)
     assert fitted is not None
     evidence, recall = planted(1000, 1)
-    found = fitted.of(evidence)
+    found = fitted.predict(evidence)
     assert ((found > 0) & (found < 1)).all()
     assert spearmanr(found, recall)[0] > 0.8
     for part in np.array_split(np.argsort(found), 5):
@@ -90,7 +90,7 @@ def test_it_orders_recall_and_means_recall_on_songs_it_was_not_fitted_on():
     assert abs(fitted.weights["noise"]) < 0.25 * fitted.weights["best score"]
     assert fitted.weights["known fields"] == pytest.approx(0.0, abs=1e-6)
     again = Reliability.from_dict(json.loads(json.dumps(fitted.to_dict())))
-    np.testing.assert_array_equal(again.of(evidence), found)
+    np.testing.assert_array_equal(again.predict(evidence), found)
 
 
 def test_shares_count_where_there_are_songs_enough_to_tell():
@@ -103,16 +103,16 @@ def test_shares_count_where_there_are_songs_enough_to_tell():
     assert few is not None and set(few.weights) == {"best score"}
     assert many is not None and max(many.weights, key=many.weights.get) == "share of x"
     evidence, recall = with_shares(1000, 1)
-    assert spearmanr(many.of(evidence), recall)[0] > 0.8
-    assert abs(spearmanr(few.of(evidence), recall)[0]) < 0.2
+    assert spearmanr(many.predict(evidence), recall)[0] > 0.8
+    assert abs(spearmanr(few.predict(evidence), recall)[0]) < 0.2
 
 
 @pytest.mark.parametrize("value", [-1e30, 1e30, np.nan, -np.inf, np.inf])
-def test_whatever_the_evidence_the_number_is_from_0_to_1(value):
+def test_any_evidence_gives_a_number_from_0_to_1(value):
     fitted = Reliability.fit(*planted(200, 0), 50)
     assert fitted is not None
-    odd = {"best score": np.array([0.0, value]), "noise": np.array([value, 0.0]), "unheard of": np.array([value] * 2)}
-    found = fitted.of(odd)
+    odd = {"best score": np.array([0.0, value]), "noise": np.array([value, 0.0]), "unknown": np.array([value] * 2)}
+    found = fitted.predict(odd)
     assert ((found >= 0) & (found <= 1)).all()
     assert found[1] == 0 if not np.isfinite(value) else found[1] > 0
 
