@@ -159,7 +159,11 @@ def test_the_truth_of_a_simulated_catalogue_is_its_ceiling(problem: Problem) -> 
     assert recalls[0] > max(recalls[1:]) > 0.3
 
 
-PUBLISHED = [published.dropout_net, published.clcrec, published.tfrs_two_tower]
+PUBLISHED: list[Callable[[Problem], closed_form.Scorer]] = [
+    published.dropout_net,
+    published.clcrec,
+    published.tfrs_two_tower,
+]
 if find_spec("cmfrec"):  # takes minutes to compile, so it is measured where somebody has it
     PUBLISHED.append(published.collective_factors)
 

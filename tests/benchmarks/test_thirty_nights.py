@@ -11,6 +11,7 @@ import zipfile
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -104,11 +105,11 @@ def test_allowed_places_are_those_of_the_page() -> None:
         assert not is_allowed(file)
 
 
-def ended(code: int = 0, line: dict | None = None, said: str = "") -> processes.Ended:
-    return processes.Ended(code, line if line is not None or code < 0 else {"outcome": "pushed"}, said, 1.0, 1.0, 1)
+def ended(code: int = 0, line: dict[str, str] | None = None, messages: str = "") -> processes.Ended:
+    return processes.Ended(code, line if line is not None or code < 0 else {"outcome": "pushed"}, messages, 1.0, 1.0, 1)
 
 
-def published(service: Service, day: int, **changes: object) -> checks.Published:
+def published(service: Service, day: int, **changes: Any) -> checks.Published:
     """All that a good night publishes, written out from the truth."""
     songs = service.songs_until(day)
     listeners = service.listeners(day)
@@ -128,7 +129,7 @@ def test_a_good_night_breaks_nothing(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "how", "now", "changes", "said"),
+    ("number", "how", "now", "changes", "problem"),
     [
         (6, ended(1), {}, {}, "exit code: expected 0. Received: 1"),
         (6, ended(messages="Traceback (most recent"), {}, {}, "expected no traceback"),
@@ -143,8 +144,8 @@ def test_a_good_night_breaks_nothing(service: Service) -> None:
         (6, ended(), {}, {"retrieved": frozenset()}, "index: expected"),
     ],
 )
-def test_each_thing_that_can_be_wrong_is_said(
-    service: Service, number: int, how: processes.Ended, now: dict, changes: dict, said: str
+def test_each_problem_is_reported(
+    service: Service, number: int, how: processes.Ended, now: dict, changes: dict, problem: str
 ) -> None:
     plan = calendar.night(number)
     before = {"served": "1", "latest": "then"}
@@ -156,10 +157,10 @@ def test_each_thing_that_can_be_wrong_is_said(
         published(service, plan.day, **changes),
         service,
     )
-    assert any(said in line for line in found), found
+    assert any(problem in line for line in found), found
 
 
-def test_targets_who_played_the_song_are_said(service: Service) -> None:
+def test_targets_who_played_the_song_are_reported(service: Service) -> None:
     whole = published(service, 6)
     song = next(song for song in whole.targets if song in service.listeners(6))
     wrong = replace(whole, targets={**whole.targets, song: service.listeners(6)[song]})

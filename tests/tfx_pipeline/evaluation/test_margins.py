@@ -1,6 +1,7 @@
 """Which margins refuse a model, and what the reasons say."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,8 +43,9 @@ def test_margins_hold_in_slices_and_as_differences():
 @pytest.mark.parametrize("name", ["min_gain", "min_difference", "min_gain_last", "min_gain_slice"])
 def test_a_margin_that_nothing_fails_is_refused(name):
     for value in (float("nan"), float("inf"), -5):
-        with pytest.raises(ValueError, match=f"Argument `{name}` must be at least -1. Received: {value}"):
-            replace(CONFIG, **{name: value})
+        changed: dict[str, Any] = {name: value}
+        with pytest.raises(ValueError, match=rf"Argument `{name}` must be at least -1\. Received: {value}"):
+            replace(CONFIG, **changed)
 
 
 def test_a_model_must_not_fall_behind_the_last_one_in_any_slice():

@@ -101,7 +101,7 @@ def test_shares_count_where_there_are_songs_enough_to_tell():
 
     few, many = (Reliability.fit(*with_shares(songs, 0), 50) for songs in (499, 600))
     assert few is not None and set(few.weights) == {"best score"}
-    assert many is not None and max(many.weights, key=many.weights.get) == "share of x"
+    assert many is not None and max(many.weights, key=many.weights.__getitem__) == "share of x"
     evidence, recall = with_shares(1000, 1)
     assert spearmanr(many.predict(evidence), recall)[0] > 0.8
     assert abs(spearmanr(few.predict(evidence), recall)[0]) < 0.2
