@@ -1,4 +1,6 @@
-"""python -m benchmarks.pipeline_scale [--songs 100000] [--plays 1000000 10000000] [--out DIR] [--settings FILE]
+"""Measure time and memory of every component as plays grow.
+
+python -m benchmarks.pipeline_scale [--songs 100000] [--plays 1000000 10000000] [--out DIR] [--settings FILE]
 
 Runs the whole pipeline on simulated catalogues of the same songs and more and more plays, and writes results.json and
 table.md: for each component the seconds by the clock and of CPU, the most memory that one process held while it ran,
@@ -28,7 +30,7 @@ from serving.files.whole_files import write_whole
 _LINE = re.compile(r"^  (\w+)\s+([\d.]+) s$")
 _SECONDS_BETWEEN_LOOKS = 0.2
 _MEBIBYTE = 2**20
-#: What learning costs depends on the songs alone, so a short one says as much about more plays as a long one.
+#: The cost of training depends on the songs alone, so a short training is enough to see what more plays cost.
 SETTINGS = {
     "model": {"epochs": 1, "contrast_weight": 0.3, "field_dropout": 0.3},
     "training": {"positives": 1},
@@ -39,7 +41,7 @@ SETTINGS = {
 def main(arguments: list[str]) -> int:
     """Runs the sizes in their order and writes what was found after each."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.pipeline_scale", description=(__doc__ or "").split("\n\n")[1]
+        prog="python -m benchmarks.pipeline_scale", description=(__doc__ or "").split("\n\n")[2]
     )
     parser.add_argument("--songs", type=int, default=100_000, help="number of songs (default: %(default)s)")
     parser.add_argument(
@@ -129,23 +131,23 @@ def _total(run: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _stages(module: Sequence[str], environment: Mapping[str, str]) -> Iterator[tuple[str, dict[str, float]]]:
-    """Runs a module; gives each stage whose line it prints, or the module itself if it prints none."""
+    """Runs a module and yields each stage whose line it prints, or the module itself if it prints none."""
     command, found, start = [sys.executable, "-W", "ignore", "-m", *module], False, time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(environment))
     assert process.stdout is not None
     with _watched(process.pid) as usage:
         for line in process.stdout:
-            if told := _LINE.match(line.rstrip()):
+            if stage := _LINE.match(line.rstrip()):
                 found = True
-                yield told[1], _told(told[1], {"seconds": float(told[2]), **usage.take()})
+                yield stage[1], _printed(stage[1], {"seconds": float(stage[2]), **usage.take()})
     if process.wait():
-        raise RuntimeError(f"`{module[0]}` must end well. Received: exit code {process.returncode}")
+        raise RuntimeError(f"`{module[0]}` must end with exit code 0. Received: {process.returncode}")
     if not found:
         name = module[0].rsplit(".", 1)[-1]
-        yield name, _told(name, {"seconds": time.perf_counter() - start, **usage.take()})
+        yield name, _printed(name, {"seconds": time.perf_counter() - start, **usage.take()})
 
 
-def _told(name: str, stage: dict[str, float]) -> dict[str, float]:
+def _printed(name: str, stage: dict[str, float]) -> dict[str, float]:
     _say(f"  {name:<22}{stage['seconds']:9.1f} s {stage['cpu seconds']:9.1f} s CPU {stage['peak MiB']:8,} MiB")
     return stage
 

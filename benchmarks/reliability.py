@@ -1,8 +1,10 @@
-"""python -m benchmarks.reliability --data DIR [DIR ...] [--seeds 3] [--epochs N | --closed-form]
+"""Measure how well the reliability of matches orders test songs by their recall@50.
 
-How well the reliability of matches orders test songs by their recall@50, on data sets in the input contract. Each seed
-splits the songs anew. The model is the joined one that the pipeline serves, or the closed form alone, which takes
-seconds where towers take minutes. Reliability is fitted on validation songs.
+python -m benchmarks.reliability --data DIR [DIR ...] [--seeds 3] [--epochs N | --closed-form]
+
+The data sets are folders of the input contract. Each seed draws another split. The model is the joined one that the
+pipeline serves, or the closed form alone, which takes seconds where towers take minutes. Reliability is fitted on
+validation songs.
 Prints a line of JSON for each split: Spearman's rho with its 95 % bootstrap interval, that of the best score and of the
 number of known fields alone, and recall by fifths of reliability.
 """
@@ -24,6 +26,7 @@ from tfx_pipeline.runtime.keras_backend import use_tensorflow
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 use_tensorflow()  # before Keras is imported
 
+from bcl_keras.evaluation.content import has_value  # noqa: E402
 from tfx_pipeline.evaluation.config import EvaluationConfig  # noqa: E402
 from tfx_pipeline.evaluation.reliability import BEST_SCORE, KNOWN_FIELDS, Reliability, evidence_of  # noqa: E402
 from tfx_pipeline.evaluation.reliability_report import judge, spearman  # noqa: E402
@@ -42,7 +45,9 @@ def main(argv: list[str]) -> int:
     from benchmarks.quality.problem import Problem
     from benchmarks.targeting_study.datasets import read_data_set
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.reliability", description=__doc__.split("\n\n")[1])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.reliability", description=(__doc__ or "").split("\n\n")[2]
+    )
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders in the input contract")
     parser.add_argument("--seeds", type=int, default=3, help="number of splits (default %(default)s)")
     towers = parser.add_mutually_exclusive_group()
@@ -64,7 +69,7 @@ def model_of(problem: Problem, *, closed_form: bool) -> bcl_keras.models.JoinedM
     import bcl_keras
     from benchmarks.quality.towers import audience_ridge_model, joined, sparse_songs_help, tower
 
-    sparse = bool(len(problem.sparse)) and sparse_songs_help(problem)
+    sparse = bool(len(problem.sparse_songs)) and sparse_songs_help(problem)
     if not closed_form:
         return joined(problem, tower(problem, measured_towers(), sparse=sparse), sparse)[0]
     model = bcl_keras.models.JoinedModel([audience_ridge_model(problem, sparse)])
@@ -83,7 +88,7 @@ def figures(problem: Problem, model: bcl_keras.models.JoinedModel) -> dict[str, 
     matches, of_test = judged_matches(problem, model, TEST)
     evidence = evidence_of(matches, _CONFIG.k)
     alone = {name: spearman(np.nan_to_num(evidence[name], nan=-np.inf), of_test) for name in (BEST_SCORE, KNOWN_FIELDS)}
-    found = judge(fitted.of(evidence), of_test, _CONFIG)
+    found = judge(fitted.predict(evidence), of_test, _CONFIG)
     weights = {name: round(weight, 2) for name, weight in fitted.weights.items()}
     return {"validation_songs": len(recall), **found, "rho_alone": alone, "weights": weights}
 
@@ -92,8 +97,7 @@ def judged_matches(problem: Problem, model: bcl_keras.models.JoinedModel, split:
     """Returns the matches of the songs of a split that have truth, as the pipeline writes them, and their recalls."""
     from keras import ops
 
-    from benchmarks.quality.judging import MAIN, as_truth
-    from benchmarks.quality.judging import judge as judge_scores
+    from benchmarks.quality.metrics import MAIN, as_truth, metrics_of
     from benchmarks.quality.towers import POSITIVES
 
     songs, candidates = problem.cold(split), model.warm_candidates()
@@ -107,10 +111,10 @@ def judged_matches(problem: Problem, model: bcl_keras.models.JoinedModel, split:
         best = np.argsort(-scores, axis=1, kind="stable")[:, :_MATCHES]
         shares = candidates[best] @ np.swapaxes(ops.convert_to_numpy(model.query_parts(tensors)), 1, 2)
         truth = as_truth(problem.similar_truth(block), len(problem.warm), POSITIVES)
-        recalls.append(judge_scores(scores, truth)[MAIN])
+        recalls.append(metrics_of(scores, truth)[MAIN])
         rows["match_scores"] += np.take_along_axis(scores, best, axis=1).tolist()
         rows["match_shares"] += shares.tolist()
-        rows["known_fields"] += np.sum([_known(values) for values in features.values()], axis=0).tolist()
+        rows["known_fields"] += np.sum([has_value(values) for values in features.values()], axis=0).tolist()
         rows["evidence"] += ops.convert_to_numpy(model.evidence(tensors)).tolist()
     numbers = pa.list_(pa.float32())
     kinds = {
@@ -125,11 +129,6 @@ def judged_matches(problem: Problem, model: bcl_keras.models.JoinedModel, split:
     recall = np.concatenate(recalls)
     judged = ~np.isnan(recall)
     return pa.table(columns).filter(pa.array(judged)), recall[judged]
-
-
-def _known(values: np.ndarray) -> np.ndarray:
-    values = values.reshape(len(values), -1)
-    return (values > 0).any(axis=1) if values.dtype.kind == "i" else ~np.isnan(values).any(axis=1)
 
 
 if __name__ == "__main__":

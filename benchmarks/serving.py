@@ -1,11 +1,11 @@
-"""Figures of the embedded server. Each command runs the server in a process of its own and prints one line of JSON.
+"""Measure the embedded server. Each command runs a server in a process of its own and prints a line of JSON.
 
-python benchmarks/serving.py throughput --seconds 20   matches over 100,000 songs at concurrency 16, with batching,
+python -m benchmarks.serving throughput --seconds 20   matches over 100,000 songs at concurrency 16, with batching,
                                                         beside the same session in-process and numpy's brute force
-python benchmarks/serving.py reload --seconds 60       concurrency 32 while 20 versions are published and retired
-python benchmarks/serving.py memory --seconds 600      the same for ten minutes: growth of memory after the first
-python benchmarks/serving.py fuzz --count 10000        malformed requests
-python benchmarks/serving.py startup                   time until the client is imported, and until a server is ready
+python -m benchmarks.serving reload --seconds 60       concurrency 32 while 20 versions are published and retired
+python -m benchmarks.serving memory --seconds 600      the same for ten minutes: growth of memory after the first
+python -m benchmarks.serving fuzz --count 10000        malformed requests
+python -m benchmarks.serving startup                   time until the client is imported, and until a server is ready
 """
 
 from __future__ import annotations
@@ -28,16 +28,13 @@ from typing import Any
 from urllib.request import urlopen
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# In place of this folder, where this very file would be taken for the package `serving`.
-sys.path.pop(0)
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "serving"))
 
 import grpc
 import numpy as np
-from fuzz import PREDICT, fuzz, predict_request
 
 from serving.client import Client
 from serving.protocol import protos
+from tests.serving.fuzz import PREDICT, fuzz, predict_request
 
 SONGS, DIMENSION, K = 100_000, 64, 10
 MAX_BATCH = 64
@@ -211,7 +208,7 @@ def resident_mib(pid: int) -> float:
 
 def reload(seconds: float, versions: int) -> dict[str, Any]:
     """Load while versions come and go; every reply must come from a version that was live when it was sent for."""
-    import small_model
+    from tests.serving import small_model
 
     with tempfile.TemporaryDirectory() as name:
         export, base = small_model.export(Path(name) / "export"), Path(name) / "bcl"
@@ -251,7 +248,7 @@ def reload(seconds: float, versions: int) -> dict[str, Any]:
 
 def _replace(target: str, export: Path, base: Path, version: int, due: float) -> None:
     """Publish a version at `due`, and remove the one before as soon as the server has unloaded it."""
-    import small_model
+    from tests.serving import small_model
 
     time.sleep(max(0.0, due - time.monotonic()))
     small_model.publish(export, base, version)
@@ -263,7 +260,7 @@ def _replace(target: str, export: Path, base: Path, version: int, due: float) ->
 
 def run_fuzz(count: int) -> dict[str, Any]:
     """Malformed requests against a server process, which must still be there at the end."""
-    import small_model
+    from tests.serving import small_model
 
     with tempfile.TemporaryDirectory() as name:
         base = Path(name) / "bcl"
@@ -291,7 +288,9 @@ def startup() -> dict[str, Any]:
 
 def main() -> int:
     """Run one benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.serving", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "what", choices=["throughput", "reload", "memory", "fuzz", "startup"], help="figure to measure, see above"
     )

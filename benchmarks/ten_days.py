@@ -3,9 +3,9 @@
 python -m benchmarks.ten_days --out DIR [--songs 900 --users 500 --plays 90000 --days 10 --window 8 --seed 0]
 
 A simulated catalogue is cut by its timestamps into spans of equally many plays. Each day the pipeline trains on the
-plays of a window of spans, pushes if the gates agree, and targets every cold song; the next day says who of the
-targeted listeners played. Anybody who was there that day is the comparison. Writes days.json and days.png; a study that
-was stopped goes on where it stopped.
+plays of a window of spans, pushes if the gates agree, and targets every cold song; the plays of the next day show
+who of the targeted listeners played. They are compared with all listeners of that day. Writes days.json and days.png. A
+study that was stopped continues where it stopped.
 """
 
 from __future__ import annotations
@@ -156,8 +156,8 @@ def main(arguments: list[str]) -> int:
         description=(__doc__ or "").split("\n\n")[0],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    for name, default, said in _NUMBERS:
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"{said} (default: %(default)s)")
+    for name, default, meaning in _NUMBERS:
+        parser.add_argument(f"--{name}", type=int, default=default, help=f"{meaning} (default: %(default)s)")
     parser.add_argument(
         "--out", type=Path, default=Path("runs/ten_days"), help="folder for all that is written (default: %(default)s)"
     )

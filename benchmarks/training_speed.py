@@ -1,11 +1,11 @@
-"""How fast training is, as ratios measured in one run. Prints one line of JSON per part.
+"""Measure the speed of training, as ratios in one run. Prints a line of JSON for each part.
 
-python benchmarks/training_speed.py correlation   32 fields, 512 songs: distance_correlation beside the dcor package
-python benchmarks/training_speed.py step          a step of the whole method beside a step of BPR alone, batch 1024
-python benchmarks/training_speed.py tfrs          examples per second beside TFRS's own two-tower, batch 1024
-KERAS_BACKEND=jax python benchmarks/training_speed.py gpu   batch 8192, 64 fields, a million songs in the table
+python -m benchmarks.training_speed correlation   32 fields, 512 songs: distance_correlation beside the dcor package
+python -m benchmarks.training_speed step          a step of the whole method beside a step of BPR alone, batch 1024
+python -m benchmarks.training_speed tfrs          examples per second beside TFRS's own two-tower, batch 1024
+KERAS_BACKEND=jax python -m benchmarks.training_speed gpu   batch 8192, 64 fields, a million songs in the table
 
-The rivals take turns in rounds, and the medians are compared: what else the machine does hits both.
+The rivals take turns in rounds, and their medians are compared: other work on the machine slows both.
 """
 
 from __future__ import annotations
@@ -29,24 +29,27 @@ import numpy as np
 from keras import ops
 
 from bcl_keras import BCLConfig, Field, models
-from bcl_keras.data import PairStream
+from bcl_keras.data import ContrastOver, PairStream
+from bcl_keras.fields import FieldKind
 from bcl_keras.ops import distance_correlation
 
 IDS, VALUES_PER_SET, VECTOR = 1000, 8, 32
-# Sixteen fields of all kinds; more are repetitions of them.
-KINDS = ("category",) * 4 + ("multi_category",) * 3 + ("number",) * 8 + ("vector",)
+# Sixteen fields of all kinds. Further ones repeat them.
+KINDS: tuple[FieldKind, ...] = ("category",) * 4 + ("multi_category",) * 3 + ("number",) * 8 + ("vector",)
 CONFIG = BCLConfig(
     embedding_dim=64, field_dim=32, hidden_dims=(256,), batch_size=1024, update_every=10, correlation_songs=512
 )
 
 
 def fields_of(count: int) -> list[Field]:
+    """Returns fields of all kinds in turn."""
     sizes = {"category": IDS, "multi_category": IDS, "number": 1, "vector": VECTOR}
     kinds = [KINDS[place % len(KINDS)] for place in range(count)]
     return [Field(f"field_{place}", kind, sizes[kind]) for place, kind in enumerate(kinds)]
 
 
 def features_of(fields: list[Field], songs: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Returns random values of each field."""
     rng = np.random.default_rng(seed)
     draw: dict[str, Callable[[], np.ndarray]] = {
         "category": lambda: rng.integers(0, IDS, songs, dtype="int32"),
@@ -58,9 +61,10 @@ def features_of(fields: list[Field], songs: int, seed: int = 0) -> dict[str, np.
 
 
 def stream_of(songs: int, config: BCLConfig, steps: int, known_positives: int = 20) -> PairStream:
+    """Returns a stream of random pairs of songs."""
     anchors = np.repeat(np.arange(songs), 5)
     positives = np.random.default_rng(1).integers(0, songs, len(anchors))
-    contrast = "warm" if config.contrast_weight else "none"
+    contrast: ContrastOver = "warm" if config.contrast_weight else "none"
     return PairStream(
         (anchors, positives, np.ones(len(anchors))),
         songs,
@@ -254,7 +258,11 @@ PARTS = {"correlation": correlation, "step": step, "tfrs": tfrs, "gpu": gpu}
 
 def main(arguments: list[str]) -> None:
     """Run the parts named, or all that need no GPU."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.training_speed",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("parts", nargs="*", help=f"what to measure, of {', '.join(PARTS)} (default: all but gpu)")
     parser.add_argument("--rounds", type=int, default=5, help="number of turns of each rival (default: %(default)s)")
     chosen = parser.parse_args(arguments)

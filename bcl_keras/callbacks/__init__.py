@@ -1,6 +1,6 @@
 """Keras callbacks that watch training: recall on validation songs, and TensorBoard.
 
-The room imports `bcl_keras.metrics`, `bcl_keras.judging`, checks and fields. No other room imports it.
+The room imports `bcl_keras.metrics`, `bcl_keras.evaluation`, checks and fields. No other room imports it.
 """
 
 from bcl_keras.callbacks.picture import encode_png, heatmap

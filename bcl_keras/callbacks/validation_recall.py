@@ -10,8 +10,8 @@ import numpy as np
 from keras import ops
 
 from bcl_keras.checks import check_validation
+from bcl_keras.evaluation.choices import is_better
 from bcl_keras.fields import Array
-from bcl_keras.judging import is_better
 from bcl_keras.metrics import embedding_ranks, recall_at_k
 
 

@@ -1,6 +1,6 @@
 """Least squares from content to audiences, in numpy: what `AudienceRidge` solves.
 
-The room imports `bcl_keras.content`, `bcl_keras.config`, `bcl_keras.judging`, fields and blocks. `AudienceRidge`
+The room imports `bcl_keras.content`, `bcl_keras.config`, `bcl_keras.evaluation`, fields and blocks. `AudienceRidge`
 imports it.
 """
 

@@ -12,8 +12,8 @@ from bcl_keras.closed_form.nystroem import Nystroem
 from bcl_keras.closed_form.prediction import drawn_directions, prediction_basis
 from bcl_keras.config import RidgeConfig
 from bcl_keras.content.directions import turn_to_draws
+from bcl_keras.evaluation.choices import Judge, first_best, is_better
 from bcl_keras.fields import Array
-from bcl_keras.judging import Judge, first_best, is_better
 
 Setting = tuple[float, float, float]  # ridge, own share, power
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bcl_keras.content.directions import orthonormal
+from bcl_keras.evaluation.content import inverse_document_frequency
 from bcl_keras.fields import Array
 
 _SUBSPACE_ITERATIONS = 3
@@ -23,7 +24,7 @@ class WordMatrix:
         self.ids = ids[self.songs, place]
         self.shape = (len(ids), size)
         counts = np.bincount(self.ids, minlength=size)
-        self.idf = np.log((1 + len(ids)) / (1 + np.minimum(counts, len(ids)))).astype("float32")
+        self.idf = inverse_document_frequency(np.minimum(counts, len(ids)), len(ids)).astype("float32")
         self.idf[0] = 0.0
         weights = self.idf[self.ids]
         lengths = np.sqrt(np.bincount(self.songs, weights=weights**2, minlength=len(ids)))

@@ -15,8 +15,8 @@ from bcl_keras.checks import check_features, check_num_songs, check_pairs, check
 from bcl_keras.closed_form import AudienceSimilarity, Nystroem, Solution, solve
 from bcl_keras.closed_form.solution import Queries
 from bcl_keras.config import RidgeConfig
+from bcl_keras.evaluation.choices import Judge, candidate_pool, choose_block_weights, judged_songs
 from bcl_keras.fields import Array, Field, as_fields
-from bcl_keras.judging import Judge, choose_block_weights, judged_songs
 from bcl_keras.layers.content_vector import ContentVector
 from bcl_keras.models.song_model import SongModel
 
@@ -166,13 +166,8 @@ class AudienceRidge(SongModel):
     def _weigh_blocks(
         self, features: Mapping[str, Array], judged: tuple[Mapping[str, Array], Array], rng: np.random.Generator
     ) -> None:
-        candidates = np.arange(self.num_songs)
-        if self.num_songs > _MOST_CANDIDATES:
-            wanted = judged[1][judged[1] >= 0]
-            drawn = rng.choice(self.num_songs, _MOST_CANDIDATES, replace=False)
-            candidates = np.union1d(wanted, drawn)
-        place = np.searchsorted(candidates, np.maximum(judged[1], 0))
-        judge = Judge(np.where(judged[1] >= 0, place, -1), self.config.k)
+        candidates, places = candidate_pool(judged[1], self.num_songs, _MOST_CANDIDATES, rng)
+        judge = Judge(places, self.config.k)
         queries, songs = (self._block_arrays(part) for part in (judged[0], _rows(features, candidates)))
         self.content.set_block_weights(choose_block_weights(queries, songs, judge, self.config.block_weights))
 

@@ -11,8 +11,8 @@ import numpy as np
 from keras import ops
 
 from bcl_keras.checks import check_validation
+from bcl_keras.evaluation.choices import Judge, first_best, judged_songs
 from bcl_keras.fields import Array, Field, blocks_of
-from bcl_keras.judging import Judge, first_best, judged_songs
 from bcl_keras.models.song_model import SongModel
 from bcl_keras.ops.numerics import l2_normalize
 

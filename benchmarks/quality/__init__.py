@@ -1,1 +1,1 @@
-"""The evidence: every baseline that matters beside every part of the method (`python -m benchmarks.quality`)."""
+"""The study of quality: every baseline beside every part of the method (`python -m benchmarks.quality`)."""

@@ -1,7 +1,9 @@
-"""python -m benchmarks.quality --data DIR [DIR ...] [--seeds 5] [--rows NAME ...] [--quick] [--sweeps] [--report]
+"""Measure every baseline and every part of the method on data sets.
+
+python -m benchmarks.quality --data DIR [DIR ...] [--seeds 5] [--rows NAME ...] [--quick] [--sweeps] [--report]
 
 Runs every row on every data set and seed, and writes results.json, table.md and report.html into the folder. A study
-that was stopped goes on where it stopped: delete the folder to start anew. `--help` has the other options.
+that was stopped continues where it stopped. Delete the folder to start anew.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ def main(arguments: list[str]) -> int:
     from benchmarks.targeting_study.datasets import drawn, read_data_set
 
     known = [row.name for row in ROWS]
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__.split("\n\n")[1])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=(__doc__ or "").split("\n\n")[2])
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders in the input contract")
     parser.add_argument(
         "--seeds", type=int, default=5, help="number of splits and initial states (default: %(default)s)"

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from scipy import linalg, sparse, special
+from scipy import linalg, special
 from sklearn.utils.extmath import randomized_svd
 
-from bcl_keras.judging import best_rows, first_best, is_better
+from bcl_keras.evaluation.choices import best_rows, choose_weights, first_best
 from benchmarks.quality.encoding import Encoding, unit_rows
-from benchmarks.quality.judging import as_truth
 from benchmarks.quality.problem import Problem
 from tfx_pipeline.contract import SONGS
 from tfx_pipeline.contract.splits import VALIDATION
@@ -26,7 +25,6 @@ WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 RIDGES = (0.5, 1.0, 2.0, 4.0, 8.0)
 FACTORS = 100
 NEIGHBOURS = 50
-CUT = 50
 ARTIST = "attribute_artist"
 
 
@@ -36,9 +34,8 @@ class Content:
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self._warm = problem.encoding.blocks(problem.warm)
-        self.weights = dict.fromkeys(self._warm, 1.0)
+        self.weights = self._choose()
         self._factors: dict[float, np.ndarray] = {}
-        self._choose()
 
     def kernel(self, songs: np.ndarray, encoding: Encoding, weights: Mapping[str, float] | None = None) -> np.ndarray:
         """Returns (songs, warm) float32, the weighted sum of the blocks' products."""
@@ -62,37 +59,19 @@ class Content:
             self._factors[ridge], _ = linalg.cho_factor(regular, lower=True, overwrite_a=True, check_finite=False)
         return linalg.cho_solve((self._factors[ridge], True), right, check_finite=False)
 
-    def _choose(self) -> None:
-        """Coordinate ascent, two passes over the blocks."""
-        songs = self.problem.cold(VALIDATION)
+    def _choose(self) -> dict[str, float]:
         products = {
             name: np.asarray((block @ self._warm[name].T).todense(), np.float32)
-            for name, block in self.problem.encoding.blocks(songs).items()
+            for name, block in self.problem.encoding.blocks(self.problem.cold(VALIDATION)).items()
         }
-        truth = as_truth(self.problem.similar_truth(songs), len(self.problem.warm), 20)
-        total = sum(products.values())
-        best = recall(total, truth)
-        for name in [*products, *products]:
-            others = total - self.weights[name] * products[name]
-            for weight in WEIGHTS:
-                if is_better(found := recall(others + weight * products[name], truth), best):
-                    best, self.weights = found, {**self.weights, name: weight}
-            total = others + self.weights[name] * products[name]
-
-
-def recall(scores: np.ndarray, truth: sparse.csr_matrix) -> float:
-    """Returns the mean recall@50, what every choice is made by."""
-    hits = np.asarray(truth.multiply(best_rows(scores, CUT)).sum(axis=1)).ravel()
-    count = np.asarray(truth.sum(axis=1)).ravel()
-    return float((hits[count > 0] / count[count > 0]).mean())
+        return choose_weights(products, self.problem.validation_judge.recall_of_scores, WEIGHTS)
 
 
 def choose(problem: Problem, settings: Iterable[float], fit: Callable[[float], Scorer]) -> Scorer:
     """Returns the scorer of the setting with the best recall@50 on validation songs."""
-    songs = problem.cold(VALIDATION)
-    truth = as_truth(problem.similar_truth(songs), len(problem.warm), 20)
+    songs, recall = problem.cold(VALIDATION), problem.validation_judge.recall_of_scores
     scorers = [fit(setting) for setting in settings]
-    return first_best({scorer: recall(scorer(songs, problem.encoding), truth) for scorer in scorers})
+    return first_best({scorer: recall(scorer(songs, problem.encoding)) for scorer in scorers})
 
 
 def random_order(problem: Problem) -> Scorer:

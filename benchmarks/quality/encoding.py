@@ -9,9 +9,10 @@ import numpy as np
 from scipy import sparse
 
 import bcl_keras
+from bcl_keras.evaluation.content import inverse_document_frequency, z_scores
 from benchmarks.targeting_study.datasets import DataSet
 
-LEAST_SONGS = 2  # a word that fewer warm songs carry says nothing about others
+LEAST_SONGS = 2  # a word of fewer warm songs is no feature that songs share
 
 
 @dataclass(frozen=True)
@@ -81,15 +82,14 @@ def _ids(lists: list[list[str]], warm: np.ndarray) -> tuple[np.ndarray, np.ndarr
     ids = np.zeros((len(rows), max(1, max(map(len, rows), default=1))), np.int32)
     for row, found in enumerate(rows):
         ids[row, : len(found)] = found
-    idf = np.log((1 + warm.sum()) / (1 + np.array([0, *(counts[word] for word in kept)], np.float64)))
+    idf = inverse_document_frequency(np.array([0, *(counts[word] for word in kept)], np.float64), warm.sum())
     return ids, idf.astype(np.float32)
 
 
 def _scaled(values: list, length: int, kind: str, warm: np.ndarray) -> np.ndarray:
     empty = [np.nan] * length
     rows = np.array([empty if v is None else np.ravel(v) for v in values], np.float64)
-    mean, deviation = np.nanmean(rows[warm], axis=0), np.nanstd(rows[warm], axis=0)
-    scaled = np.clip((rows - mean) / np.where(deviation > 0, deviation, 1), -5, 5).astype(np.float32)
+    scaled = np.clip(z_scores(rows, warm), -5, 5).astype(np.float32)
     return scaled[:, 0] if kind == "number" else scaled
 
 

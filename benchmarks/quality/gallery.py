@@ -1,4 +1,4 @@
-"""What a reader looks at: which fields were found to go together, where songs lie, what cold songs are matched with."""
+"""Material for the page: correlated fields, a map of songs, and matches of some cold songs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keras import ops
 from sklearn.manifold import TSNE
 
 import bcl_keras
-from benchmarks.quality.judging import as_truth, judge
+from benchmarks.quality.metrics import as_truth, metrics_of
 from benchmarks.quality.problem import Problem
 from benchmarks.quality.towers import POSITIVES, scorer
 from benchmarks.targeting_study.datasets import DataSet
@@ -73,7 +73,7 @@ def _examples(problem: Problem, model: bcl_keras.models.JoinedModel) -> list[dic
     test = problem.cold(TEST)
     scores = scorer(model)(test, problem.encoding)
     places = problem.similar_truth(test)[:, :POSITIVES]
-    recall = judge(scores, as_truth(places, len(problem.warm), POSITIVES))["recall@50"]
+    recall = metrics_of(scores, as_truth(places, len(problem.warm), POSITIVES))["recall@50"]
     judged = np.flatnonzero(~np.isnan(recall))
     ordered = judged[np.argsort(recall[judged], kind="stable")]
     found = []

@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from benchmarks.quality import pictures
-from benchmarks.quality.judging import MAIN, METRICS
+from benchmarks.quality.metrics import MAIN, METRICS
 from benchmarks.quality.parts import SLICES, names, relative, verdict
 from benchmarks.targeting_study.tables import Table
 from tfx_pipeline.reports.html import document, table
@@ -109,7 +109,7 @@ def _picture(figure: Figure) -> str:
     drawn = io.BytesIO()
     figure.savefig(drawn, format="svg")
     data = base64.b64encode(drawn.getvalue()).decode()
-    return f'<img alt="{html.escape(figure.get_label())}" src="data:image/svg+xml;base64,{data}">'
+    return f'<img alt="{html.escape(str(figure.get_label()))}" src="data:image/svg+xml;base64,{data}">'
 
 
 def _table(rows: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What each part of the method brings: the row with it beside the row without it, wherever it might show."""
+"""What each part of the method brings: the row with the part beside the row without it, slice by slice."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.quality.judging import MAIN
-from benchmarks.quality.statistics import holm, interval, mean_of_seeds, p_over_seeds, resampled_means
+from bcl_keras.evaluation.bootstrap import interval, resampled_means
+from benchmarks.quality.metrics import MAIN
 from benchmarks.quality.study import Study
 from benchmarks.quality.tasks import DAY_ZERO, LONG_TAIL, NEW_ARTIST, SIMILAR_20
+from benchmarks.significance import holm, mean_of_seeds, p_over_seeds
 
 ALL_SONGS = "all songs"
-#: Where a part might show; the long tail is what the paper made its contrast for.
+#: Slices in which a part may help. The paper made its contrast for the long tail.
 SLICES = (ALL_SONGS, DAY_ZERO, LONG_TAIL, NEW_ARTIST)
 SIGNIFICANT = 0.05
-#: Data sets on which a part must help, in the same slice, before it is said to.
+#: Number of data sets on which a part must help in the same slice before the page says so.
 ENOUGH = 2
 
 
@@ -101,7 +102,7 @@ def _difference(having: Sequence[np.ndarray], lacking: Sequence[np.ndarray]) -> 
     draws = resampled_means([np.stack(pair, axis=1) for pair in zip(having, lacking, strict=True)])
     ratios = draws[:, 0] / np.maximum(draws[:, 1], 1e-9)
     found = interval(mean_of_seeds(having) / mean_of_seeds(lacking) - 1, ratios - 1)
-    return {**asdict(found), "p": p_over_seeds(having, lacking)}
+    return {**found._asdict(), "p": p_over_seeds(having, lacking)}
 
 
 def verdict(name: str, results: Sequence[dict[str, Any]]) -> str:
@@ -121,12 +122,12 @@ def verdict(name: str, results: Sequence[dict[str, Any]]) -> str:
                 untested.append(result["data"])
             elif not sure:
                 untold.append(result["data"])
-    said = [f"{verb} on {_places(found)}" for verb, found in (("helps", helps), ("hurts", hurts)) if found]
+    phrases = [f"{verb} on {_places(found)}" for verb, found in (("helps", helps), ("hurts", hurts)) if found]
     if helps and max(map(len, helps.values())) < ENOUGH:
-        said.append("in no slice on two data sets, too few to say that it helps")
-    said += [f"no difference shown on {', '.join(untold)}"] if untold else []
-    said += [f"not tested on {', '.join(untested)}, which takes more than one seed"] if untested else []
-    return "; ".join(said) or "not measured"
+        phrases.append("in no slice on two data sets, too few to say that it helps")
+    phrases += [f"no difference shown on {', '.join(untold)}"] if untold else []
+    phrases += [f"not tested on {', '.join(untested)}, which takes more than one seed"] if untested else []
+    return "; ".join(phrases) or "not measured"
 
 
 def _places(found: dict[str, list[str]]) -> str:
@@ -134,7 +135,7 @@ def _places(found: dict[str, list[str]]) -> str:
 
 
 def names(results: Sequence[dict[str, Any]]) -> list[str]:
-    """Returns the parts that any data set says something of, in their order."""
+    """Returns the parts that were measured on any data set, in their order."""
     measured = {part["name"] for result in results for part in result["parts"]}
     return [part.name for part in PARTS if part.name in measured]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from benchmarks.quality.judging import MAIN
+from benchmarks.quality.metrics import MAIN
 from benchmarks.quality.parts import SLICES
 
 
@@ -88,7 +89,7 @@ def by_popularity(found: dict[str, Any]) -> Figure:
         places = [place + 0.05 * (row - len(found["rows"]) / 2) for place, _ in known]
         spread = [[abs(part[end] - part["value"]) for _, part in known] for end in ("low", "high")]
         axis.errorbar(places, [part["value"] for _, part in known], spread, marker="o", label=name)
-    labels = [f"{low:.0f} to {high:.0f}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    labels = [f"{low:.0f} to {high:.0f}" for low, high in pairwise(edges)]
     axis.set_xticks(range(len(labels)), labels)
     axis.set(xlabel="listeners of the test song in truth", ylabel=MAIN, ylim=(0, None))
     axis.grid(alpha=0.3)
@@ -139,7 +140,7 @@ def song_map(found: dict[str, Any]) -> Figure:
     axis, labels = figure.subplots(), np.array(found["label"])
     x, y = np.array(found["x"]), np.array(found["y"])
     names = [name for name in np.unique(labels) if name != "other"]
-    colors = colormaps["tab10"].colors
+    colors = [colormaps["tab10"](place) for place in range(10)]
     for name, color in [("other", (0.85, 0.85, 0.85)), *zip(names, colors, strict=False)]:
         axis.scatter(x[labels == name], y[labels == name], s=9, color=color, label=name, linewidths=0)
     axis.set(xticks=[], yticks=[], title=f"t-SNE of the songs of the index, by {found['field']}")

@@ -1,4 +1,4 @@
-"""One split of a data set: what may be learnt from, and what is right for the songs held out."""
+"""One split of a data set: what models may learn from, and the truth about held-out songs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from bcl_keras.evaluation.choices import Judge
 from benchmarks.quality.encoding import Encoding, encode, unit_rows
 from benchmarks.targeting_study.datasets import DataSet
-from tfx_pipeline.contract.splits import NEW, WARM, ColdSplit
+from tfx_pipeline.contract.splits import NEW, VALIDATION, WARM, ColdSplit
 from tfx_pipeline.models.config import MOST_SPARSE_SONGS, TrainingConfig
 
 TRUTH_SIZES = (20, 50)
@@ -58,9 +59,15 @@ class Problem:
         return np.flatnonzero(self.split == name)
 
     @cached_property
-    def sparse(self) -> np.ndarray:
-        """Rows of the songs of too few listeners to be candidates or judged, that have content and listeners in common
-        with warm songs, as many as the pipeline takes: their plays are known, and may be learnt from.
+    def validation_judge(self) -> Judge:
+        """What every choice is made by: recall@50 of the 20 similar songs of the validation songs."""
+        return Judge(self.similar_truth(self.cold(VALIDATION))[:, : TRUTH_SIZES[0]], k=50)
+
+    @cached_property
+    def sparse_songs(self) -> np.ndarray:
+        """Rows of the sparse songs that may be learnt from, as many as the pipeline takes.
+
+        They have too few listeners to be candidates or judged, but content, and a listener in common with a warm song.
         """
         songs = np.flatnonzero(self.split == NEW)
         content = sum(block.getnnz(axis=1) for block in self.encoding.blocks(songs).values())

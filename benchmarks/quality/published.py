@@ -17,10 +17,9 @@ from keras import ops
 from sklearn.utils.extmath import randomized_svd
 
 import bcl_keras
-from bcl_keras.judging import is_better
-from benchmarks.quality.closed_form import Scorer, recall
+from bcl_keras.evaluation.choices import is_better
+from benchmarks.quality.closed_form import Scorer
 from benchmarks.quality.encoding import Encoding
-from benchmarks.quality.judging import as_truth
 from benchmarks.quality.problem import Problem
 from benchmarks.quality.towers import POSITIVES, audience_ridge_model, learnt_pairs, learnt_songs
 from tfx_pipeline.contract.splits import VALIDATION
@@ -157,6 +156,7 @@ class ContrastiveCLCRec(keras.Model):
         self.seeds = keras.random.SeedGenerator(seed)
 
     def call(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Returns the vectors of users, of songs, of their content, and of what a song is shown by."""
         songs = self.songs(batch["song"])
         content = self.encoder(ops.take(self.table, batch["song"], axis=0))
         by_content = keras.random.uniform((ops.shape(songs)[0], 1), seed=self.seeds) < self.settings.dropout
@@ -168,6 +168,7 @@ class ContrastiveCLCRec(keras.Model):
         }
 
     def compute_loss(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True) -> Any:
+        """Returns the mean of both contrastive losses."""
         ids = x["song"]
         collaborative = bcl_keras.losses.sampled_softmax(
             *map(_unit_tensor, (y_pred["user"], y_pred["shown"])),
@@ -247,7 +248,7 @@ def collective_factors(problem: Problem) -> Scorer:
     content = content_rows(problem, problem.warm, problem.encoding).astype("float32")
     songs = problem.cold(VALIDATION)
     rows = content_rows(problem, songs, problem.encoding)
-    truth = as_truth(problem.similar_truth(songs), len(problem.warm), POSITIVES)
+    recall = problem.validation_judge.recall_of_scores
     best, scorer = -1.0, None
     for weight in CONTENT_WEIGHTS:
         model = cmfrec.CMF_implicit(
@@ -255,7 +256,7 @@ def collective_factors(problem: Problem) -> Scorer:
         )
         model.fit(problem.plays.tocoo(), U=content / content.std())
         found, warm = _of_content(model, content.std()), _unit(model.A_)
-        reached = recall(found(rows) @ warm.T, truth)
+        reached = recall(found(rows) @ warm.T)
         if is_better(reached, best):
             best, scorer = reached, (found, warm)
     assert scorer is not None
@@ -279,11 +280,11 @@ def _trained(
     """Runs epochs until validation recall has not risen for a while; the weights of the best one stay."""
     songs = problem.cold(VALIDATION)
     rows = content_rows(problem, songs, problem.encoding)
-    truth = as_truth(problem.similar_truth(songs), len(problem.warm), POSITIVES)
+    recall = problem.validation_judge.recall_of_scores
     best, since, kept = -1.0, 0, []
     for _ in range(min(EPOCHS, problem.epochs or EPOCHS)):
         epoch()
-        found, since = recall(query(rows) @ candidates().T, truth), since + 1
+        found, since = recall(query(rows) @ candidates().T), since + 1
         if is_better(found, best):
             best, since, kept = found, 0, [np.array(weight) for weight in weights()]
         if since >= PATIENCE:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.quality.judging import MAIN, METRICS
+from bcl_keras.evaluation.bootstrap import interval, resampled_means
+from benchmarks.quality.metrics import MAIN, METRICS
 from benchmarks.quality.page import page
 from benchmarks.quality.parts import names, parts, relative, verdict
 from benchmarks.quality.rows import BEST, SWEEP, SWEEP_POINTS, SWEEPS, Row
-from benchmarks.quality.statistics import holm, interval, mean_of_seeds, p_over_seeds, resampled_means
 from benchmarks.quality.study import Study
 from benchmarks.quality.tasks import DAY_ZERO, LISTENERS, SIMILAR_20, SIMILAR_50, SONGS_OF_ALL, SONGS_OF_TEST
+from benchmarks.significance import holm, mean_of_seeds, p_over_seeds
 from benchmarks.targeting_study.tables import read_tables
 from serving.files.whole_files import write_whole
 
@@ -61,20 +61,20 @@ def _table_rows(study: Study) -> list[Row]:
 
 def _task(study: Study, task: str) -> dict[str, Any]:
     values = {
-        (row.name, metric): found
+        (row.name, metric): arrays
         for row in _table_rows(study)
         for metric in METRICS
-        if (found := study.values(task, metric, row.name))
+        if (arrays := study.values(task, metric, row.name))
     }
     if not values:
         return {}
     columns = {key: place for place, key in enumerate(values)}
-    tables = [np.stack([found[seed] for found in values.values()], axis=1) for seed in range(len(study.seeds))]
+    tables = [np.stack([of_row[seed] for of_row in values.values()], axis=1) for seed in range(len(study.seeds))]
     draws = resampled_means(tables)
     found: dict[str, Any] = {}
     for (name, metric), arrays in values.items():
         estimate = interval(mean_of_seeds(arrays), draws[:, columns[name, metric]])
-        found.setdefault(name, {"metrics": {}})["metrics"][metric] = asdict(estimate)
+        found.setdefault(name, {"metrics": {}})["metrics"][metric] = estimate._asdict()
         found[name]["judged"] = [int((~np.isnan(array)).sum()) for array in arrays]
     for reference in REFERENCES:
         if reference in found:
@@ -92,7 +92,7 @@ def _compare(found: dict[str, Any], main: dict[str, tuple[list[np.ndarray], np.n
         arrays, draws = main[name]
         difference = interval(mean_of_seeds(arrays) - mean_of_seeds(base), draws - base_draws)
         p = None if np.isnan(corrected[name]) else corrected[name]
-        found[name].setdefault("against", {})[reference] = {**asdict(difference), "p": p}
+        found[name].setdefault("against", {})[reference] = {**difference._asdict(), "p": p}
 
 
 def _slices(study: Study) -> dict[str, dict[str, Any]]:
@@ -106,7 +106,7 @@ def _slices(study: Study) -> dict[str, dict[str, Any]]:
         if all((~np.isnan(table)).any() for table in tables):
             draws = resampled_means(tables)
             found[name] = {
-                row: asdict(interval(mean_of_seeds([table[:, place] for table in tables]), draws[:, place]))
+                row: interval(mean_of_seeds([table[:, place] for table in tables]), draws[:, place])._asdict()
                 for place, row in enumerate(values)
             }
     return found
@@ -152,7 +152,7 @@ def _estimate(arrays: Sequence[np.ndarray]) -> dict[str, float] | None:
     if not all((~np.isnan(array)).any() for array in arrays):
         return None
     draws = resampled_means([array[:, None] for array in arrays])
-    return asdict(interval(mean_of_seeds(arrays), draws[:, 0]))
+    return interval(mean_of_seeds(arrays), draws[:, 0])._asdict()
 
 
 def markdown(result: dict[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 
 import bcl_keras
 from bcl_keras import BCLConfig
-from bcl_keras.judging import first_best
+from bcl_keras.evaluation.choices import first_best
 from benchmarks.quality import closed_form, published, towers
 from benchmarks.quality.closed_form import ARTIST, Scorer
 from benchmarks.quality.gallery import gallery
@@ -27,12 +27,12 @@ SWEEP = "sweep"
 JOINED_LANE, SPARSE_LANE, PUBLISHED_LANE = "joined", "sparse", "published"
 
 BPR = BCLConfig(contrast_weight=0.0)
-#: Contrast on the embeddings that are served; with a head between, what it teaches stays in the head (LOG.md).
+#: Contrast on the embeddings that are served; behind a head, what it teaches stays in the head.
 BCL = BCLConfig()
 #: The contrast acts behind a projection head, as the paper has it; all else is as in `BCL`, so that the rows differ by
 #: the head alone. It is not the paper's regime: see the row's description.
 BEHIND_HEAD = replace(BCL, projection_dim=64)
-#: What rows without the contrastive task differ by.
+#: Settings in which rows without the contrastive task differ.
 SUPERVISED = ("supervised_loss", "field_dropout")
 SOFTMAX = replace(BPR, supervised_loss="sampled_softmax")
 FIELD_DROPOUT = 0.3
@@ -45,7 +45,7 @@ CHOICES = (
     replace(BCL, field_dropout=FIELD_DROPOUT),
     replace(SOFTMAX, field_dropout=FIELD_DROPOUT),
 )
-#: What rows differ by that learn from songs of too few listeners to be candidates.
+#: Option of the rows that learn from songs of too few listeners to be candidates.
 SPARSE = {"sparse": True}
 #: With fewer fields a group is one field, drawn uniformly: all groupings are one.
 FIELDS_TO_GROUP = 4
@@ -325,10 +325,15 @@ def _tower_rows(rows: tuple[Row, ...]) -> dict[str, str]:
     return {_key(given["config"], given["options"]): name for name, given in fits.items()}
 
 
+def _varied(base: BCLConfig, setting: str, value: float) -> BCLConfig:
+    changed: dict[str, Any] = {setting: value}
+    return replace(base, **changed)
+
+
 def _points() -> dict[str, dict[float, str]]:
     known = _tower_rows(ROWS)
     return {
-        setting: {value: known.get(_key(replace(base, **{setting: value})), f"{setting} {value}") for value in values}
+        setting: {value: known.get(_key(_varied(base, setting, value)), f"{setting} {value}") for value in values}
         for setting, (_, base, values) in SWEEPS.items()
     }
 
@@ -338,7 +343,7 @@ SWEEP_POINTS = _points()
 #: The rows of the sweeps that the table has not.
 SWEEP_ROWS = tuple(
     (_grouped if setting in OF_THE_GROUPING else _tower)(
-        f"{setting} {value}", what, replace(base, **{setting: value}), family=SWEEP
+        f"{setting} {value}", what, _varied(base, setting, value), family=SWEEP
     )
     for setting, (what, base, values) in SWEEPS.items()
     for value in values

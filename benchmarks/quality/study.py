@@ -1,4 +1,4 @@
-"""Rows fitted and asked, seed by seed; what was found is kept in files, so that a study that was stopped goes on."""
+"""Fits and asks rows seed by seed, and keeps results in files, so that a stopped study continues."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.quality.judging import MAIN
+from benchmarks.quality.metrics import MAIN
 from benchmarks.quality.problem import Problem
 from benchmarks.quality.rows import BEST, RIDGE_AND_BCL, ROWS, SWEEP_ROWS, Row, show
 from benchmarks.quality.tasks import SIMILAR_20, Values, ask, slices
@@ -107,7 +107,7 @@ def run(
 
     Args:
         data: The data set.
-        rows: Those that it lacks something for are left out.
+        rows: Rows that need something which the data lacks are left out.
         seeds: Of the splits.
         out: Folder of all studies.
         say: Takes a line for every row.
@@ -156,7 +156,7 @@ def _run_aside(
     added = {name: value for name, value in threads.items() if name not in os.environ}
     os.environ.update(added)
     context, waiting = get_context("spawn"), list(work)
-    running: dict[Connection, tuple[BaseProcess, int, list[str]]] = {}
+    running: dict[Any, tuple[BaseProcess, int, list[str]]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
@@ -166,22 +166,33 @@ def _run_aside(
                 given = (sender, data, seed, epochs, names, folder, seed == work[0][0])
                 process = context.Process(target=_run_lane, args=given)
                 process.start()
-                sender.close()  # else the end of the process is not seen
+                sender.close()  # while it is open here, no end of the process is seen
                 running[lines] = process, seed, names
-            for lines in wait(list(running)):
-                try:
-                    say(lines.recv())
-                except EOFError:
-                    process, seed, names = running.pop(lines)
-                    process.join()
-                    if process.exitcode:
-                        what = f"{data.name}, seed {seed}: expected an end of the process of {', '.join(names)}"
-                        raise RuntimeError(f"{what}. Received: exit code {process.exitcode}") from None
+            for ready in wait(list(running)):
+                _take_line(ready, running, data.name, say)
     finally:
-        for process, *_ in running.values():
-            process.terminate()
+        for started, *_ in running.values():
+            started.terminate()
         for name in added:
             del os.environ[name]
+
+
+def _take_line(
+    lines: Any, running: dict[Any, tuple[BaseProcess, int, list[str]]], data: str, say: Callable[[str], None]
+) -> None:
+    """Passes on a line of a process, or removes the process that has ended.
+
+    Raises:
+        RuntimeError: If the process failed.
+    """
+    try:
+        say(lines.recv())
+    except EOFError:
+        process, seed, names = running.pop(lines)
+        process.join()
+        if process.exitcode:
+            what = f"{data}, seed {seed}: expected exit code 0 of the process of {', '.join(names)}"
+            raise RuntimeError(f"{what}. Received: {process.exitcode}") from None
 
 
 def cores() -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from bcl_keras.judging import best_rows
+from bcl_keras.evaluation.choices import best_rows
 from benchmarks.quality.closed_form import ARTIST, Scorer
-from benchmarks.quality.judging import as_truth, judge
+from benchmarks.quality.metrics import as_truth, metrics_of
 from benchmarks.quality.problem import Problem
 from tfx_pipeline.contract.splits import TEST, VALIDATION
 
@@ -31,23 +31,23 @@ def ask(problem: Problem, scorer: Scorer) -> Values:
     scores = scorer(test, problem.encoding)
     candidates = len(problem.warm)
     values = {
-        SIMILAR_20: judge(scores, as_truth(truth, candidates, 20)),
-        SIMILAR_50: judge(scores, as_truth(truth, candidates, 50)),
+        SIMILAR_20: metrics_of(scores, as_truth(truth, candidates, 20)),
+        SIMILAR_50: metrics_of(scores, as_truth(truth, candidates, 50)),
     }
     withheld = DAY_ZERO_FIELDS & {field.name for field in problem.encoding.fields}
     if withheld:
         bare = scorer(test, problem.encoding.without(withheld))
-        values[DAY_ZERO] = judge(bare, as_truth(truth, candidates, 20))
+        values[DAY_ZERO] = metrics_of(bare, as_truth(truth, candidates, 20))
     listeners = listener_scores(problem, scores)
     heard = problem.heard(test) > 0
-    values[LISTENERS] = judge(listeners, heard)
+    values[LISTENERS] = metrics_of(listeners, heard)
     users = np.flatnonzero(np.asarray(heard.sum(axis=0)).ravel() > 0)
     of_test = listeners[:, users].T
-    values[SONGS_OF_TEST] = judge(of_test, heard[:, users].T.tocsr())
+    values[SONGS_OF_TEST] = metrics_of(of_test, heard[:, users].T.tocsr())
     others = listener_scores(problem, scorer(validation, problem.encoding))[:, users].T
     none = as_truth(np.full((len(users), 1), -1), len(validation), 1)
     both = sparse.hstack([heard[:, users].T, none]).tocsr()
-    values[SONGS_OF_ALL] = judge(np.concatenate([of_test, others], axis=1), both)
+    values[SONGS_OF_ALL] = metrics_of(np.concatenate([of_test, others], axis=1), both)
     return values
 
 

@@ -10,7 +10,7 @@ from keras import ops
 
 import bcl_keras
 from bcl_keras import BCLConfig
-from bcl_keras.judging import is_better
+from bcl_keras.evaluation.choices import is_better
 from benchmarks.quality.closed_form import Scorer
 from benchmarks.quality.encoding import Encoding, unit_rows
 from benchmarks.quality.problem import Problem
@@ -139,7 +139,7 @@ def similar_pairs(problem: Problem, each: int = POSITIVES) -> tuple[np.ndarray, 
 
 def learnt_songs(problem: Problem, sparse: bool) -> np.ndarray:
     """Rows of the warm songs, and after them of the sparse ones if those are learnt from."""
-    return np.concatenate([problem.warm, problem.sparse]) if sparse else problem.warm
+    return np.concatenate([problem.warm, problem.sparse_songs]) if sparse else problem.warm
 
 
 def learnt_pairs(problem: Problem, each: int, sparse: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -153,7 +153,7 @@ def learnt_pairs(problem: Problem, each: int, sparse: bool) -> tuple[np.ndarray,
 
 
 def _sparse_pairs(problem: Problem, each: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    heard = problem.heard(problem.sparse)
+    heard = problem.heard(problem.sparse_songs)
     cosines = (unit_rows(heard) @ unit_rows(problem.plays).T).tocoo()
     listeners = np.asarray(heard.sum(axis=1)).ravel()[cosines.row]
     others = np.asarray(problem.plays.sum(axis=1)).ravel()[cosines.col]

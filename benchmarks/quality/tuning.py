@@ -1,7 +1,9 @@
-"""python -m benchmarks.quality.tuning --data DIR [--trials 6] [--rows NAME ...]
+"""Tune the published models on validation songs.
 
-Draws settings of the trained baselines, says the recall@50 of each on validation songs of the first split, and which
-was best. The test songs are not looked at. The settings in `published` are what it chose on Last.fm-2K.
+python -m benchmarks.quality.tuning --data DIR [--trials 6] [--rows NAME ...]
+
+Draws settings of each model and prints their recall@50 on validation songs of the first split, and the best. Test songs
+are not used. The settings in `published` were chosen so on Last.fm-2K.
 """
 
 from __future__ import annotations
@@ -22,12 +24,10 @@ use_tensorflow()  # before Keras is imported
 
 import numpy as np
 
-from bcl_keras.judging import first_best
+from bcl_keras.evaluation.choices import first_best
 from benchmarks.quality import published
-from benchmarks.quality.closed_form import Scorer, recall
-from benchmarks.quality.judging import as_truth
+from benchmarks.quality.closed_form import Scorer
 from benchmarks.quality.problem import Problem
-from benchmarks.quality.towers import POSITIVES
 from benchmarks.targeting_study.datasets import read_data_set
 from tfx_pipeline.contract.splits import VALIDATION
 
@@ -55,7 +55,9 @@ def draw(start: published.Settings, trials: int) -> list[published.Settings]:
 
 def main(arguments: list[str]) -> int:
     """Runs the search."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.quality.tuning", description=__doc__.split("\n\n")[1])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.quality.tuning", description=(__doc__ or "").split("\n\n")[2]
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder in the input contract")
     parser.add_argument(
         "--trials", type=int, default=6, help="number of settings tried of every model (default: %(default)s)"
@@ -67,12 +69,12 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     problem = Problem.of(read_data_set(options.data), seed=0)
     songs = problem.cold(VALIDATION)
-    truth = as_truth(problem.similar_truth(songs), len(problem.warm), POSITIVES)
+    recall = problem.validation_judge.recall_of_scores
     for name in options.rows:
         fit, start = MODELS[name]
         reached = {}
         for settings in draw(start, options.trials):
-            reached[settings] = recall(fit(problem, settings)(songs, problem.encoding), truth)
+            reached[settings] = recall(fit(problem, settings)(songs, problem.encoding))
             _say(f"{name}: {reached[settings]:.4f} {settings}")
         _say(f"{name}: best {first_best(reached)}")
     return 0

@@ -88,7 +88,7 @@ def speed(songs: int = 3_000, listeners: int = 20_000, config: TargetingConfig |
 
 def _drawn(song: str, users: np.ndarray, score: np.ndarray) -> pa.Table:
     rows = len(users)
-    empty = [[]] * rows
+    empty: list[list[str]] = [[]] * rows
     columns = {
         "rank": np.arange(1, rows + 1, dtype=np.int32),
         "user_id": pa.array([f"user{user}" for user in users]),

@@ -12,11 +12,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from scipy import sparse
 
+from bcl_keras.evaluation.content import inverse_document_frequency, z_scores
 from tfx_pipeline.contract import PLAYS, SONGS, SongField, prepare
 from tfx_pipeline.contract.ids import id_array
 from tfx_pipeline.contract.splits import unit_hash
 
-#: Of each block of content, where it is not 1; those of Last.fm-2K are of earlier probes, everything else is untuned.
+#: Weight of each block of content that has not 1: probes on Last.fm-2K chose them.
 FIELD_WEIGHTS = {"attribute_genres": 0.5, "attribute_facts": 0.3, "audio_key": 0.05}
 NUMBER_WEIGHT = 0.2
 TOP_SHARE = 0.75
@@ -136,12 +137,10 @@ def _words(column: pa.ChunkedArray, warm: np.ndarray, *, tf_idf: bool) -> sparse
     found.data[:] = 1.0
     if not tf_idf:
         return found
-    weighted = found @ sparse.diags(np.log((1 + warm.sum()) / (1 + found[warm].sum(axis=0).A1)))
+    weighted = found @ sparse.diags(inverse_document_frequency(found[warm].sum(axis=0).A1, warm.sum()))
     norms = np.sqrt(weighted.multiply(weighted).sum(axis=1).A1)
     return (sparse.diags(1 / np.where(norms > 0, norms, 1)) @ weighted).tocsr()
 
 
 def _z_scores(values: np.ndarray, warm: np.ndarray) -> np.ndarray:
-    mean, deviation = np.nanmean(values[warm], axis=0), np.nanstd(values[warm], axis=0)
-    scores = np.nan_to_num((values - mean) / np.where(deviation > 0, deviation, 1))
-    return scores / np.sqrt(values.shape[1])
+    return np.nan_to_num(z_scores(values, warm)) / np.sqrt(values.shape[1])

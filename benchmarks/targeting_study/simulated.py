@@ -45,9 +45,10 @@ def chance_to_play(chance: np.ndarray, songs_played: np.ndarray, rounds: int = 5
     Args:
         chance: (songs, users) of one draw.
         songs_played: (users,) different songs.
+        rounds: Steps of Newton's method.
     """
     draws = songs_played.astype(np.float64)
-    for _ in range(rounds):  # Newton's: the sum is concave in t and we start below the root, so it never overshoots
+    for _ in range(rounds):  # The sum is concave in t and the start is below the root, so no step overshoots.
         left = np.exp(-chance * draws)
         draws += (songs_played - (1 - left).sum(axis=0)) / (chance * left).sum(axis=0)
     return np.asarray(1 - np.exp(-chance * draws))

@@ -1,10 +1,10 @@
-"""Thirty nights of a small music service: new songs come and find their listeners, and some nights go wrong.
+"""Run thirty nights of a small music service; some of them go wrong.
 
 python -m benchmarks.thirty_nights --out DIR [--nights 30 --keep 5 --seed 0]
 
 Each night is `python -m tfx_pipeline.run --data DIR/data --out DIR/run --keep N`, as a scheduler starts it. `calendar`
-says which nights are not ordinary. After each night `checks` looks at what is served, at what was published, and at
-every file for listeners' ids. Writes nights.json, nights.md and nights.png to DIR; a study that was stopped goes on.
+has the nights that are not ordinary. After each night `checks` reads what is served and published, and searches every
+file for listeners' ids. Writes nights.json, nights.md and nights.png to DIR. A study that was stopped continues.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def one_night(home: Path, plan: Night, service: Service, keep: int, before: dict
     command += ["--settings", str(home / "settings.json")]
     ended = processes.run(command, temporary, kill_after=plan.killed_after)
     (home / "nights.log").open("a").write(
-        f"== night {plan.number}: {plan.what}\n{ended.said}{json.dumps(ended.line)}\n"
+        f"== night {plan.number}: {plan.what}\n{ended.messages}{json.dumps(ended.line)}\n"
     )
     found = checks.Published.read(run)
     is_new = found is not None and (before is None or found.name != before["latest"])
@@ -98,7 +98,9 @@ def _prepare(home: Path, plan: Night, service: Service) -> list[str]:
     else:
         return []
     ended = processes.run(command, home / "temporary")
-    return [] if ended.exit_code == 0 else [f"{' '.join(command)}: exit code {ended.exit_code}. {ended.said[-500:]}"]
+    return (
+        [] if ended.exit_code == 0 else [f"{' '.join(command)}: exit code {ended.exit_code}. {ended.messages[-500:]}"]
+    )
 
 
 def _forgotten(home: Path) -> frozenset[str]:
@@ -141,10 +143,10 @@ def main(arguments: list[str]) -> int:
 
 
 def _line(one: dict[str, Any]) -> str:
-    said = f"{one['night']:>3}  {one['what']:<38}exit {one['exit_code']:>2}"
-    said += f"  {one['seconds']:6.1f} s  {one['cpu']:6.1f} s CPU"
+    shown = f"{one['night']:>3}  {one['what']:<38}exit {one['exit_code']:>2}"
+    shown += f"  {one['seconds']:6.1f} s  {one['cpu']:6.1f} s CPU"
     wrong = "; ".join([*one["problems"], *(f"id in {file}" for file in one["leaks"])])
-    return f"{said}  {one['disk']['all'] / 1e6:6.1f} MB  {wrong}".rstrip()
+    return f"{shown}  {one['disk']['all'] / 1e6:6.1f} MB  {wrong}".rstrip()
 
 
 if __name__ == "__main__":

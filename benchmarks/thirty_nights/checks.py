@@ -1,4 +1,4 @@
-"""What must hold after each night, and what is read from the folder of the runs to say so."""
+"""What must hold after each night, checked in the folder of the runs."""
 
 from __future__ import annotations
 
@@ -92,11 +92,11 @@ def broken(
 
 def _of_exit(plan: Night, ended: Ended) -> Iterator[str]:
     if ended.exit_code != plan.exit_code:
-        yield f"exit code: expected {plan.exit_code}. Received: {ended.exit_code}. {ended.said[-500:]}"
+        yield f"exit code: expected {plan.exit_code}. Received: {ended.exit_code}. {ended.messages[-500:]}"
     if (ended.line is None) != (ended.exit_code < 0):
         yield "standard output: expected one JSON object, but none of a killed run"
-    if "Traceback" in ended.said:
-        yield f"standard error: expected no traceback. {ended.said[-500:]}"
+    if "Traceback" in ended.messages:
+        yield f"standard error: expected no traceback. {ended.messages[-500:]}"
 
 
 def _of_served(plan: Night, before: dict[str, Any] | None, now: dict[str, Any]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A command run to its end, or killed in the middle, and what it took."""
+"""Runs a command to its end, or kills it in the middle, and measures what it used."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class Ended:
     Attributes:
         exit_code: Its exit code; negative where a signal ended it.
         line: The JSON object on standard output; None where there is none.
-        said: Standard error.
+        messages: Standard error.
         seconds: How long it took.
-        cpu: Processor seconds, those of its own processes with it.
+        cpu: Processor seconds, with those of its child processes.
         peak: Largest memory, in bytes.
     """
 
     exit_code: int
     line: dict[str, Any] | None
-    said: str
+    messages: str
     seconds: float
     cpu: float
     peak: int
@@ -41,7 +41,7 @@ def run(command: Sequence[str], temporary: Path, *, kill_after: str | None = Non
     Args:
         command: The module and its arguments.
         temporary: Folder for temporary files, which is made.
-        kill_after: The process and its own are killed once a line of standard error begins with this word.
+        kill_after: The process and its children are killed once a line of standard error begins with this word.
     """
     temporary.mkdir(parents=True, exist_ok=True)
     began, lines = time.monotonic(), []
@@ -53,7 +53,8 @@ def run(command: Sequence[str], temporary: Path, *, kill_after: str | None = Non
         env={**os.environ, "TMPDIR": str(temporary)},
         start_new_session=True,
     )
-    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
     for line in process.stderr:
         lines.append(line)
         if kill_after is not None and line.split()[:1] == [kill_after]:

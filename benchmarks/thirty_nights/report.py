@@ -1,4 +1,4 @@
-"""What thirty nights say, in numbers and as a table."""
+"""The figures of thirty nights, and a table of them."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def reached(nights: list[dict[str, Any]], service: Service) -> dict[str, float]:
 
 def report(found: dict[str, Any]) -> str:
     """Returns a page of Markdown."""
-    said = found["summary"]
-    lines = [f"# Nights of a small service, `--keep {found['keep']}`", "", *_in_words(said), ""]
+    totals = found["summary"]
+    lines = [f"# Nights of a small service, `--keep {found['keep']}`", "", *_in_words(totals), ""]
     lines += ["| night | what | exit | outcome | seconds | CPU s | disk MB | files | problems |", "|" + " --- |" * 9]
     for night in found["nights"]:
         wrong = (
@@ -76,22 +76,22 @@ def report(found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _in_words(said: dict[str, Any]) -> list[str]:
+def _in_words(totals: dict[str, Any]) -> list[str]:
     units = {"disk": (1e6, "MB"), "files": (1, "files"), "metadata": (1e6, "MB"), "cpu": (1, "s"), "peak": (1e6, "MB")}
     names = {"metadata": "ML Metadata", "cpu": "CPU of an ordinary night", "peak": "Memory of an ordinary night"}
     lines = []
     for name, (unit, word) in units.items():
-        if (growth := said[name]) is not None:
+        if (growth := totals[name]) is not None:
             before, after = (growth[part] / unit for part in ("nights 11 to 15", "last five"))
             lines.append(
                 f"- {names.get(name, name.capitalize())}: {before:,.1f} {word} in nights 11 to 15, {after:,.1f} "
                 f"in the last five ({growth['change']:+.1%})."
             )
-    found = said["reached"]
+    found = totals["reached"]
     lines.append(
         f"- {found['songs']} new songs got {found['targets']} first targets; {found['share']:.0%} of them played the "
         f"song later, as do {found['share of anybody']:.0%} of all listeners."
     )
     for name in ("nights with a problem", "nights with an id outside"):
-        lines.append(f"- {name.capitalize()}: {', '.join(map(str, said[name])) or 'none'}.")
+        lines.append(f"- {name.capitalize()}: {', '.join(map(str, totals[name])) or 'none'}.")
     return lines

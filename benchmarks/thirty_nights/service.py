@@ -1,4 +1,4 @@
-"""A small music service: what its songs are, who plays them, and on which day; all of it invented."""
+"""An invented music service: its songs, who plays them, and on which day."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from serving.files.whole_files import put_file
 OLD_SONGS, NEW_A_DAY, LISTENERS, GENRES = 120, 2, 90, 6
 #: Listeners of a new song, from the day after it came on.
 _OF_NEW, _A_DAY = 12, 2
-#: By this every listener's id is known, wherever it stands.
+#: Every listener's id ends with this, so that it is found wherever it stands.
 MARK = "@nächtlich.example"
 
 
@@ -73,10 +73,9 @@ class Service:
             cut_short: Whether the second half of plays.parquet is missing.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        for name, table in (("songs", self.songs), ("plays", self.plays)):
-            table = table.filter(pa.array(table["day"].to_numpy() <= day)).drop(["day"])
-            if without in table.column_names:
-                table = table.drop([without])
+        for name, everything in (("songs", self.songs), ("plays", self.plays)):
+            known = everything.filter(pa.array(everything["day"].to_numpy() <= day))
+            table = known.drop([column for column in ("day", without) if column in known.column_names])
             aside = folder / f".{name}.writing"
             pq.write_table(table, aside)
             if cut_short and name == "plays":

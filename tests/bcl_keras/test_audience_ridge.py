@@ -15,7 +15,7 @@ from sklearn.kernel_ridge import KernelRidge
 
 from bcl_keras import Field
 from bcl_keras.closed_form import AudienceSimilarity, AudienceTargets
-from bcl_keras.judging import Judge
+from bcl_keras.evaluation.choices import Judge
 from bcl_keras.layers import ContentVector
 from bcl_keras.models import AudienceRidge, JoinedModel, RidgeConfig
 

@@ -13,7 +13,7 @@ from keras import ops
 
 from bcl_keras import Field, blocks
 from bcl_keras.content.directions import fading, orthonormal, turn_to_draws
-from bcl_keras.judging import EQUAL_RECALL, Judge, best_rows, first_best, is_better
+from bcl_keras.evaluation.choices import EQUAL_RECALL, Judge, best_rows, first_best, is_better
 from bcl_keras.layers import ContentVector
 from bcl_keras.models import AudienceRidge, JoinedModel
 

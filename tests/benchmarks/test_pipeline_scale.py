@@ -1,4 +1,4 @@
-"""The scale benchmark's own arithmetic and its watch over memory; the pipeline it runs is tested elsewhere."""
+"""Arithmetic and memory readings of the scale benchmark, without the pipeline."""
 
 import os
 
@@ -39,7 +39,7 @@ def test_stages_are_read_with_the_memory_held_while_they_ran(tmp_path):
 
 def test_a_module_that_fails_is_an_error(tmp_path):
     (tmp_path / "fails.py").write_text("raise SystemExit(3)")
-    with pytest.raises(RuntimeError, match="`fails` must end well. Received: exit code 3"):
+    with pytest.raises(RuntimeError, match=r"`fails` must end with exit code 0\. Received: 3"):
         list(pipeline_scale._stages(["fails"], {**os.environ, "PYTHONPATH": str(tmp_path)}))
 
 

@@ -1,4 +1,4 @@
-"""The evidence: judged as by hand, split without leaks, and whole from the command to the table."""
+"""The study of quality: metrics by hand, splits without leaks, and the command from data to table."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import pytest
 from scipy import sparse, stats
 
 from bcl_keras import BCLConfig
+from bcl_keras.evaluation.bootstrap import interval, resampled_means
 from benchmarks.quality import closed_form, pictures, published, towers
 from benchmarks.quality.__main__ import main
 from benchmarks.quality.gallery import gallery
-from benchmarks.quality.judging import as_truth, judge
+from benchmarks.quality.metrics import as_truth, metrics_of
 from benchmarks.quality.problem import Problem
-from benchmarks.quality.statistics import holm, interval, mean_of_seeds, p_over_seeds, resampled_means
 from benchmarks.quality.tasks import DAY_ZERO, SIMILAR_20, ask, listener_scores, slices
+from benchmarks.significance import holm, mean_of_seeds, p_over_seeds
 from benchmarks.targeting_study.datasets import read_data_set
 from tfx_pipeline.datasets.simulate import simulate
 
@@ -41,7 +42,7 @@ def test_metrics_are_those_by_hand() -> None:
     scores = rng.integers(0, 40, (30, 120)).astype("float32")  # many ties
     right = rng.random((30, 120)) < 0.1
     right[3] = False
-    found = judge(scores, sparse.csr_matrix(right))
+    found = metrics_of(scores, sparse.csr_matrix(right))
     for row in range(30):
         ranking = sorted(range(120), key=lambda place: (-scores[row, place], place))
         hits = [bool(right[row, place]) for place in ranking]
@@ -58,8 +59,8 @@ def test_metrics_are_those_by_hand() -> None:
 
 
 def test_scores_must_be_finite() -> None:
-    with pytest.raises(ValueError, match="expected finite numbers. Received: 1 that are not"):
-        judge(np.array([[0.0, np.nan]]), sparse.csr_matrix(np.array([[True, False]])))
+    with pytest.raises(ValueError, match=r"expected finite numbers\. Received: 1 that are not"):
+        metrics_of(np.array([[0.0, np.nan]]), sparse.csr_matrix(np.array([[True, False]])))
 
 
 def test_holm_is_the_step_down_rule() -> None:
@@ -158,7 +159,11 @@ def test_the_truth_of_a_simulated_catalogue_is_its_ceiling(problem: Problem) -> 
     assert recalls[0] > max(recalls[1:]) > 0.3
 
 
-PUBLISHED = [published.dropout_net, published.clcrec, published.tfrs_two_tower]
+PUBLISHED: list[Callable[[Problem], closed_form.Scorer]] = [
+    published.dropout_net,
+    published.clcrec,
+    published.tfrs_two_tower,
+]
 if find_spec("cmfrec"):  # takes minutes to compile, so it is measured where somebody has it
     PUBLISHED.append(published.collective_factors)
 

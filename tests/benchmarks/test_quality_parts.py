@@ -1,4 +1,4 @@
-"""What each part brings: planted differences are found, corrected and said; sweeps and reports take what is there."""
+"""Parts of the method: planted differences are found, corrected and reported; sweeps and reports use finished rows."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.quality import towers, tuning
+from benchmarks.quality import closed_form, towers, tuning
 from benchmarks.quality.__main__ import main
-from benchmarks.quality.judging import METRICS
+from benchmarks.quality.metrics import METRICS
 from benchmarks.quality.parts import ALL_SONGS, PARTS, parts, verdict
 from benchmarks.quality.problem import LEAST_LISTENERS, Problem
 from benchmarks.quality.published import Settings
 from benchmarks.quality.rows import ROWS, SWEEP_POINTS, SWEEP_ROWS
-from benchmarks.quality.statistics import holm
 from benchmarks.quality.study import Study, run
 from benchmarks.quality.tasks import DAY_ZERO, LONG_TAIL, SIMILAR_20
+from benchmarks.significance import holm
 from benchmarks.targeting_study.datasets import DataSet, drawn, read_data_set
 from tfx_pipeline.datasets.simulate import simulate
 
@@ -97,16 +97,17 @@ def test_verdicts_say_where_a_part_helps_and_hurts(studies: list[Study]) -> None
     assert (
         verdict(served, [{"data": "one", "parts": parts(alone)}]) == "not tested on one, which takes more than one seed"
     )
-    nothing = [{**results[0], "parts": [{**results[0]["parts"][0], "slices": {ALL_SONGS: {"value": 0.1, "p": 0.2}}}]}]
+    part = parts(studies[0])[0] | {"slices": {ALL_SONGS: {"value": 0.1, "p": 0.2}}}
+    nothing = [{"data": "one", "parts": [part]}]
     assert verdict(paper, nothing) == "no difference shown on one"
 
 
-def test_results_of_other_settings_are_not_a_rows(data: DataSet, tmp_path: Path) -> None:
+def test_a_row_of_other_settings_is_run_again(data: DataSet, tmp_path: Path) -> None:
     row = next(row for row in ROWS if row.name == "ridge to own factors")
     lines: list[str] = []
-    for asked in (row, row, replace(row, fit=partial(row.fit.func, own=False))):
+    for asked in (row, row, replace(row, fit=partial(closed_form.ridge_to_factors, own=False))):
         run(data, [asked], [0], tmp_path, lines.append)
-    assert len(lines) == 2  # the second time it lies there; of other settings it is run again
+    assert len(lines) == 2  # the second time its results are there
 
 
 def test_every_part_names_rows_of_the_table() -> None:
@@ -121,9 +122,9 @@ def test_a_report_takes_what_lies_in_the_folder(studies: list[Study], tmp_path: 
     assert set(one["tasks"][SIMILAR_20]) == set(PLANTED) and set(two["tasks"][SIMILAR_20]) == set(PLANTED) - {"BCL"}
     shown = (tmp_path / "report.html").read_text()
     assert 'alt="what each part adds to recall@50' in shown
-    said = (tmp_path / "table.md").read_text()
-    assert f"- contrast behind a head: hurts on {DAY_ZERO} (one, two)." in said
-    with pytest.raises(FileNotFoundError, match="expected folders of seeds with a split.json. Received: none"):
+    table = (tmp_path / "table.md").read_text()
+    assert f"- contrast behind a head: hurts on {DAY_ZERO} (one, two)." in table
+    with pytest.raises(FileNotFoundError, match=r"expected folders of seeds with a split\.json\. Received: none"):
         main(["--report", "--data", "three", "--out", str(tmp_path)])
 
 
@@ -189,7 +190,7 @@ def test_sparse_songs_are_drawn_in_the_same_share(thinned: DataSet) -> None:
 def test_sparse_songs_teach_what_their_listeners_play(thinned: DataSet) -> None:
     problem = Problem.of(thinned, 0)
     songs = towers.learnt_songs(problem, sparse=True)
-    assert len(problem.sparse) > 60 and (problem.split[problem.sparse] == "new").all()
+    assert len(problem.sparse_songs) > 60 and (problem.split[problem.sparse_songs] == "new").all()
     anchors, positives, weights = towers.learnt_pairs(problem, 7, sparse=True)
     warm = np.asarray((thinned.plays[problem.warm] > 0).todense(), float)
     for row, song in enumerate(songs.tolist()):
@@ -209,7 +210,7 @@ def test_held_out_songs_teach_nothing(thinned: DataSet) -> None:
     plays = thinned.plays.tolil()
     plays[held_out] = thinned.plays[np.roll(held_out, 1)]
     changed = Problem(replace(thinned, plays=plays.tocsr()), 0, problem.split, problem.encoding)
-    np.testing.assert_array_equal(changed.sparse, problem.sparse)
+    np.testing.assert_array_equal(changed.sparse_songs, problem.sparse_songs)
     for found, wanted in zip(*(towers.learnt_pairs(each, 7, sparse=True) for each in (changed, problem)), strict=True):
         np.testing.assert_array_equal(found, wanted)
 
@@ -237,11 +238,11 @@ def test_trials_start_at_the_settings_given() -> None:
 def test_a_row_that_fails_stops_the_processes_and_is_named(data: DataSet, tmp_path: Path) -> None:
     rows = [row for row in ROWS if row.name in ("random", "BCL, no operator", "BCL, V2", "softmax")]
     unsplit = replace(data, songs=np.arange(len(data.songs)))  # ids that cannot be hashed
-    with pytest.raises(RuntimeError, match="seed 0: expected an end of the process of .*. Received: exit code 1"):
+    with pytest.raises(RuntimeError, match=r"seed 0: expected exit code 0 of the process of .*\. Received: 1"):
         run(unsplit, rows, [0], tmp_path, lambda _: None, epochs=1, jobs=2)
     assert not list(tmp_path.rglob("*.npz"))
     mine = replace(rows[0], name="mine")
-    with pytest.raises(ValueError, match="must hold rows of the table for several processes. Received: {'mine'}"):
+    with pytest.raises(ValueError, match=r"must hold rows of the table for several processes\. Received: {'mine'}"):
         run(data, [mine], [0], tmp_path, jobs=2)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,7 +22,7 @@ def test_days_partition_plays_and_songs_in_time(tmp_path: Path) -> None:
     assert [span.number for span in spans] == list(range(1, 7))
     plays = [pq.read_table(span.folder / "plays.parquet") for span in spans]
     assert sum(map(len, plays)) == 1_500 and all(abs(len(part) - 250) <= 1 for part in plays)
-    for earlier, later in zip(plays, plays[1:], strict=False):
+    for earlier, later in pairwise(plays):
         assert pc.max(earlier["timestamp"]).as_py() <= pc.min(later["timestamp"]).as_py()
     came = {
         song: span.number

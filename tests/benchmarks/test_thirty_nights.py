@@ -1,4 +1,4 @@
-"""What the nights check, without a night."""
+"""The checks of the thirty nights, without running a night."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import sqlite3
 import sys
 import zipfile
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,7 +35,7 @@ def service() -> Service:
 def test_the_plan_has_each_kind_of_night_and_no_two_in_a_row() -> None:
     nights = [calendar.night(number) for number in range(1, calendar.NIGHTS + 1)]
     special = [night.number for night in nights if night.what != calendar.ORDINARY]
-    assert all(later - earlier > 1 for earlier, later in zip(special, special[1:], strict=False))
+    assert all(later - earlier > 1 for earlier, later in pairwise(special))
     assert sorted({night.exit_code for night in nights}) == [-9, 0, 2, 3]
     assert {night.killed_after for night in nights} == {None, "Trainer", "Pusher"}
     by_kind = {night.what: night for night in nights}
@@ -103,11 +105,11 @@ def test_allowed_places_are_those_of_the_page() -> None:
         assert not is_allowed(file)
 
 
-def ended(code: int = 0, line: dict | None = None, said: str = "") -> processes.Ended:
-    return processes.Ended(code, line if line is not None or code < 0 else {"outcome": "pushed"}, said, 1.0, 1.0, 1)
+def ended(code: int = 0, line: dict[str, str] | None = None, messages: str = "") -> processes.Ended:
+    return processes.Ended(code, line if line is not None or code < 0 else {"outcome": "pushed"}, messages, 1.0, 1.0, 1)
 
 
-def published(service: Service, day: int, **changes: object) -> checks.Published:
+def published(service: Service, day: int, **changes: Any) -> checks.Published:
     """All that a good night publishes, written out from the truth."""
     songs = service.songs_until(day)
     listeners = service.listeners(day)
@@ -127,10 +129,10 @@ def test_a_good_night_breaks_nothing(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "how", "now", "changes", "said"),
+    ("number", "how", "now", "changes", "problem"),
     [
         (6, ended(1), {}, {}, "exit code: expected 0. Received: 1"),
-        (6, ended(said="Traceback (most recent"), {}, {}, "expected no traceback"),
+        (6, ended(messages="Traceback (most recent"), {}, {}, "expected no traceback"),
         (6, ended(), {"served": "1"}, {}, "expected a version after 1"),
         (6, ended(), {"latest": "then"}, {}, "expected another folder than then"),
         (8, ended(), {}, {}, "served: expected 1 still. Received: 2"),
@@ -142,8 +144,8 @@ def test_a_good_night_breaks_nothing(service: Service) -> None:
         (6, ended(), {}, {"retrieved": frozenset()}, "index: expected"),
     ],
 )
-def test_each_thing_that_can_be_wrong_is_said(
-    service: Service, number: int, how: processes.Ended, now: dict, changes: dict, said: str
+def test_each_problem_is_reported(
+    service: Service, number: int, how: processes.Ended, now: dict, changes: dict, problem: str
 ) -> None:
     plan = calendar.night(number)
     before = {"served": "1", "latest": "then"}
@@ -155,10 +157,10 @@ def test_each_thing_that_can_be_wrong_is_said(
         published(service, plan.day, **changes),
         service,
     )
-    assert any(said in line for line in found), found
+    assert any(problem in line for line in found), found
 
 
-def test_targets_who_played_the_song_are_said(service: Service) -> None:
+def test_targets_who_played_the_song_are_reported(service: Service) -> None:
     whole = published(service, 6)
     song = next(song for song in whole.targets if song in service.listeners(6))
     wrong = replace(whole, targets={**whole.targets, song: service.listeners(6)[song]})
@@ -178,7 +180,7 @@ def test_a_process_is_killed_after_a_line_with_its_own(tmp_path: Path, monkeypat
     (tmp_path / "quick.py").write_text("import sys; print('words'); print('{\"outcome\": \"pushed\"}'); sys.exit(3)")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
     killed = processes.run(["slow"], tmp_path / "temporary", kill_after="Trainer")
-    assert (killed.exit_code, killed.line, killed.said) == (-9, None, "  Trainer 1 s\n")
+    assert (killed.exit_code, killed.line, killed.messages) == (-9, None, "  Trainer 1 s\n")
     done = processes.run(["quick"], tmp_path / "temporary", kill_after="Trainer")
     assert (done.exit_code, done.line) == (3, {"outcome": "pushed"}) and done.peak > 1_000_000
 

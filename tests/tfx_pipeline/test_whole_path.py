@@ -26,7 +26,7 @@ import tensorflow_transform as tft
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from tfx import v1 as tfx
 
-from bcl_keras.judging import best_rows, is_better
+from bcl_keras.evaluation.choices import best_rows, is_better
 from serving.client import Client
 from serving.refresh.saved_version import SavedVersion
 from serving.refresh.takedown import record_taken_down

@@ -2,16 +2,18 @@
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 import apache_beam as beam
-import numpy as np
 import tensorflow as tf
+from apache_beam.pvalue import PCollection
 from tensorflow_serving.apis import prediction_log_pb2
 from tfx import v1 as tfx
 from tfx.utils import path_utils
 from tfx_bsl.public.beam.run_inference import RunInference, RunInferencePerModel
 from tfx_bsl.public.proto import model_spec_pb2
 
+from bcl_keras.fields import Array
 from tfx_pipeline.contract import schemas
 from tfx_pipeline.contract.splits import COLD_SPLITS, SPLITS
 from tfx_pipeline.evaluation.match_rows import MATCH_ROWS, match_row
@@ -37,8 +39,8 @@ def CatalogueEmbedder(  # noqa: N802
     Args:
         labelled_songs: Songs by split.
         model: The exported model.
-        embeddings: Embeddings of every song, matches of every song that is not warm, with the split of each. A song of
-            which the model knows no value has no matches, and so no targets: its scores would say nothing about it.
+        embeddings: Embeddings of every song, matches of every song that is not warm, with the split of each. A song
+            that the model knows no value of has no matches and no targets, because its scores mean nothing.
         beam_pipeline: Given by TFX.
     """
     saved_model = path_utils.serving_model_path(model.uri)
@@ -68,14 +70,15 @@ def CatalogueEmbedder(  # noqa: N802
             )
 
 
-class MatchSongs(beam.PTransform):
+class MatchSongs(beam.PTransform[PCollection[_KeyedSong], PCollection[dict[str, Any]]]):
     """Turns keyed songs into rows of matches, with the exported model."""
 
     def __init__(self, saved_model: str) -> None:
         super().__init__()
         self._saved_model = saved_model
 
-    def expand(self, songs: beam.PCollection) -> beam.PCollection:
+    def expand(self, songs: PCollection[_KeyedSong]) -> PCollection[dict[str, Any]]:
+        """Returns a row of matches for each song."""
         return (
             songs
             | "Infer" >> RunInference(_signature(self._saved_model, "match_examples"))
@@ -92,16 +95,16 @@ def _signature(saved_model: str, name: str) -> model_spec_pb2.InferenceSpecType:
     return model_spec_pb2.InferenceSpecType(saved_model_spec=spec)
 
 
-def _output(log: prediction_log_pb2.PredictionLog, name: str) -> np.ndarray:
+def _output(log: prediction_log_pb2.PredictionLog, name: str) -> Array:
     """Returns the one row of an output."""
     return tf.make_ndarray(log.predict_log.response.outputs[name]).reshape(-1)
 
 
-def _to_embeddings(song: _Song, logs: tuple[prediction_log_pb2.PredictionLog, ...]) -> dict:
+def _to_embeddings(song: _Song, logs: tuple[prediction_log_pb2.PredictionLog, ...]) -> dict[str, Any]:
     song_id, split = song
     embedding, candidate = (_output(log, "embedding") for log in logs)
     return {"song_id": song_id, "split": split, "embedding": embedding, "candidate_embedding": candidate}
 
 
-def _to_matches(song: _Song, log: prediction_log_pb2.PredictionLog) -> dict:
+def _to_matches(song: _Song, log: prediction_log_pb2.PredictionLog) -> dict[str, Any]:
     return match_row(*song, {name: _output(log, name) for name in log.predict_log.response.outputs})

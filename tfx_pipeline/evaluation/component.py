@@ -1,4 +1,4 @@
-"""TFX component: judges the model on cold songs, beside the one that is served, and blesses it or does not."""
+"""TFX component: judges the model on cold songs beside the last pushed one, and blesses it if it may be pushed."""
 
 import json
 import logging
@@ -13,6 +13,7 @@ import tensorflow_transform as tft
 from tfx import v1 as tfx
 from tfx.utils import io_utils
 
+from bcl_keras.fields import Array
 from serving.files.whole_files import earlier
 from serving.refresh.index import SONGS_AT_ONCE
 from serving.refresh.saved_version import RefreshError
@@ -23,9 +24,10 @@ from tfx_pipeline.contract.ids import SONG_ID, id_array
 from tfx_pipeline.contract.splits import TEST, VALIDATION, WARM, ColdSplit
 from tfx_pipeline.evaluation.catalogue_embedding import EMBEDDINGS, MATCHES
 from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.margins import refusals
 from tfx_pipeline.evaluation.reliability import COLUMNS
 from tfx_pipeline.evaluation.reliability_report import reliability_report
-from tfx_pipeline.evaluation.retrieval import evaluate, refusals
+from tfx_pipeline.evaluation.retrieval import evaluate
 from tfx_pipeline.models.served_fields import check_fields
 from tfx_pipeline.models.song_table import SongTable, read_song_table, split_uris
 from tfx_pipeline.tfx_extensions.artifacts import SongEmbeddings, read_learnt
@@ -51,13 +53,13 @@ def RetrievalEvaluator(  # noqa: N802
     judged_dir: tfx.dsl.components.Parameter[str],
     split: ColdSplit,
 ) -> None:
-    """Writes `report.json`; blesses what beats content cosine and keeps up with the last push on validation songs.
+    """Writes `report.json`, and blesses a model that keeps the margins on validation songs (`margins.refusals`).
 
-    The report also has how far the matches of a song can be relied on (`tfx_pipeline.evaluation.reliability`).
+    The report also has the reliability of matches (`tfx_pipeline.evaluation.reliability`).
 
-    A pushed model that was trained again on all songs knows the songs that are held out today. So its judged model,
-    which does not, stands for it. The decision is made once for the same model and settings: which model was pushed
-    last is no part of the cache key.
+    A pushed model that was trained again on all songs has learnt from the songs that are held out today. So it is
+    represented by its judged model, which has not. The last push is no part of the cache key: the same model with the
+    same settings is judged once.
 
     Args:
         transformed_songs: Transformed songs by split.
@@ -99,7 +101,7 @@ def last_judged(serving_dir: str, judged_dir: str, split: ColdSplit) -> str | No
         return None
     learnt = read_learnt(path)
     if learnt is not None and learnt.get("refit"):
-        # A run that was killed while it kept its judged model left the earlier one under the other name.
+        # A run that was killed while it stored its judged model left the earlier one under its other name.
         path = judged_dir if os.path.isdir(judged_dir) else str(earlier(judged_dir))
         if not os.path.isdir(path):
             logger.warning(
@@ -119,7 +121,7 @@ def last_embeddings(
     labelled_songs: tfx.types.standard_artifacts.Examples,
     table: SongTable,
     fields: tuple[contract.SongField, ...],
-) -> tuple[np.ndarray, np.ndarray] | None:
+) -> tuple[Array, Array] | None:
     """Returns the query and the candidate embeddings of today's songs by an earlier model.
 
     None if it cannot read today's songs because a field is of another kind now.
@@ -130,8 +132,8 @@ def last_embeddings(
     except RefreshError as error:
         logger.warning("The model is not compared with that in %s: %s", path, error)
         return None
-    parts: dict[str, list[np.ndarray]] = {"serving_default": [], "candidate": []}
-    rows: list[np.ndarray] = []
+    parts: dict[str, list[Array]] = {"serving_default": [], "candidate": []}
+    rows: list[Array] = []
     for split in (WARM, VALIDATION, TEST):
         files = tf.io.gfile.glob(split_pattern(labelled_songs, split))
         for examples in tf.data.TFRecordDataset(files, compression_type="GZIP").batch(SONGS_AT_ONCE):
@@ -144,12 +146,12 @@ def last_embeddings(
 
 
 def read_matches(uri: str) -> pa.Table:
-    """Returns the matches of songs, with what speaks for them."""
+    """Returns the matches of songs with their evidence."""
     files = [os.path.join(uri, name) for name in sorted(os.listdir(uri)) if name.startswith(MATCHES)]
     return ds.dataset(files, format="parquet").to_table(columns=[SONG_ID, *COLUMNS])
 
 
-def read_embeddings(uri: str, table: SongTable) -> tuple[np.ndarray, np.ndarray]:
+def read_embeddings(uri: str, table: SongTable) -> tuple[Array, Array]:
     """Returns the query and the candidate embeddings of the songs of `table`, in its order.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The row that needs no training: cosine of joined content, weights chosen on validation songs."""
+"""Content cosine, the row that needs no training: its weights are chosen on validation songs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
 from sklearn.preprocessing import normalize
 
-from bcl_keras.judging import is_better
+from bcl_keras.evaluation.choices import choose_weights
+from bcl_keras.evaluation.content import inverse_document_frequency
+from bcl_keras.fields import Array
 from tfx_pipeline.contract import SongField
 from tfx_pipeline.models.song_table import SongTable
 
 #: Weights tried for each block of content.
 WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 _MAX_DIM = 200
-_PASSES = 2
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,12 @@ class ContentCosine:
         weights: Weight by block.
     """
 
-    blocks: Mapping[str, np.ndarray | sparse.csr_matrix]
+    blocks: Mapping[str, Array | sparse.csr_matrix]
     weights: Mapping[str, float]
 
     @classmethod
-    def fit(cls, table: SongTable, fields: Sequence[SongField], warm: np.ndarray, *, seed: int = 0) -> ContentCosine:
-        """Learns idf and the decomposition on warm songs.
+    def fit(cls, table: SongTable, fields: Sequence[SongField], warm: Array, *, seed: int = 0) -> ContentCosine:
+        """Fits idf and the decomposition on warm songs.
 
         Args:
             table: All songs.
@@ -48,7 +49,7 @@ class ContentCosine:
         Returns:
             All blocks with weight 1.
         """
-        blocks: dict[str, np.ndarray | sparse.csr_matrix] = {}
+        blocks: dict[str, Array | sparse.csr_matrix] = {}
         for field in (field for field in fields if field.is_categorical):
             block = _tf_idf(table.features[field.name], warm)
             blocks[field.name] = _reduce(block, warm, seed) if field.is_list else block
@@ -61,10 +62,8 @@ class ContentCosine:
             blocks[f"{group} numbers"] = normalize(np.nan_to_num(np.concatenate(columns, axis=1)))
         return cls(blocks, dict.fromkeys(blocks, 1.0))
 
-    def choose_weights(
-        self, queries: np.ndarray, candidates: np.ndarray, quality: Callable[[np.ndarray], float]
-    ) -> ContentCosine:
-        """Returns a copy with the weights of `WEIGHTS` whose scores are best, by coordinate ascent.
+    def choose_weights(self, queries: Array, candidates: Array, quality: Callable[[Array], float]) -> ContentCosine:
+        """Returns a copy with those of `WEIGHTS` whose scores are best (`bcl_keras.evaluation.choices`).
 
         Args:
             queries: Rows of the songs to choose on.
@@ -72,19 +71,9 @@ class ContentCosine:
             quality: Of `(len(queries), len(candidates))` scores; more is better, such as recall.
         """
         cosines = {name: self._cosine(name, queries, candidates) for name in self.blocks}
-        best, total = dict(self.weights), self.scores(queries, candidates)
-        best_quality = quality(total)
-        for _ in range(_PASSES):
-            for name, cosine in cosines.items():
-                others = total - best[name] * cosine
-                for weight in WEIGHTS:
-                    tried = {**best, name: weight}
-                    scores = others + weight * cosine
-                    if any(tried.values()) and is_better(tried_quality := quality(scores), best_quality):
-                        best, best_quality, total = tried, tried_quality, scores
-        return ContentCosine(self.blocks, best)
+        return ContentCosine(self.blocks, choose_weights(cosines, quality, WEIGHTS))
 
-    def scores(self, queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    def scores(self, queries: Array, candidates: Array) -> Array:
         """Returns `(len(queries), len(candidates))` scores for rows of the table."""
         total = np.zeros((len(queries), len(candidates)), np.float32)
         for name, weight in self.weights.items():
@@ -92,12 +81,12 @@ class ContentCosine:
                 total += weight * self._cosine(name, queries, candidates)
         return total
 
-    def _cosine(self, name: str, queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    def _cosine(self, name: str, queries: Array, candidates: Array) -> Array:
         cosine = self.blocks[name][queries] @ self.blocks[name][candidates].T
         return np.asarray(cosine.toarray() if sparse.issparse(cosine) else cosine, np.float32)
 
 
-def _tf_idf(ids: np.ndarray, warm: np.ndarray) -> sparse.csr_matrix:
+def _tf_idf(ids: Array, warm: Array) -> sparse.csr_matrix:
     """Returns unit rows of inverse-document-frequency weights; id 0 is missing."""
     ids = ids.reshape(len(ids), -1)
     present = ids > 0
@@ -106,11 +95,11 @@ def _tf_idf(ids: np.ndarray, warm: np.ndarray) -> sparse.csr_matrix:
     )
     counts.data[:] = 1.0
     frequency = np.asarray((counts[warm] > 0).sum(axis=0)).ravel()
-    idf = np.log((1 + warm.sum()) / (1 + frequency))
+    idf = inverse_document_frequency(frequency, warm.sum())
     return normalize(counts @ sparse.diags(idf)).tocsr()
 
 
-def _reduce(matrix: sparse.csr_matrix, warm: np.ndarray, seed: int) -> np.ndarray:
+def _reduce(matrix: sparse.csr_matrix, warm: Array, seed: int) -> Array:
     dim = min(_MAX_DIM, min(matrix[warm].shape) - 1)
     if dim < 2:
         return matrix.toarray()

@@ -1,27 +1,26 @@
-"""What the bulk signature of a model says of a song, as a row of the tables of matches."""
+"""Rows of the table of matches, from what a model returns for a song."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
+from bcl_keras.fields import Array
 from tfx_pipeline.contract import schemas
 
-#: Why these are the matches, and what speaks for them, is null where the model does not say it.
+#: Shares and evidence are null where the model does not return them.
 MATCH_ROWS = schemas.MATCHES
 
 
-def match_row(song_id: str, split: str, outputs: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Returns the row of one song, with no matches where the model knows no value of it: the scores say nothing then.
+def match_row(song_id: str, split: str, outputs: Mapping[str, Array]) -> dict[str, Any]:
+    """Returns the row of one song; without matches if the model knows no value of the song, as its scores mean nothing.
 
     Args:
         song_id: The song.
         split: Its split.
-        outputs: Of the signature `match_examples` for this song, of any shape.
+        outputs: What the signature `match_examples` returns for this song, in any shape.
     """
-    known = int(outputs["known_fields"].reshape(-1)[0]) if "known_fields" in outputs else None  # as older models
+    known = int(outputs["known_fields"].reshape(-1)[0]) if "known_fields" in outputs else None  # older models lack it
     ids, scores = outputs["song_ids"].reshape(-1), outputs["scores"].reshape(-1)
     count = 0 if known == 0 else len(ids)
     row: dict[str, Any] = {
@@ -41,5 +40,5 @@ def match_row(song_id: str, split: str, outputs: Mapping[str, np.ndarray]) -> di
     return row
 
 
-def _texts(values: np.ndarray) -> list[str]:
+def _texts(values: Array) -> list[str]:
     return [value.decode() for value in values.reshape(-1)]

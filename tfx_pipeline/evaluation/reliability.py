@@ -1,9 +1,8 @@
-"""How far the matches of a song can be relied on: the recall that validation songs like it have, from 0 to 1.
+"""How far the matches of a song can be relied on: the recall to expect, from 0 to 1.
 
-What speaks for the matches of a song are its scores, how many fields are known, how much of its scores each block of
-fields gives, how far each part of the model tells songs apart, and whether the parts agree. Each number becomes its
-place among those of the validation songs, and a logistic regression turns the places into recall. It is fitted on
-validation songs alone.
+The evidence is the scores of the matches, how many fields are known, how much of the scores each block of fields gives,
+how far each part of the model tells songs apart, and whether the parts agree. Each number becomes its place among those
+of the validation songs. A logistic regression, fitted on validation songs alone, turns the places into recall.
 """
 
 from __future__ import annotations
@@ -16,24 +15,26 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from bcl_keras.fields import Array
+
 #: Columns of a table of matches that are read.
 COLUMNS = ("match_scores", "match_shares", "share_names", "known_fields", "evidence", "evidence_names")
 BEST_SCORE, MEAN_SCORE, KNOWN_FIELDS = "best score", "mean score", "known fields"
-#: With fewer validation songs nothing is said.
+#: With fewer validation songs no reliability is fitted.
 FEWEST_SONGS = 50
-#: Beside the scores other numbers count where there are so many validation songs for each number: fewer fit noise.
+#: Validation songs that each number needs, beyond the scores. With fewer songs the fit would follow noise.
 _SONGS_PER_NUMBER = 50
 _SHARE = "share of "
 _KNOTS = 21
 #: The strength of scikit-learn's default penalty; the places have deviations of about 0.3.
 _PENALTY = 1.0
 
-Evidence = dict[str, np.ndarray]
+Evidence = dict[str, Array]
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """What turns numbers about the matches of a song into the recall to expect.
+    """Turns the evidence for the matches of a song into the recall to expect.
 
     Attributes:
         k: Length of the list whose recall is meant.
@@ -48,13 +49,13 @@ class Reliability:
     intercept: float
 
     @classmethod
-    def fit(cls, evidence: Evidence, recall: np.ndarray, k: int) -> Reliability | None:
-        """Fits what speaks for matches to the recall of validation songs; nothing if there are too few.
+    def fit(cls, evidence: Evidence, recall: Array, k: int) -> Reliability | None:
+        """Fits the evidence for matches to the recall of validation songs; None if there are too few.
 
         Args:
             evidence: `(n,)` by name; songs with a NaN are left out.
             recall: `(n,)` from 0 to 1.
-            k: See above.
+            k: Length of the list whose recall is given.
         """
         from sklearn.linear_model import LogisticRegression
 
@@ -84,10 +85,10 @@ class Reliability:
         """Returns plain values for JSON."""
         return asdict(self)
 
-    def of(self, evidence: Evidence) -> np.ndarray:
-        """Returns `(n,)` from 0 to 1, the recall to expect; 0 for a song without matches.
+    def predict(self, evidence: Evidence) -> Array:
+        """Returns the recall to expect, `(n,)` from 0 to 1; 0 for a song without matches.
 
-        What the validation songs had and these lack, as after a change of the model, counts as in the middle.
+        A number that the validation songs had and a song lacks, as after a change of the model, counts as average.
         """
         has_matches = np.isfinite(evidence[BEST_SCORE])
         total = np.full(len(has_matches), self.intercept)
@@ -97,13 +98,13 @@ class Reliability:
             total += weight * np.where(known, _places(np.where(known, column, 0.0), self.knots[name]), 0.0)
         return np.where(has_matches, 1.0 / (1.0 + np.exp(-total)), 0.0)
 
-    def of_table(self, matches: pa.Table) -> pa.Array:
-        """Returns the same of the songs of a table of matches, in its order."""
-        return pa.array(self.of(evidence_of(matches, self.k)), pa.float32())
+    def predict_table(self, matches: pa.Table) -> pa.Array:
+        """Returns the recall to expect for each song of a table of matches, in its order."""
+        return pa.array(self.predict(evidence_of(matches, self.k)), pa.float32())
 
 
 def _affordable(names: Sequence[str], songs: int) -> list[str]:
-    """Returns the numbers that can be told from chance: the scores, then the other ones, then the shares of blocks."""
+    """Returns the numbers that there are songs enough for: scores first, then other numbers, then shares of blocks."""
     scores = [name for name in names if name in (BEST_SCORE, MEAN_SCORE)]
     shares = [name for name in names if name.startswith(_SHARE)]
     chosen = scores
@@ -115,11 +116,11 @@ def _affordable(names: Sequence[str], songs: int) -> list[str]:
 
 
 def evidence_of(matches: pa.Table, k: int) -> Evidence:
-    """Returns what speaks for the matches of songs, `(n,)` by name; NaN throughout for a song without matches.
+    """Returns the evidence for the matches of songs, `(n,)` by name; NaN for a song without matches.
 
     Args:
         matches: A table with `COLUMNS`.
-        k: Matches that count.
+        k: Number of matches that are read.
     """
     scores = _Lists.of(matches["match_scores"])
     known = matches["known_fields"].to_numpy().astype(float)
@@ -147,17 +148,17 @@ def evidence_of(matches: pa.Table, k: int) -> Evidence:
 class _Lists:
     """A column of lists: how many values each has, none where it is null, and all values one after the other."""
 
-    counts: np.ndarray
+    counts: Array
     values: Any
 
     @classmethod
     def of(cls, column: pa.ChunkedArray | pa.Array) -> _Lists:
-        array = _one(column) if isinstance(column, pa.ChunkedArray) else column
+        array = _joined(column) if isinstance(column, pa.ChunkedArray) else column
         values = array.flatten()
         counts = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
         return cls(counts, values if pa.types.is_list(values.type) else values.to_numpy(zero_copy_only=False))
 
-    def first_means(self, values: np.ndarray, most: int) -> np.ndarray:
+    def first_means(self, values: Array, most: int) -> Array:
         """Returns the mean of the first values of each list, NaN for an empty one, of as many values as there are."""
         row = np.repeat(np.arange(len(self.counts)), self.counts)
         place = np.arange(len(row)) - (np.cumsum(self.counts) - self.counts)[row]
@@ -167,19 +168,19 @@ class _Lists:
 
 
 def _names(column: pa.ChunkedArray) -> list[str]:
-    """Returns the names that every row has that has any; none where none has."""
+    """Returns the names in the first row that has some; all such rows have the same."""
     given = column.drop_null()
     return list(given[0].as_py()) if len(given) else []
 
 
-def _one(column: pa.ChunkedArray) -> pa.Array:
+def _joined(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
-def _places(values: np.ndarray, knots: Sequence[float]) -> np.ndarray:
+def _places(values: Array, knots: Sequence[float]) -> Array:
     """Returns the place of each value among those that the knots stand for, -0.5 for the least and 0.5 for the most.
 
-    Of a value that many have it is the middle of theirs, so that one which all have says nothing.
+    A value that many songs have gets the middle of their places. So a value that all songs have gets 0.
     """
     levels, first, counts = np.unique(knots, return_index=True, return_counts=True)
     middle = (first + (counts - 1) / 2.0) / (len(knots) - 1)

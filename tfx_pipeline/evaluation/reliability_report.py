@@ -1,4 +1,4 @@
-"""How well the reliability of matches tells songs of good matches from others: fitted on validation, judged on test."""
+"""How well reliability orders songs by recall: fitted on validation songs, judged on test songs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 from scipy.stats import rankdata
 
+from bcl_keras.evaluation.bootstrap import interval, resampled_rows
+from bcl_keras.fields import Array
 from tfx_pipeline.contract.ids import id_array
 from tfx_pipeline.contract.splits import TEST, VALIDATION
 from tfx_pipeline.evaluation.config import EvaluationConfig
@@ -19,7 +21,7 @@ _PARTS = 5
 
 
 def reliability_report(
-    table: SongTable, queries: np.ndarray, candidates: np.ndarray, matches: pa.Table, config: EvaluationConfig
+    table: SongTable, queries: Array, candidates: Array, matches: pa.Table, config: EvaluationConfig
 ) -> dict[str, Any]:
     """Fits the reliability of matches on validation songs and judges it on test songs.
 
@@ -31,14 +33,14 @@ def reliability_report(
         config: Settings of the evaluation.
 
     Returns:
-        Plain values: `validation_songs`; `fitted`, from which `Reliability.from_dict` is made, None where there are too
-        few of them; and of the test songs, where it is fitted, `judge`.
+        Plain values: `validation_songs`, their number; `fitted`, which `Reliability.from_dict` reads, or None if they
+        are too few; and `test`, the figures of `judge` on the test songs, if it is fitted.
     """
     place = np.full(len(table), -1)
     rows = table.rows_of(id_array(matches["song_id"]))
     place[rows[rows >= 0]] = np.flatnonzero(rows >= 0)
 
-    def judged(split: str) -> tuple[Evidence, np.ndarray]:
+    def judged(split: str) -> tuple[Evidence, Array]:
         songs, recall = model_recalls(table, queries, candidates, config, split)
         if absent := int((place[songs] < 0).sum()):
             raise ValueError(
@@ -52,28 +54,29 @@ def reliability_report(
     if fitted is not None:
         evidence, recall = judged(TEST)
         best = np.nan_to_num(evidence[BEST_SCORE], nan=-np.inf)
-        report["test"] = judge(fitted.of(evidence), recall, config) | {"rho_of_best_score": spearman(best, recall)}
+        report["test"] = judge(fitted.predict(evidence), recall, config) | {"rho_of_best_score": spearman(best, recall)}
     return report
 
 
-def judge(reliability: np.ndarray, recall: np.ndarray, config: EvaluationConfig) -> dict[str, Any]:
+def judge(reliability: Array, recall: Array, config: EvaluationConfig) -> dict[str, Any]:
     """Returns Spearman's rho of songs with its 95 % bootstrap interval, and recall by fifths of reliability.
 
     rho is None where all songs have the same recall, or the same reliability.
     """
     rho = spearman(reliability, recall)
-    interval = [None, None]
+    low = high = None
     if rho is not None:
-        draws = np.random.default_rng(config.seed).integers(len(recall), size=(config.bootstrap, len(recall)))
-        drawn = [spearman(reliability[rows], recall[rows]) for rows in draws]
-        interval = np.percentile([0.0 if value is None else value for value in drawn], [2.5, 97.5]).tolist()
+        drawn = [
+            spearman(reliability[r], recall[r]) for r in resampled_rows(len(recall), config.bootstrap, config.seed)
+        ]
+        _, low, high = interval(rho, np.array([0.0 if value is None else value for value in drawn]))
     order = np.argsort(reliability, kind="stable")
     parts = [part for part in np.array_split(order, _PARTS) if len(part)]
     return {
         "songs": len(recall),
         "rho": rho,
-        "low": interval[0],
-        "high": interval[1],
+        "low": low,
+        "high": high,
         "fifths": [
             {
                 "songs": len(part),
@@ -85,7 +88,7 @@ def judge(reliability: np.ndarray, recall: np.ndarray, config: EvaluationConfig)
     }
 
 
-def spearman(left: np.ndarray, right: np.ndarray) -> float | None:
+def spearman(left: Array, right: Array) -> float | None:
     """Returns the correlation of ranks, equal values at the mean of theirs; None where a side has one value alone."""
     if len(left) < 2 or (left == left[0]).all() or (right == right[0]).all():
         return None

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow_transform as tft
 
 import bcl_keras
-from bcl_keras.judging import is_better
+from bcl_keras.evaluation.choices import is_better
 from serving.export.served_model import RawField, ServedModel, export
 from serving.savedmodel.raw_fields import integer_id
 from tfx_pipeline import contract

@@ -153,7 +153,7 @@ def reliability_column(fitted: dict[str, Any] | None) -> Computed:
     """Returns how the reliability of matches is computed, from what a run's manifest has as `reliability`."""
     if fitted is None:
         return Computed(RELIABILITY, (), lambda rows: pa.nulls(rows.num_rows, pa.float32()))
-    return Computed(RELIABILITY, COLUMNS, Reliability.from_dict(fitted).of_table)
+    return Computed(RELIABILITY, COLUMNS, Reliability.from_dict(fitted).predict_table)
 
 
 def _counts(folder: RunFolder, out: Path, rows: dict[str, int]) -> dict[str, Any]:

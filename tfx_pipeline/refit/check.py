@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bcl_keras.judging import best_rows
+from bcl_keras.evaluation.choices import best_rows
 from tfx_pipeline.contract.splits import COLD_SPLITS
 
 _BLOCK = 512

@@ -6,7 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from benchmarks.targeting_study import findings, statistics
+from bcl_keras.evaluation.bootstrap import ClusterBootstrap
+from benchmarks.significance import permutation_test
+from benchmarks.targeting_study import findings
 from benchmarks.targeting_study.counts import CUTOFFS, UNTARGETED
 from benchmarks.targeting_study.datasets import read_data_set
 from benchmarks.targeting_study.judging import Judge
@@ -127,15 +129,15 @@ def test_permutation_test_is_that_of_scipy():
     expected = stats.permutation_test(
         (first, second), lambda a, b: (a - b).sum(), permutation_type="samples", n_resamples=20_000, random_state=1
     )
-    assert statistics.permutation_test(first, second, np.arange(60)) == pytest.approx(expected.pvalue, abs=0.01)
+    assert permutation_test(first, second, np.arange(60)) == pytest.approx(expected.pvalue, abs=0.01)
 
 
 def test_seeds_that_share_songs_are_no_more_evidence():
     rng = np.random.default_rng(5)
     values = rng.normal(1, 1, 80)
     songs = np.arange(80)
-    once = statistics.mean(values, *statistics.resamples(songs))
-    twice = statistics.mean(np.tile(values, 2), *statistics.resamples(np.tile(songs, 2)))
+    once = ClusterBootstrap(songs).mean(values)
+    twice = ClusterBootstrap(np.tile(songs, 2)).mean(np.tile(values, 2))
     assert once == pytest.approx(twice)
     spread = 1.96 * values.std() / np.sqrt(80)
     assert (once.high - once.low) / 2 == pytest.approx(spread, rel=0.1)

@@ -40,7 +40,7 @@ class TrainingNeeds:
 
     @classmethod
     def read(cls, settings: Path) -> TrainingNeeds:
-        """Returns what a file of the pipeline's settings says of them. `config.read_settings` checks the other settings.
+        """Returns what a file of the settings says of them. `config.read_settings` checks the other settings.
 
         Raises:
             SettingsError: The file is no JSON object, or a section has a setting or a value that it cannot have.

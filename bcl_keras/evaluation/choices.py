@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -11,23 +11,24 @@ import numpy as np
 from bcl_keras.blocks import in_blocks
 from bcl_keras.fields import Array
 
-#: Validation songs by which choices are made.
+#: Validation songs that choices are made on, at most.
 MOST_JUDGED = 1000
 #: Recalls that differ by no more are equal: two of 20,000 hits say nothing, and rounding may decide them.
 EQUAL_RECALL = 1e-4
 #: Scores of a song that differ by no more than this part of its largest are equal: float32 holds no more.
 EQUAL_SCORE = 1e-5
+_PASSES = 2
 
 Setting = TypeVar("Setting")
 
 
 def is_better(recall: float, than: float) -> bool:
-    """Return whether a recall is larger by more than `EQUAL_RECALL`."""
+    """Returns whether a recall is larger by more than `EQUAL_RECALL`."""
     return recall > than + EQUAL_RECALL
 
 
 def first_best(recalls: Mapping[Setting, float]) -> Setting:
-    """Return the first setting than which none is better (`is_better`)."""
+    """Returns the first setting whose recall no other recall beats (`is_better`)."""
     best = max(recalls.values())
     return next(setting for setting, recall in recalls.items() if not is_better(best, recall))
 
@@ -45,11 +46,15 @@ class Judge:
     k: int = 50
 
     def recall(self, queries: Array, candidates: Array) -> float:
-        """Return the mean recall of the songs that have positives, by inner products."""
+        """Returns the mean recall of the songs that have positives, by inner products."""
         return self.recall_of((queries[rows] @ candidates.T, rows) for rows in in_blocks(np.arange(len(queries))))
 
-    def recall_of(self, scores: Any) -> float:
-        """Return the same from blocks of scores `(b, candidates)` with their songs `(b,)`."""
+    def recall_of_scores(self, scores: Array) -> float:
+        """Returns the mean recall of the songs that have positives, by `(n, candidates)` scores."""
+        return self.recall_of([(scores, np.arange(len(scores)))])
+
+    def recall_of(self, scores: Iterable[tuple[Array, Array]]) -> float:
+        """Returns the mean recall from blocks of scores `(b, candidates)` with their songs `(b,)`."""
         found = [self._recalls(block, self.positives[rows]) for block, rows in scores]
         return float(np.nanmean(np.concatenate(found)))
 
@@ -61,7 +66,7 @@ class Judge:
 
 
 def best_rows(scores: Array, k: int) -> Array:
-    """Return which of the candidates are each song's k best; of nearly equal ones (`EQUAL_SCORE`) the first.
+    """Returns which candidates are each song's k best; of nearly equal ones (`EQUAL_SCORE`) the first.
 
     Args:
         scores: `(n, candidates)`.
@@ -81,7 +86,7 @@ def best_rows(scores: Array, k: int) -> Array:
 def judged_songs(
     validation: tuple[Mapping[str, Any], Any] | None, rng: np.random.Generator
 ) -> tuple[dict[str, Array], Array] | None:
-    """Return the validation songs that have positives, at most `MOST_JUDGED`; nothing if none has.
+    """Returns the validation songs that have positives, at most `MOST_JUDGED`; None if no song has any.
 
     Args:
         validation: Features of the songs, and `(n, P)` rows of the candidates they should retrieve, padded with -1.
@@ -97,10 +102,59 @@ def judged_songs(
     return {name: np.asarray(values)[usable] for name, values in validation[0].items()}, positives[usable]
 
 
-def choose_block_weights(
-    queries: Mapping[str, Array], songs: Mapping[str, Array], judge: Judge, grid: tuple[float, ...]
+def candidate_pool(positives: Array, count: int, most: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Returns the candidates that choices are made on, and the positives as places among them.
+
+    Of more than `most` candidates these are the positives and a sample.
+
+    Args:
+        positives: `(n, P)` rows of candidates, padded with -1.
+        count: Number of candidates.
+        most: Size of the sample.
+        rng: Draws the sample.
+
+    Returns:
+        `(pool,)` sorted rows of candidates, and `(n, P)` places in the pool, padded with -1.
+    """
+    if count <= most:
+        return np.arange(count), positives
+    drawn = rng.choice(count, most, replace=False)
+    pool = np.union1d(positives[positives >= 0], drawn)
+    return pool, np.where(positives >= 0, np.searchsorted(pool, np.maximum(positives, 0)), -1)
+
+
+def choose_weights(
+    products: Mapping[str, Array], recall: Callable[[Array], float], grid: Iterable[float]
 ) -> dict[str, float]:
-    """Return the weight of every block by which content alone retrieves best: coordinate ascent, two passes from 1.
+    """Returns the weight of each block whose weighted sum of scores retrieves best.
+
+    Coordinate ascent: two passes over the blocks, all weights 1 at first. One block at least keeps a weight.
+
+    Args:
+        products: `(n, candidates)` scores of each block.
+        recall: Of `(n, candidates)` scores.
+        grid: Weights to try.
+    """
+    tried = tuple(grid)
+    weights = dict.fromkeys(products, 1.0)
+    total = np.sum(list(products.values()), axis=0)
+    best = recall(total)
+    for name in [*products] * _PASSES:
+        others = total - weights[name] * products[name]
+        for weight in tried:
+            if not any({**weights, name: weight}.values()):
+                continue
+            found = recall(others + weight * products[name])
+            if is_better(found, best):
+                best, weights[name] = found, weight
+        total = others + weights[name] * products[name]
+    return weights
+
+
+def choose_block_weights(
+    queries: Mapping[str, Array], songs: Mapping[str, Array], judge: Judge, grid: Iterable[float]
+) -> dict[str, float]:
+    """Returns the weight of each block of content by which content alone retrieves best (`choose_weights`).
 
     Args:
         queries: Vectors of the validation songs by block.
@@ -109,15 +163,4 @@ def choose_block_weights(
         grid: Weights to try.
     """
     products = {name: queries[name] @ songs[name].T for name in queries}
-    everyone = np.arange(len(judge.positives))
-    weights = dict.fromkeys(products, 1.0)
-    total = np.sum(list(products.values()), axis=0)
-    best = judge.recall_of([(total, everyone)])
-    for name in [*products, *products]:
-        others = total - weights[name] * products[name]
-        for weight in grid:
-            found = judge.recall_of([(others + weight * products[name], everyone)])
-            if is_better(found, best):
-                best, weights[name] = found, weight
-        total = others + weights[name] * products[name]
-    return weights
+    return choose_weights(products, judge.recall_of_scores, grid)

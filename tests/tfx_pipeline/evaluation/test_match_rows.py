@@ -1,4 +1,4 @@
-"""Rows of matches from the outputs of a model that says why, of one that does not, and of songs unknown to it."""
+"""Rows of matches from models with and without explanations, and of songs that the model knows nothing of."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PLAIN = {
     "scores": np.array([[0.5, 0.25, -0.5]], np.float32),
     "known_fields": np.array([2], np.int32),
 }
-SAID = {
+EXPLAINED = {
     "shares": np.array([[[0.25, 0.25], [0.5, -0.25], [0.0, -0.5]]], np.float32),
     "share_names": np.array([[b"attribute_genre", b"rest"]], object),
     "evidence": np.array([[1.5]], np.float32),
@@ -24,8 +24,8 @@ SAID = {
 
 
 @pytest.mark.parametrize("flat", [False, True])
-def test_a_row_has_what_the_model_says(flat: bool) -> None:
-    outputs = {name: values.reshape(-1) if flat else values for name, values in (PLAIN | SAID).items()}
+def test_a_row_has_every_output_of_the_model(flat: bool) -> None:
+    outputs = {name: values.reshape(-1) if flat else values for name, values in (PLAIN | EXPLAINED).items()}
     table = pa.Table.from_pylist([match_row("new", "val", outputs)], MATCH_ROWS)
     assert table.to_pylist() == [
         {
@@ -42,22 +42,26 @@ def test_a_row_has_what_the_model_says(flat: bool) -> None:
     ]
 
 
-def test_what_the_model_does_not_say_is_null() -> None:
+def test_outputs_that_the_model_lacks_are_null() -> None:
     (row,) = pa.Table.from_pylist([match_row("new", "new", PLAIN)], MATCH_ROWS).to_pylist()
     assert row["match_ids"] and row["known_fields"] == 2
     assert {row[name] for name in ("match_shares", "share_names", "evidence", "evidence_names")} == {None}
 
 
-def test_a_model_that_does_not_count_known_fields_is_taken_at_its_word() -> None:
+def test_a_model_that_does_not_count_known_fields_keeps_its_matches() -> None:
     older = {name: values for name, values in PLAIN.items() if name != "known_fields"}
     (row,) = pa.Table.from_pylist([match_row("new", "new", older)], MATCH_ROWS).to_pylist()
     assert row["known_fields"] is None and row["match_ids"] == ["a", "\u05e9", "c"]
 
 
 def test_shares_of_matches_that_were_taken_down_go_with_them() -> None:
-    rows = [match_row("n1", "new", PLAIN | SAID), match_row("n2", "new", PLAIN), match_row("c", "new", PLAIN | SAID)]
-    unknown = match_row("n3", "new", PLAIN | SAID | {"known_fields": np.array([0])})
-    table = pa.Table.from_pylist([*rows, unknown, match_row("n4", "new", PLAIN | SAID)], MATCH_ROWS)
+    rows = [
+        match_row("n1", "new", PLAIN | EXPLAINED),
+        match_row("n2", "new", PLAIN),
+        match_row("c", "new", PLAIN | EXPLAINED),
+    ]
+    unknown = match_row("n3", "new", PLAIN | EXPLAINED | {"known_fields": np.array([0])})
+    table = pa.Table.from_pylist([*rows, unknown, match_row("n4", "new", PLAIN | EXPLAINED)], MATCH_ROWS)
     left = {row["song_id"]: row for row in drop_matches(table, ["a", "c"]).to_pylist()}
     assert list(left) == ["n1", "n2", "n3", "n4"]
     for song in ("n1", "n4"):
@@ -68,10 +72,10 @@ def test_shares_of_matches_that_were_taken_down_go_with_them() -> None:
     assert [row["match_shares"] for row in everything] == [[], None, [], []]
 
 
-@pytest.mark.parametrize("said", [{}, SAID])
+@pytest.mark.parametrize("explained", [{}, EXPLAINED])
 @pytest.mark.parametrize("song_id", AWKWARD[:3])
-def test_a_song_unknown_to_the_model_has_no_matches(said: dict[str, np.ndarray], song_id: str) -> None:
-    unknown = PLAIN | said | {"known_fields": np.array([0], np.int32)}
+def test_a_song_unknown_to_the_model_has_no_matches(explained: dict[str, np.ndarray], song_id: str) -> None:
+    unknown = PLAIN | explained | {"known_fields": np.array([0], np.int32)}
     (row,) = pa.Table.from_pylist([match_row(song_id, "new", unknown)], MATCH_ROWS).to_pylist()
     assert row["song_id"] == song_id and row["match_ids"] == row["match_scores"] == []
-    assert row["match_shares"] == ([] if said else None)
+    assert row["match_shares"] == ([] if explained else None)

@@ -1,4 +1,4 @@
-"""How far matches can be relied on: planted evidence, odd tables, and honest figures on songs it was not fitted on."""
+"""Reliability of matches: planted evidence, incomplete tables, and figures on songs that it was not fitted on."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_it_orders_recall_and_means_recall_on_songs_it_was_not_fitted_on():
     fitted = Reliability.fit(*planted(400, 0), 50)
     assert fitted is not None
     evidence, recall = planted(1000, 1)
-    found = fitted.of(evidence)
+    found = fitted.predict(evidence)
     assert ((found > 0) & (found < 1)).all()
     assert spearmanr(found, recall)[0] > 0.8
     for part in np.array_split(np.argsort(found), 5):
@@ -90,7 +90,7 @@ def test_it_orders_recall_and_means_recall_on_songs_it_was_not_fitted_on():
     assert abs(fitted.weights["noise"]) < 0.25 * fitted.weights["best score"]
     assert fitted.weights["known fields"] == pytest.approx(0.0, abs=1e-6)
     again = Reliability.from_dict(json.loads(json.dumps(fitted.to_dict())))
-    np.testing.assert_array_equal(again.of(evidence), found)
+    np.testing.assert_array_equal(again.predict(evidence), found)
 
 
 def test_shares_count_where_there_are_songs_enough_to_tell():
@@ -101,22 +101,23 @@ def test_shares_count_where_there_are_songs_enough_to_tell():
 
     few, many = (Reliability.fit(*with_shares(songs, 0), 50) for songs in (499, 600))
     assert few is not None and set(few.weights) == {"best score"}
-    assert many is not None and max(many.weights, key=many.weights.get) == "share of x"
+    assert many is not None and max(many.weights, key=many.weights.__getitem__) == "share of x"
     evidence, recall = with_shares(1000, 1)
-    assert spearmanr(many.of(evidence), recall)[0] > 0.8 > 0.2 > abs(spearmanr(few.of(evidence), recall)[0])
+    assert spearmanr(many.predict(evidence), recall)[0] > 0.8
+    assert abs(spearmanr(few.predict(evidence), recall)[0]) < 0.2
 
 
 @pytest.mark.parametrize("value", [-1e30, 1e30, np.nan, -np.inf, np.inf])
-def test_whatever_the_evidence_the_number_is_from_0_to_1(value):
+def test_any_evidence_gives_a_number_from_0_to_1(value):
     fitted = Reliability.fit(*planted(200, 0), 50)
     assert fitted is not None
-    odd = {"best score": np.array([0.0, value]), "noise": np.array([value, 0.0]), "unheard of": np.array([value] * 2)}
-    found = fitted.of(odd)
+    odd = {"best score": np.array([0.0, value]), "noise": np.array([value, 0.0]), "unknown": np.array([value] * 2)}
+    found = fitted.predict(odd)
     assert ((found >= 0) & (found <= 1)).all()
     assert found[1] == 0 if not np.isfinite(value) else found[1] > 0
 
 
-def test_too_few_songs_or_songs_all_alike_fit_nothing():
+def test_too_few_songs_or_equal_recalls_fit_nothing():
     evidence, recall = planted(FEWEST_SONGS, 0)
     assert Reliability.fit(evidence, recall, 50) is not None
     fewer = {name: column[1:] for name, column in evidence.items()}
@@ -134,10 +135,10 @@ def test_rho_is_that_of_scipy_and_none_without_any_order():
     assert spearman(left, right) == pytest.approx(spearmanr(left, right)[0])
     assert spearman(left, np.full(60, 0.25)) is None and spearman(left[:1], right[:1]) is None
     assert spearman(left[:0], right[:0]) is None
-    said = judge(left, left, EvaluationConfig(bootstrap=20))
-    assert said["rho"] == pytest.approx(1.0) and said["low"] == pytest.approx(1.0)
-    assert [part["songs"] for part in said["fifths"]] == [12] * 5
-    assert np.all(np.diff([part["recall"] for part in said["fifths"]]) >= 0)
+    found = judge(left, left, EvaluationConfig(bootstrap=20))
+    assert found["rho"] == pytest.approx(1.0) and found["low"] == pytest.approx(1.0)
+    assert [part["songs"] for part in found["fifths"]] == [12] * 5
+    assert np.all(np.diff([part["recall"] for part in found["fifths"]]) >= 0)
     assert judge(left[:0], left[:0], EvaluationConfig(bootstrap=20))["rho"] is None
 
 
@@ -177,7 +178,7 @@ def test_the_report_is_fitted_on_validation_songs_and_judged_on_test_songs():
     assert again["fitted"] == report["fitted"] and again["test"]["rho"] != report["test"]["rho"]
 
 
-def test_without_enough_songs_nothing_is_said():
+def test_too_few_validation_songs_have_no_reliability():
     songs, queries, matches = evaluated(FEWEST_SONGS - 1)
     report = reliability_report(songs, queries, queries, matches, CONFIG)
     assert report == {"validation_songs": FEWEST_SONGS - 1, "fitted": None}
@@ -187,7 +188,8 @@ def test_without_enough_songs_nothing_is_said():
 
 def test_a_song_that_was_not_matched_is_an_error():
     songs, queries, matches = evaluated(COLD)
-    with pytest.raises(ValueError, match="matches: expected those of every val song. Received: none for 1 of 120"):
-        some = [row for row in matches.to_pylist() if row["song_id"] != f"s{WARM:04d}"]
-        reliability_report(songs, queries, queries, pa.Table.from_pylist(some, SCHEMA), CONFIG)
+    some = [row for row in matches.to_pylist() if row["song_id"] != f"s{WARM:04d}"]
+    without_one = pa.Table.from_pylist(some, SCHEMA)
+    with pytest.raises(ValueError, match=r"expected those of every val song\. Received: none for 1 of 120"):
+        reliability_report(songs, queries, queries, without_one, CONFIG)
     assert set(COLUMNS) <= set(SCHEMA.names) and len(id_array(matches["song_id"])) == 2 * COLD

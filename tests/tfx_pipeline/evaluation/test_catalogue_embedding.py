@@ -1,4 +1,4 @@
-"""What the bulk inference writes of a model that can say why, on Beam and in Parquet."""
+"""The matches that bulk inference on Beam writes as Parquet, from models with and without explanations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow  # TFX is imported
 
 
 @pytest.mark.parametrize("explains", [True, False])
-def test_matches_have_shares_that_add_up_and_what_speaks_for_them(tmp_path: Path, explains: bool) -> None:
+def test_matches_have_shares_that_add_up_to_scores_and_evidence(tmp_path: Path, explains: bool) -> None:
     if explains:
         path = served(planted_model(), tmp_path / "bcl" / "1", explain=False)
     else:

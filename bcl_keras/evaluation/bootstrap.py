@@ -1,0 +1,93 @@
+"""95 % intervals by the bootstrap: songs are drawn with replacement, and the figure is computed of every draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from bcl_keras.fields import Array
+
+DRAWS = 2_000
+_CHUNK = 100
+_CLUSTER_CHUNK = 250
+_LEAST_SUM = 1e-12
+
+
+class Interval(NamedTuple):
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def interval(value: float, draws: Array) -> Interval:
+    """Returns a figure with the 95 % interval of its draws."""
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return Interval(float(value), float(low), float(high))
+
+
+def resampled_rows(count: int, draws: int, seed: int) -> Array:
+    """Returns `(draws, count)` row numbers, every draw with replacement."""
+    return np.random.default_rng(seed).integers(count, size=(draws, count))
+
+
+def resampled_means(values: Sequence[Array], seed: int = 0, draws: int = DRAWS) -> Array:
+    """Returns draws of the mean over groups of the means over rows.
+
+    Rows are resampled within each group, such as the split of a seed. All columns of a row are drawn together, so
+    differences of columns are differences of pairs.
+
+    Args:
+        values: A `(n, c)` array per group. A row with NaN in any column is left out.
+        seed: Of the resampling.
+        draws: Number of draws, a multiple of 100.
+
+    Returns:
+        `(draws, c)`.
+    """
+    generator = np.random.default_rng(seed)
+    drawn = np.zeros((draws, values[0].shape[1]))
+    for table in values:
+        known = table[~np.isnan(table).any(axis=1)]
+        chance = np.full(len(known), 1 / len(known))
+        for start in range(0, draws, _CHUNK):
+            # Counts of n draws from n rows: what resampling their indices gives, without holding the indices.
+            counts = generator.multinomial(len(known), chance, size=_CHUNK).astype(np.float32)
+            drawn[start : start + _CHUNK] += counts @ known.astype(np.float32) / len(known)
+    return drawn / len(values)
+
+
+class ClusterBootstrap:
+    """Resamples clusters of rows: rows of one cluster, such as a song held out by several seeds, are drawn together.
+
+    Args:
+        clusters: `(n,)` the cluster of each row.
+        draws: Number of draws.
+        seed: Of the resampling.
+    """
+
+    def __init__(self, clusters: Array, draws: int = DRAWS, seed: int = 0) -> None:
+        distinct, self._index = np.unique(clusters, return_inverse=True)
+        generator = np.random.default_rng(seed)
+        size = len(distinct)
+        self._weights = np.empty((draws, size), np.float32)
+        for start in range(0, draws, _CLUSTER_CHUNK):
+            rows = min(_CLUSTER_CHUNK, draws - start)
+            drawn = generator.integers(size, size=(rows, size)) + size * np.arange(rows)[:, None]
+            counts = np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size)
+            self._weights[start : start + rows] = counts
+
+    def ratio(self, top: Array, bottom: Array) -> Interval:
+        """Returns `sum(top) / sum(bottom)` over rows with its interval."""
+        drawn = self._sums(top) / np.maximum(self._sums(bottom), _LEAST_SUM)
+        return interval(top.sum() / max(bottom.sum(), _LEAST_SUM), drawn)
+
+    def mean(self, values: Array) -> Interval:
+        """Returns the mean over rows with its interval."""
+        return self.ratio(values, np.ones(len(values)))
+
+    def _sums(self, values: Array) -> Array:
+        return np.asarray(self._weights @ np.bincount(self._index, values, minlength=self._weights.shape[1]))

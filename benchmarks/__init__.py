@@ -1,0 +1,1 @@
+"""What the project's figures come from: studies of quality, targeting, speed, scale and nights. Not installed."""
