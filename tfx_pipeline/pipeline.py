@@ -68,7 +68,7 @@ def create_pipeline(
 
     # Songs and plays come in, are counted and checked.
     song_gen = standard.parquet_example_gen(Path(data_root) / contract.SONGS).with_id("SongGen")
-    play_gen = standard.parquet_example_gen(Path(data_root) / contract.PLAYS).with_id("PlayGen")
+    play_gen = standard.parquet_example_gen(Path(data_root) / contract.PLAYS, columnar=True).with_id("PlayGen")
     checks = []
     schemas = {}
     counted = {}

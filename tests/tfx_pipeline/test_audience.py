@@ -28,13 +28,10 @@ def random_plays(seed: int) -> list[tuple[str, str]]:
     return [(f"u{user}", f"s{song}") for user, song in zip(users, songs, strict=True)]
 
 
-def batches(plays: list[tuple[str, str]], size: int) -> list[pa.RecordBatch]:
+def tables(plays: list[tuple[str, str]], size: int) -> list[pa.Table]:
     parts = [plays[start : start + size] for start in range(0, len(plays), size)]
     return [
-        pa.RecordBatch.from_arrays(
-            [pa.array([[row[column].encode()] for row in part], pa.list_(pa.binary())) for column in (0, 1)],
-            ["user_id", "song_id"],
-        )
+        pa.table({name: [row[place] for row in part] for place, name in enumerate(("user_id", "song_id"))})
         for part in parts
     ]
 
@@ -42,7 +39,7 @@ def batches(plays: list[tuple[str, str]], size: int) -> list[pa.RecordBatch]:
 def similar_songs(plays, config=AUDIENCE, *, batch_size=100, split=SPLIT):
     key = uuid.uuid4().hex
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
-        similar = pipeline | beam.Create(batches(plays, batch_size)) | FindSimilarSongs(config, split)
+        similar = pipeline | beam.Create(tables(plays, batch_size)) | FindSimilarSongs(config, split)
         similar | beam.combiners.ToList() | beam.Map(_keep_at, key)
     return RESULTS.pop(key)
 
@@ -167,9 +164,7 @@ def test_what_sampled_listeners_share_is_estimated():
 
 
 def test_a_play_without_a_song_is_refused():
-    broken = pa.RecordBatch.from_arrays(
-        [pa.array([[b"u"]], pa.list_(pa.binary())), pa.array([[]], pa.list_(pa.binary()))], ["user_id", "song_id"]
-    )
-    with pytest.raises(Exception, match="each play must have one user_id and one song_id. Received: 0 in 1"):
+    broken = pa.table({"user_id": ["u", "v"], "song_id": ["s", None]})
+    with pytest.raises(Exception, match=r"`song_id` of `plays` must hold an id in every row. Received: 1 null ids"):
         with beam.Pipeline(runner=FnApiRunner()) as pipeline:
             pipeline | beam.Create([broken]) | FindSimilarSongs(AudienceConfig(), SPLIT)

@@ -14,7 +14,7 @@ from tfx.types import artifact_utils
 from tfx_pipeline.contract.splits import NEW, SPLITS, ColdSplit
 from tfx_pipeline.labels.similar_songs import AudienceConfig, FindSimilarSongs, SimilarSongs
 from tfx_pipeline.models import features
-from tfx_pipeline.tfx_extensions.example_files import ALL, ReadPlays, ReadSongs, split_pattern
+from tfx_pipeline.tfx_extensions.example_files import ALL, ReadPlays, ReadSongs, plays_pattern, split_pattern
 
 _NO_PLAYS = SimilarSongs(NEW, 0, [], [])
 
@@ -33,7 +33,7 @@ def SimilarSongsLabeller(  # noqa: N802
 
     Args:
         songs: tf.Examples of songs, split `all`.
-        plays: tf.Examples of plays, split `all`.
+        plays: Parquet of plays, split `all`.
         labelled_songs: The songs with the features of `tfx_pipeline.models.features.LABELS`, one split for each of
             `tfx_pipeline.contract.splits.SPLITS`. Plays of held-out songs are in no label of a warm song.
         audience: `AudienceConfig` as JSON.
@@ -47,7 +47,7 @@ def SimilarSongsLabeller(  # noqa: N802
     with beam_pipeline as pipeline:
         similar = (
             pipeline
-            | "ReadPlays" >> ReadPlays(split_pattern(plays, ALL))
+            | "ReadPlays" >> ReadPlays(plays_pattern(plays))
             | "FindSimilarSongs"
             >> FindSimilarSongs(AudienceConfig(**json.loads(audience)), ColdSplit(**json.loads(split)))
         )

@@ -12,15 +12,15 @@ import pyarrow.compute as pc
 from tfx import v1 as tfx
 
 from serving.refresh.takedown import taken_down
+from tfx_pipeline.columnar.reading import ReadParquet
 from tfx_pipeline.contract.splits import VALIDATION
 from tfx_pipeline.evaluation.catalogue_embedding import EMBEDDINGS, MATCHES
 from tfx_pipeline.targeting import TargetingConfig, WriteTargets
 from tfx_pipeline.targeting import TargetListeners as FindTargetListeners
 from tfx_pipeline.targeting.beam.weights import choose_weight
-from tfx_pipeline.targeting.data.sources import ReadParquet
 from tfx_pipeline.targeting.data.takedown import without_songs
 from tfx_pipeline.tfx_extensions.artifacts import CountWeight, SongEmbeddings, TargetListeners
-from tfx_pipeline.tfx_extensions.example_files import ALL, ReadPlays, split_pattern
+from tfx_pipeline.tfx_extensions.example_files import ReadPlays, plays_pattern
 
 WEIGHT = "weight.json"
 #: Why a song is a match is of no use here, and several times as large.
@@ -45,7 +45,7 @@ def AudienceTargeter(  # noqa: N802
     """Writes target listeners, unless the model was not pushed: then the artifact stays empty.
 
     Args:
-        plays: tf.Examples of plays, split `all`.
+        plays: Parquet of plays, split `all`.
         embeddings: Embeddings and matches of the catalogue.
         pushed_model: Whether the model is served; targets and served matches are of one model.
         targets: See `tfx_pipeline.targeting.data.sinks`. Custom property `targeted` says whether there are any,
@@ -71,7 +71,7 @@ def AudienceTargeter(  # noqa: N802
         with open(os.path.join(count_weight.uri, WEIGHT), encoding="utf-8") as file:
             config = dataclasses.replace(config, count_weight=json.load(file)["count_weight"])
     with beam_pipeline as pipeline:
-        inputs = _inputs(pipeline, embeddings.uri, split_pattern(plays, ALL), listeners, exclusions)
+        inputs = _inputs(pipeline, embeddings.uri, plays_pattern(plays), listeners, exclusions)
         inputs = without_songs(inputs, taken_down(serving_dir) if serving_dir else ())
         inputs | "FindTargetListeners" >> FindTargetListeners(config) | "Write" >> WriteTargets(targets.uri, config)
 
@@ -93,7 +93,7 @@ def WeightChooser(  # noqa: N802
     It needs the judged model: for the model that is served no song is held out, so there is nothing to choose by.
 
     Args:
-        plays: tf.Examples of plays, split `all`.
+        plays: Parquet of plays, split `all`.
         embeddings: Embeddings and matches of the catalogue by the judged model.
         count_weight: Holds `weight.json`.
         settings: `TargetingConfig` as JSON.
@@ -108,7 +108,7 @@ def WeightChooser(  # noqa: N802
     # Validation songs alone are matched and get targets, to be counted: a tenth of the work.
     config = dataclasses.replace(config, target_splits=(VALIDATION,), reach="filter", cap=None)
     with beam_pipeline as pipeline:
-        inputs = _inputs(pipeline, embeddings.uri, split_pattern(plays, ALL), listeners, exclusions)
+        inputs = _inputs(pipeline, embeddings.uri, plays_pattern(plays), listeners, exclusions)
         inputs["matches"] |= "OfValidationSongs" >> beam.Map(_of_validation_songs).with_output_types(pa.Table)
         found = inputs | "FindTargetListeners" >> FindTargetListeners(config)
         (
@@ -122,9 +122,7 @@ def _inputs(pipeline: beam.Pipeline, embeddings: str, plays: str, listeners: str
     inputs = {
         "catalogue": pipeline | "ReadCatalogue" >> _read(embeddings, EMBEDDINGS),
         "matches": pipeline | "ReadMatches" >> _read(embeddings, MATCHES, _OF_MATCHES),
-        "plays": pipeline
-        | "ReadPlays" >> ReadPlays(plays)
-        | "ToTables" >> beam.Map(_to_table).with_output_types(pa.Table),
+        "plays": pipeline | "ReadPlays" >> ReadPlays(plays),
     }
     for name, file in (("listeners", listeners), ("exclusions", exclusions)):
         if file:
@@ -143,8 +141,3 @@ def _chosen(totals: dict[str, int]) -> str:
 def _read(folder: str, name: str, columns: tuple[str, ...] | None = None) -> beam.PTransform:
     return ReadParquet(os.path.join(folder, f"{name}-*.parquet"), columns)
 
-
-def _to_table(batch: pa.RecordBatch) -> pa.Table:
-    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-    strings = {name: columns[name].flatten().cast(pa.string()) for name in ("user_id", "song_id")}
-    return pa.table({**strings, "plays": columns["plays"].flatten()})

@@ -290,12 +290,12 @@ def test_rows_without_plays_are_no_listeners():
 
 
 def test_vectors_of_another_length_are_refused():
-    with pytest.raises(ValueError, match="`listeners` must have vectors as long as the catalogue's, 2. Received: 3"):
+    with pytest.raises(ValueError, match=r"`listeners` must have vectors as long as the catalogue's, 2. Received: 3"):
         shard_of_songs(match("c0", w1=0.9), vectors=(1.0, 0.0, 0.0))
 
 
 def test_an_unknown_input_is_named(run):
-    with pytest.raises(ValueError, match="`inputs` may hold .* Received: 'friends'"):
+    with pytest.raises(ValueError, match=r"`inputs` may hold .* Received: 'friends'"):
         run(FAST, catalogue=WARM, matches=[], plays=PLAYS, friends=[])
 
 

@@ -2,21 +2,20 @@
 
 import glob
 import posixpath
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 
+from tfx_pipeline.columnar.reading import ReadParquet
 from tfx_pipeline.contract.tables import refuse_unfinished
-from tfx_pipeline.runtime.parquet_stream import read_table, row_groups
+from tfx_pipeline.runtime.parquet_stream import read_table
 from tfx_pipeline.targeting.beam.transforms import Targeting, TargetListeners
 from tfx_pipeline.targeting.config import TargetingConfig
 from tfx_pipeline.targeting.data.sinks import WriteTargets
 from tfx_pipeline.targeting.data.takedown import without_songs
-
-_RowGroup = tuple[str, int]  # file, number of the group
 
 
 def target_listeners(
@@ -96,37 +95,3 @@ def song_ids(path: str, name: str) -> frozenset[str]:
         with FileSystems.open(item.path) as stream:
             found.update(read_table(stream, columns=["song_id"])["song_id"].cast(pa.string()).to_pylist())
     return frozenset(found)
-
-
-class ReadParquet(beam.PTransform):
-    """Reads Parquet files as Arrow tables, one for each row group.
-
-    Args:
-        pattern: Of the files, for Beam's file systems. They are found when the pipeline runs.
-        columns: Names of those to read; default all.
-    """
-
-    def __init__(self, pattern: str, columns: Sequence[str] | None = None) -> None:
-        super().__init__()
-        self._pattern, self._columns = pattern, columns and list(columns)
-
-    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
-        return (
-            pipeline
-            | "Pattern" >> beam.Create([self._pattern])
-            | "RowGroups" >> beam.FlatMap(_row_groups_of).with_output_types(_RowGroup)
-            | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.Map(_read_group, self._columns).with_output_types(pa.Table)
-        )
-
-
-def _row_groups_of(pattern: str) -> Iterator[_RowGroup]:
-    for found in FileSystems.match([pattern])[0].metadata_list:
-        with FileSystems.open(found.path) as stream:
-            yield from ((found.path, group) for group in range(row_groups(stream)))
-
-
-def _read_group(group: _RowGroup, columns: list[str] | None) -> pa.Table:
-    file, number = group
-    with FileSystems.open(file) as stream:
-        return read_table(stream, [number], columns=columns)

@@ -1,0 +1,4 @@
+"""Columnar Beam: blocks of typed numpy columns that travel between steps in place of single rows, and their shards.
+
+Imports `contract` and `runtime`. Imported by `labels`, `targeting` and `tfx_extensions`.
+"""
