@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _flag(field: dataclasses.Field, text: str) -> dict[str, Any]:
+def _flag(field: dataclasses.Field[Any], text: str) -> dict[str, Any]:
     """How argparse reads a setting; a flag that is not given stays None, so that the config's default holds."""
     default = " ".join(field.default) if isinstance(field.default, tuple) else str(field.default).lower()
     shown = {"help": f"{text.rstrip('.')} (default: {default})".replace("%", "%%"), "default": None}

@@ -48,7 +48,7 @@ from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.reports.demo_report import DemoReport
 from tfx_pipeline.runtime.run_folder import RunFolder
 from tfx_pipeline.targeting import read_summary, read_targets
-from tfx_pipeline.targeting.beam.weights import WEIGHTS
+from tfx_pipeline.targeting.beam.count_weight import WEIGHTS
 from tfx_pipeline.tfx_extensions.artifacts import EXTRA, LEARNT, PAGE, SERVED, read_learnt
 
 

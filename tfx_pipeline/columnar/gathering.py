@@ -7,12 +7,13 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+from apache_beam import pvalue
 from apache_beam.transforms.window import GlobalWindows
 
 _ROWS_PER_TABLE = 20_000
 
 
-class ToTables(beam.PTransform):
+class ToTables(beam.PTransform[Any, Any]):
     """Gathers rows, given as dicts, into Arrow tables; tables among the elements pass as they are.
 
     Args:
@@ -23,7 +24,7 @@ class ToTables(beam.PTransform):
         super().__init__()
         self._schema = schema
 
-    def expand(self, rows: beam.PCollection) -> beam.PCollection:
+    def expand(self, rows: pvalue.PCollection[Any]) -> pvalue.PCollection[Any]:
         """Adds the step to the pipeline."""
         return rows | "Gather" >> beam.ParDo(_Gather(self._schema)).with_output_types(pa.Table)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+from apache_beam import pvalue
 from apache_beam.io.filesystems import FileSystems
 
 from tfx_pipeline.runtime.parquet_stream import read_table, row_groups
@@ -13,7 +15,7 @@ from tfx_pipeline.runtime.parquet_stream import read_table, row_groups
 _RowGroup = tuple[str, int]  # file, number of the group
 
 
-class ReadParquet(beam.PTransform):
+class ReadParquet(beam.PTransform[Any, Any]):
     """Reads Parquet files as Arrow tables, one for each row group.
 
     Args:
@@ -25,7 +27,7 @@ class ReadParquet(beam.PTransform):
         super().__init__()
         self._pattern, self._columns = pattern, columns and list(columns)
 
-    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
+    def expand(self, pipeline: beam.Pipeline) -> pvalue.PCollection[Any]:
         """Adds the steps to the pipeline."""
         return (
             pipeline

@@ -3,16 +3,19 @@
 import json
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
+from apache_beam import pvalue
 from tfx import v1 as tfx
 from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 
 from tfx_pipeline.contract.splits import NEW, SPLITS, ColdSplit
-from tfx_pipeline.labels.similar_songs import AudienceConfig, FindSimilarSongs, SimilarSongs
+from tfx_pipeline.labels.config import AudienceConfig
+from tfx_pipeline.labels.similar_songs import FindSimilarSongs, SimilarSongs
 from tfx_pipeline.models import features
 from tfx_pipeline.tfx_extensions.example_files import ALL, ReadPlays, ReadSongs, plays_pattern, split_pattern
 
@@ -65,7 +68,7 @@ def SimilarSongsLabeller(  # noqa: N802
 class _Label(beam.DoFn):
     """Adds the labels to a song's example and puts it out under the name of its split."""
 
-    def process(self, element: tuple[bytes, dict[str, list]]) -> Iterator[beam.pvalue.TaggedOutput]:
+    def process(self, element: tuple[bytes, dict[str, list[Any]]]) -> Iterator[Any]:
         _, joined = element
         if not joined["song"]:  # plays of songs outside the catalogue: the contract bounds their share
             return
@@ -75,4 +78,4 @@ class _Label(beam.DoFn):
         feature[features.LISTENERS].int64_list.value.append(similar.listeners)
         feature[features.SIMILAR_IDS].bytes_list.value.extend(similar.ids)
         feature[features.SIMILAR_SCORES].float_list.value.extend(similar.scores)
-        yield beam.pvalue.TaggedOutput(similar.split, example.SerializeToString(deterministic=True))
+        yield pvalue.TaggedOutput(similar.split, example.SerializeToString(deterministic=True))

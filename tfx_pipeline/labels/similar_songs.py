@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+from apache_beam import pvalue
 
 from tfx_pipeline.columnar.arrow import coded_ids
 from tfx_pipeline.columnar.coded import Coded, union
@@ -36,6 +37,7 @@ from tfx_pipeline.labels.sampling import at_most, draws
 
 _USER_SALT = "listener"
 
+_Keyed = tuple[int, Any]
 UsersAndSongs = tuple[Coded, Coded]  # of the same plays
 
 
@@ -55,7 +57,7 @@ class SimilarSongs(NamedTuple):
     scores: list[float]
 
 
-class FindSimilarSongs(beam.PTransform):
+class FindSimilarSongs(beam.PTransform[Any, Any]):
     """Turns tables of plays into (song_id, SimilarSongs) for every song that has a listener.
 
     Input: `pyarrow.Table`s with the columns `user_id` and `song_id`. Similar songs are always warm. Warm songs are
@@ -71,11 +73,11 @@ class FindSimilarSongs(beam.PTransform):
         self.config = config
         self.split = split
 
-    def expand(self, plays: beam.PCollection) -> beam.PCollection:
+    def expand(self, plays: pvalue.PCollection[Any]) -> pvalue.PCollection[Any]:
         """Adds the steps to the pipeline."""
         labelled = (
             plays
-            | "ShardBySong" >> beam.FlatMap(_shard_by_song, self.config.shards)
+            | "ShardBySong" >> beam.FlatMap(_shard_by_song, self.config.shards).with_output_types(_Keyed)
             | "GroupBySong" >> beam.GroupByKey()
             | "CountListeners"
             >> beam.ParDo(_CountListeners(self.split, self.config)).with_outputs("songs", main="plays")
@@ -89,12 +91,15 @@ class FindSimilarSongs(beam.PTransform):
         similar = (
             users.histories
             | "GroupHistories" >> beam.GroupByKey()
-            | "RankSimilar" >> beam.FlatMap(_rank_similar, beam.pvalue.AsSingleton(num_users), self.config)
+            | "RankSimilar"
+            >> beam.FlatMap(_rank_similar, pvalue.AsSingleton(num_users), self.config).with_output_types(
+                tuple[bytes, Any]
+            )
         )
         return (
             {"facts": labelled.songs, "similar": similar}
             | "JoinFacts" >> beam.CoGroupByKey()
-            | "ToSimilarSongs" >> beam.MapTuple(_to_similar_songs)
+            | "ToSimilarSongs" >> beam.MapTuple(_to_similar_songs).with_output_types(tuple[bytes, Any])
         )
 
 
@@ -113,13 +118,13 @@ class _CountListeners(beam.DoFn):
 
     def process(
         self, element: tuple[int, Iterable[UsersAndSongs]]
-    ) -> Iterator[tuple[int, Plays] | beam.pvalue.TaggedOutput]:
+    ) -> Iterator[tuple[int, Plays] | pvalue.TaggedOutput[Any, Any]]:
         (users, user_index), (songs, song_index) = (Coded.concatenate(part) for part in zip(*element[1], strict=True))
         song_index, user_index = np.divmod(np.unique(song_index.astype(np.int64) * len(users) + user_index), len(users))
         listeners = np.bincount(song_index, minlength=len(songs))
         splits = [self._split.assign(*song) for song in zip(songs.tolist(), listeners.tolist(), strict=True)]
         for song, *facts in zip(songs.tolist(), splits, listeners.tolist(), strict=True):
-            yield beam.pvalue.TaggedOutput("songs", (song, tuple(facts)))
+            yield pvalue.TaggedOutput("songs", (song, tuple(facts)))
         known = Songs(songs, listeners, np.equal(splits, WARM), np.equal(splits, NEW))
         warm_listener = np.bincount(user_index, weights=known.warm[song_index], minlength=len(users)) > 0
         kept = at_most(
@@ -142,14 +147,14 @@ class _GatherHistories(beam.DoFn):
 
     def process(
         self, element: tuple[int, Iterable[Plays]]
-    ) -> Iterator[tuple[int, Histories] | beam.pvalue.TaggedOutput]:
+    ) -> Iterator[tuple[int, Histories] | pvalue.TaggedOutput[Any, Any]]:
         parts = list(element[1])
         users, to_user = union([part.users for part in parts])
         songs, to_song = Songs.union([part.songs for part in parts])
         warm_listener = np.zeros(len(users), bool)
         for part, user_of in zip(parts, to_user, strict=True):
             warm_listener[user_of] |= part.warm_listener
-        yield beam.pvalue.TaggedOutput("users", int(warm_listener.sum()))
+        yield pvalue.TaggedOutput("users", int(warm_listener.sum()))
         user_index = np.concatenate([user_of[p.user_index] for p, user_of in zip(parts, to_user, strict=True)])
         song_index = np.concatenate([song_of[p.song_index] for p, song_of in zip(parts, to_song, strict=True)])
         # Songs are drawn among their like: a play of a held-out song must not push out one that is trained on.

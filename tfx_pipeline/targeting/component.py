@@ -17,7 +17,7 @@ from tfx_pipeline.contract.splits import VALIDATION
 from tfx_pipeline.evaluation.catalogue_embedding import EMBEDDINGS, MATCHES
 from tfx_pipeline.targeting import TargetingConfig, WriteTargets
 from tfx_pipeline.targeting import TargetListeners as FindTargetListeners
-from tfx_pipeline.targeting.beam.weights import choose_weight
+from tfx_pipeline.targeting.beam.count_weight import choose_weight
 from tfx_pipeline.targeting.data.takedown import without_songs
 from tfx_pipeline.tfx_extensions.artifacts import CountWeight, SongEmbeddings, TargetListeners
 from tfx_pipeline.tfx_extensions.example_files import ReadPlays, plays_pattern
@@ -138,6 +138,5 @@ def _chosen(totals: dict[str, int]) -> str:
     return json.dumps({"count_weight": choose_weight(totals)})
 
 
-def _read(folder: str, name: str, columns: tuple[str, ...] | None = None) -> beam.PTransform:
+def _read(folder: str, name: str, columns: tuple[str, ...] | None = None) -> beam.PTransform[Any, Any]:
     return ReadParquet(os.path.join(folder, f"{name}-*.parquet"), columns)
-

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 import tensorflow as tf
+from apache_beam import pvalue
 from tfx import v1 as tfx
 from tfx.types import artifact_utils
 
@@ -37,7 +39,7 @@ def plays_pattern(plays: tfx.types.standard_artifacts.Examples) -> str:
     return os.path.join(artifact_utils.get_split_uri([plays], ALL), "*.parquet")
 
 
-class ReadPlays(beam.PTransform):
+class ReadPlays(beam.PTransform[Any, Any]):
     """Reads plays as Arrow tables of user_id, song_id and plays, one for each row group.
 
     Args:
@@ -48,7 +50,7 @@ class ReadPlays(beam.PTransform):
         super().__init__()
         self._pattern = pattern
 
-    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
+    def expand(self, pipeline: beam.Pipeline) -> pvalue.PCollection[Any]:
         """Adds the steps to the pipeline."""
         return (
             pipeline
@@ -66,7 +68,7 @@ def _without_lists(table: pa.Table) -> pa.Table:
     return pa.table({**values, **texts})
 
 
-class ReadSongs(beam.PTransform):
+class ReadSongs(beam.PTransform[Any, Any]):
     """Reads (song_id, serialized tf.Example) from TFRecord files.
 
     Args:
@@ -77,7 +79,7 @@ class ReadSongs(beam.PTransform):
         super().__init__()
         self._pattern = pattern
 
-    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
+    def expand(self, pipeline: beam.Pipeline) -> pvalue.PCollection[Any]:
         """Adds the steps to the pipeline."""
         return (
             pipeline

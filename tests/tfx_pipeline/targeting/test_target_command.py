@@ -12,14 +12,18 @@ import pytest
 from serving.files.folder_lock import only_process_in
 from tfx_pipeline.target import main
 from tfx_pipeline.targeting import read_summary, read_targets
-from tfx_pipeline.targeting.beam import packing
+from tfx_pipeline.targeting.beam import input_tables
 
 pytestmark = pytest.mark.pipeline  # the whole targeting in Beam
 
 
 @pytest.fixture
 def files(world, tmp_path):
-    for name, schema in (("catalogue", packing.CATALOGUE), ("matches", packing.MATCHES), ("plays", packing.PLAYS)):
+    for name, schema in (
+        ("catalogue", input_tables.CATALOGUE),
+        ("matches", input_tables.MATCHES),
+        ("plays", input_tables.PLAYS),
+    ):
         (tmp_path / name).mkdir()
         pq.write_table(pa.Table.from_pylist(getattr(world, name), schema), tmp_path / name / "part.parquet")
     return tmp_path
@@ -45,7 +49,7 @@ def test_the_command_writes_whole_results_and_keeps_them_when_it_fails(files, wo
     assert marker["settings"]["rule"] == "count" and len(marker["targets"]["files"]) == marker["shards"] == 3
     assert {path.name for path in (files / "targets").iterdir()} == {"_SUCCESS", "targets", "summary"}
 
-    bad = pa.Table.from_pylist([{"user_id": "a", "song_id": "song000", "plays": -1}], packing.PLAYS)
+    bad = pa.Table.from_pylist([{"user_id": "a", "song_id": "song000", "plays": -1}], input_tables.PLAYS)
     pq.write_table(bad, files / "plays" / "more.parquet")
     assert command(files) == 2
     assert (
@@ -124,8 +128,8 @@ def test_a_folder_in_use_and_one_that_cannot_be_are_refused(files, capsys):
 
 def test_a_catalogue_without_cold_songs_is_a_finished_run(files, world, capsys):
     warm = [row for row in world.catalogue if row["split"] == "warm"]
-    pq.write_table(pa.Table.from_pylist(warm, packing.CATALOGUE), files / "catalogue" / "part.parquet")
-    pq.write_table(pa.Table.from_pylist([], packing.MATCHES), files / "matches" / "part.parquet")
+    pq.write_table(pa.Table.from_pylist(warm, input_tables.CATALOGUE), files / "catalogue" / "part.parquet")
+    pq.write_table(pa.Table.from_pylist([], input_tables.MATCHES), files / "matches" / "part.parquet")
     assert command(files) == 0
     assert "0 cold songs in, 0 targets out" in capsys.readouterr().out
 

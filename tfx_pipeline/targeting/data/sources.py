@@ -4,6 +4,7 @@ import glob
 import posixpath
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -12,7 +13,7 @@ from apache_beam.io.filesystems import FileSystems
 from tfx_pipeline.columnar.reading import ReadParquet
 from tfx_pipeline.contract.tables import refuse_unfinished
 from tfx_pipeline.runtime.parquet_stream import read_table
-from tfx_pipeline.targeting.beam.transforms import Targeting, TargetListeners
+from tfx_pipeline.targeting.beam.target_listeners import Targeting, TargetListeners
 from tfx_pipeline.targeting.config import TargetingConfig
 from tfx_pipeline.targeting.data.sinks import WriteTargets
 from tfx_pipeline.targeting.data.takedown import without_songs
@@ -84,7 +85,7 @@ def parquet_pattern(path: str, name: str) -> str:
     raise FileNotFoundError(f"`{name}` must name a Parquet file, a folder of them or a pattern. Received: {path}")
 
 
-def _is_folder(path: str, found: list) -> bool:
+def _is_folder(path: str, found: list[Any]) -> bool:
     return len(found) == 1 and found[0].path.rstrip("/") == path.rstrip("/") and not path.endswith(".parquet")
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -47,7 +48,9 @@ def drop_matches(table: pa.Table, gone: list[str]) -> pa.Table:
     return table
 
 
-def _set(table: pa.Table, name: str, values: Any, row: np.ndarray, stays: np.ndarray, given: Any = None) -> pa.Table:
+def _set(
+    table: pa.Table, name: str, values: Any, row: npt.NDArray[Any], stays: npt.NDArray[Any], given: Any = None
+) -> pa.Table:
     """Returns the table with lists of the values that stay: those of each row, null where none was given."""
     ends = np.cumsum(np.bincount(row, minlength=table.num_rows))
     is_null = None if given is None else np.append(~given, False)
@@ -60,5 +63,5 @@ def _text(values: Any) -> Any:
     return values.cast(pa.string())
 
 
-def _lengths(lists: Any) -> np.ndarray:
+def _lengths(lists: Any) -> npt.NDArray[Any]:
     return pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)

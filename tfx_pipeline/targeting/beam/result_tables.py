@@ -1,16 +1,17 @@
 """Targets and summaries as Arrow tables: their columns, ranking, and what is set aside."""
 
+from __future__ import annotations
+
 import hashlib
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tfx_pipeline.columnar.rows import Array, ranges
 from tfx_pipeline.contract.ids import arrow_texts
-from tfx_pipeline.targeting.beam.blocks import Array, Block
-from tfx_pipeline.targeting.beam.listeners import ranges
-from tfx_pipeline.targeting.beam.shards import Shard
-from tfx_pipeline.targeting.beam.songs import Candidates
+from tfx_pipeline.targeting.beam.candidates import Candidates
+from tfx_pipeline.targeting.beam.cold_shard import MatchLists, Shard
 from tfx_pipeline.targeting.config import TargetingConfig
 
 # `group` is "target" or "held_aside"; the reason is the matched songs the listener plays (best first) with their match
@@ -64,7 +65,7 @@ def candidates_table(shard: Shard, candidates: Candidates, config: TargetingConf
     reason_ids, reason_scores = _reasons(shard.matches, candidates, chosen, config.max_reasons)
     columns = {
         "rank": np.arange(1, len(chosen) + 1, dtype=np.int32),
-        "user_id": arrow_texts(shard.users[candidates.audience[chosen]]),
+        "user_id": arrow_texts(shard.listeners.users[candidates.audience[chosen]]),
         "score": rounded[chosen],
         "reason_song_ids": reason_ids,
         "reason_scores": reason_scores,
@@ -146,7 +147,7 @@ def _held_aside(targets: pa.Table, config: TargetingConfig) -> Array:
     return uniform < config.held_aside
 
 
-def _reasons(matches: Block, candidates: Candidates, chosen: Array, most: int) -> tuple[pa.Array, pa.Array]:
+def _reasons(matches: MatchLists, candidates: Candidates, chosen: Array, most: int) -> tuple[pa.Array, pa.Array]:
     """For each chosen listener the best matched songs they play: (ids, scores), lists."""
     # Pairs come match by match, best match first, so a stable sort by listener leaves the best first.
     order = np.argsort(candidates.pair_listener, kind="stable")
@@ -155,8 +156,8 @@ def _reasons(matches: Block, candidates: Candidates, chosen: Array, most: int) -
     count = np.minimum(np.searchsorted(listener, chosen, side="right") - first, most)
     rows = candidates.pair_match[order][ranges(first, count)]
     offsets = pa.array(np.concatenate([[0], np.cumsum(count)]).astype(np.int32))
-    ids = pa.ListArray.from_arrays(offsets, arrow_texts(matches["match"][rows]))
-    return ids, pa.ListArray.from_arrays(offsets, pa.array(matches["score"][rows].astype(np.float32)))
+    ids = pa.ListArray.from_arrays(offsets, arrow_texts(matches.match[rows]))
+    return ids, pa.ListArray.from_arrays(offsets, pa.array(matches.score[rows].astype(np.float32)))
 
 
 def codes(column: pa.ChunkedArray) -> Array:
