@@ -10,7 +10,7 @@ import pyarrow as pa
 from apache_beam import pvalue
 from apache_beam.io.filesystems import FileSystems
 
-from tfx_pipeline.runtime.parquet_stream import read_table, row_groups
+from tfx_pipeline.columnar.parquet_stream import read_table, row_groups
 
 _RowGroup = tuple[str, int]  # file, number of the group
 

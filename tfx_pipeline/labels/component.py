@@ -1,4 +1,4 @@
-"""TFX component: labels every song with what plays say of it, and writes songs by split."""
+"""TFX component: labels every song with its split, its listeners and its similar songs, and writes songs by split."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def SimilarSongsLabeller(  # noqa: N802
         songs: tf.Examples of songs, split `all`.
         plays: Parquet of plays, split `all`.
         labelled_songs: The songs with the features of `tfx_pipeline.models.features.LABELS`, one split for each of
-            `tfx_pipeline.contract.splits.SPLITS`. Plays of held-out songs are in no label of a warm song.
+            `tfx_pipeline.contract.splits.SPLITS`. No label of a warm song depends on plays of held-out songs.
         audience: `AudienceConfig` as JSON.
         split: `ColdSplit` as JSON.
         code: Fingerprint of the code, so that the cache follows it.
@@ -66,11 +66,11 @@ def SimilarSongsLabeller(  # noqa: N802
 
 
 class _Label(beam.DoFn):
-    """Adds the labels to a song's example and puts it out under the name of its split."""
+    """Adds the labels to a song's example and yields it under the name of its split."""
 
     def process(self, element: tuple[bytes, dict[str, list[Any]]]) -> Iterator[Any]:
         _, joined = element
-        if not joined["song"]:  # plays of songs outside the catalogue: the contract bounds their share
+        if not joined["song"]:  # plays of a song outside the catalogue: the contract limits their share
             return
         similar = joined["similar"][0] if joined["similar"] else _NO_PLAYS
         example = tf.train.Example.FromString(joined["song"][0])

@@ -1,4 +1,4 @@
-"""TFX component: CAT. Finds target listeners for every cold song on Beam."""
+"""TFX components: target listeners for every cold song on Beam, and the weight of the count in their scores."""
 
 import dataclasses
 import glob
@@ -23,7 +23,7 @@ from tfx_pipeline.tfx_extensions.artifacts import CountWeight, SongEmbeddings, T
 from tfx_pipeline.tfx_extensions.example_files import ReadPlays, plays_pattern
 
 WEIGHT = "weight.json"
-#: Why a song is a match is of no use here, and several times as large.
+#: Why a song is a match is not needed here, and several times as large.
 _OF_MATCHES = ("song_id", "split", "match_ids", "match_scores")
 
 
@@ -48,15 +48,15 @@ def AudienceTargeter(  # noqa: N802
         plays: Parquet of plays, split `all`.
         embeddings: Embeddings and matches of the catalogue.
         pushed_model: Whether the model is served; targets and served matches are of one model.
-        targets: See `tfx_pipeline.targeting.data.sinks`. Custom property `targeted` says whether there are any,
-            `embeddings` where the matches lie that they were found by.
+        targets: See `tfx_pipeline.targeting.data.sinks`. The custom property `targeted` says whether there are any,
+            `embeddings` where the matches lie by which they were found.
         settings: `TargetingConfig` as JSON.
         code: Fingerprint of the code, so that the cache follows it.
         listeners: Parquet file of listener vectors (user_id, embedding) in place of those formed from plays; "" = none.
         exclusions: Parquet file of exclusions (user_id, song_id; a null song_id means every song); "" = none.
         digests: Of these two files' contents, so that the cache follows them.
-        serving_dir: Folder of the model's versions, where songs that were taken down are recorded: also one that was
-            taken down while the run was under way is in no target and no reason; "" = none was.
+        serving_dir: Folder of the model's versions, which records the songs that were taken down, also during the run.
+            They are in no target and no reason. "" = none was.
         count_weight: The weight of the count where no validation songs are left to choose it, from `WeightChooser`.
         beam_pipeline: Given by TFX.
     """

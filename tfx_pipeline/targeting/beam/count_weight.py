@@ -1,7 +1,7 @@
 """The weight of the count in `hybrid`, chosen on validation songs.
 
-Songs of split `val` were held out of training and of listeners' vectors, but somebody plays them: for each weight the
-targets of these songs are compared with their listeners, and the weight with most hits is used for every song.
+Songs of split `val` were held out of training and of listeners' vectors, but somebody plays them. For each weight, the
+targets of these songs are compared with their listeners. The weight with most hits is used for every song.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tfx_pipeline.targeting.beam.cold_shard import Shard
 from tfx_pipeline.targeting.config import TargetingConfig
 
 WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
-#: Where no validation song has listeners: the best over the data sets that were measured.
+#: Where no validation song has listeners: the best over the measured data sets.
 FALLBACK = 0.05
 _SONGS, _HITS = "validation_songs", "validation_hits_with_weight_{:g}"
 
@@ -31,7 +31,7 @@ _SONGS, _HITS = "validation_songs", "validation_hits_with_weight_{:g}"
 def validation_listeners(
     plays: Plays, catalogue: Catalogue, cold_shards: int, config: TargetingConfig
 ) -> Iterator[tuple[int, Audiences]]:
-    """Yields who plays the validation songs of a shard of songs, for each shard of cold songs that holds some of them.
+    """Yields who plays validation songs, for each shard of cold songs that holds some of them.
 
     Args:
         plays: Merged plays.

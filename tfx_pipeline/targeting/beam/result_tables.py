@@ -1,4 +1,4 @@
-"""Targets and summaries as Arrow tables: their columns, ranking, and what is set aside."""
+"""The tables of the result, targets and summary: their columns, the ranking, and what is set aside."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tfx_pipeline.targeting.beam.candidates import Candidates
 from tfx_pipeline.targeting.beam.cold_shard import MatchLists, Shard
 from tfx_pipeline.targeting.config import TargetingConfig
 
-# `group` is "target" or "held_aside"; the reason is the matched songs the listener plays (best first) with their match
-# scores, the closest cluster (-1: none), and the parts that the score is made of.
+# `group` is "target" or "held_aside". Reasons are the matched songs that the listener plays, best first, with their
+# match scores. `cluster` is the closest one, -1 = none. `part_*` are the parts of the score.
 TARGETS = pa.schema(
     [
         ("song_id", pa.string()),
@@ -54,7 +54,13 @@ SUMMARY = pa.schema(
 
 
 def candidates_table(shard: Shard, candidates: Candidates, config: TargetingConfig) -> pa.Table:
-    """The best `config.depth` of a song's audience, ranked from 1, with reasons."""
+    """Returns the best `config.depth` of a song's audience, ranked from 1, with reasons.
+
+    Args:
+        shard: The shard of the song.
+        candidates: Its scored audience.
+        config: Settings.
+    """
     scores = candidates.scores
     if scores is None:
         return TARGETS.empty_table()
@@ -77,7 +83,14 @@ def candidates_table(shard: Shard, candidates: Candidates, config: TargetingConf
 
 
 def targets_table(song: str, split: str, rule: str, columns: dict[str, Array | pa.Array]) -> pa.Table:
-    """Completes one song's columns to the schema of targets."""
+    """Returns one song's targets as a table of the schema `TARGETS`.
+
+    Args:
+        song: Id.
+        split: Split of the song.
+        rule: Rule of the scores.
+        columns: All columns but song_id, split, rule and group.
+    """
     rows = len(columns["rank"])
     same = {"song_id": song, "split": split, "rule": rule, "group": "target"}
     everything = {**{name: [value] * rows for name, value in same.items()}, **columns}
@@ -90,16 +103,25 @@ def _array(values: Array | pa.Array | list[str], kind: pa.DataType) -> pa.Array:
 
 
 def summary_row(candidates: Candidates) -> dict[str, object]:
-    """One row of the summary; `targets` and `held_aside` are filled by `finish`."""
+    """Returns one song's row of the summary; `finish` counts its targets.
+
+    Args:
+        candidates: The song's scored audience.
+    """
     named = {"song_id": candidates.song.decode(), "split": candidates.split.decode()}
     return {**candidates.counts, **named, "targets": 0, "held_aside": 0}
 
 
 def rank_within_songs(targets: pa.Table, most: int) -> pa.Table:
-    """Sorts by song, score and user, ranks each song's rows from 1 and keeps the first `most`; a user counts once."""
+    """Returns the best `most` targets of each song, ranked from 1, sorted by song and rank; a user counts once.
+
+    Args:
+        targets: Targets of some songs.
+        most: Targets to keep of each song.
+    """
     songs, users = codes(targets["song_id"]), codes(targets["user_id"])
-    # Of a listener found twice, the row that knows their count and reasons comes first: scores of the two may differ in
-    # the last digit.
+    # Of a listener found twice, the row with their count and reasons comes first: scores of the two may differ in the
+    # last digit.
     score = targets["score"].to_numpy()
     reasons = pc.list_value_length(targets["reason_song_ids"]).to_numpy()
     once = np.lexsort((-score, -reasons, -targets["part_count"].to_numpy(), users, songs))
@@ -114,7 +136,13 @@ def rank_within_songs(targets: pa.Table, most: int) -> pa.Table:
 
 
 def finish(targets: pa.Table, summary: pa.Table, config: TargetingConfig) -> tuple[pa.Table, pa.Table]:
-    """Cuts to the number of listeners, sets the random share aside and counts both in the summary."""
+    """Returns targets and summary as they are written: cut to the number wanted, a random share set aside, counted.
+
+    Args:
+        targets: Candidates.
+        summary: A row for each song.
+        config: Settings.
+    """
     targets = rank_within_songs(targets, config.listeners_per_song)
     aside = _held_aside(targets, config)
     group = np.where(aside, "held_aside", "target")
@@ -137,7 +165,7 @@ def finish(targets: pa.Table, summary: pa.Table, config: TargetingConfig) -> tup
 
 
 def _held_aside(targets: pa.Table, config: TargetingConfig) -> Array:
-    """Draws, for each song and listener by a hash of both, who is set aside."""
+    """Returns a mask of the targets that are set aside, drawn by a hash of song and listener."""
     if config.held_aside == 0:
         return np.zeros(targets.num_rows, dtype=bool)
     key = f"aside {config.seed}".encode()
@@ -148,7 +176,7 @@ def _held_aside(targets: pa.Table, config: TargetingConfig) -> Array:
 
 
 def _reasons(matches: MatchLists, candidates: Candidates, chosen: Array, most: int) -> tuple[pa.Array, pa.Array]:
-    """For each chosen listener the best matched songs they play: (ids, scores), lists."""
+    """Returns the best matched songs that each chosen listener plays: lists of ids, and of scores."""
     # Pairs come match by match, best match first, so a stable sort by listener leaves the best first.
     order = np.argsort(candidates.pair_listener, kind="stable")
     listener = candidates.pair_listener[order]
@@ -161,7 +189,11 @@ def _reasons(matches: MatchLists, candidates: Candidates, chosen: Array, most: i
 
 
 def codes(column: pa.ChunkedArray) -> Array:
-    """Strings to their places among the sorted distinct strings."""
+    """Returns the place of each string among the sorted distinct strings.
+
+    Args:
+        column: Strings.
+    """
     coded = column.dictionary_encode().combine_chunks()
     if len(column) == 0:
         return np.zeros(0, np.int64)

@@ -28,7 +28,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from tfx_pipeline.columnar.arrow import encode_ids
 from tfx_pipeline.columnar.hashing import shard_of
-from tfx_pipeline.runtime.parquet_stream import read_rows_of, read_table
+from tfx_pipeline.columnar.parquet_stream import read_rows_of, read_table
 from tfx_pipeline.targeting.beam.result_tables import SUMMARY, TARGETS
 from tfx_pipeline.targeting.config import TargetingConfig
 

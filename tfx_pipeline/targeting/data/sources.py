@@ -1,4 +1,4 @@
-"""The whole step on Parquet files: what the pipeline component and the command line call."""
+"""The whole step from Parquet files to targets, as the command runs it."""
 
 import glob
 import posixpath
@@ -10,9 +10,9 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 
+from tfx_pipeline.columnar.parquet_stream import read_table
 from tfx_pipeline.columnar.reading import ReadParquet
 from tfx_pipeline.contract.tables import refuse_unfinished
-from tfx_pipeline.runtime.parquet_stream import read_table
 from tfx_pipeline.targeting.beam.target_listeners import Targeting, TargetListeners
 from tfx_pipeline.targeting.config import TargetingConfig
 from tfx_pipeline.targeting.data.sinks import WriteTargets
@@ -51,7 +51,7 @@ def target_listeners(
         The `Targeting` that is written.
 
     Raises:
-        FileNotFoundError: An input has no file.
+        FileNotFoundError: If an input has no file.
     """
     config = config or TargetingConfig()
     given = {
@@ -72,9 +72,16 @@ def target_listeners(
 
 
 def parquet_pattern(path: str, name: str) -> str:
-    """A file or pattern as it is, a folder as the Parquet files below it; FileNotFoundError if there are none.
+    """Returns a pattern of Parquet files: of a folder, those below it.
 
-    What is there under the very name is meant, also where the name could be a pattern: `plays[1].parquet`.
+    A file that exists under this very name is meant, even where the name could be a pattern: `plays[1].parquet`.
+
+    Args:
+        path: A file, a folder or a pattern.
+        name: Name of the table, for the message.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
     """
     refuse_unfinished(Path(path))
     named = glob.escape(path) if FileSystems.exists(path) else path
@@ -90,7 +97,15 @@ def _is_folder(path: str, found: list[Any]) -> bool:
 
 
 def song_ids(path: str, name: str) -> frozenset[str]:
-    """Returns the song_id of every row of a file, folder or pattern; FileNotFoundError if there are no files."""
+    """Returns the song_id of every row.
+
+    Args:
+        path: A file, a folder or a pattern.
+        name: Name of the table, for the message.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
     found: set[str] = set()
     for item in FileSystems.match([parquet_pattern(path, name)])[0].metadata_list:
         with FileSystems.open(item.path) as stream:

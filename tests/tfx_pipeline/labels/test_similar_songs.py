@@ -17,7 +17,7 @@ pytestmark = pytest.mark.pipeline  # the whole labeller in Beam
 
 AUDIENCE = AudienceConfig()
 SPLIT = ColdSplit(validation_share=0.15, test_share=0.15)
-LEARNT = (WARM, NEW)
+TRAINED_ON = (WARM, NEW)
 
 
 def random_plays(seed: int) -> list[tuple[str, str]]:
@@ -69,7 +69,7 @@ def expected(plays, config, split=SPLIT):
         together = played[warm] @ played[index]
         chance = listeners[warm] * listeners[index]
         kept = (together > 0) & (np.array(warm) != index)
-        if splits[index] in LEARNT:
+        if splits[index] in TRAINED_ON:
             kept &= together * warm_users > config.min_lift * chance
         scored = [(-together[j] / np.sqrt(chance[j]), songs[warm[j]]) for j in np.flatnonzero(kept)]
         best = sorted(scored)[: config.top_m]
@@ -120,7 +120,7 @@ def test_plays_of_held_out_songs_change_no_label_of_others(config):
     splits = {song: found.split for song, found in similar_songs(plays).items()}
     with_all = similar_songs(plays, config)
     # What warm songs learn is changed by no other song; what new songs teach by no held-out one.
-    for splits_kept, judged in (((WARM,), WARM), (LEARNT, NEW)):
+    for splits_kept, judged in (((WARM,), WARM), (TRAINED_ON, NEW)):
         fewer = similar_songs([play for play in plays if splits[play[1].encode()] in splits_kept], config)
         songs = [song for song, split in splits.items() if split == judged]
         assert 3 < len(songs) < len(splits)
@@ -165,6 +165,6 @@ def test_what_sampled_listeners_share_is_estimated():
 
 def test_a_play_without_a_song_is_refused():
     broken = pa.table({"user_id": ["u", "v"], "song_id": ["s", None]})
-    with pytest.raises(Exception, match=r"`song_id` of `plays` must hold an id in every row. Received: 1 null ids"):
-        with beam.Pipeline(runner=FnApiRunner()) as pipeline:
-            pipeline | beam.Create([broken]) | FindSimilarSongs(AudienceConfig(), SPLIT)
+    message = r"`song_id` of `plays` must hold an id in every row. Received: 1 null ids"
+    with pytest.raises(Exception, match=message), beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        _ = pipeline | beam.Create([broken]) | FindSimilarSongs(AudienceConfig(), SPLIT)
