@@ -8,6 +8,7 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
 from apache_beam import pvalue
 from tfx import v1 as tfx
@@ -60,7 +61,7 @@ class ReadPlays(beam.PTransform[Any, Any]):
 
 
 def _without_lists(table: pa.Table) -> pa.Table:
-    values = {name: pa.chunked_array([c.flatten() for c in table[name].chunks]) for name in table.column_names}
+    values = {name: pc.list_flatten(table[name]) for name in table.column_names}
     for name, column in values.items():
         if len(column) != table.num_rows:
             raise ValueError(f"each play must have one `{name}`. Received: {len(column)} in {table.num_rows} plays")

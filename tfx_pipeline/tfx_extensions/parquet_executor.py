@@ -132,31 +132,28 @@ def _write_group(group: RowGroup, folder: str, payload: int) -> None:
     tf.io.gfile.makedirs(folder)
     aside, path = os.path.join(folder, f".{name}"), os.path.join(folder, f"{name}{extension}")
     with FileSystems.open(file) as opened:
-        rows = pq.ParquetFile(opened).iter_batches(_ROWS_AT_ONCE, row_groups=[number], use_threads=False)
-        write(rows, aside)
+        source = pq.ParquetFile(opened)
+        write(source.iter_batches(_ROWS_AT_ONCE, row_groups=[number], use_threads=False), source.schema_arrow, aside)
     tf.io.gfile.rename(aside, path, overwrite=True)
 
 
-def _write_examples(batches: Iterable[pa.RecordBatch], path: str) -> None:
+def _write_examples(batches: Iterable[pa.RecordBatch], _: pa.Schema, path: str) -> None:
     with tf.io.TFRecordWriter(path, tf.io.TFRecordOptions(compression_type="GZIP")) as writer:
         for batch in batches:
             for example in to_examples(pa.Table.from_batches([batch])):
                 writer.write(example)
 
 
-def _write_parquet(batches: Iterable[pa.RecordBatch], path: str) -> None:
-    """Writes a row group for each batch, so that who reads the file holds one batch at a time."""
-    writer = None
-    with FileSystems.create(path) as file:
+def _write_parquet(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: str) -> None:
+    """Writes a row group for each batch, so that a reader of the file holds one batch at a time."""
+    lists = list_columns(pa.RecordBatch.from_pylist([], schema)).schema
+    with FileSystems.create(path) as file, pq.ParquetWriter(file, lists) as writer:
         for batch in batches:
-            table = pa.Table.from_batches([list_columns(batch)])
-            writer = writer or pq.ParquetWriter(file, table.schema)
-            writer.write_table(table, row_group_size=max(1, len(table)))
-        if writer is not None:
-            writer.close()
+            writer.write_table(pa.Table.from_batches([list_columns(batch)]), row_group_size=_ROWS_AT_ONCE)
 
 
-_WRITERS: dict[int, tuple[str, Callable[[Iterable[pa.RecordBatch], str], None]]] = {
+_Writer = Callable[[Iterable[pa.RecordBatch], pa.Schema, str], None]
+_WRITERS: dict[int, tuple[str, _Writer]] = {  # ending of the files, how they are written
     example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE: (".gz", _write_examples),
     example_gen_pb2.PayloadFormat.FORMAT_PARQUET: (".parquet", _write_parquet),
 }
