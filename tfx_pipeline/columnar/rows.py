@@ -58,7 +58,7 @@ class Rows:
         """Yields the shards that hold rows, ascending, each with its rows.
 
         Args:
-            ids: (n,) the id that says where a row goes.
+            ids: (n,) the id of each row by which it is sharded.
             shards: Number of shards.
         """
         for shard, rows in group_rows(shard_of(ids, shards)):

@@ -48,7 +48,7 @@ RESULTS: dict[str, dict] = {}
 
 
 def _keep_at(rows, key):
-    """The runner works in this process, so what it finds can be kept here."""
+    """The runner works in this process, so its results can be kept here."""
     RESULTS[key] = dict(rows)
 
 
@@ -91,7 +91,7 @@ def test_equals_the_dense_derivation(seed):
 
 @pytest.mark.parametrize("min_lift", [1.0, 1.4])
 def test_the_input_contract_counts_the_same(min_lift):
-    """What it says of songs to learn from and to judge by is what this step will find."""
+    """Its counts of songs to train on and to judge by are those that this step finds."""
     plays, config = random_plays(5), AudienceConfig(min_lift=min_lift)
     found = similar_songs(plays, config)
     ids = sorted({song for _, song in plays})

@@ -103,7 +103,7 @@ def test_an_audience_of_one_listeners_without_vector_and_ids_beyond_ascii(run):
 
 @pytest.mark.parametrize("reach", ["filter", "expand"])
 def test_who_plays_a_new_song_is_no_target_of_it(run, reach):
-    """A new song keeps its targets when it gets its first plays; those who gave them are left out, of it alone."""
+    """A new song keeps its targets when it gets its first plays. Its listeners are left out, of this song alone."""
     audience = {play["user_id"] for play in PLAYS if play["song_id"] == "w1"}
     fan = min(audience)
     catalogue = [*WARM, vector("c0"), vector("c1"), vector("held", "test")]
@@ -135,7 +135,7 @@ def test_exclusions_that_meet_nobody_are_counted(run):
 
 
 def test_a_listener_table_that_lacks_the_audience_leaves_zero_vectors(run):
-    """However the listeners fall into shards; blocks of no known length once could not be joined."""
+    """In whatever shards the listeners are: blocks without vectors, of no known length, are joined with others."""
     config = TargetingConfig(rule="song", songs_per_shard=1, plays_per_shard=2)
     inputs = {"catalogue": [*WARM, vector("c0")], "matches": [match("c0", w1=0.9)], "plays": PLAYS}
     result = run(config, **inputs, listeners=[{"user_id": "elsewhere", "embedding": [1.0, 0.0]}])

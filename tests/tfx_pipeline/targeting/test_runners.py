@@ -66,7 +66,7 @@ def _listens(port: int) -> bool:
 
 
 def similar_songs(options: tuple[str, ...], out: Path) -> list[str]:
-    """Each song with its split, its number of listeners and its similar songs, as a runner with these options says."""
+    """Each song with its split, listeners and similar songs, as a runner with these options finds them."""
     rng = np.random.default_rng(3)
     columns = [[f"{name}{i}" for i in rng.integers(n, size=900)] for name, n in (("u", 50), ("s", 40))]
     plays = pa.table(columns, ["user_id", "song_id"])

@@ -128,8 +128,12 @@ def test_a_list_keeps_its_listeners_out(files: Path, capsys: Any) -> None:
     capsys.readouterr()
     assert run(files, f"--exclusions={files / 'out.txt'}") == 0
     assert not set(users[:5]) & set(read_targets(str(files / "targets"))["user_id"].to_pylist())
-    said = capsys.readouterr().out
-    assert "listeners excluded: 5" in said and "exclusions of unknown listeners: 1" in said and "note:" not in said
+    printed = capsys.readouterr().out
+    assert (
+        "listeners excluded: 5" in printed
+        and "exclusions of unknown listeners: 1" in printed
+        and "note:" not in printed
+    )
     (files / "out.txt").write_text("nobody\n")
     assert run(files, f"--exclusions={files / 'out.txt'}") == 0
     assert "note: no listener excluded from every song has plays here." in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The command line on files: what it writes, what it says, and what it leaves when it fails."""
+"""The command line on files: what it writes and prints, and what is there after it fails."""
 
 import json
 import os
@@ -37,8 +37,8 @@ def command(files, *more):
 def test_the_command_writes_whole_results_and_keeps_them_when_it_fails(files, world, capsys):
     settings = ["--rule", "count", "--listeners-per-song", "7", "--songs-per-shard", "4", "--no-quota"]
     assert command(files, *settings) == 0
-    said = capsys.readouterr().out
-    assert "12 cold songs in, 84 targets out" in said and "12 songs: targeted" in said
+    printed = capsys.readouterr().out
+    assert "12 cold songs in, 84 targets out" in printed and "12 songs: targeted" in printed
     everything = read_targets(str(files / "targets"))
     assert everything.num_rows == 84 and read_summary(str(files / "targets")).num_rows == 12
     for song in (world.matches[0]["song_id"], world.matches[5]["song_id"]):
@@ -142,8 +142,8 @@ def test_reading_without_a_finished_run_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("module", ["tfx_pipeline.target", "tfx_pipeline.campaign_report"])
-def test_the_user_sees_our_lines_alone(module: str) -> None:
-    """A bare `--help` once came with a screenful of what Beam and the packages below it say on import."""
+def test_help_prints_nothing_of_imported_packages(module: str) -> None:
+    """Beam and the packages below it once printed a screenful on import, before `--help`."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONWARNINGS"}
     command = [sys.executable, "-m", module, "--help"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

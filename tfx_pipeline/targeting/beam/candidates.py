@@ -69,7 +69,7 @@ def score_songs(shard: Shard, config: TargetingConfig, only: Ids | None = None) 
         shard: The shard.
         config: Settings, with a number as `count_weight`.
         only: Ids of the songs to score; None = those that get targets: of `config.target_splits`, and those that have
-            matches and are not in the catalogue, of which the summary then says so.
+            matches and are not in the catalogue, for their status in the summary.
     """
     cold = np.union1d(shard.catalogue.ids, shard.matches.songs)
     if only is None:
@@ -103,7 +103,7 @@ def _score_song(song: bytes, row: int, listed: int, shard: Shard, config: Target
     pairs = shard.pairs.users[shard.pairs.songs == song]
     here = shard.listeners.take(audience)
     eligible = ~(here.excluded | among(here.users, pairs))
-    if not eligible.any():  # `expand` may find others all the same, and then says so
+    if not eligible.any():  # with `expand`, other listeners may still be found, and `finish` corrects this
         counts["status"] = "all excluded"
     weight = weighted_counts(pair_listener, pair_score, len(audience))
     listeners = here.vectors
@@ -173,7 +173,7 @@ def _audience(
     counts["audience"] = len(audience)
     if counts["sampled"]:
         mask = smallest(shard.hashes[audience], config.max_audience)
-        # With k smallest of uniform hashes kept, the k-th says how many there are in all.
+        # Of uniform hashes the k smallest are kept, so the k-th gives an estimate of how many there are in all.
         largest = int(shard.hashes[audience][mask].max())
         counts["audience"] = max(len(audience), round((int(mask.sum()) - 1) * 2**64 / max(1, largest)))
         pairs = mask[listener]

@@ -69,7 +69,7 @@ class Shard:
         audiences: Of the matched songs; `user` counts in `listeners`.
         listeners: All listeners of the shard.
         hashes: (n,) of the listeners, by which audiences are sampled.
-        pairs: Listeners excluded from one song, because somebody says so or because they play it.
+        pairs: Listeners excluded from one song, by the exclusions or because they play it.
     """
 
     catalogue: Catalogue

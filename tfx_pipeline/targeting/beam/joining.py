@@ -33,7 +33,7 @@ class Joined(NamedTuple):
         audiences: (cold shard, Audiences).
         wanted: (listener shard, Request for listeners).
         truth: (cold shard, Audiences of validation songs).
-        heard: (cold shard, Pairs of new songs and who plays them already).
+        own_listeners: (cold shard, Pairs of new songs and who plays them already).
         counts: Dicts of counts.
     """
 
@@ -41,7 +41,7 @@ class Joined(NamedTuple):
     audiences: pvalue.PCollection[Any]
     wanted: pvalue.PCollection[Any]
     truth: pvalue.PCollection[Any]
-    heard: pvalue.PCollection[Any]
+    own_listeners: pvalue.PCollection[Any]
     counts: pvalue.PCollection[Any]
 
 
@@ -132,7 +132,7 @@ class _JoinSongs(beam.DoFn):
             for cold, truth in count_weight.validation_listeners(merged, catalogue, cold_shards, config):
                 yield pvalue.TaggedOutput("truth", (cold, truth))
         for cold, pairs in catalogue_join.own_listeners(merged, catalogue, cold_shards):
-            yield pvalue.TaggedOutput("heard", (cold, pairs))
+            yield pvalue.TaggedOutput("own_listeners", (cold, pairs))
         for shard, part in catalogue_join.plays_by_listener(plays, catalogue, play_shards):
             yield pvalue.TaggedOutput("plays", (shard, part))
         table = audiences(plays, config.max_audience, config.seed)

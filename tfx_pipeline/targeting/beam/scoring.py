@@ -48,7 +48,7 @@ def score_audiences(blocks: Blocks, joined: Joined, vectors: Vectors, sizes: Siz
         config: Settings.
     """
     shards = sizes["song_shards"]
-    parts = {"audiences": joined.audiences, "listeners": vectors.answers, "heard": joined.heard}
+    parts = {"audiences": joined.audiences, "listeners": vectors.answers, "own_listeners": joined.own_listeners}
     parts["catalogue"] = blocks["cold"] | "CatalogueByColdSong" >> beam.FlatMap(
         routing.rows_by, "ids", shards
     ).with_output_types(_Keyed)
@@ -104,10 +104,11 @@ def _count_hits(element: tuple[int, Parts], config: TargetingConfig) -> dict[str
 
 
 def _shard(parts: Parts, config: TargetingConfig) -> Shard:
-    catalogue, matches, audiences, listeners, pairs, heard = (
-        list(parts.get(name, [])) for name in ("catalogue", "matches", "audiences", "listeners", "pairs", "heard")
+    catalogue, matches, audiences, listeners, pairs, own_listeners = (
+        list(parts.get(name, []))
+        for name in ("catalogue", "matches", "audiences", "listeners", "pairs", "own_listeners")
     )
-    return make_shard(ShardParts(catalogue, matches, audiences, listeners, pairs + heard), config)
+    return make_shard(ShardParts(catalogue, matches, audiences, listeners, pairs + own_listeners), config)
 
 
 class _ScoreSongs(beam.DoFn):
