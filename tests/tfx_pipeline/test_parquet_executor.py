@@ -78,6 +78,8 @@ def test_each_row_group_is_a_file(tmp_path):
     assert sorted(file.name for file in folder.iterdir()) == [f"plays-0000{group}.gz" for group in range(3)]
     assert examples.split_names == '["all"]'
     assert examples.get_string_custom_property("payload_format") == "FORMAT_TF_EXAMPLE"
+    with pytest.raises(FileNotFoundError, match=r"`plays` must hold Parquet files, of `FORMAT_PARQUET`. Received: non"):
+        plays_pattern(examples)
 
 
 def test_plays_stay_parquet_and_are_read_again_in_columns(tmp_path):

@@ -36,8 +36,14 @@ def plays_pattern(plays: tfx.types.standard_artifacts.Examples) -> str:
 
     Args:
         plays: The artifact that PlayGen wrote, in `FORMAT_PARQUET`.
+
+    Raises:
+        FileNotFoundError: If it holds none: without plays, every song would count as new.
     """
-    return os.path.join(artifact_utils.get_split_uri([plays], ALL), "*.parquet")
+    pattern = os.path.join(artifact_utils.get_split_uri([plays], ALL), "*.parquet")
+    if not tf.io.gfile.glob(pattern):
+        raise FileNotFoundError(f"`plays` must hold Parquet files, of `FORMAT_PARQUET`. Received: none at {pattern}")
+    return pattern
 
 
 class ReadPlays(beam.PTransform[Any, Any]):
