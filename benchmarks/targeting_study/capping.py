@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from benchmarks.targeting_study.judging import Judge
 from tfx_pipeline.targeting import TargetingConfig
-from tfx_pipeline.targeting.beam import cap, tables
+from tfx_pipeline.targeting.beam import listener_cap, result_tables
 from tfx_pipeline.targeting.rules.clustering import one_thread
 
 
@@ -50,7 +50,7 @@ def campaigns(judge: Judge, config: TargetingConfig, sizes: Sequence[int]) -> It
         order = np.random.default_rng(size).permutation(len(candidates))
         for first in range(0, len(order) - size + 1, size):
             run = pa.concat_tables([candidates[place] for place in order[first : first + size]])
-            free = tables.rank_within_songs(run, config.listeners_per_song)
+            free = result_tables.rank_within_songs(run, config.listeners_per_song)
             yield size, _count(judge, free, size), _count(judge, capped(run, config), size)
 
 
@@ -58,16 +58,18 @@ def candidate_tables(judge: Judge, config: TargetingConfig) -> list[pa.Table]:
     """Returns the candidates of every judged song, as the step has them before the cap."""
     with one_thread():
         shard = judge.shard(config)
-        return [tables.candidates_table(shard, song, config) for song in judge.candidates(config)]
+        return [result_tables.candidates_table(shard, song, config) for song in judge.candidates(config)]
 
 
 def capped(candidates: pa.Table, config: TargetingConfig) -> pa.Table:
     """Returns what the step's deferred acceptance makes of one shard of candidates, with its own functions."""
     table = candidates
-    for _ in range(cap.ROUNDS):
+    for _ in range(listener_cap.ROUNDS):
         refusals = _answers(table, config, accepted=False)
-        ((_, table),) = cap.without_refused((0, {"candidates": [table], "refusals": refusals}))
-    return tables.rank_within_songs(pa.concat_tables(_answers(table, config, accepted=True)), config.listeners_per_song)
+        ((_, table),) = listener_cap.without_refused((0, {"candidates": [table], "refusals": refusals}))
+    return result_tables.rank_within_songs(
+        pa.concat_tables(_answers(table, config, accepted=True)), config.listeners_per_song
+    )
 
 
 def speed(songs: int = 3_000, listeners: int = 20_000, config: TargetingConfig | None = None) -> dict[str, Any]:
@@ -99,14 +101,14 @@ def _drawn(song: str, users: np.ndarray, score: np.ndarray) -> pa.Table:
         "part_vector": score,
         "part_count": score,
     }
-    return tables.targets_table(song, "new", "hybrid", columns)
+    return result_tables.targets_table(song, "new", "hybrid", columns)
 
 
 def _answers(table: pa.Table, config: TargetingConfig, *, accepted: bool) -> list[pa.Table]:
     by_shard: dict[int, list[tuple[int, pa.Table]]] = defaultdict(list)
-    for shard, part in cap.by_listener((0, table), 1, config):
+    for shard, part in listener_cap.by_listener((0, table), 1, config):
         by_shard[shard].append(part)
-    answer = cap.Answer(config.cap, accepted=accepted)
+    answer = listener_cap.Answer(config.cap, accepted=accepted)
     return [found for element in by_shard.items() for _, found in answer.process(element)]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,12 +13,17 @@ from scipy import sparse
 from benchmarks.targeting_study.counts import CUTOFFS, KINDS, TRUE_TASTE, UNTARGETED, Judged
 from benchmarks.targeting_study.datasets import DataSet
 from benchmarks.targeting_study.matching import Embeddings
+from tfx_pipeline.columnar.coded import Coded
 from tfx_pipeline.contract.ids import arrow_texts, id_array
 from tfx_pipeline.contract.splits import WARM
 from tfx_pipeline.targeting import TargetingConfig
-from tfx_pipeline.targeting.beam import listeners, packing, weights
-from tfx_pipeline.targeting.beam.shards import Shard, make_shard
-from tfx_pipeline.targeting.beam.songs import Candidates, score_songs
+from tfx_pipeline.targeting.beam.audiences import audiences, requested_audiences
+from tfx_pipeline.targeting.beam.blocks import Catalogue, Listeners, Plays, PlaysWithVectors
+from tfx_pipeline.targeting.beam.candidates import Candidates, score_songs
+from tfx_pipeline.targeting.beam.cold_shard import Shard, ShardParts, make_shard
+from tfx_pipeline.targeting.beam.count_weight import choose_weight, count_hits
+from tfx_pipeline.targeting.beam.input_tables import pack_matches
+from tfx_pipeline.targeting.beam.listener_vectors import listener_vectors
 from tfx_pipeline.targeting.rules.clustering import one_thread
 from tfx_pipeline.targeting.rules.scores import score_listeners
 
@@ -77,11 +81,9 @@ class Judge:
     def choose_weight(self, config: TargetingConfig) -> float:
         """The weight of the count that the step would choose on these songs, held out as validation songs."""
         plays = _play_block(self._data, self.rows)
-        truth = listeners.requested_audiences(
-            listeners.audiences(plays, config.max_audience, config.seed), plays["songs"]
-        )
+        truth = requested_audiences(audiences(plays, config.max_audience, config.seed), plays.songs.ids)
         with one_thread():
-            return weights.choose_weight(weights.count_hits(self.shard(config), [truth], config))
+            return choose_weight(count_hits(self.shard(config), [truth], config))
 
     def ranking(self, candidates: Candidates, config: TargetingConfig) -> np.ndarray:
         """The first targets of a song, as rows of `users`: what the step on Beam gives, for one song."""
@@ -142,7 +144,7 @@ class Judge:
     def candidates(self, config: TargetingConfig) -> Iterator[Candidates]:
         """The judged songs by id, each with its audience scored."""
         shard = self.shard(config)
-        return score_songs(shard, config, shard.catalogue["ids"])
+        return score_songs(shard, config, shard.catalogue.ids)
 
     def shard(self, config: TargetingConfig) -> Shard:
         """All judged songs as one shard; the last one is kept, since most rules have the same."""
@@ -151,29 +153,27 @@ class Judge:
             self._shards = {key: make_shard(self._parts(config), config)}
         return self._shards[key]
 
-    def _parts(self, config: TargetingConfig) -> dict[str, list[dict[str, Any]]]:
+    def _parts(self, config: TargetingConfig) -> ShardParts:
         songs, users = self._data.songs[self.rows], self._data.users
         wanted = arrow_texts(songs)
         matches = self._found.matches.filter(pc.is_in(self._found.matches["song_id"], value_set=wanted))
-        block = packing.pack_matches(matches, config.matches_per_song)
-        audiences = listeners.audiences(self._plays, config.max_audience, config.seed)
+        block = pack_matches(matches, config.matches_per_song)
+        table = audiences(self._plays, config.max_audience, config.seed)
         query, split = self._found.query[self.rows], id_array(self._found.split[self.rows])
-        vectors, nobody = self._listener_vectors(config.interests), np.zeros(len(users), bool)
-        return {
-            "catalogue": [{"ids": songs, "split": split, "embedding": query, "candidate": query}],
-            "matches": [block],
-            "audiences": [listeners.requested_audiences(audiences, block["match"])],
-            "listeners": [{"users": users, "vectors": vectors, "excluded": nobody}],
-            "pairs": [],
-        }
+        return ShardParts(
+            catalogue=[Catalogue(songs, split, query, query)],
+            matches=[block],
+            audiences=[requested_audiences(table, block.match)],
+            listeners=[Listeners.not_excluded(users, self._listener_vectors(config.interests))],
+        )
 
     def _listener_vectors(self, interests: int) -> np.ndarray:
         if interests not in self._vectors:
-            songs = np.searchsorted(self._data.songs, self._plays["songs"])
-            part = {**self._plays, "vectors": self._found.candidate[songs]}
-            table = listeners.listener_vectors([part], interests, 0)
-            vectors = np.zeros((len(self._data.users), *table["vectors"].shape[1:]), np.float32)
-            vectors[np.searchsorted(self._data.users, table["users"])] = table["vectors"]
+            songs = np.searchsorted(self._data.songs, self._plays.songs.ids)
+            part = PlaysWithVectors(self._plays, self._found.candidate[songs])
+            table = listener_vectors([part], interests, 0)
+            vectors = np.zeros((len(self._data.users), *table.vectors.shape[1:]), np.float32)
+            vectors[np.searchsorted(self._data.users, table.users)] = table.vectors
             self._vectors[interests] = vectors
         return self._vectors[interests]
 
@@ -203,14 +203,9 @@ def _row(matrix: sparse.csr_matrix, row: int) -> tuple[np.ndarray, np.ndarray]:
     return matrix.indices[span], matrix.data[span]
 
 
-def _play_block(data: DataSet, warm: np.ndarray) -> dict[str, np.ndarray]:
+def _play_block(data: DataSet, warm: np.ndarray) -> Plays:
     """Plays of warm songs as a block of the targeting step."""
     plays = data.plays[warm].tocoo()
     users, user = np.unique(plays.col, return_inverse=True)
-    return {
-        "users": data.users[users],
-        "user": user.astype(np.int32),
-        "songs": data.songs[warm],
-        "song": plays.row.astype(np.int32),
-        "plays": plays.data,
-    }
+    listeners = Coded(data.users[users], user.astype(np.int32))
+    return Plays(listeners, Coded(data.songs[warm], plays.row.astype(np.int32)), plays.data)

@@ -111,12 +111,10 @@ def keep(rows: list[tuple[bytes, SimilarSongs]]) -> None:
 
 
 def labelled(plays: list[Play]) -> dict[bytes, SimilarSongs]:
-    batch = pa.RecordBatch.from_arrays(
-        [pa.array([[play[column].encode()] for play in plays], pa.list_(pa.binary())) for column in (0, 1)],
-        ["user_id", "song_id"],
-    )
+    users, songs = zip(*plays, strict=True)
+    table = pa.table({"user_id": users, "song_id": songs})
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
-        parts = pipeline | beam.Create([batch.slice(0, 50), batch.slice(50)])
+        parts = pipeline | beam.Create([table.slice(0, 50), table.slice(50)])
         parts | FindSimilarSongs(AudienceConfig(shards=3), SPLIT) | beam.combiners.ToList() | beam.Map(keep)
     labels = FOUND.pop("labels")
     listeners = defaultdict(set)

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import binomtest
 
-from tfx_pipeline.campaign_report import Share, as_text, main, outcomes
+from tfx_pipeline.campaign_report import main
 from tfx_pipeline.targeting import read_targets
+from tfx_pipeline.targeting.outcomes import Share, as_text, outcomes
 
 pytestmark = pytest.mark.pipeline  # the report on what the targeting wrote in Beam
 

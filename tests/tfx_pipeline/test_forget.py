@@ -84,6 +84,8 @@ def run(tmp_path: Path) -> Path:
     os.link(home / "history/one/targets.parquet", home / "pipeline/targets.parquet")
     pq.write_table(plays(users).replace_schema_metadata({"made": "by hand"}), home / "exclusions.parquet")
     write_examples(home / "pipeline/PlayGen/plays-00000.gz", users * 3)
+    lists = pa.array([[user.encode()] for user in users * 3], pa.large_list(pa.large_binary()))
+    pq.write_table(pa.table({"user_id": lists}), home / "pipeline/PlayGen/plays-00001.parquet", row_group_size=4)
     write_statistics(home / "pipeline/stats/FeatureStats.pb", users)
     page = "".join(f"<li>user <bdi>{html.escape(user)}</bdi> <small>0.5, plays x</small></li>" for user in users)
     (home / "latest/run.html").write_text(page, encoding="utf-8")
@@ -119,6 +121,7 @@ def test_no_byte_of_the_ids_is_left_and_the_others_stay(run: Path, capsys: Any) 
     assert forget(run, GONE) == 0
     said = capsys.readouterr().out
     assert "input/plays/plays.parquet: 36 rows" in said and "PlayGen/plays-00000.gz: 9 examples" in said
+    assert "PlayGen/plays-00001.parquet: 9 rows" in said
     assert "Listeners known here: 3." in said and "none of the listeners is left" in said
     assert not any(user in said for user in GONE)
     files = unpacked(run)

@@ -1,4 +1,4 @@
-"""Parquet to tf.Example: zeros stay, nulls are missing."""
+"""Parquet to tf.Example, and to Parquet as TFX reads it: zeros stay, nulls are missing."""
 
 import apache_beam as beam
 import pyarrow as pa
@@ -7,11 +7,13 @@ import pytest
 import tensorflow as tf
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
+from tfx.components.statistics_gen.executor import Executor as StatisticsExecutor
 from tfx.proto import example_gen_pb2
 from tfx.types import standard_artifacts
 
+from tfx_pipeline.gates.data_gate import read_statistics
 from tfx_pipeline.runtime.beam_options import IN_MEMORY
-from tfx_pipeline.tfx_extensions.example_files import ReadPlays
+from tfx_pipeline.tfx_extensions.example_files import ReadPlays, plays_pattern
 from tfx_pipeline.tfx_extensions.parquet_executor import Executor, row_groups, to_examples
 
 
@@ -50,7 +52,9 @@ def test_null_is_a_missing_feature_for_statistics():
     assert [bool(feature["y"].WhichOneof("kind")) for feature in kinds] == [True, False, True, True]
 
 
-def written(folder, table: pa.Table, rows: int, output: str = "{}") -> standard_artifacts.Examples:
+def written(
+    folder, table: pa.Table, rows: int, output: str = "{}", payload: int = example_gen_pb2.FORMAT_TF_EXAMPLE
+) -> standard_artifacts.Examples:
     """Runs the executor on a file of row groups of `rows`."""
     (folder / "plays").mkdir()
     pq.write_table(table, folder / "plays" / "plays.parquet", row_group_size=rows)
@@ -60,36 +64,71 @@ def written(folder, table: pa.Table, rows: int, output: str = "{}") -> standard_
         "input_base": str(folder / "plays"),
         "input_config": '{"splits": [{"name": "all", "pattern": "plays.parquet"}]}',
         "output_config": output,
-        "output_data_format": example_gen_pb2.PayloadFormat.FORMAT_TF_EXAMPLE,
+        "output_data_format": payload,
     }
     context = Executor.Context(beam_pipeline_args=list(IN_MEMORY), tmp_dir=str(folder), unique_id="1")
     Executor(context).Do({}, {"examples": [examples]}, given)
     return examples
 
 
-def test_each_row_group_is_a_file_and_read_again_in_columns(tmp_path):
+def test_each_row_group_is_a_file(tmp_path):
     table = pa.table({"user_id": [f"u{row}" for row in range(25)], "song_id": ["a"] * 25, "plays": list(range(25))})
     examples = written(tmp_path, table, rows=10)
     folder = tmp_path / "examples" / "Split-all"
     assert sorted(file.name for file in folder.iterdir()) == [f"plays-0000{group}.gz" for group in range(3)]
     assert examples.split_names == '["all"]'
     assert examples.get_string_custom_property("payload_format") == "FORMAT_TF_EXAMPLE"
+    with pytest.raises(FileNotFoundError, match=r"`plays` must hold Parquet files, of `FORMAT_PARQUET`. Received: non"):
+        plays_pattern(examples)
+
+
+def test_plays_stay_parquet_and_are_read_again_in_columns(tmp_path):
+    table = pa.table({"user_id": [f"u{row}é" for row in range(25)], "song_id": ["a"] * 25, "plays": list(range(25))})
+    examples = written(tmp_path, table, rows=10, payload=example_gen_pb2.FORMAT_PARQUET)
+    folder = tmp_path / "examples" / "Split-all"
+    assert sorted(file.name for file in folder.iterdir()) == [f"plays-0000{group}.parquet" for group in range(3)]
+    assert examples.get_string_custom_property("payload_format") == "FORMAT_PARQUET"
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
-        rows = (
-            pipeline
-            | ReadPlays(str(folder / "*.gz"))
-            | beam.FlatMap(lambda batch: zip(*(column.flatten().to_pylist() for column in batch.columns), strict=True))
-        )
-        names = sorted(table.column_names)
-        wanted = zip(
-            *([v.encode() if name != "plays" else v for v in table[name].to_pylist()] for name in names), strict=True
-        )
-        assert_that(rows, equal_to([tuple(row) for row in wanted]))
+        rows = pipeline | ReadPlays(plays_pattern(examples)) | beam.FlatMap(lambda part: part.to_pylist())
+        assert_that(rows, equal_to(table.to_pylist()))
+
+
+@pytest.mark.parametrize("users", [[[b"u1"], []], [[b"u1"], None], [[b"u1", b"u2"], [b"u3"]]])
+def test_a_play_of_no_or_two_users_is_refused(tmp_path, users):
+    songs = pa.array([[b"a"]] * 2, pa.large_list(pa.large_binary()))
+    table = pa.table({"user_id": pa.array(users, songs.type), "song_id": songs, "plays": [[1]] * 2})
+    pq.write_table(table, tmp_path / "plays.parquet")
+    counted = sum(len(user or []) for user in users)
+    message = f"each play must have one `user_id`. Received: {counted} in 2 plays"
+    with pytest.raises(Exception, match=message), beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        _ = pipeline | ReadPlays(str(tmp_path / "*.parquet"))
+
+
+def test_statistics_of_parquet_are_those_of_examples(tmp_path):
+    table = pa.table({"song_id": ["a", "b", "a", "a"], "plays": [0, 3, 7, 1], "liked": [1, None, 0, None]})
+    found = []
+    for payload in (example_gen_pb2.FORMAT_TF_EXAMPLE, example_gen_pb2.FORMAT_PARQUET):
+        folder = tmp_path / str(payload)
+        folder.mkdir()
+        examples, statistics = written(folder, table, rows=4, payload=payload), standard_artifacts.ExampleStatistics()
+        statistics.uri = str(folder / "statistics")
+        context = StatisticsExecutor.Context(beam_pipeline_args=list(IN_MEMORY), tmp_dir=str(folder), unique_id="1")
+        StatisticsExecutor(context).Do({"examples": [examples]}, {"statistics": [statistics]}, {"exclude_splits": "[]"})
+        (dataset,) = read_statistics(statistics).datasets
+        found.append({feature.path.step[0]: feature for feature in dataset.features})
+        assert dataset.num_examples == 4
+    assert found[0] == found[1]
+    assert found[1]["liked"].num_stats.common_stats.num_missing == 2
+    assert found[1]["plays"].num_stats.num_zeros == 1 and found[1]["plays"].num_stats.mean == 2.75
+    assert found[1]["song_id"].string_stats.unique == 2
 
 
 def test_what_it_cannot_do_is_refused(tmp_path):
     table = pa.table({"user_id": ["u"]})
-    with pytest.raises(ValueError, match="`output_config` must leave the input's splits as they are. Received: split"):
+    with pytest.raises(ValueError, match=r"`output_config` must leave the input's splits as they are. Received: split"):
         written(tmp_path, table, rows=1, output='{"splitConfig": {"splits": [{"name": "a", "hashBuckets": 1}]}}')
-    with pytest.raises(FileNotFoundError, match="expected a Parquet file. Received: none at .*plays.parquet"):
+    with pytest.raises(FileNotFoundError, match=r"expected a Parquet file. Received: none at .*plays.parquet"):
         row_groups(str(tmp_path / "nowhere" / "plays.parquet"))
+    (tmp_path / "proto").mkdir()
+    with pytest.raises(ValueError, match=r"`output_data_format` must be one of .*'FORMAT_PARQUET'.* Received: 11"):
+        written(tmp_path / "proto", table, rows=1, payload=example_gen_pb2.FORMAT_PROTO)

@@ -50,7 +50,7 @@ from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.reports.demo_report import DemoReport
 from tfx_pipeline.runtime.run_folder import RunFolder
 from tfx_pipeline.targeting import read_summary, read_targets
-from tfx_pipeline.targeting.beam.weights import WEIGHTS
+from tfx_pipeline.targeting.beam.count_weight import WEIGHTS
 from tfx_pipeline.tfx_extensions.artifacts import EXTRA, LEARNT, PAGE, SERVED, read_learnt
 from tfx_pipeline.tfx_extensions.components import custom_config
 
@@ -137,15 +137,10 @@ def test_training_is_blind_to_plays_of_held_out_songs(small_run, record):
     """Without the plays of held-out songs, the songs learnt from have the same labels."""
     by_split = labelled(record)
     table = pq.read_table(small_run.folder.input / contract.PLAYS)
-    users, songs = table["user_id"].to_pylist(), table["song_id"].to_pylist()
     held_out = set(by_split["val"]) | set(by_split["test"])
-    kept = [(user, song) for user, song in zip(users, songs, strict=True) if song not in held_out]
-    batch = pa.RecordBatch.from_arrays(
-        [pa.array([[row[column].encode()] for row in kept], pa.list_(pa.binary())) for column in (0, 1)],
-        ["user_id", "song_id"],
-    )
+    kept = table.filter(pa.array([song not in held_out for song in table["song_id"].to_pylist()]))
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
-        found = pipeline | beam.Create([batch]) | FindSimilarSongs(AudienceConfig(), small_run.config.split)
+        found = pipeline | beam.Create([kept]) | FindSimilarSongs(AudienceConfig(), small_run.config.split)
         found | beam.combiners.ToList() | beam.Map(_keep)
     without = {song.decode(): similar for song, similar in _FOUND}
     assert len(by_split[WARM]) > 100 and len(by_split[NEW]) > 10

@@ -22,7 +22,7 @@ class CheckedTable:
     """The steps that read and check one table.
 
     Attributes:
-        examples: Channel of its tf.Examples.
+        examples: Channel of its rows: songs as tf.Examples, plays as Parquet.
         statistics: Channel of its statistics.
         schema: Channel of the schema that the statistics show.
         reader: The step that reads the table.
@@ -64,16 +64,16 @@ def checked_data(data_root: Path, kept_statistics: str, config: DataGateConfig) 
         kept_statistics: Folder of the statistics of the last pushed run.
         config: How much the data may differ from that of the last pushed run.
     """
-    songs = _checked("Song", data_root / contract.SONGS, None)
-    plays = _checked("Play", data_root / contract.PLAYS, _PLAY_COLUMNS)
+    songs = _checked("Song", data_root / contract.SONGS)
+    plays = _checked("Play", data_root / contract.PLAYS, _PLAY_COLUMNS, columnar=True)
     gate = DataGate(
         song_statistics=songs.statistics, play_statistics=plays.statistics, kept=kept_statistics, settings=config
     )
     return CheckedData(songs, plays, gate)
 
 
-def _checked(name: str, file: Path, columns: tuple[str, ...] | None) -> CheckedTable:
-    reader = standard.parquet_example_gen(file).with_id(f"{name}Gen")
+def _checked(name: str, file: Path, columns: tuple[str, ...] | None = None, *, columnar: bool = False) -> CheckedTable:
+    reader = standard.parquet_example_gen(file, columnar=columnar).with_id(f"{name}Gen")
     counter = standard.statistics_gen(reader.outputs["examples"], columns).with_id(f"{name}Statistics")
     statistics = counter.outputs["statistics"]
     inferrer = tfx.components.SchemaGen(statistics=statistics, infer_feature_shape=False).with_id(f"{name}SchemaGen")

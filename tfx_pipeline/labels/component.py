@@ -1,10 +1,12 @@
-"""TFX component: labels every song with what plays say of it, and writes songs by split."""
+"""TFX component: labels every song with its split, its listeners and its similar songs, and writes songs by split."""
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
+from apache_beam import pvalue
 from tfx import v1 as tfx
 from tfx.components.util import examples_utils
 from tfx.proto import example_gen_pb2
@@ -15,7 +17,7 @@ from tfx_pipeline.labels.config import AudienceConfig
 from tfx_pipeline.labels.similar_songs import FindSimilarSongs, SimilarSongs
 from tfx_pipeline.models import features
 from tfx_pipeline.tfx_extensions.components import component
-from tfx_pipeline.tfx_extensions.example_files import ALL, ReadPlays, ReadSongs, split_pattern
+from tfx_pipeline.tfx_extensions.example_files import ALL, ReadPlays, ReadSongs, plays_pattern, split_pattern
 
 _NO_PLAYS = SimilarSongs(NEW, 0, [], [])
 
@@ -33,9 +35,9 @@ def SimilarSongsLabeller(  # noqa: N802
 
     Args:
         songs: tf.Examples of songs, split `all`.
-        plays: tf.Examples of plays, split `all`.
+        plays: Parquet of plays, split `all`.
         labelled_songs: The songs with the features of `tfx_pipeline.models.features.LABELS`, one split for each of
-            `tfx_pipeline.contract.splits.SPLITS`. Plays of held-out songs are in no label of a warm song.
+            `tfx_pipeline.contract.splits.SPLITS`. No label of a warm song depends on plays of held-out songs.
         audience: How plays become similar songs.
         split: Which songs are held out.
         beam_pipeline: Given by TFX.
@@ -45,7 +47,7 @@ def SimilarSongsLabeller(  # noqa: N802
     with beam_pipeline as pipeline:
         similar = (
             pipeline
-            | "ReadPlays" >> ReadPlays(split_pattern(plays, ALL))
+            | "ReadPlays" >> ReadPlays(plays_pattern(plays))
             | "FindSimilarSongs" >> FindSimilarSongs(audience, split)
         )
         labelled = (
@@ -60,11 +62,11 @@ def SimilarSongsLabeller(  # noqa: N802
 
 
 class _Label(beam.DoFn):
-    """Adds the labels to a song's example and puts it out under the name of its split."""
+    """Adds the labels to a song's example and yields it under the name of its split."""
 
-    def process(self, element: tuple[bytes, dict[str, list]]) -> Iterator[beam.pvalue.TaggedOutput]:
+    def process(self, element: tuple[bytes, dict[str, list[Any]]]) -> Iterator[Any]:
         _, joined = element
-        if not joined["song"]:  # plays of songs outside the catalogue: the contract bounds their share
+        if not joined["song"]:  # plays of a song outside the catalogue: the contract limits their share
             return
         similar = joined["similar"][0] if joined["similar"] else _NO_PLAYS
         example = tf.train.Example.FromString(joined["song"][0])
@@ -72,4 +74,4 @@ class _Label(beam.DoFn):
         feature[features.LISTENERS].int64_list.value.append(similar.listeners)
         feature[features.SIMILAR_IDS].bytes_list.value.extend(similar.ids)
         feature[features.SIMILAR_SCORES].float_list.value.extend(similar.scores)
-        yield beam.pvalue.TaggedOutput(similar.split, example.SerializeToString(deterministic=True))
+        yield pvalue.TaggedOutput(similar.split, example.SerializeToString(deterministic=True))

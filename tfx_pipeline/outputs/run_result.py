@@ -86,7 +86,7 @@ def _parts(record: RunRecord) -> dict[str, tuple[Path, ...]]:
 
 
 def _targeting(targets: str) -> dict[str, Any]:
-    from tfx_pipeline.targeting.beam.weights import settled
+    from tfx_pipeline.targeting.beam.count_weight import settled
     from tfx_pipeline.targeting.data.sinks import read_marker
     from tfx_pipeline.targeting.rules.score_range import about_scores
 

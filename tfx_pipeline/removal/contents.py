@@ -68,6 +68,8 @@ def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Returns a column of ids as strings, whatever wrote it."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):  # one id each, as PlayGen writes them
+        column = pc.list_flatten(column)
     return column.cast(pa.string())
 
 

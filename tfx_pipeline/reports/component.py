@@ -19,7 +19,7 @@ from tfx_pipeline.gates.data_gate import read_statistics
 from tfx_pipeline.gates.serving_validator import REASON
 from tfx_pipeline.reports import run_page
 from tfx_pipeline.targeting import read_marker, read_summary, read_targets
-from tfx_pipeline.targeting.beam.weights import settled
+from tfx_pipeline.targeting.beam.count_weight import settled
 from tfx_pipeline.targeting.rules.score_range import in_words
 from tfx_pipeline.tfx_extensions.artifacts import (
     LEARNT,

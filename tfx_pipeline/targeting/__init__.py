@@ -4,7 +4,7 @@
 files to files; `TargetListeners(config)` the transform in between.
 """
 
-from tfx_pipeline.targeting.beam.transforms import Targeting, TargetListeners
+from tfx_pipeline.targeting.beam.target_listeners import Targeting, TargetListeners
 from tfx_pipeline.targeting.config import TargetingConfig
 from tfx_pipeline.targeting.data.sinks import WriteTargets, read_marker, read_summary, read_targets
 from tfx_pipeline.targeting.data.sources import target_listeners

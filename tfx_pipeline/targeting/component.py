@@ -1,4 +1,4 @@
-"""TFX component: CAT. Finds target listeners for every cold song on Beam."""
+"""TFX components: target listeners for every cold song on Beam, and the weight of the count in their scores."""
 
 import dataclasses
 import glob
@@ -12,19 +12,19 @@ import pyarrow.compute as pc
 from tfx import v1 as tfx
 
 from serving.refresh.takedown import taken_down
+from tfx_pipeline.columnar.reading import ReadParquet
 from tfx_pipeline.contract.splits import VALIDATION
 from tfx_pipeline.evaluation.catalogue_embedding import EMBEDDINGS, MATCHES
 from tfx_pipeline.targeting import TargetingConfig, WriteTargets
 from tfx_pipeline.targeting import TargetListeners as FindTargetListeners
-from tfx_pipeline.targeting.beam.weights import choose_weight
-from tfx_pipeline.targeting.data.sources import ReadParquet
+from tfx_pipeline.targeting.beam.count_weight import choose_weight
 from tfx_pipeline.targeting.data.takedown import without_songs
 from tfx_pipeline.tfx_extensions.artifacts import CountWeight, SongEmbeddings, TargetListeners
 from tfx_pipeline.tfx_extensions.components import component
-from tfx_pipeline.tfx_extensions.example_files import ALL, ReadPlays, split_pattern
+from tfx_pipeline.tfx_extensions.example_files import ReadPlays, plays_pattern
 
 WEIGHT = "weight.json"
-#: Why a song is a match is of no use here, and several times as large.
+#: Why a song is a match is not needed here, and several times as large.
 _OF_MATCHES = ("song_id", "split", "match_ids", "match_scores")
 
 
@@ -45,17 +45,17 @@ def AudienceTargeter(  # noqa: N802
     """Writes target listeners, unless the model was not pushed: then the artifact stays empty.
 
     Args:
-        plays: tf.Examples of plays, split `all`.
+        plays: Parquet of plays, split `all`.
         embeddings: Embeddings and matches of the catalogue.
         pushed_model: Whether the model is served; targets and served matches are of one model.
-        targets: See `tfx_pipeline.targeting.data.sinks`. Custom property `targeted` says whether there are any,
-            `embeddings` where the matches lie that they were found by.
+        targets: See `tfx_pipeline.targeting.data.sinks`. The custom property `targeted` says whether there are any,
+            `embeddings` where the matches lie by which they were found.
         settings: How listeners are scored and chosen.
         listeners: Parquet file of listener vectors (user_id, embedding) in place of those formed from plays; "" = none.
         exclusions: Parquet file of exclusions (user_id, song_id; a null song_id means every song); "" = none.
         digests: Of these two files' contents, so that the cache follows them.
-        serving_dir: Folder of the model's versions, where songs that were taken down are recorded: also one that was
-            taken down while the run was under way is in no target and no reason; "" = none was.
+        serving_dir: Folder of the model's versions, which records the songs that were taken down, also during the run.
+            They are in no target and no reason. "" = none was.
         count_weight: The weight of the count where no validation songs are left to choose it, from `WeightChooser`.
         beam_pipeline: Given by TFX.
     """
@@ -69,7 +69,7 @@ def AudienceTargeter(  # noqa: N802
         with open(os.path.join(count_weight.uri, WEIGHT), encoding="utf-8") as file:
             settings = dataclasses.replace(settings, count_weight=json.load(file)["count_weight"])
     with beam_pipeline as pipeline:
-        inputs = _inputs(pipeline, embeddings.uri, split_pattern(plays, ALL), listeners, exclusions)
+        inputs = _inputs(pipeline, embeddings.uri, plays_pattern(plays), listeners, exclusions)
         inputs = without_songs(inputs, taken_down(serving_dir) if serving_dir else ())
         inputs | "FindTargetListeners" >> FindTargetListeners(settings) | "Write" >> WriteTargets(targets.uri, settings)
 
@@ -90,7 +90,7 @@ def WeightChooser(  # noqa: N802
     It needs the judged model: for the model that is served no song is held out, so there is nothing to choose by.
 
     Args:
-        plays: tf.Examples of plays, split `all`.
+        plays: Parquet of plays, split `all`.
         embeddings: Embeddings and matches of the catalogue by the judged model.
         count_weight: Holds `weight.json`.
         settings: How listeners are scored and chosen.
@@ -103,7 +103,7 @@ def WeightChooser(  # noqa: N802
     # Validation songs alone are matched and get targets, to be counted: a tenth of the work.
     config = dataclasses.replace(settings, target_splits=(VALIDATION,), reach="filter", cap=None)
     with beam_pipeline as pipeline:
-        inputs = _inputs(pipeline, embeddings.uri, split_pattern(plays, ALL), listeners, exclusions)
+        inputs = _inputs(pipeline, embeddings.uri, plays_pattern(plays), listeners, exclusions)
         inputs["matches"] |= "OfValidationSongs" >> beam.Map(_of_validation_songs).with_output_types(pa.Table)
         found = inputs | "FindTargetListeners" >> FindTargetListeners(config)
         (
@@ -117,9 +117,7 @@ def _inputs(pipeline: beam.Pipeline, embeddings: str, plays: str, listeners: str
     inputs = {
         "catalogue": pipeline | "ReadCatalogue" >> _read(embeddings, EMBEDDINGS),
         "matches": pipeline | "ReadMatches" >> _read(embeddings, MATCHES, _OF_MATCHES),
-        "plays": pipeline
-        | "ReadPlays" >> ReadPlays(plays)
-        | "ToTables" >> beam.Map(_to_table).with_output_types(pa.Table),
+        "plays": pipeline | "ReadPlays" >> ReadPlays(plays),
     }
     for name, file in (("listeners", listeners), ("exclusions", exclusions)):
         if file:
@@ -135,11 +133,5 @@ def _chosen(totals: dict[str, int]) -> str:
     return json.dumps({"count_weight": choose_weight(totals)})
 
 
-def _read(folder: str, name: str, columns: tuple[str, ...] | None = None) -> beam.PTransform:
+def _read(folder: str, name: str, columns: tuple[str, ...] | None = None) -> beam.PTransform[Any, Any]:
     return ReadParquet(os.path.join(folder, f"{name}-*.parquet"), columns)
-
-
-def _to_table(batch: pa.RecordBatch) -> pa.Table:
-    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-    strings = {name: columns[name].flatten().cast(pa.string()) for name in ("user_id", "song_id")}
-    return pa.table({**strings, "plays": columns["plays"].flatten()})

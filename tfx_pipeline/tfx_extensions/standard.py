@@ -30,14 +30,24 @@ class RenamingPusher(tfx.components.Pusher):
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(pusher_executor.Executor)
 
 
-def parquet_example_gen(file: Path) -> ParquetExampleGen:
-    """Reads one Parquet file as a single split."""
+def parquet_example_gen(file: Path, *, columnar: bool = False) -> ParquetExampleGen:
+    """Reads one Parquet file as a single split.
+
+    Args:
+        file: The file.
+        columnar: Whether what is read stays Parquet: for plays, which nobody reads one by one. Default: tf.Examples.
+    """
+    payload, files = example_gen_pb2.FORMAT_TF_EXAMPLE, example_gen_pb2.FORMAT_TFRECORDS_GZIP
+    if columnar:
+        payload, files = example_gen_pb2.FORMAT_PARQUET, example_gen_pb2.FILE_FORMAT_PARQUET
     code = example_gen_pb2.CustomConfig()
     code.custom_config.Pack(wrappers_pb2.StringValue(value=code_fingerprint(parquet_executor.__name__)))
     return ParquetExampleGen(
         input_base=str(file.parent),
         input_config=tfx.proto.Input(splits=[tfx.proto.Input.Split(name=ALL, pattern=file.name)]),
         output_config=tfx.proto.Output(),
+        output_data_format=payload,
+        output_file_format=files,
         custom_config=code,  # the executor reads none: it is there so that the cache follows the code
     )
 

@@ -11,7 +11,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from tfx_pipeline.history.run_record import RunRecord
 from tfx_pipeline.outputs.run_result import RunResult
-from tfx_pipeline.targeting.beam.weights import WEIGHTS
+from tfx_pipeline.targeting.beam.count_weight import WEIGHTS
 
 pytestmark = pytest.mark.slow  # TFX is imported
 

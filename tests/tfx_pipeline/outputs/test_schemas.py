@@ -71,8 +71,8 @@ def test_the_document_has_every_column(table: Table):
 
 def test_the_targeting_has_the_columns_that_are_published():
     from tfx_pipeline.outputs.schemas import SONGS_SUMMARY, TARGETS
-    from tfx_pipeline.targeting.beam import tables
+    from tfx_pipeline.targeting.beam import result_tables
 
-    for own, published in ((tables.TARGETS, TARGETS), (tables.SUMMARY, SONGS_SUMMARY)):
+    for own, published in ((result_tables.TARGETS, TARGETS), (result_tables.SUMMARY, SONGS_SUMMARY)):
         types = {name: own.field(name).type for name in own.names}
         assert {**types, "title": pa.string()} == {column.name: column.type for column in published.columns}

@@ -3,12 +3,17 @@
 import dataclasses
 from decimal import Decimal
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
 from tfx_pipeline.targeting import TargetingConfig
-from tfx_pipeline.targeting.beam import listeners, packing, shards, songs
+from tfx_pipeline.targeting.beam import input_tables
+from tfx_pipeline.targeting.beam.audiences import audiences, requested_audiences
+from tfx_pipeline.targeting.beam.blocks import Catalogue, Plays
+from tfx_pipeline.targeting.beam.candidates import score_songs
+from tfx_pipeline.targeting.beam.catalogue_join import usable_plays
+from tfx_pipeline.targeting.beam.cold_shard import ShardParts, make_shard
+from tfx_pipeline.targeting.beam.listener_vectors import given_listeners
 
 NAN = float("nan")
 FAST = TargetingConfig(rule="cat", clusters=4, listeners_per_song=10)
@@ -80,7 +85,7 @@ def test_every_kind_of_song_has_its_row(run):
 )
 def test_a_song_without_vector_only_fails_rules_that_need_it(settings, status):
     shard = shard_of_songs(match("c0", w1=0.9), embedding=(0.0, 0.0), audience=["w1"])
-    (scored,) = songs.score_songs(shard, TargetingConfig(**settings))
+    (scored,) = score_songs(shard, TargetingConfig(**settings))
     assert scored.counts["status"] == status and (scored.scores is None) == bool(status)
 
 
@@ -98,7 +103,7 @@ def test_an_audience_of_one_listeners_without_vector_and_ids_beyond_ascii(run):
 
 @pytest.mark.parametrize("reach", ["filter", "expand"])
 def test_who_plays_a_new_song_is_no_target_of_it(run, reach):
-    """A new song keeps its targets when it gets its first plays; those who gave them are left out, of it alone."""
+    """A new song keeps its targets when it gets its first plays. Its listeners are left out, of this song alone."""
     audience = {play["user_id"] for play in PLAYS if play["song_id"] == "w1"}
     fan = min(audience)
     catalogue = [*WARM, vector("c0"), vector("c1"), vector("held", "test")]
@@ -130,7 +135,7 @@ def test_exclusions_that_meet_nobody_are_counted(run):
 
 
 def test_a_listener_table_that_lacks_the_audience_leaves_zero_vectors(run):
-    """However the listeners fall into shards; blocks of no known length once could not be joined."""
+    """In whatever shards the listeners are: blocks without vectors, of no known length, are joined with others."""
     config = TargetingConfig(rule="song", songs_per_shard=1, plays_per_shard=2)
     inputs = {"catalogue": [*WARM, vector("c0")], "matches": [match("c0", w1=0.9)], "plays": PLAYS}
     result = run(config, **inputs, listeners=[{"user_id": "elsewhere", "embedding": [1.0, 0.0]}])
@@ -151,37 +156,36 @@ def test_nothing_at_all_is_a_finished_run(run):
 
 
 def catalogue_of(*rows):
-    return listeners.merge_catalogue([packing.pack_catalogue(pa.Table.from_pylist(list(rows), packing.CATALOGUE))])
+    return Catalogue.merge([input_tables.pack_catalogue(pa.Table.from_pylist(list(rows), input_tables.CATALOGUE))])
 
 
 def matches_of(*rows):
-    return packing.pack_matches(pa.Table.from_pylist(list(rows), packing.MATCHES), 50)
+    return input_tables.pack_matches(pa.Table.from_pylist(list(rows), input_tables.MATCHES), 50)
 
 
 def plays_of(*rows):
-    schema = pa.schema([field for field in packing.PLAYS if field.name in rows[0]])
-    return packing.pack_plays(pa.Table.from_pylist(list(rows), schema))
+    schema = pa.schema([field for field in input_tables.PLAYS if field.name in rows[0]])
+    return input_tables.pack_plays(pa.Table.from_pylist(list(rows), schema))
 
 
 def exclusions_of(*rows):
-    return packing.pack_exclusions(pa.Table.from_pylist(list(rows)))
+    return input_tables.pack_exclusions(pa.Table.from_pylist(list(rows)))
 
 
 def listeners_of(*rows):
-    return listeners.merge_listeners([packing.pack_listeners(pa.Table.from_pylist(list(rows), packing.LISTENERS))])
+    return given_listeners([input_tables.pack_listeners(pa.Table.from_pylist(list(rows), input_tables.LISTENERS))])
 
 
 def shard_of_songs(*rows, vectors=(1.0, 0.0), embedding=(1.0, 0.0), audience=()):
     """A shard of the cold song c0 whose matches are `rows`; listener a plays the songs of `audience`."""
     table = listeners_of({"user_id": "a", "embedding": list(vectors)})
-    parts = {"pairs": [], "audiences": []}
-    parts["listeners"] = [{**table, "excluded": np.zeros(1, bool)}]
-    catalogue = pa.Table.from_pylist([vector("c0", embedding=embedding)], packing.CATALOGUE)
-    parts["catalogue"] = [packing.pack_catalogue(catalogue)]
+    catalogue = pa.Table.from_pylist([vector("c0", embedding=embedding)], input_tables.CATALOGUE)
+    found = []
     if audience:
-        played = listeners.merge_plays([plays_of(*({"user_id": "a", "song_id": song} for song in audience))])
-        parts["audiences"] = [listeners.requested_audiences(listeners.audiences(played, 10, 0), played["songs"])]
-    return shards.make_shard({**parts, "matches": [matches_of(row) for row in rows]}, FAST)
+        played = Plays.merge([plays_of(*({"user_id": "a", "song_id": song} for song in audience))])
+        found = [requested_audiences(audiences(played, 10, 0), played.songs.ids)]
+    matches = [matches_of(row) for row in rows]
+    return make_shard(ShardParts([input_tables.pack_catalogue(catalogue)], matches, found, [table]), FAST)
 
 
 @pytest.mark.parametrize(
@@ -223,22 +227,22 @@ def shard_of_songs(*rows, vectors=(1.0, 0.0), embedding=(1.0, 0.0), audience=())
             "`user_id` of `plays` must hold ids that are not empty",
         ),
         (
-            lambda *rows: packing.pack_plays(pa.Table.from_pylist(list(rows))),
+            lambda *rows: input_tables.pack_plays(pa.Table.from_pylist(list(rows))),
             [{"user_id": "a", "song_id": "w1", "plays": 1.5}],
             "`plays` must be a whole number of plays, 0 or more. Received: 1.5 for user 'a', song 'w1'",
         ),
         (
-            lambda *rows: packing.pack_plays(pa.Table.from_pylist(list(rows))),
+            lambda *rows: input_tables.pack_plays(pa.Table.from_pylist(list(rows))),
             [{"user_id": "a", "song_id": "w1", "plays": "2"}],
             "`plays` of `plays` must hold whole numbers. Received: string",
         ),
         (
-            lambda *rows: packing.pack_catalogue(pa.Table.from_pylist(list(rows))),
+            lambda *rows: input_tables.pack_catalogue(pa.Table.from_pylist(list(rows))),
             [{**vector("c0"), "embedding": "(1, 0)"}],
             "`embedding` of `catalogue` must hold lists of numbers. Received: string",
         ),
         (
-            lambda *rows: packing.pack_matches(pa.Table.from_pylist(list(rows)), 5),
+            lambda *rows: input_tables.pack_matches(pa.Table.from_pylist(list(rows)), 5),
             [{"song_id": "c0", "match_ids": "w1", "match_scores": [0.5]}],
             "`match_ids` of `matches` must hold lists of strings. Received: string",
         ),
@@ -261,9 +265,9 @@ def test_errors_say_what_is_wrong(read, rows, message):
 
 
 def test_plays_default_to_one():
-    assert plays_of({"user_id": "a", "song_id": "w1"})["plays"].tolist() == [1]
+    assert plays_of({"user_id": "a", "song_id": "w1"}).counts.tolist() == [1]
     rows = [{"user_id": "a", "song_id": "w1", "plays": None}, {"user_id": "a", "song_id": "w2", "plays": 3}]
-    assert plays_of(*rows)["plays"].tolist() == [1, 3]
+    assert plays_of(*rows).counts.tolist() == [1, 3]
 
 
 @pytest.mark.parametrize("kind", [pa.int8(), pa.uint64(), pa.float64(), pa.decimal128(38, 0), pa.decimal256(60, 5)])
@@ -271,31 +275,31 @@ def test_numbers_of_plays_may_have_any_type_of_numbers(kind):
     ids = pa.array(["a", "b"])
     counts = pa.array([Decimal(7), None], pa.decimal128(20, 0)).cast(kind)
     table = pa.table({"user_id": ids, "song_id": ids, "plays": counts})
-    assert packing.pack_plays(table)["plays"].tolist() == [7, 1]
+    assert input_tables.pack_plays(table).counts.tolist() == [7, 1]
 
 
 def test_exclusions_from_one_song_and_from_all():
     found = exclusions_of({"user_id": "a", "song_id": None}, {"user_id": "b", "song_id": "c0"})
-    assert found["users"].tolist() == [b"a", b"b"] and found["songs"].tolist() == [b"", b"c0"]
-    assert exclusions_of({"user_id": "a"})["songs"].tolist() == [b""]
-    assert exclusions_of({"user_id": "a", "song_id": None})["songs"].tolist() == [b""]
+    assert found.users.tolist() == [b"a", b"b"] and found.songs.tolist() == [b"", b"c0"]
+    assert exclusions_of({"user_id": "a"}).songs.tolist() == [b""]
+    assert exclusions_of({"user_id": "a", "song_id": None}).songs.tolist() == [b""]
 
 
 def test_rows_without_plays_are_no_listeners():
     catalogue = catalogue_of(*WARM)
     plays = plays_of({"user_id": "a", "song_id": "w1", "plays": 0}, {"user_id": "b", "song_id": "w1", "plays": 2})
-    used, counts = listeners.usable_plays(listeners.merge_plays([plays]), catalogue, ("warm",))
-    assert used["users"].tolist() == [b"b"]
+    used, counts = usable_plays(Plays.merge([plays]), catalogue, ("warm",))
+    assert used.users.ids.tolist() == [b"b"]
     assert counts["pairs_without_plays"] == 1 and counts["pairs_used"] == 1
 
 
 def test_vectors_of_another_length_are_refused():
-    with pytest.raises(ValueError, match="`listeners` must have vectors as long as the catalogue's, 2. Received: 3"):
+    with pytest.raises(ValueError, match=r"`listeners` must have vectors as long as the catalogue's, 2. Received: 3"):
         shard_of_songs(match("c0", w1=0.9), vectors=(1.0, 0.0, 0.0))
 
 
 def test_an_unknown_input_is_named(run):
-    with pytest.raises(ValueError, match="`inputs` may hold .* Received: 'friends'"):
+    with pytest.raises(ValueError, match=r"`inputs` may hold .* Received: 'friends'"):
         run(FAST, catalogue=WARM, matches=[], plays=PLAYS, friends=[])
 
 

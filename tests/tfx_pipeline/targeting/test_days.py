@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.tfx_pipeline.test_audience import similar_songs
+from tests.tfx_pipeline.labels.test_similar_songs import similar_songs
 from tfx_pipeline.contract.splits import NEW, WARM, ColdSplit
 from tfx_pipeline.labels.similar_songs import AudienceConfig
 from tfx_pipeline.targeting import TargetingConfig
@@ -15,8 +15,8 @@ DEBUT = "song060"  # the first song that nobody plays
 def test_a_song_is_new_until_it_has_enough_listeners(world, run, listeners):
     fans = [user for user, group in world.user_group.items() if group == world.song_group[DEBUT]][:listeners]
     plays = [*world.plays, *({"user_id": fan, "song_id": DEBUT, "plays": 2} for fan in fans)]
-    heard = [(play["user_id"], play["song_id"]) for play in plays]
-    found = similar_songs(heard, AudienceConfig(min_lift=0.0), split=SPLIT)
+    pairs = [(play["user_id"], play["song_id"]) for play in plays]
+    found = similar_songs(pairs, AudienceConfig(min_lift=0.0), split=SPLIT)
     labels = {song.decode(): similar for song, similar in found.items()}
     splits = {row["song_id"]: SPLIT.assign(row["song_id"].encode(), 0) for row in world.catalogue}
     splits |= {song: similar.split for song, similar in labels.items()}
@@ -24,7 +24,7 @@ def test_a_song_is_new_until_it_has_enough_listeners(world, run, listeners):
     found = run(TargetingConfig(rule="count"), catalogue=catalogue, matches=world.matches, plays=plays)
 
     assert splits[DEBUT] == (NEW if listeners < 3 else WARM)
-    assert bool(labels[DEBUT].ids if listeners else []) == bool(listeners)  # learnt from since the first play
+    assert bool(labels[DEBUT].ids if listeners else []) == bool(listeners)  # trained on since the first play
     targets = set(found.of(DEBUT))
     if splits[DEBUT] == NEW:
         audience = {play["user_id"] for play in world.plays if play["song_id"] in match_ids(world, DEBUT)}

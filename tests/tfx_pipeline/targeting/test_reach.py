@@ -89,7 +89,7 @@ def test_cap_leaves_each_listener_their_best_songs(run_world, reach, most, cap, 
             range(1, len(result.of(song)) + 1)
         )
     assert max(Counter(row["user_id"] for row in result.targets).values()) == cap
-    # Nobody is left over whom a song that has too few could have had.
+    # No listener with a free place is among the candidates of a song with too few targets.
     busy = Counter(row["user_id"] for row in result.targets)
     for song, rows in candidates.items():
         free = [r["user_id"] for r in rows if busy[r["user_id"]] < cap and r["user_id"] not in result.of(song)]

@@ -66,12 +66,10 @@ def _listens(port: int) -> bool:
 
 
 def similar_songs(options: tuple[str, ...], out: Path) -> list[str]:
-    """Each song with its split, its number of listeners and its similar songs, as a runner with these options says."""
+    """Each song with its split, listeners and similar songs, as a runner with these options finds them."""
     rng = np.random.default_rng(3)
-    columns = [
-        pa.array([[f"{name}{i}".encode()] for i in rng.integers(n, size=900)]) for name, n in (("u", 50), ("s", 40))
-    ]
-    plays = pa.RecordBatch.from_arrays(columns, ["user_id", "song_id"])
+    columns = [[f"{name}{i}" for i in rng.integers(n, size=900)] for name, n in (("u", 50), ("s", 40))]
+    plays = pa.table(columns, ["user_id", "song_id"])
     with beam.Pipeline(options=PipelineOptions([*options])) as pipeline:
         found = pipeline | beam.Create([plays]) | FindSimilarSongs(AudienceConfig(shards=3, top_m=5), ColdSplit())
         # By value to workers that do not know this file.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tfx_pipeline.targeting import TargetingConfig
-from tfx_pipeline.targeting.beam.weights import settled
+from tfx_pipeline.targeting.beam.count_weight import settled
 from tfx_pipeline.targeting.rules.score_range import about_scores, in_words, score_range
 from tfx_pipeline.targeting.rules.scores import make_query, score_listeners, weighted_counts
 

@@ -12,7 +12,7 @@ import pytest
 from tfx_pipeline.contract import ContractError
 from tfx_pipeline.target import main
 from tfx_pipeline.targeting import read_summary, read_targets
-from tfx_pipeline.targeting.beam import packing
+from tfx_pipeline.targeting.beam import input_tables
 from tfx_pipeline.targeting.data.exclusions import as_parquet
 from tfx_pipeline.targeting.data.takedown import drop_matches, drop_songs
 
@@ -21,7 +21,11 @@ pytestmark = pytest.mark.pipeline  # the whole targeting in Beam
 
 @pytest.fixture
 def files(world: Any, tmp_path: Path) -> Path:
-    for name, schema in (("catalogue", packing.CATALOGUE), ("matches", packing.MATCHES), ("plays", packing.PLAYS)):
+    for name, schema in (
+        ("catalogue", input_tables.CATALOGUE),
+        ("matches", input_tables.MATCHES),
+        ("plays", input_tables.PLAYS),
+    ):
         table = pa.Table.from_pylist(getattr(world, name), schema)
         pq.write_table(table, tmp_path / f"{name}.parquet", row_group_size=7)
     return tmp_path
@@ -91,7 +95,7 @@ def test_lists_of_listeners(tmp_path: Path, name: str, encoding: str) -> None:
     (tmp_path / "opted out.csv").write_bytes(text.encode(encoding))
     table = pq.read_table(as_parquet(str(tmp_path / "opted out.csv"), tmp_path / "aside" / "exclusions.parquet"))
     assert [tuple(row.values()) for row in table.to_pylist()] == expected
-    assert table.schema.equals(packing.EXCLUSIONS)
+    assert table.schema.equals(input_tables.EXCLUSIONS)
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.int64()])
@@ -110,7 +114,9 @@ def test_what_beam_reads_itself_is_left_to_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "\n \n", "user_id\n", "user_id,song_id\n,c0\n"])
 def test_exclusions_of_nobody_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "out.txt").write_text(text)
-    with pytest.raises(ContractError, match="expected at least one listener. Received: none. Leave the exclusions out"):
+    with pytest.raises(
+        ContractError, match=r"expected at least one listener. Received: none. Leave the exclusions out"
+    ):
         as_parquet(str(tmp_path / "out.txt"), tmp_path / "aside.parquet")
     assert not (tmp_path / "aside.parquet").exists()
 
@@ -122,8 +128,12 @@ def test_a_list_keeps_its_listeners_out(files: Path, capsys: Any) -> None:
     capsys.readouterr()
     assert run(files, f"--exclusions={files / 'out.txt'}") == 0
     assert not set(users[:5]) & set(read_targets(str(files / "targets"))["user_id"].to_pylist())
-    said = capsys.readouterr().out
-    assert "listeners excluded: 5" in said and "exclusions of unknown listeners: 1" in said and "note:" not in said
+    printed = capsys.readouterr().out
+    assert (
+        "listeners excluded: 5" in printed
+        and "exclusions of unknown listeners: 1" in printed
+        and "note:" not in printed
+    )
     (files / "out.txt").write_text("nobody\n")
     assert run(files, f"--exclusions={files / 'out.txt'}") == 0
     assert "note: no listener excluded from every song has plays here." in capsys.readouterr().out

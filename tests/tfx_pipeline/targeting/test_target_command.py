@@ -1,4 +1,4 @@
-"""The command line on files: what it writes, what it says, and what it leaves when it fails."""
+"""The command line on files: what it writes and prints, and what is there after it fails."""
 
 import json
 import os
@@ -12,14 +12,18 @@ import pytest
 from serving.files.folder_lock import only_process_in
 from tfx_pipeline.target import main
 from tfx_pipeline.targeting import read_summary, read_targets
-from tfx_pipeline.targeting.beam import packing
+from tfx_pipeline.targeting.beam import input_tables
 
 pytestmark = pytest.mark.pipeline  # the whole targeting in Beam
 
 
 @pytest.fixture
 def files(world, tmp_path):
-    for name, schema in (("catalogue", packing.CATALOGUE), ("matches", packing.MATCHES), ("plays", packing.PLAYS)):
+    for name, schema in (
+        ("catalogue", input_tables.CATALOGUE),
+        ("matches", input_tables.MATCHES),
+        ("plays", input_tables.PLAYS),
+    ):
         (tmp_path / name).mkdir()
         pq.write_table(pa.Table.from_pylist(getattr(world, name), schema), tmp_path / name / "part.parquet")
     return tmp_path
@@ -33,8 +37,8 @@ def command(files, *more):
 def test_the_command_writes_whole_results_and_keeps_them_when_it_fails(files, world, capsys):
     settings = ["--rule", "count", "--listeners-per-song", "7", "--songs-per-shard", "4", "--no-quota"]
     assert command(files, *settings) == 0
-    said = capsys.readouterr().out
-    assert "12 cold songs in, 84 targets out" in said and "12 songs: targeted" in said
+    printed = capsys.readouterr().out
+    assert "12 cold songs in, 84 targets out" in printed and "12 songs: targeted" in printed
     everything = read_targets(str(files / "targets"))
     assert everything.num_rows == 84 and read_summary(str(files / "targets")).num_rows == 12
     for song in (world.matches[0]["song_id"], world.matches[5]["song_id"]):
@@ -45,7 +49,7 @@ def test_the_command_writes_whole_results_and_keeps_them_when_it_fails(files, wo
     assert marker["settings"]["rule"] == "count" and len(marker["targets"]["files"]) == marker["shards"] == 3
     assert {path.name for path in (files / "targets").iterdir()} == {"_SUCCESS", "targets", "summary"}
 
-    bad = pa.Table.from_pylist([{"user_id": "a", "song_id": "song000", "plays": -1}], packing.PLAYS)
+    bad = pa.Table.from_pylist([{"user_id": "a", "song_id": "song000", "plays": -1}], input_tables.PLAYS)
     pq.write_table(bad, files / "plays" / "more.parquet")
     assert command(files) == 2
     assert (
@@ -124,8 +128,8 @@ def test_a_folder_in_use_and_one_that_cannot_be_are_refused(files, capsys):
 
 def test_a_catalogue_without_cold_songs_is_a_finished_run(files, world, capsys):
     warm = [row for row in world.catalogue if row["split"] == "warm"]
-    pq.write_table(pa.Table.from_pylist(warm, packing.CATALOGUE), files / "catalogue" / "part.parquet")
-    pq.write_table(pa.Table.from_pylist([], packing.MATCHES), files / "matches" / "part.parquet")
+    pq.write_table(pa.Table.from_pylist(warm, input_tables.CATALOGUE), files / "catalogue" / "part.parquet")
+    pq.write_table(pa.Table.from_pylist([], input_tables.MATCHES), files / "matches" / "part.parquet")
     assert command(files) == 0
     assert "0 cold songs in, 0 targets out" in capsys.readouterr().out
 
@@ -138,9 +142,10 @@ def test_reading_without_a_finished_run_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("module", ["tfx_pipeline.target", "tfx_pipeline.campaign_report"])
-def test_the_user_sees_our_lines_alone(module: str) -> None:
-    """A bare `--help` once came with a screenful of what Beam and the packages below it say on import."""
+def test_help_prints_nothing_of_imported_packages(module: str) -> None:
+    """Beam and the packages below it once printed a screenful on import, before `--help`."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONWARNINGS"}
-    done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, env=environment)
+    command = [sys.executable, "-m", module, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0 and done.stdout.startswith("usage:")
     assert done.stderr == ""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfx_pipeline.targeting import TargetingConfig
-from tfx_pipeline.targeting.beam.weights import FALLBACK, WEIGHTS, choose_weight
+from tfx_pipeline.targeting.beam.count_weight import FALLBACK, WEIGHTS, choose_weight
 
 NAME = "validation_hits_with_weight_{:g}"
 

@@ -1,4 +1,4 @@
-"""How targeting is spread over workers: columnar blocks, shards, joins, ranking and the cap, as Beam transforms.
+"""How targeting is spread over workers: blocks, joins, scoring, ranking and the cap per listener, as Beam transforms.
 
-Imports `targeting.rules` and `contract`. Imported by `targeting.data` and the targeting component.
+Imports `targeting.rules`, `columnar` and `contract`. Imported by `targeting.data` and the targeting component.
 """

@@ -1,113 +1,248 @@
-"""Columnar blocks: what travels between Beam steps instead of single rows.
+"""The blocks of targeting: what travels between its Beam steps instead of single rows."""
 
-A block is a dict of numpy arrays. Ids are UTF-8 bytes, as `tfx_pipeline.contract.ids` has them.
-Plays are dictionary-coded: `users` and `songs` hold the distinct ids, `user` and `song` the index of each row,
-`plays` the counts.
-"""
+from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+import numpy.typing as npt
 
-from tfx_pipeline.contract.ids import Ids, id_array, no_ids
-from tfx_pipeline.contract.text import quoted
+from tfx_pipeline.columnar.coded import Coded
+from tfx_pipeline.columnar.hashing import shard_of
+from tfx_pipeline.columnar.rows import Array, Rows, group_rows, ranges, starts_of
+from tfx_pipeline.contract.ids import Ids, no_ids
 
-Array = np.ndarray
-Block = dict[str, np.ndarray]
-
-
-def hash_ids(ids: Ids, salt: str) -> Array:
-    """64-bit hashes of ids, the same on every machine: (n,) bytes -> (n,) uint64."""
-    key = salt.encode()
-    digests = b"".join(hashlib.blake2b(item, digest_size=8, key=key).digest() for item in ids.tolist())
-    return np.frombuffer(digests, dtype="<u8").astype(np.uint64)
+Whole = npt.NDArray[np.int64]
+Vectors = npt.NDArray[np.float32]
 
 
-def shard_of(ids: Ids, shards: int) -> Array:
-    """The shard of each id: (n,) bytes -> (n,) int64 in [0, shards)."""
-    if shards == 1:
-        return np.zeros(len(ids), dtype=np.int64)
-    return (hash_ids(ids, "shard") % np.uint64(shards)).astype(np.int64)
+@dataclasses.dataclass(frozen=True, eq=False)
+class Catalogue(Rows):
+    """Songs with their splits and vectors.
+
+    Attributes:
+        ids: (n,) ids.
+        split: (n,) names of splits, as bytes.
+        embedding: (n, d) query vectors.
+        candidate: (n, d) candidate vectors.
+    """
+
+    ids: Ids
+    split: Ids
+    embedding: Vectors
+    candidate: Vectors
+
+    @classmethod
+    def empty(cls) -> Catalogue:
+        """Returns no song."""
+        return cls(no_ids(), no_ids(), np.zeros((0, 1), np.float32), np.zeros((0, 1), np.float32))
+
+    @classmethod
+    def merge(cls, blocks: Sequence[Catalogue]) -> Catalogue:
+        """Returns the songs of all blocks, sorted by id.
+
+        Args:
+            blocks: Parts of a catalogue.
+
+        Raises:
+            ValueError: If a song is there twice, or vectors differ in length.
+        """
+        widths = {block.embedding.shape[1] for block in blocks}
+        if len(widths) > 1:
+            raise ValueError(f"`embedding` must have one length over the whole catalogue. Received: {sorted(widths)}")
+        joined = cls.concatenate(blocks)
+        joined = joined.take(np.argsort(joined.ids, kind="stable"))
+        check_unique(joined.ids, "catalogue")
+        return joined
 
 
-def shards_for(rows: int, rows_per_shard: int) -> int:
-    """Number of shards that keeps each at about `rows_per_shard` rows."""
-    return max(1, -(-rows // rows_per_shard))
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pairs(Rows):
+    """Pairs of a listener and a song.
+
+    Attributes:
+        users: (n,) ids.
+        songs: (n,) ids; in exclusions, b"" stands for every song.
+    """
+
+    users: Ids
+    songs: Ids
+
+    @classmethod
+    def empty(cls) -> Pairs:
+        """Returns no pair."""
+        return cls(no_ids(), no_ids())
 
 
-def encode_ids(ids: Sequence[str] | pa.Array | pa.ChunkedArray, column: str) -> Ids:
-    """Strings to UTF-8 bytes; null, empty ids and ids with a NUL character are errors."""
-    array = ids if isinstance(ids, pa.Array | pa.ChunkedArray) else pa.array(ids, pa.string())
-    if array.null_count:
-        raise ValueError(f"`{column}` must hold an id in every row. Received: {array.null_count} null ids")
-    texts = array.cast(pa.string())
-    bad = pc.or_(pc.equal(texts, ""), pc.match_substring(texts, "\0"))
-    if (row := pc.index(bad, True).as_py()) >= 0:
-        shown = quoted(texts[row].as_py())
-        raise ValueError(f"`{column}` must hold ids that are not empty and have no NUL. Received: {shown}")
-    return id_array(texts)
+@dataclasses.dataclass(frozen=True, eq=False)
+class Listeners(Rows):
+    """Listeners with their vectors.
+
+    Attributes:
+        users: (n,) ids.
+        vectors: (n, j, d) unit vectors, j interests for each listener; zeros where there is none.
+        excluded: (n,) bool, excluded from every song.
+    """
+
+    users: Ids
+    vectors: Vectors
+    excluded: npt.NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls) -> Listeners:
+        """Returns no listener."""
+        return cls(no_ids(), np.zeros((0, 1, 1), np.float32), np.zeros(0, bool))
+
+    @classmethod
+    def not_excluded(cls, users: Ids, vectors: Vectors) -> Listeners:
+        """Returns listeners of whom none is excluded.
+
+        Args:
+            users: (n,) ids.
+            vectors: (n, j, d) vectors.
+        """
+        return cls(users, vectors, np.zeros(len(users), bool))
 
 
-def group_rows(keys: Array) -> Iterator[tuple[int, Array]]:
-    """Rows of each key, keys ascending, rows in their order."""
-    if len(keys) == 0:
-        return
-    order = np.argsort(keys, kind="stable")
-    present, starts = np.unique(keys[order], return_index=True)
-    yield from zip(present.tolist(), np.split(order, starts[1:]), strict=True)
+class Plays(NamedTuple):
+    """How often listeners play songs, one row for each play.
+
+    Attributes:
+        users: The listener of each row.
+        songs: The song of each row.
+        counts: (n,) how often.
+    """
+
+    users: Coded
+    songs: Coded
+    counts: Whole
+
+    def take(self, rows: Array) -> Plays:
+        """Returns some rows, with the ids that they need and no others.
+
+        Args:
+            rows: Their numbers, or a mask.
+        """
+        return Plays(self.users.take(rows), self.songs.take(rows), self.counts[rows])
+
+    @staticmethod
+    def merge(blocks: Sequence[Plays]) -> Plays:
+        """Returns one row for each listener and song, in the order of their ids, with the sum of the counts.
+
+        Args:
+            blocks: Plays.
+        """
+        users, songs = (Coded.concatenate(parts) for parts in ([b.users for b in blocks], [b.songs for b in blocks]))
+        counts = np.concatenate([np.zeros(0, np.int64), *(block.counts for block in blocks)])
+        width = max(1, len(songs.ids))
+        pairs, row = np.unique(users.codes.astype(np.int64) * width + songs.codes, return_inverse=True)
+        total = np.zeros(len(pairs), dtype=np.int64)
+        np.add.at(total, row, counts)
+        return Plays(Coded(users.ids, pairs // width), Coded(songs.ids, pairs % width), total)
 
 
-def take(block: Block, rows: Array) -> Block:
-    """The given rows of a block whose arrays are all row-wise."""
-    return {name: values[rows] for name, values in block.items()}
+class PlaysWithVectors(NamedTuple):
+    """Plays, and the vectors of the songs in them.
+
+    Attributes:
+        plays: The plays.
+        vectors: (m, d) candidate vectors, in the order of `plays.songs.ids`.
+    """
+
+    plays: Plays
+    vectors: Vectors
 
 
-def concatenate(blocks: Iterable[Block], empty: Block) -> Block:
-    """Joins row-wise blocks; `empty` says the columns where there is no block."""
-    parts = list(blocks)
-    if not parts:
-        return empty
-    return {name: np.concatenate([part[name] for part in parts]) for name in empty}
+class Audiences(NamedTuple):
+    """Who plays each of some songs: song i has `users[user[start[i] : start[i] + kept[i]]]`.
+
+    Attributes:
+        songs: (n,) ids.
+        size: (n,) how many play it.
+        start: (n,) where its listeners begin in `user`.
+        kept: (n,) how many of them are here.
+        user: Places in `users`, by song.
+        users: Ids of listeners, ascending.
+    """
+
+    songs: Ids
+    size: Whole
+    start: Whole
+    kept: Whole
+    user: Array
+    users: Ids
 
 
-def take_plays(block: Block, rows: Array) -> Block:
-    """The given rows of a plays block, with the ids that they need and no others."""
-    users, user = np.unique(block["user"][rows], return_inverse=True)
-    songs, song = np.unique(block["song"][rows], return_inverse=True)
-    return {
-        "users": block["users"][users],
-        "user": user.astype(np.int32),
-        "songs": block["songs"][songs],
-        "song": song.astype(np.int32),
-        "plays": block["plays"][rows],
-    }
+class Request(NamedTuple):
+    """Ids of which a shard of cold songs wants to know more.
+
+    Attributes:
+        cold_shard: The shard that asks.
+        ids: (n,) of songs or listeners.
+    """
+
+    cold_shard: int
+    ids: Ids
 
 
-def merge_plays(blocks: Iterable[Block]) -> Block:
-    """Joins plays blocks: sorted distinct ids, one row per (user, song), in that order, with the sum of plays."""
-    parts = list(blocks)
-    users, user = _merge_codes([part["users"] for part in parts], [part["user"] for part in parts])
-    songs, song = _merge_codes([part["songs"] for part in parts], [part["song"] for part in parts])
-    plays = np.concatenate([part["plays"] for part in parts]) if parts else np.zeros(0, np.int64)
-    pairs, row = np.unique(user * max(1, len(songs)) + song, return_inverse=True)
-    total = np.zeros(len(pairs), dtype=np.int64)
-    np.add.at(total, row, plays)
-    return {
-        "users": users,
-        "user": pairs // max(1, len(songs)),
-        "songs": songs,
-        "song": pairs % max(1, len(songs)),
-        "plays": total,
-    }
+class Matches(NamedTuple):
+    """The best matches of cold songs, song by song, best first.
+
+    Attributes:
+        songs: (n,) ids of cold songs.
+        given: (n,) matches that came in.
+        bad: (n,) of these, those of no use.
+        size: (n,) matches that are here.
+        match: Ids of the matched songs, (sum of sizes,).
+        score: Their scores, float64.
+    """
+
+    songs: Ids
+    given: Whole
+    bad: Whole
+    size: Whole
+    match: Ids
+    score: npt.NDArray[np.float64]
+
+    def by_shard(self, shards: int) -> Iterator[tuple[int, Matches]]:
+        """Yields the shards of cold songs that hold some of them, ascending, each with its matches.
+
+        Args:
+            shards: Number of shards.
+        """
+        start = starts_of(self.size)
+        for shard, rows in group_rows(shard_of(self.songs, shards)):
+            body = ranges(start[rows], self.size[rows])
+            songs, given, bad, size = (column[rows] for column in (self.songs, self.given, self.bad, self.size))
+            yield shard, Matches(songs, given, bad, size, self.match[body], self.score[body])
+
+    @staticmethod
+    def concatenate(blocks: Sequence[Matches]) -> Matches:
+        """Returns the songs of all blocks, in their order.
+
+        Args:
+            blocks: Matches of different songs; none gives an empty block.
+        """
+        if not blocks:
+            zero = np.zeros(0, np.int64)
+            return Matches(no_ids(), zero, zero, zero, no_ids(), np.zeros(0))
+        columns = [np.concatenate(parts) for parts in zip(*(tuple(block) for block in blocks), strict=True)]
+        return Matches(*columns)
 
 
-def _merge_codes(dictionaries: list[Ids], codes: list[Array]) -> tuple[Ids, Array]:
-    """Unites dictionary-coded columns: (sorted distinct ids, codes of all rows)."""
-    if not dictionaries:
-        return no_ids(), np.zeros(0, np.int64)
-    ids, position = np.unique(np.concatenate(dictionaries), return_inverse=True)
-    starts = np.cumsum([0] + [len(part) for part in dictionaries])
-    return ids, np.concatenate([position[starts[i] + part] for i, part in enumerate(codes)]).astype(np.int64)
+def check_unique(ids: Ids, source: str) -> None:
+    """Refuses a song that stands there twice.
+
+    Args:
+        ids: (n,) ids of songs, ascending.
+        source: Name of the table, for the message.
+
+    Raises:
+        ValueError: If two ids are the same.
+    """
+    same = ids[1:] == ids[:-1]
+    if same.any():
+        twice = ids[1:][same][0].decode()
+        raise ValueError(f"`{source}` must hold every song once. Received: song {twice!r} more than once")

@@ -1,4 +1,4 @@
-"""Tables in and targets out: sources, exclusions, songs taken down, and sinks that appear whole or not at all.
+"""Tables in and targets out: exclusions, songs taken down, and results that appear whole or not at all.
 
-Imports `targeting.beam`, `contract` and `runtime`. Imported by the targeting component and by commands.
+Imports `targeting.beam`, `columnar` and `contract`. Imported by the targeting component and by commands.
 """

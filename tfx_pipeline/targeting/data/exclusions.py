@@ -49,7 +49,7 @@ def _is_table(path: Path) -> bool:
     try:
         return USER_ID in pq.read_schema(path).names
     except (pa.ArrowException, OSError):
-        return False  # `read_rows` says what is wrong with it
+        return False  # `read_rows` raises with a message
 
 
 def _plain(cell: Cell) -> str:

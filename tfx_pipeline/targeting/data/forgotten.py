@@ -16,14 +16,14 @@ def without_forgotten(table: Path, aside: Path) -> Path:
 
     Args:
         table: With a column user_id.
-        aside: The file to write, in the folder of the run, whose list holds.
+        aside: The file to write, in the folder of the run, which has the list of forgotten listeners.
     """
     forgotten = Forgotten.of_run(aside)
     if not forgotten.hashes or not table.is_file():
         return table
     read = pq.read_table(table)
     if "user_id" not in read.column_names:
-        return table  # the step that reads it says what is wrong with it
+        return table  # the step that reads it raises with a message
     users = read["user_id"].cast(pa.string()).combine_chunks()
     users = users.chunk(0) if isinstance(users, pa.ChunkedArray) else users
     marked = forgotten.marks(users)

@@ -7,9 +7,10 @@
 Cold songs are spread over parts by a hash of their id, so that one song lies in one file, in a run of rows that the
 Parquet statistics find. A folder per song, Parquet's other way to partition, would be a million folders of a few
 kilobytes for a million songs. The parts lie under `_partial-<run>` until all are there; `_SUCCESS` comes last, by
-rename, and names the
-files that belong to the result: until then the result of an earlier run in the directory stays the valid one.
+rename, and names the files that belong to the result. Until then the result of an earlier run stays the valid one.
 """
+
+from __future__ import annotations
 
 import glob
 import json
@@ -27,8 +28,10 @@ from apache_beam import pvalue
 from apache_beam.io.filesystems import FileSystems
 
 from serving.files.whole_files import put_file
-from tfx_pipeline.runtime.parquet_stream import read_rows_of, read_table
-from tfx_pipeline.targeting.beam.blocks import encode_ids, shard_of
+from tfx_pipeline.columnar.arrow import encode_ids
+from tfx_pipeline.columnar.hashing import shard_of
+from tfx_pipeline.columnar.parquet_stream import read_rows_of, read_table
+from tfx_pipeline.targeting.beam.result_tables import SUMMARY, TARGETS
 from tfx_pipeline.targeting.config import TargetingConfig
 
 MARKER = "_SUCCESS"
@@ -38,18 +41,23 @@ _ROWS_PER_GROUP = 10_000
 File = dict[str, Any]  # kind, shard, rows, name under the partial folder
 
 
-class WriteTargets(beam.PTransform):
+class WriteTargets(beam.PTransform[Any, Any]):
     """Writes a `Targeting` to a directory and returns a PCollection with the content of its `_SUCCESS`.
 
     One run at a time may write to a directory.
+
+    Args:
+        directory: Local or remote folder.
+        config: Settings, which `_SUCCESS` records.
     """
 
-    def __init__(self, directory: str, config: TargetingConfig):
+    def __init__(self, directory: str, config: TargetingConfig) -> None:
         super().__init__()
         self._directory = directory
         self._config = config
 
-    def expand(self, targeting: Any) -> beam.PCollection:
+    def expand(self, targeting: Any) -> pvalue.PCollection[Any]:
+        """Adds the steps to the pipeline."""
         run = uuid.uuid4().hex[:12]
         partial = posixpath.join(self._directory, f"_partial-{run}")
         files = [
@@ -63,7 +71,7 @@ class WriteTargets(beam.PTransform):
 
 
 class _WritePart(beam.DoFn):
-    def __init__(self, kind: str, partial: str):
+    def __init__(self, kind: str, partial: str) -> None:
         self._kind = kind
         self._partial = partial
 
@@ -77,7 +85,9 @@ class _WritePart(beam.DoFn):
         yield {"kind": self._kind, "shard": shard, "rows": table.num_rows, "name": name}
 
 
-def _commit(totals: dict[str, int], files: Sequence[File], directory: str, run: str, settings: dict[str, Any]) -> Any:
+def _commit(
+    totals: dict[str, int], files: Sequence[File], directory: str, run: str, settings: dict[str, Any]
+) -> dict[str, Any]:
     """Moves the parts to their places, then makes them the result by writing the marker."""
     content: dict[str, Any] = {"settings": settings, "counts": totals, "shards": totals["song_shards"]}
     for kind in _KINDS:
@@ -101,42 +111,63 @@ def _commit(totals: dict[str, int], files: Sequence[File], directory: str, run: 
 
 
 def read_marker(directory: str) -> dict[str, Any]:
-    """Content of `_SUCCESS`; FileNotFoundError where a run has not finished."""
+    """Returns the content of `_SUCCESS`.
+
+    Args:
+        directory: Where `WriteTargets` wrote.
+
+    Raises:
+        FileNotFoundError: If no run has finished there.
+    """
     path = posixpath.join(directory, MARKER)
     if not FileSystems.exists(path):
         raise FileNotFoundError(
             f"`directory` must hold {MARKER}, which a finished targeting run leaves. Received: {directory}"
         )
     with FileSystems.open(path) as stream:
-        return json.loads(stream.read())
+        content: dict[str, Any] = json.loads(stream.read())
+    return content
 
 
 def read_targets(directory: str, song_ids: Sequence[str] | None = None) -> pa.Table:
-    """Targets sorted by part, song and rank; with `song_ids` only theirs, from only the files they lie in."""
+    """Returns targets sorted by part, song and rank.
+
+    Args:
+        directory: Where `WriteTargets` wrote.
+        song_ids: Songs whose targets are wanted: only the files they lie in are read. Default: all.
+    """
     return _read(directory, "targets", song_ids)
 
 
 def read_summary(directory: str, song_ids: Sequence[str] | None = None) -> pa.Table:
-    """One row per cold song; with `song_ids` only theirs."""
+    """Returns one row for each cold song.
+
+    Args:
+        directory: Where `WriteTargets` wrote.
+        song_ids: Songs whose rows are wanted. Default: all.
+    """
     return _read(directory, "summary", song_ids)
 
 
 def part_files(directory: str, kind: Literal["targets", "summary"]) -> list[str]:
-    """Paths of the files that make up one table of the result, in the order of their parts."""
+    """Returns the paths of the files that make up one table of the result, in the order of their parts.
+
+    Args:
+        directory: Where `WriteTargets` wrote.
+        kind: Which table.
+    """
     files = read_marker(directory)[kind]["files"]
     return [posixpath.join(directory, kind, files[shard]) for shard in sorted(files, key=int)]
 
 
 def _read(directory: str, kind: str, song_ids: Sequence[str] | None) -> pa.Table:
-    from tfx_pipeline.targeting.beam import tables
-
     marker = read_marker(directory)
     files = marker[kind]["files"]
     shards = sorted(files, key=int)
     if song_ids is not None:
         wanted = set(shard_of(encode_ids(list(song_ids), "song_ids"), marker["shards"]).tolist())
         shards = [shard for shard in shards if int(shard) in wanted]
-    schema = tables.TARGETS if kind == "targets" else tables.SUMMARY
+    schema = TARGETS if kind == "targets" else SUMMARY
     parts = [schema.empty_table()]
     for shard in shards:
         with FileSystems.open(posixpath.join(directory, kind, files[shard])) as stream:

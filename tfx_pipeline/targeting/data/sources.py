@@ -1,22 +1,22 @@
-"""The whole step on Parquet files: what the pipeline component and the command line call."""
+"""The whole step from Parquet files to targets, as the command runs it."""
 
 import glob
 import posixpath
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 
+from tfx_pipeline.columnar.parquet_stream import read_table
+from tfx_pipeline.columnar.reading import ReadParquet
 from tfx_pipeline.contract.tables import refuse_unfinished
-from tfx_pipeline.runtime.parquet_stream import read_table, row_groups
-from tfx_pipeline.targeting.beam.transforms import Targeting, TargetListeners
+from tfx_pipeline.targeting.beam.target_listeners import Targeting, TargetListeners
 from tfx_pipeline.targeting.config import TargetingConfig
 from tfx_pipeline.targeting.data.sinks import WriteTargets
 from tfx_pipeline.targeting.data.takedown import without_songs
-
-_RowGroup = tuple[str, int]  # file, number of the group
 
 
 def target_listeners(
@@ -51,7 +51,7 @@ def target_listeners(
         The `Targeting` that is written.
 
     Raises:
-        FileNotFoundError: An input has no file.
+        FileNotFoundError: If an input has no file.
     """
     config = config or TargetingConfig()
     given = {
@@ -72,9 +72,16 @@ def target_listeners(
 
 
 def parquet_pattern(path: str, name: str) -> str:
-    """A file or pattern as it is, a folder as the Parquet files below it; FileNotFoundError if there are none.
+    """Returns a pattern of Parquet files: of a folder, those below it.
 
-    What is there under the very name is meant, also where the name could be a pattern: `plays[1].parquet`.
+    A file that exists under this very name is meant, even where the name could be a pattern: `plays[1].parquet`.
+
+    Args:
+        path: A file, a folder or a pattern.
+        name: Name of the table, for the message.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
     """
     refuse_unfinished(Path(path))
     named = glob.escape(path) if FileSystems.exists(path) else path
@@ -85,48 +92,22 @@ def parquet_pattern(path: str, name: str) -> str:
     raise FileNotFoundError(f"`{name}` must name a Parquet file, a folder of them or a pattern. Received: {path}")
 
 
-def _is_folder(path: str, found: list) -> bool:
+def _is_folder(path: str, found: list[Any]) -> bool:
     return len(found) == 1 and found[0].path.rstrip("/") == path.rstrip("/") and not path.endswith(".parquet")
 
 
 def song_ids(path: str, name: str) -> frozenset[str]:
-    """Returns the song_id of every row of a file, folder or pattern; FileNotFoundError if there are no files."""
+    """Returns the song_id of every row.
+
+    Args:
+        path: A file, a folder or a pattern.
+        name: Name of the table, for the message.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
     found: set[str] = set()
     for item in FileSystems.match([parquet_pattern(path, name)])[0].metadata_list:
         with FileSystems.open(item.path) as stream:
             found.update(read_table(stream, columns=["song_id"])["song_id"].cast(pa.string()).to_pylist())
     return frozenset(found)
-
-
-class ReadParquet(beam.PTransform):
-    """Reads Parquet files as Arrow tables, one for each row group.
-
-    Args:
-        pattern: Of the files, for Beam's file systems. They are found when the pipeline runs.
-        columns: Names of those to read; default all.
-    """
-
-    def __init__(self, pattern: str, columns: Sequence[str] | None = None) -> None:
-        super().__init__()
-        self._pattern, self._columns = pattern, columns and list(columns)
-
-    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
-        return (
-            pipeline
-            | "Pattern" >> beam.Create([self._pattern])
-            | "RowGroups" >> beam.FlatMap(_row_groups_of).with_output_types(_RowGroup)
-            | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.Map(_read_group, self._columns).with_output_types(pa.Table)
-        )
-
-
-def _row_groups_of(pattern: str) -> Iterator[_RowGroup]:
-    for found in FileSystems.match([pattern])[0].metadata_list:
-        with FileSystems.open(found.path) as stream:
-            yield from ((found.path, group) for group in range(row_groups(stream)))
-
-
-def _read_group(group: _RowGroup, columns: list[str] | None) -> pa.Table:
-    file, number = group
-    with FileSystems.open(file) as stream:
-        return read_table(stream, [number], columns=columns)

@@ -1,10 +1,11 @@
-"""Songs that were taken down are neither targeted nor a reason to target: tables without them."""
+"""Input tables without songs that were taken down: these are neither targeted nor a reason to target."""
 
 from collections.abc import Collection
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -12,7 +13,11 @@ import pyarrow.compute as pc
 def without_songs(inputs: dict[str, Any], gone: Collection[str]) -> dict[str, Any]:
     """Returns the inputs of `TargetListeners`, whose elements are tables, without songs that were taken down.
 
-    Their plays may stay: they are of a song that the catalogue lacks then, and are not used.
+    Their plays may stay: plays of a song that the catalogue lacks are not used.
+
+    Args:
+        inputs: Tables by name, with catalogue and matches.
+        gone: Ids of the songs.
     """
     if not gone:
         return inputs
@@ -25,17 +30,27 @@ def without_songs(inputs: dict[str, Any], gone: Collection[str]) -> dict[str, An
 
 
 def drop_songs(table: pa.Table, gone: list[str]) -> pa.Table:
-    """Returns the rows of other songs."""
+    """Returns the rows of other songs.
+
+    Args:
+        table: With a column song_id.
+        gone: Ids of the songs that were taken down.
+    """
     return table.filter(pc.invert(pc.is_in(_text(table["song_id"]), value_set=pa.array(gone, pa.string()))))
 
 
 def drop_matches(table: pa.Table, gone: list[str]) -> pa.Table:
-    """Returns the rows of other songs, and of their matches the others."""
+    """Returns the matches of other songs with other songs.
+
+    Args:
+        table: With song_id, match_ids, match_scores and optionally match_shares.
+        gone: Ids of the songs that were taken down.
+    """
     table = drop_songs(table, gone)
     lists = {name: table[name].combine_chunks() for name in ("match_ids", "match_scores")}
     lengths = {name: _lengths(column) for name, column in lists.items()}
     if (lengths["match_ids"] != lengths["match_scores"]).any():
-        return table  # what comes next refuses it, in words
+        return table  # the next step refuses it with a message
     stays = ~np.asarray(pc.is_in(_text(lists["match_ids"].flatten()), value_set=pa.array(gone, pa.string())))
     row = np.repeat(np.arange(table.num_rows), lengths["match_ids"])
     for name, column in lists.items():
@@ -47,8 +62,10 @@ def drop_matches(table: pa.Table, gone: list[str]) -> pa.Table:
     return table
 
 
-def _set(table: pa.Table, name: str, values: Any, row: np.ndarray, stays: np.ndarray, given: Any = None) -> pa.Table:
-    """Returns the table with lists of the values that stay: those of each row, null where none was given."""
+def _set(
+    table: pa.Table, name: str, values: Any, row: npt.NDArray[Any], stays: npt.NDArray[Any], given: Any = None
+) -> pa.Table:
+    """Returns the table with a list of the values that stay for each row; null where no list was given."""
     ends = np.cumsum(np.bincount(row, minlength=table.num_rows))
     is_null = None if given is None else np.append(~given, False)
     offsets = pa.array(np.concatenate([[0], ends]).astype(np.int32), mask=is_null)
@@ -60,5 +77,5 @@ def _text(values: Any) -> Any:
     return values.cast(pa.string())
 
 
-def _lengths(lists: Any) -> np.ndarray:
+def _lengths(lists: Any) -> npt.NDArray[Any]:
     return pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False).astype(np.int64)

@@ -2,13 +2,15 @@
 
 import contextlib
 import dataclasses
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from tfx_pipeline.targeting.config import Algorithm
 
-Array = np.ndarray
+Array = npt.NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +29,10 @@ class Clusters:
 
 
 def one_thread() -> contextlib.AbstractContextManager[object]:
-    """Holds BLAS to one thread: workers are the parallelism here, and sums do not depend on the number of threads."""
+    """Returns a context in which BLAS has one thread.
+
+    Workers are the parallelism here, and sums must not depend on the number of threads.
+    """
     return threadpool_limits(limits=1, user_api="blas")
 
 
@@ -41,7 +46,7 @@ def cluster(
     max_clusters: int = 32,
     seed: int = 0,
 ) -> Clusters:
-    """Clusters unit vectors into at most `clusters` groups.
+    """Returns at most `clusters` groups of unit vectors.
 
     Args:
         vectors: (n, d) members; rows of zeros have no direction and must be left out.
@@ -52,6 +57,7 @@ def cluster(
             (scikit-learn, Euclidean, centroids normalised afterwards), `agglomerative` (scikit-learn, Ward linkage,
             of the heaviest 2,000 members; the others join their nearest centroid).
         iterations: Most Lloyd iterations.
+        max_clusters: Upper end of the search of "auto".
         seed: Same seed, same clusters.
 
     Returns:
@@ -77,10 +83,15 @@ def cluster(
 
 
 def bic(vectors: Array, fit: Clusters, weights: Array | None = None) -> float:
-    """Bayesian information criterion of a clustering; lower is better.
+    """Returns the Bayesian information criterion of a clustering; lower is better.
 
     The X-means criterion: members are Gaussian around their centroid's direction with one shared variance, weights are
     scaled to sum to n. `-2 log-likelihood + K (d + 1) log n`.
+
+    Args:
+        vectors: (n, d) members.
+        fit: Their clusters.
+        weights: (n,) non-negative; None = all 1.
 
     References:
         Pelleg and Moore, X-means, ICML 2000.
@@ -100,12 +111,16 @@ def bic(vectors: Array, fit: Clusters, weights: Array | None = None) -> float:
 
 
 def spherical_kmeans(points: Array, weight: Array, k: int, *, iterations: int, seed: int) -> tuple[Array, Array]:
-    """K-means by cosine: centroids are normalised weighted sums, members go to the centroid of largest inner product.
+    """Returns the clusters of k-means by cosine.
+
+    Centroids are normalised weighted sums; members go to the centroid of largest inner product.
 
     Args:
         points: (n, d) float64 unit vectors.
         weight: (n,) positive weights.
         k: At most n.
+        iterations: Most Lloyd iterations.
+        seed: Of the starts.
 
     Returns:
         (centroids (k', d), labels (n,)); k' < k where fewer than k distinct members exist.
@@ -128,7 +143,11 @@ def spherical_kmeans(points: Array, weight: Array, k: int, *, iterations: int, s
 
 
 def nearest(similarity: Array) -> tuple[Array, Array]:
-    """Largest of k rows, column by column; the first wins a tie. (k, n) -> (labels (n,), values (n,))."""
+    """Returns the largest of k rows, column by column: labels (n,) and values (n,). The first wins a tie.
+
+    Args:
+        similarity: (k, n) similarities.
+    """
     # numpy's argmax along the short axis of a (k, n) array is several times slower than k comparisons of long rows.
     best = similarity[0].copy()
     labels = np.zeros(similarity.shape[1], dtype=np.int64)
@@ -140,7 +159,11 @@ def nearest(similarity: Array) -> tuple[Array, Array]:
 
 
 def normalize(vectors: Array) -> Array:
-    """Scales the last axis to length one; a zero vector stays zero."""
+    """Returns vectors scaled to length one; a zero vector stays zero.
+
+    Args:
+        vectors: Vectors along the last axis.
+    """
     norms = np.sqrt(np.einsum("...d,...d->...", vectors, vectors))[..., None]
     return vectors / np.where(norms > 0, norms, 1)
 

@@ -33,7 +33,11 @@ def score_range(config: TargetingConfig) -> tuple[float, float]:
 
 
 def about_scores(config: TargetingConfig) -> dict[str, Any]:
-    """Returns what a manifest says of scores: the weight of the count, and both ranges; None is no upper end."""
+    """Returns the entry on scores of a manifest: the weight of the count and both ranges; None is no upper end.
+
+    Args:
+        config: Settings, with a number as `count_weight` where the rule is `hybrid`.
+    """
     least, most = score_range(config)
     return {
         "count_weight": config.count_weight,
@@ -43,17 +47,21 @@ def about_scores(config: TargetingConfig) -> dict[str, Any]:
 
 
 def in_words(config: TargetingConfig) -> str:
-    """Returns a sentence for people: what a score of this config is, and its range."""
+    """Returns a sentence for people: what a score is, and its range.
+
+    Args:
+        config: Settings, with a number as `count_weight` where the rule is `hybrid`.
+    """
     meanings = {
         "count": "the sum of the scores of the similar songs that the listener plays",
         "average": "the cosine of the listener's vector to the mean of the similar songs' audience",
         "song": "the cosine of the listener's vector to the song's",
         "cat": "the cosine of the listener's vector to the closest group of the similar songs' audience",
     }
-    says = meanings["count" if config.vector_rule is None else config.vector_rule]
+    meaning = meanings["count" if config.vector_rule is None else config.vector_rule]
     if config.rule == "hybrid":
-        says += f", plus {config.count_weight:g} times log(1 + n) of n similar songs that the listener plays"
+        meaning += f", plus {config.count_weight:g} times log(1 + n) of n similar songs that the listener plays"
     least, most = score_range(config)
     if math.isinf(most):
         return "A score is a place shared out among the groups of the audience: above 0, larger is better."
-    return f"A score is {says}: from {least:g} to {most:.3g}."
+    return f"A score is {meaning}: from {least:g} to {most:.3g}."

@@ -1,13 +1,15 @@
 """How well a listener fits a cold song: the scoring rules, as functions of arrays."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tfx_pipeline.targeting.config import Pooling, TargetingConfig
 from tfx_pipeline.targeting.rules.clustering import cluster, normalize
 
-Array = np.ndarray
+Array = npt.NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Scores:
 
 
 def weighted_counts(listeners: Array, similarity: Array, size: int) -> Array:
-    """Sums the similarity of the matched songs each listener plays (rule `count`).
+    """Returns the similarity of the matched songs that each listener plays, summed (rule `count`).
 
     Args:
         listeners: (m,) int, the listener of each (listener, matched song) pair.
@@ -66,7 +68,7 @@ def weighted_counts(listeners: Array, similarity: Array, size: int) -> Array:
 
 
 def make_query(song: Array, listeners: Array, counts: Array, config: TargetingConfig, seed: int) -> Query | None:
-    """Turns an audience into the vectors that listeners are compared with.
+    """Returns the vectors that listeners are compared with.
 
     Args:
         song: (d,) vector of the cold song; zeros if it has none.
@@ -106,7 +108,7 @@ def make_query(song: Array, listeners: Array, counts: Array, config: TargetingCo
 def score_vectors(
     listeners: Array, query: Query, *, pooling: Pooling = "max", temperature: float = 0.1
 ) -> tuple[Array, Array]:
-    """Scores listeners by their cosines to a query's centers.
+    """Returns the scores of listeners by their cosines to a query's centers.
 
     `max`: max_k s_k; `logsumexp`: t log mean_k exp(s_k / t); `mean`: mean_k s_k, with s_k = cos(u, c_k) + offset_k,
     and of several interests of a listener the closest one.
@@ -114,6 +116,8 @@ def score_vectors(
     Args:
         listeners: (n, j, d) unit vectors; zeros = no vector, whose cosines are 0.
         query: Centers and song.
+        pooling: How the cosines to the centers become one score.
+        temperature: Divides the cosines before `logsumexp`.
 
     Returns:
         (scores (n,) float64, index of the closest center (n,) int32; -1 where there is no center).
@@ -138,7 +142,7 @@ def score_vectors(
 def score_listeners(
     listeners: Array, counts: Array, query: Query | None, config: TargetingConfig, eligible: Array | None = None
 ) -> Scores:
-    """Scores an audience by the configured rule.
+    """Returns the scores of an audience by the configured rule.
 
     The threshold asks for a fit: with `quota` it holds before the places are shared out, and only those who may become
     targets take a place.
@@ -170,15 +174,25 @@ def _allowed(fit: Array, eligible: Array, config: TargetingConfig) -> Array:
 
 
 def clusters_of(closest: Array, config: TargetingConfig) -> Array:
-    """The closest centers as clusters: the song itself and the mean of the audience are none, -1."""
+    """Returns the closest centers as clusters; -1 where the rule has none, as `song` and `average`.
+
+    Args:
+        closest: (n,) index of the closest center.
+        config: Settings.
+    """
     return closest if config.vector_rule == "cat" else np.full_like(closest, -1)
 
 
 def share_out(scores: Array, clusters: Array, weights: Array) -> Array:
-    """Scores that fill a ranking from all clusters in proportion to their weight (Sainte-Lague).
+    """Returns scores that fill a ranking from all clusters in proportion to their weight (Sainte-Lague).
 
-    The r-th best listener (r = 0, 1, ...) of a cluster of weight w gets w / (r + 1/2), so any first M of the ranking
+    The r-th best listener (r = 0, 1, ...) of a cluster of weight w gets w / (r + 1/2). So any first M of the ranking
     hold each cluster in its proportion, rounded to whole listeners.
+
+    Args:
+        scores: (n,) scores that rank the listeners of a cluster.
+        clusters: (n,) cluster of each listener; -1 = none.
+        weights: (k,) weight of each cluster.
     """
     shared = np.zeros(len(scores))
     for index in range(len(weights)):

@@ -1,18 +1,28 @@
 """scikit-learn's clusterings with the interface of our spherical k-means."""
 
 import warnings
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.cluster import AgglomerativeClustering, BisectingKMeans, KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 
-Array = np.ndarray
+Array = npt.NDArray[Any]
 
 AGGLOMERATIVE_LIMIT = 2000  # its distance matrix grows with the square of the members
 
 
 def fit(points: Array, weight: Array, k: int, algorithm: str, iterations: int, seed: int) -> tuple[Array, Array]:
-    """Clusters (n, d) unit vectors with scikit-learn.
+    """Returns the clusters of unit vectors that scikit-learn finds.
+
+    Args:
+        points: (n, d) unit vectors.
+        weight: (n,) weights.
+        k: Number of clusters.
+        algorithm: `kmeans`, `minibatch`, `bisecting` or `agglomerative`.
+        iterations: Most Lloyd iterations.
+        seed: Of the starts.
 
     Returns:
         (centroids (k, d) of length one, labels (n,)). Clusters that lost all members are dropped.

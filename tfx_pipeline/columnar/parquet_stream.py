@@ -1,10 +1,9 @@
 """Parquet read through Beam's file systems, in the calling thread alone.
 
-Beam opens a file as a Python object. Where pyarrow reads such an object with threads of its own, one of them gives the
-last piece of Python memory back after the read has returned. If Python ends meanwhile, it stops that thread in the
-middle of a C++ destructor, and the process ends with `terminate called without an active exception` and exit code 134,
-after correct output. So no thread of Arrow may ever hold Python memory: files that have a path are read by their path,
-and all others here.
+Beam opens a file as a Python object. If pyarrow reads such an object with threads of its own, one of them releases the
+last piece of Python memory after the read has returned. If Python ends at that moment, it stops the thread inside a C++
+destructor. The process then ends with `terminate called without an active exception` and exit code 134, although its
+output is correct. So no thread of Arrow may hold Python memory: what Beam opens is read here.
 """
 
 from __future__ import annotations
@@ -18,7 +17,11 @@ import pyarrow.parquet as pq
 
 
 def row_groups(stream: IO[bytes]) -> int:
-    """Returns the number of row groups of an open Parquet file."""
+    """Returns the number of row groups of an open Parquet file.
+
+    Args:
+        stream: The open file.
+    """
     return int(pq.ParquetFile(stream).metadata.num_row_groups)
 
 
@@ -38,7 +41,13 @@ def read_table(
 
 
 def read_rows_of(stream: IO[bytes], column: str, values: Sequence[str]) -> pa.Table:
-    """Returns the rows whose string `column` is among `values`; row groups that cannot hold one are not read."""
+    """Returns the rows whose string `column` is among `values`; row groups that cannot hold one are not read.
+
+    Args:
+        stream: The open file.
+        column: Name of the column.
+        values: Texts.
+    """
     metadata = pq.ParquetFile(stream).metadata
     place = metadata.schema.names.index(column)
     groups = [

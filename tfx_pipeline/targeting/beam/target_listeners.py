@@ -1,14 +1,19 @@
 """`TargetListeners`: cold songs, their matches and plays in, target listeners out, on any Beam runner."""
 
+from __future__ import annotations
+
 import operator
+from collections.abc import Callable, Mapping, Sized
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-import numpy as np
 from apache_beam import pvalue
 
-from tfx_pipeline.targeting.beam import cap, expansion, joining, packing, routing, scoring
-from tfx_pipeline.targeting.beam.blocks import Block, shards_for
+from tfx_pipeline.columnar.gathering import ToTables
+from tfx_pipeline.columnar.hashing import shards_for
+from tfx_pipeline.contract.splits import WARM
+from tfx_pipeline.targeting.beam import expansion, input_tables, joining, listener_cap, routing, scoring
+from tfx_pipeline.targeting.beam.blocks import Catalogue
 from tfx_pipeline.targeting.config import TargetingConfig
 
 
@@ -16,18 +21,19 @@ class Targeting(NamedTuple):
     """What `TargetListeners` returns.
 
     Attributes:
-        targets: PCollection of (shard, Arrow table with the columns of `tables.TARGETS`), every song in one table.
-        summary: PCollection of (shard, Arrow table with the columns of `tables.SUMMARY`), one row per song of
+        targets: PCollection of (shard, Arrow table with the columns of `result_tables.TARGETS`). Each song is in one
+            table.
+        summary: PCollection of (shard, Arrow table with the columns of `result_tables.SUMMARY`), one row per song of
             `config.target_splits`.
         totals: PCollection of one dict of the run's counts: what came in, what was left out and why.
     """
 
-    targets: beam.PCollection
-    summary: beam.PCollection
-    totals: beam.PCollection
+    targets: pvalue.PCollection[Any]
+    summary: pvalue.PCollection[Any]
+    totals: pvalue.PCollection[Any]
 
 
-class TargetListeners(beam.PTransform):
+class TargetListeners(beam.PTransform[Any, Any]):
     """Finds target listeners for every cold song.
 
     Input, a dict of PCollections whose elements are rows (dicts) or Arrow tables:
@@ -56,16 +62,17 @@ class TargetListeners(beam.PTransform):
         ```
     """
 
-    def __init__(self, config: TargetingConfig | None = None):
+    def __init__(self, config: TargetingConfig | None = None) -> None:
         super().__init__()
         self._config = config or TargetingConfig()
 
     def expand(self, inputs: Any) -> Any:  # Beam takes closer hints for those of elements
+        """Adds the steps to the pipeline."""
         config = self._config
         blocks = _pack(inputs, config)
         blocks["cold"] = blocks["catalogue"] | "ColdSongs" >> beam.Map(_cold).with_output_types(Any)
-        columns = {"plays": "user", "matches": "songs", "cold": "ids", "listeners": "users", "exclusions": "users"}
-        rows = [_count(blocks[name], f"{name}_rows", column) for name, column in columns.items() if name in blocks]
+        counted = [name for name in _ROWS if name in blocks]
+        rows = [blocks[name] | f"Count {name}" >> beam.Map(_rows, name).with_output_types(Any) for name in counted]
         totals = rows | "AllRows" >> beam.Flatten() | "CountRows" >> beam.CombineGlobally(routing.add_counts)
         shards = totals | "ChooseShards" >> beam.Map(choose_shards, config).with_output_types(Any)
         sizes = {
@@ -74,22 +81,26 @@ class TargetListeners(beam.PTransform):
         }
         joined = joining.join_songs(blocks, sizes, config)
         vectors = joining.form_vectors(blocks, joined, sizes, config)
-        scored = scoring.score_songs(blocks, joined, vectors, sizes, config)
+        scored = scoring.score_audiences(blocks, joined, vectors, sizes, config)
         targets, summary = scored.targets, scored.summary
         if config.reach == "expand":
             targets = expansion.expand_reach(targets, scored.queries, vectors.listeners, sizes, config)
         if config.cap is not None:
-            targets = cap.cap_listeners(targets, sizes["song_shards"], config)
+            targets = listener_cap.cap_listeners(targets, sizes["song_shards"], config)
         targets, summary = scoring.finish_songs(targets, summary, config)
         counts = (totals, shards, joined.counts, vectors.counts, scored.counts)
-        counted = counts | "Counts" >> beam.Flatten() | "SumCounts" >> beam.CombineGlobally(routing.add_counts)
-        return Targeting(targets, summary, counted)
+        all_counts = counts | "Counts" >> beam.Flatten() | "SumCounts" >> beam.CombineGlobally(routing.add_counts)
+        return Targeting(targets, summary, all_counts)
 
 
-def choose_shards(rows: dict[str, int], config: TargetingConfig) -> dict[str, int]:
-    """Number of shards of plays (and listeners), and of cold songs, from the rows that came in.
+def choose_shards(rows: Mapping[str, int], config: TargetingConfig) -> dict[str, int]:
+    """Returns the number of shards of plays (and listeners), and of cold songs, from the rows that came in.
 
     A cold song without matches takes its vector and no more, so a shard holds 16 times as many of those.
+
+    Args:
+        rows: Rows of each input, as plays_rows.
+        config: Settings.
     """
     songs = max(rows.get("matches_rows", 0), rows.get("cold_rows", 0) // 16)
     return {
@@ -98,14 +109,14 @@ def choose_shards(rows: dict[str, int], config: TargetingConfig) -> dict[str, in
     }
 
 
-def _pack(inputs: dict[str, beam.PCollection], config: TargetingConfig) -> dict[str, beam.PCollection]:
+def _pack(inputs: dict[str, pvalue.PCollection[Any]], config: TargetingConfig) -> dict[str, pvalue.PCollection[Any]]:
     """Rows or tables to blocks, one PCollection per input; inputs that were not given are empty."""
     known = {
-        "catalogue": (packing.CATALOGUE, packing.pack_catalogue, ()),
-        "matches": (packing.MATCHES, packing.pack_matches, (config.matches_per_song,)),
-        "plays": (packing.PLAYS, packing.pack_plays, ()),
-        "listeners": (packing.LISTENERS, packing.pack_listeners, ()),
-        "exclusions": (packing.EXCLUSIONS, packing.pack_exclusions, ()),
+        "catalogue": (input_tables.CATALOGUE, input_tables.pack_catalogue, ()),
+        "matches": (input_tables.MATCHES, input_tables.pack_matches, (config.matches_per_song,)),
+        "plays": (input_tables.PLAYS, input_tables.pack_plays, ()),
+        "listeners": (input_tables.LISTENERS, input_tables.pack_listeners, ()),
+        "exclusions": (input_tables.EXCLUSIONS, input_tables.pack_exclusions, ()),
     }
     for name in ("catalogue", "matches", "plays"):
         if name not in inputs:
@@ -118,20 +129,25 @@ def _pack(inputs: dict[str, beam.PCollection], config: TargetingConfig) -> dict[
         if name in inputs:
             packed[name] = (
                 inputs[name]
-                | f"Gather {name}" >> packing.ToTables(schema)
+                | f"Gather {name}" >> ToTables(schema)
                 | f"Pack {name}" >> beam.Map(pack, *extra).with_output_types(Any)
             )
     return packed
 
 
-def _cold(block: Block) -> Block:
-    rows = np.flatnonzero(block["split"] != b"warm")
-    return {name: block[name][rows] for name in ("ids", "split", "embedding", "candidate")}
+def _cold(block: Catalogue) -> Catalogue:
+    return block.take(block.split != WARM.encode())
 
 
-def _count(blocks: beam.PCollection, name: str, column: str) -> beam.PCollection:
-    return blocks | f"Size of {name}" >> beam.Map(_size, name, column).with_output_types(Any)
+#: The column that has an entry for each row of an input.
+_ROWS: dict[str, Callable[[Any], Sized]] = {
+    "plays": operator.attrgetter("counts"),
+    "matches": operator.attrgetter("songs"),
+    "cold": operator.attrgetter("ids"),
+    "listeners": operator.attrgetter("users"),
+    "exclusions": operator.attrgetter("users"),
+}
 
 
-def _size(block: Block, name: str, column: str) -> dict[str, int]:
-    return {name: len(block[column])}
+def _rows(block: Any, name: str) -> dict[str, int]:
+    return {f"{name}_rows": len(_ROWS[name](block))}

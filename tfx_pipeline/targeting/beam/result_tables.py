@@ -1,4 +1,6 @@
-"""Targets and summaries as Arrow tables: their columns, ranking, and what is set aside."""
+"""The tables of the result, targets and summary: their columns, the ranking, and what is set aside."""
+
+from __future__ import annotations
 
 import hashlib
 
@@ -6,19 +8,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tfx_pipeline.columnar.rows import Array, ranges
 from tfx_pipeline.contract import schemas
 from tfx_pipeline.contract.ids import arrow_texts
-from tfx_pipeline.targeting.beam.blocks import Array, Block
-from tfx_pipeline.targeting.beam.listeners import ranges
-from tfx_pipeline.targeting.beam.shards import Shard
-from tfx_pipeline.targeting.beam.songs import Candidates
+from tfx_pipeline.targeting.beam.candidates import Candidates
+from tfx_pipeline.targeting.beam.cold_shard import MatchLists, Shard
 from tfx_pipeline.targeting.config import TargetingConfig
 
 TARGETS, SUMMARY = schemas.TARGETS, schemas.SUMMARY
 
 
 def candidates_table(shard: Shard, candidates: Candidates, config: TargetingConfig) -> pa.Table:
-    """The best `config.depth` of a song's audience, ranked from 1, with reasons."""
+    """Returns the best `config.depth` of a song's audience, ranked from 1, with reasons.
+
+    Args:
+        shard: The shard of the song.
+        candidates: Its scored audience.
+        config: Settings.
+    """
     scores = candidates.scores
     if scores is None:
         return TARGETS.empty_table()
@@ -29,7 +36,7 @@ def candidates_table(shard: Shard, candidates: Candidates, config: TargetingConf
     reason_ids, reason_scores = _reasons(shard.matches, candidates, chosen, config.max_reasons)
     columns = {
         "rank": np.arange(1, len(chosen) + 1, dtype=np.int32),
-        "user_id": arrow_texts(shard.users[candidates.audience[chosen]]),
+        "user_id": arrow_texts(shard.listeners.users[candidates.audience[chosen]]),
         "score": rounded[chosen],
         "reason_song_ids": reason_ids,
         "reason_scores": reason_scores,
@@ -41,7 +48,14 @@ def candidates_table(shard: Shard, candidates: Candidates, config: TargetingConf
 
 
 def targets_table(song: str, split: str, rule: str, columns: dict[str, Array | pa.Array]) -> pa.Table:
-    """Completes one song's columns to the schema of targets."""
+    """Returns one song's targets as a table of the schema `TARGETS`.
+
+    Args:
+        song: Id.
+        split: Split of the song.
+        rule: Rule of the scores.
+        columns: All columns but song_id, split, rule and group.
+    """
     rows = len(columns["rank"])
     same = {"song_id": song, "split": split, "rule": rule, "group": "target"}
     everything = {**{name: [value] * rows for name, value in same.items()}, **columns}
@@ -54,16 +68,25 @@ def _array(values: Array | pa.Array | list[str], kind: pa.DataType) -> pa.Array:
 
 
 def summary_row(candidates: Candidates) -> dict[str, object]:
-    """One row of the summary; `targets` and `held_aside` are filled by `finish`."""
+    """Returns one song's row of the summary; `finish` counts its targets.
+
+    Args:
+        candidates: The song's scored audience.
+    """
     named = {"song_id": candidates.song.decode(), "split": candidates.split.decode()}
     return {**candidates.counts, **named, "targets": 0, "held_aside": 0}
 
 
 def rank_within_songs(targets: pa.Table, most: int) -> pa.Table:
-    """Sorts by song, score and user, ranks each song's rows from 1 and keeps the first `most`; a user counts once."""
+    """Returns the best `most` targets of each song, ranked from 1, sorted by song and rank; a user counts once.
+
+    Args:
+        targets: Targets of some songs.
+        most: Targets to keep of each song.
+    """
     songs, users = codes(targets["song_id"]), codes(targets["user_id"])
-    # Of a listener found twice, the row that knows their count and reasons comes first: scores of the two may differ in
-    # the last digit.
+    # Of a listener found twice, the row with their count and reasons comes first: scores of the two may differ in the
+    # last digit.
     score = targets["score"].to_numpy()
     reasons = pc.list_value_length(targets["reason_song_ids"]).to_numpy()
     once = np.lexsort((-score, -reasons, -targets["part_count"].to_numpy(), users, songs))
@@ -78,7 +101,13 @@ def rank_within_songs(targets: pa.Table, most: int) -> pa.Table:
 
 
 def finish(targets: pa.Table, summary: pa.Table, config: TargetingConfig) -> tuple[pa.Table, pa.Table]:
-    """Cuts to the number of listeners, sets the random share aside and counts both in the summary."""
+    """Returns targets and summary as they are written: cut to the number wanted, a random share set aside, counted.
+
+    Args:
+        targets: Candidates.
+        summary: A row for each song.
+        config: Settings.
+    """
     targets = rank_within_songs(targets, config.listeners_per_song)
     aside = _held_aside(targets, config)
     group = np.where(aside, "held_aside", "target")
@@ -101,7 +130,7 @@ def finish(targets: pa.Table, summary: pa.Table, config: TargetingConfig) -> tup
 
 
 def _held_aside(targets: pa.Table, config: TargetingConfig) -> Array:
-    """Draws, for each song and listener by a hash of both, who is set aside."""
+    """Returns a mask of the targets that are set aside, drawn by a hash of song and listener."""
     if config.held_aside == 0:
         return np.zeros(targets.num_rows, dtype=bool)
     key = f"aside {config.seed}".encode()
@@ -111,8 +140,8 @@ def _held_aside(targets: pa.Table, config: TargetingConfig) -> Array:
     return uniform < config.held_aside
 
 
-def _reasons(matches: Block, candidates: Candidates, chosen: Array, most: int) -> tuple[pa.Array, pa.Array]:
-    """For each chosen listener the best matched songs they play: (ids, scores), lists."""
+def _reasons(matches: MatchLists, candidates: Candidates, chosen: Array, most: int) -> tuple[pa.Array, pa.Array]:
+    """Returns the best matched songs that each chosen listener plays: lists of ids, and of scores."""
     # Pairs come match by match, best match first, so a stable sort by listener leaves the best first.
     order = np.argsort(candidates.pair_listener, kind="stable")
     listener = candidates.pair_listener[order]
@@ -120,12 +149,16 @@ def _reasons(matches: Block, candidates: Candidates, chosen: Array, most: int) -
     count = np.minimum(np.searchsorted(listener, chosen, side="right") - first, most)
     rows = candidates.pair_match[order][ranges(first, count)]
     offsets = pa.array(np.concatenate([[0], np.cumsum(count)]).astype(np.int32))
-    ids = pa.ListArray.from_arrays(offsets, arrow_texts(matches["match"][rows]))
-    return ids, pa.ListArray.from_arrays(offsets, pa.array(matches["score"][rows].astype(np.float32)))
+    ids = pa.ListArray.from_arrays(offsets, arrow_texts(matches.match[rows]))
+    return ids, pa.ListArray.from_arrays(offsets, pa.array(matches.score[rows].astype(np.float32)))
 
 
 def codes(column: pa.ChunkedArray) -> Array:
-    """Strings to their places among the sorted distinct strings."""
+    """Returns the place of each string among the sorted distinct strings.
+
+    Args:
+        column: Strings.
+    """
     coded = column.dictionary_encode().combine_chunks()
     if len(column) == 0:
         return np.zeros(0, np.int64)

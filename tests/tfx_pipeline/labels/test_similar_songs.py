@@ -17,7 +17,7 @@ pytestmark = pytest.mark.pipeline  # the whole labeller in Beam
 
 AUDIENCE = AudienceConfig()
 SPLIT = ColdSplit(validation_share=0.15, test_share=0.15)
-LEARNT = (WARM, NEW)
+TRAINED_ON = (WARM, NEW)
 
 
 def random_plays(seed: int) -> list[tuple[str, str]]:
@@ -28,13 +28,10 @@ def random_plays(seed: int) -> list[tuple[str, str]]:
     return [(f"u{user}", f"s{song}") for user, song in zip(users, songs, strict=True)]
 
 
-def batches(plays: list[tuple[str, str]], size: int) -> list[pa.RecordBatch]:
+def tables(plays: list[tuple[str, str]], size: int) -> list[pa.Table]:
     parts = [plays[start : start + size] for start in range(0, len(plays), size)]
     return [
-        pa.RecordBatch.from_arrays(
-            [pa.array([[row[column].encode()] for row in part], pa.list_(pa.binary())) for column in (0, 1)],
-            ["user_id", "song_id"],
-        )
+        pa.table({name: [row[place] for row in part] for place, name in enumerate(("user_id", "song_id"))})
         for part in parts
     ]
 
@@ -42,7 +39,7 @@ def batches(plays: list[tuple[str, str]], size: int) -> list[pa.RecordBatch]:
 def similar_songs(plays, config=AUDIENCE, *, batch_size=100, split=SPLIT):
     key = uuid.uuid4().hex
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
-        similar = pipeline | beam.Create(batches(plays, batch_size)) | FindSimilarSongs(config, split)
+        similar = pipeline | beam.Create(tables(plays, batch_size)) | FindSimilarSongs(config, split)
         similar | beam.combiners.ToList() | beam.Map(_keep_at, key)
     return RESULTS.pop(key)
 
@@ -51,7 +48,7 @@ RESULTS: dict[str, dict] = {}
 
 
 def _keep_at(rows, key):
-    """The runner works in this process, so what it finds can be kept here."""
+    """The runner works in this process, so its results can be kept here."""
     RESULTS[key] = dict(rows)
 
 
@@ -72,7 +69,7 @@ def expected(plays, config, split=SPLIT):
         together = played[warm] @ played[index]
         chance = listeners[warm] * listeners[index]
         kept = (together > 0) & (np.array(warm) != index)
-        if splits[index] in LEARNT:
+        if splits[index] in TRAINED_ON:
             kept &= together * warm_users > config.min_lift * chance
         scored = [(-together[j] / np.sqrt(chance[j]), songs[warm[j]]) for j in np.flatnonzero(kept)]
         best = sorted(scored)[: config.top_m]
@@ -94,7 +91,7 @@ def test_equals_the_dense_derivation(seed):
 
 @pytest.mark.parametrize("min_lift", [1.0, 1.4])
 def test_the_input_contract_counts_the_same(min_lift):
-    """What it says of songs to learn from and to judge by is what this step will find."""
+    """Its counts of songs to train on and to judge by are those that this step finds."""
     plays, config = random_plays(5), AudienceConfig(min_lift=min_lift)
     found = similar_songs(plays, config)
     ids = sorted({song for _, song in plays})
@@ -123,7 +120,7 @@ def test_plays_of_held_out_songs_change_no_label_of_others(config):
     splits = {song: found.split for song, found in similar_songs(plays).items()}
     with_all = similar_songs(plays, config)
     # What warm songs learn is changed by no other song; what new songs teach by no held-out one.
-    for splits_kept, judged in (((WARM,), WARM), (LEARNT, NEW)):
+    for splits_kept, judged in (((WARM,), WARM), (TRAINED_ON, NEW)):
         fewer = similar_songs([play for play in plays if splits[play[1].encode()] in splits_kept], config)
         songs = [song for song, split in splits.items() if split == judged]
         assert 3 < len(songs) < len(splits)
@@ -167,9 +164,7 @@ def test_what_sampled_listeners_share_is_estimated():
 
 
 def test_a_play_without_a_song_is_refused():
-    broken = pa.RecordBatch.from_arrays(
-        [pa.array([[b"u"]], pa.list_(pa.binary())), pa.array([[]], pa.list_(pa.binary()))], ["user_id", "song_id"]
-    )
-    with pytest.raises(Exception, match="each play must have one user_id and one song_id. Received: 0 in 1"):
-        with beam.Pipeline(runner=FnApiRunner()) as pipeline:
-            pipeline | beam.Create([broken]) | FindSimilarSongs(AudienceConfig(), SPLIT)
+    broken = pa.table({"user_id": ["u", "v"], "song_id": ["s", None]})
+    message = r"`song_id` of `plays` must hold an id in every row. Received: 1 null ids"
+    with pytest.raises(Exception, match=message), beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        _ = pipeline | beam.Create([broken]) | FindSimilarSongs(AudienceConfig(), SPLIT)

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
-from tfx_pipeline.runtime.parquet_stream import read_rows_of, read_table
-from tfx_pipeline.targeting.data.sources import ReadParquet
+from tfx_pipeline.columnar.parquet_stream import read_rows_of, read_table
+from tfx_pipeline.columnar.reading import ReadParquet
 
 IDS = ["", "a", "a ", "b", "é", "é", "曲", "z", "zz"]
 
@@ -62,7 +62,7 @@ def test_a_process_that_ends_right_after_reading_ends_with_0(tmp_path: Path) -> 
     pq.write_table(pa.table({"user_id": ids, "song_id": ids}), tmp_path / "plays.parquet")
     script = f"""
         import os, sys
-        from tfx_pipeline.runtime.parquet_stream import read_rows_of, read_table
+        from tfx_pipeline.columnar.parquet_stream import read_rows_of, read_table
         for _ in range(12):
             if not (child := os.fork()):
                 stream = open({str(tmp_path / "plays.parquet")!r}, "rb")
@@ -71,7 +71,6 @@ def test_a_process_that_ends_right_after_reading_ends_with_0(tmp_path: Path) -> 
                 sys.exit(0)
             print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)], capture_output=True, text=True
-    )
+    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.stdout.split(), done.stderr) == (["0"] * 12, "")
