@@ -1,4 +1,8 @@
-"""Client of TensorFlow Serving and of the embedded server: numpy, protobuf and grpcio only, no TensorFlow."""
+"""Client of TensorFlow Serving and of the embedded server: numpy, protobuf and grpcio only, no TensorFlow.
+
+Imports: protocol.
+Imported by: smoke, tfx_pipeline.
+"""
 
 from serving.client.aio import AsyncClient
 from serving.client.channel import TLS

@@ -1,4 +1,5 @@
 """Files and folders that appear whole or not at all: written aside, synced, renamed, locked.
 
-Imports nothing of this project. Imported by `serving` and `tfx_pipeline`.
+Imports: nothing of this project.
+Imported by: refresh, savedmodel, tfx_pipeline.
 """

@@ -1,4 +1,5 @@
 """What export, refresh and server share of a SavedModel: its session, raw inputs, warm-up requests and version folders.
 
-Imports `serving.protocol` and `serving.files`. Imported by `serving.export`, `serving.refresh` and `serving.server`.
+Imports: files, protocol.
+Imported by: export, refresh, server, tfx_pipeline.
 """

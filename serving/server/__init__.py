@@ -1,4 +1,8 @@
-"""Embedded server: TensorFlow Serving's gRPC and REST interfaces on TensorFlow's own session."""
+"""Embedded server: TensorFlow Serving's gRPC and REST interfaces on TensorFlow's own session.
+
+Imports: protocol, savedmodel.
+Imported by: refresh, tfx_pipeline.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 import os
 
-import tensorflow as tf
 from tfx import v1 as tfx
 from tfx.utils import io_utils, path_utils
 
@@ -12,6 +11,7 @@ from serving.refresh.takedown import taken_down
 from tfx_pipeline import contract
 from tfx_pipeline.models.served_fields import check_fields
 from tfx_pipeline.tfx_extensions.example_files import ALL, read_examples, split_pattern
+from tfx_pipeline.tfx_extensions.saved_models import saved_model_of
 
 
 @tfx.dsl.components.component
@@ -41,7 +41,7 @@ def IndexRefresher(  # noqa: N802
         code: Fingerprint of the code, so that the cache follows it.
     """
     del code, gone
-    saved_model = served_path(served.uri)
+    saved_model = saved_model_of(served.uri)
     with SavedVersion(saved_model) as version:
         check_fields(contract.fields_from_json(fields), version.fields)
         index, changes = refreshed_index(
@@ -57,8 +57,3 @@ def IndexRefresher(  # noqa: N802
         model.set_int_custom_property(name, count)
     blessing.set_int_custom_property("blessed", int(bool(changes)))
     io_utils.write_string_file(os.path.join(blessing.uri, "BLESSED" if changes else "NOT_BLESSED"), "")
-
-
-def served_path(uri: str) -> str:
-    """Returns the SavedModel of a Model artifact, or of a version folder that was imported as one."""
-    return uri if tf.io.gfile.exists(os.path.join(uri, "saved_model.pb")) else path_utils.serving_model_path(uri)

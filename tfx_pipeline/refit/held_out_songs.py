@@ -6,8 +6,8 @@ from tfx.utils import path_utils
 from serving.refresh.index import refreshed_index
 from serving.refresh.saved_version import SavedVersion, write_version
 from tfx_pipeline.contract.splits import WARM
-from tfx_pipeline.index_refresh.component import served_path
 from tfx_pipeline.tfx_extensions.example_files import read_examples, split_pattern
+from tfx_pipeline.tfx_extensions.saved_models import saved_model_of
 
 
 @tfx.dsl.components.component
@@ -26,7 +26,7 @@ def HeldOutIndexer(  # noqa: N802
         code: Fingerprint of the code, so that the cache follows it.
     """
     del code
-    saved_model = served_path(judged.uri)
+    saved_model = saved_model_of(judged.uri)
     with SavedVersion(saved_model) as version:
         known = frozenset(version.index.names())
         songs = read_examples(split_pattern(labelled_songs, WARM))

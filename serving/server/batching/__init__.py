@@ -1,4 +1,5 @@
 """Requests joined to batches: TensorFlow Serving's parameters, one scheduler a session.
 
-Imports `serving.savedmodel` and `serving.protocol`. Imported by `serving.server.models`.
+Imports: config_files, metrics, protocol, savedmodel.
+Imported by: embedded, models.
 """

@@ -1,4 +1,5 @@
 """TensorFlow Serving's gRPC services and the health service. Inside this package `import grpc` is still the library.
 
-Imports `serving.server.inference` and `serving.server.models`. Imported by `serving.server.embedded`.
+Imports: config_files, flags, inference, metrics, models, protocol.
+Imported by: embedded.
 """

@@ -1,4 +1,5 @@
 """Models and versions that are loaded: configuration, the table of versions, loading, reloading, leases.
 
-Imports `serving.server.batching`, `serving.server.inference` and `serving.savedmodel`. Imported by the front ends.
+Imports: batching, config_files, flags, inference, metrics, protocol, savedmodel.
+Imported by: embedded, grpc, inference, rest.
 """
