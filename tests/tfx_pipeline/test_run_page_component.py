@@ -1,4 +1,4 @@
-"""What the run page's component reads, where there is nothing to read."""
+"""The example songs of the run page, where no song is new."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from tfx import v1 as tfx
 
 from tfx_pipeline import target
 from tfx_pipeline.evaluation.match_rows import MATCH_ROWS
-from tfx_pipeline.reports.component import _examples
+from tfx_pipeline.reports.example_songs import example_songs
 
 pytestmark = pytest.mark.pipeline  # the targeting in Beam
 
 
-def test_a_run_without_new_songs_has_no_examples(tmp_path: Path) -> None:
+def test_a_run_without_new_songs_has_noexample_songs(tmp_path: Path) -> None:
     """As on a day when every song has been played."""
-    catalogue = {"song_id": ["a", "b", "c"], "split": ["warm"] * 3}
-    catalogue |= dict.fromkeys(("embedding", "candidate_embedding"), [[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
+    vectors = [[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]]
+    catalogue = {"song_id": ["a", "b", "c"], "split": ["warm"] * 3, "embedding": vectors}
+    catalogue["candidate_embedding"] = vectors
     pq.write_table(pa.table(catalogue), tmp_path / "catalogue.parquet")
     (tmp_path / "embeddings").mkdir()
     pq.write_table(MATCH_ROWS.empty_table(), tmp_path / "embeddings" / "matches-00000-of-00001.parquet")
@@ -31,4 +32,4 @@ def test_a_run_without_new_songs_has_no_examples(tmp_path: Path) -> None:
     songs = tfx.types.standard_artifacts.Examples()
     songs.uri, songs.split_names = str(tmp_path / "songs"), '["all"]'
     embeddings, targets = (SimpleNamespace(uri=str(tmp_path / name)) for name in ("embeddings", "targets"))
-    assert _examples(songs, embeddings, targets) == []
+    assert example_songs(songs, embeddings, targets) == []

@@ -47,7 +47,7 @@ class DemoReport:
         page: The page of the run.
         targets: Folder of the target listeners.
         served: Folder of the pushed model, None if none was pushed.
-        served_badly: What went wrong when the model was served to be validated, None if nothing did.
+        serving_problem: Why the validation on a server failed; None where it passed.
     """
 
     folder: RunFolder
@@ -56,7 +56,7 @@ class DemoReport:
     page: Path
     targets: Path
     served: Path | None
-    served_badly: str | None
+    serving_problem: str | None
 
     @classmethod
     def read(cls, record: RunRecord, folder: RunFolder) -> DemoReport:
@@ -118,8 +118,8 @@ class DemoReport:
 
     def refused_because(self) -> list[str]:
         """Returns why no model was pushed."""
-        badly = [] if self.served_badly is None else [f"when it was served: {self.served_badly}"]
-        return [*self.evaluation["refused_because"], *badly]
+        problem = [] if self.serving_problem is None else [f"when it was served: {self.serving_problem}"]
+        return [*self.evaluation["refused_because"], *problem]
 
     def places(self) -> str:
         """Returns where everything lies."""

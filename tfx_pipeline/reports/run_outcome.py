@@ -38,6 +38,7 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
+        """The exit code of the command."""
         return EXIT_CODES[self.outcome]
 
     def line(self, folder: RunFolder, seconds: float, pruned: dict[str, Any] | None) -> str:
