@@ -23,10 +23,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfx_pipeline.runtime.console import write_text
-from tfx_pipeline.runtime.stopping import heed_signals
+from tfx_pipeline.runtime.stopping import stop_on_signals
 
 if __name__ == "__main__":
-    heed_signals()  # before the imports below, which take a second
+    stop_on_signals()  # before the imports below, which take a second
 
 from serving.client.json_songs import read_songs
 from tfx_pipeline.outputs.answers import Answer, about_new_song, about_song

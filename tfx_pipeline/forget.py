@@ -13,10 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfx_pipeline.runtime.stopping import heed_signals
+from tfx_pipeline.runtime.stopping import stop_on_signals
 
 if __name__ == "__main__":
-    heed_signals("Every file is whole. Start the command again: it goes on.")  # before the imports below
+    stop_on_signals("Every file is whole. Start the command again: it goes on.")  # before the imports below
 
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.forgotten import NAME, Forgotten

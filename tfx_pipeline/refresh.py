@@ -26,10 +26,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfx_pipeline.runtime.stopping import heed_signals
+from tfx_pipeline.runtime.stopping import stop_on_signals
 
 if __name__ == "__main__":
-    heed_signals("Nothing was published.")  # before the imports below
+    stop_on_signals("Nothing was published.")  # before the imports below
 
 from serving.files.folder_lock import only_process_in
 from tfx_pipeline.contract.id_lists import read_ids

@@ -19,10 +19,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tfx_pipeline.runtime.stopping import heed_signals
+from tfx_pipeline.runtime.stopping import stop_on_signals
 
 if __name__ == "__main__":
-    heed_signals("What was not said to be done was not done.")  # before the imports below
+    stop_on_signals("What was not said to be done was not done.")  # before the imports below
 
 from serving.savedmodel.publish import PublishError, latest_version
 from tfx_pipeline.history.gate_memory import go_back_to

@@ -46,13 +46,17 @@ def small_config():
 
 def run_small(data: Path, home: Path, config: object, say: Callable[[str], None]) -> None:
     """Checks the input and runs the pipeline in this process."""
-    from tfx_pipeline import contract, local_runner
+    from tfx_pipeline.runtime.keras_backend import use_tensorflow
+
+    use_tensorflow()  # before TFX, which imports Keras
+    from tfx_pipeline import contract
+    from tfx_pipeline.local_run.pipeline_run import run
     from tfx_pipeline.tfx_extensions.progress import component_lines
 
     folder = RunFolder.at(home)
     catalogue = contract.prepare(data, folder.input)
     with component_lines(say):
-        local_runner.run(folder, catalogue.fields, config)
+        run(folder, catalogue.fields, config)
 
 
 @pytest.fixture(scope="session")

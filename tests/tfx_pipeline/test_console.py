@@ -9,7 +9,7 @@ import os, subprocess, sys
 from pathlib import Path
 from tfx_pipeline.runtime.console import Console
 console = Console()
-with console.chatter_to(Path(sys.argv[1])):
+with console.output_to_log(Path(sys.argv[1])):
     print("python chatter")
     os.write(2, b"native chatter\\n")
     subprocess.run([sys.executable, "-c", "print('child chatter')"])
@@ -31,7 +31,7 @@ import sys
 from pathlib import Path
 from tfx_pipeline.runtime.console import Console, import_quietly
 import_quietly("noisy")
-with Console().chatter_to(Path(sys.argv[1])):
+with Console().output_to_log(Path(sys.argv[1])):
     import_quietly("noisy_too")
     print("chatter")
 import_quietly("noisy_again")

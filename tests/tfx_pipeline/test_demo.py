@@ -12,7 +12,7 @@ from serving.files.folder_lock import only_process_in
 from tfx_pipeline.contract.__main__ import main as check_contract
 from tfx_pipeline.datasets.simulate import simulate
 from tfx_pipeline.demo import main
-from tfx_pipeline.runtime.console import StoppedError, stops_in_words
+from tfx_pipeline.runtime.console import StoppedError, stop_with_message
 
 
 def test_bad_input_ends_with_one_message_and_writes_nothing(tmp_path):
@@ -101,7 +101,7 @@ def test_a_disk_that_fills_up_later(tmp_path: Path, capsys: pytest.CaptureFixtur
         (RuntimeError("INTERNAL: database or disk is full"), 2),
         (RuntimeError("the data gate stops the run: songs"), 1),
     ):
-        with pytest.raises(StoppedError) as caught, stops_in_words(tmp_path / "run.log"):
+        with pytest.raises(StoppedError) as caught, stop_with_message(tmp_path / "run.log"):
             try:
                 raise error
             except OSError as cause:

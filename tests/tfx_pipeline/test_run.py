@@ -122,7 +122,7 @@ def test_lines_meant_for_standard_error_stay_there(tmp_path: Path) -> None:
         from pathlib import Path
         from tfx_pipeline.runtime.console import Console
         console = Console(sys.stderr)
-        with console.chatter_to(Path(sys.argv[1])):
+        with console.output_to_log(Path(sys.argv[1])):
             console.say("said")
             os.write(1, b"chatter")
     """

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.slow
 
 _PREFACE = """
     import os, signal, subprocess, sys, threading, time
-    from tfx_pipeline.runtime.stopping import heed_signals
-    heed_signals()
+    from tfx_pipeline.runtime.stopping import stop_on_signals
+    stop_on_signals()
 """
 #: What a command may be at when the signal comes.
 _BUSY_AT = {
@@ -52,7 +52,7 @@ _BUSY_AT = {
         from pathlib import Path
         from tfx_pipeline.runtime.console import Console
         console = Console()
-        with console.chatter_to(Path(sys.argv[1])):
+        with console.output_to_log(Path(sys.argv[1])):
             console.say('ready')
             time.sleep(600)
     """,
@@ -193,8 +193,8 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
 def test_a_run_ends_with_the_tfx_command_alone(tmp_path: Path, command: str, ends: bool) -> None:
     """As `tfx run create` starts it; what `nohup` or a shell has started goes on without them."""
     runner = textwrap.dedent(_PREFACE) + textwrap.dedent("""
-        from tfx_pipeline.runtime.stopping import end_with_tfx
-        end_with_tfx()
+        from tfx_pipeline.runtime.stopping import stop_with_tfx
+        stop_with_tfx()
         print("ready", os.getpid(), flush=True)
         sys.stdin.read()
         print("to its end", flush=True)
@@ -238,14 +238,14 @@ def test_commands_heed_signals_before_all_else(module: str, said: str) -> None:
         import os, runpy, signal, sys
         from tfx_pipeline.runtime import stopping
 
-        heed = stopping.heed_signals
+        heed = stopping.stop_on_signals
 
         def heed_one(*arguments):
             heed(*arguments)
             sys.stdout.write(" ".join({{"apache_beam", "keras", "tensorflow", "tfx"}} & set(sys.modules)))
             os.kill(os.getpid(), signal.SIGINT)
 
-        stopping.heed_signals = heed_one
+        stopping.stop_on_signals = heed_one
         runpy.run_module({module!r}, run_name="__main__")
     """
     process = start(script, preface="")

@@ -1,5 +1,5 @@
 """Catalogues in the input contract: simulated, or imported from public archives.
 
 Imports: contract, runtime.
-Imported by: the entrances.
+Imported by: local_run.
 """

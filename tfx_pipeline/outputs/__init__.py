@@ -2,5 +2,5 @@
 
 Imports: contract, evaluation, gates, runtime, serving.client, serving.files, serving.refresh, serving.savedmodel,
 serving.server, targeting, tfx_extensions.
-Imported by: index_refresh, reports, the entrances.
+Imported by: index_refresh, local_run, reports, the entrances.
 """

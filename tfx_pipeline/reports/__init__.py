@@ -2,5 +2,5 @@
 
 Imports: contract, evaluation, gates, history, outputs, runtime, serving.client, serving.savedmodel, targeting,
 tfx_extensions.
-Imported by: the entrances.
+Imported by: local_run, the entrances.
 """

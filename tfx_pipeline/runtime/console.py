@@ -36,7 +36,7 @@ class Console:
         self._stream.flush()
 
     @contextmanager
-    def chatter_to(self, log: Path) -> Iterator[None]:
+    def output_to_log(self, log: Path) -> Iterator[None]:
         """Appends whatever this process or its children write to stdout and stderr to `log`; `say` still prints.
 
         File descriptors are redirected, not Python's streams, because much of the chatter comes from C++.
@@ -73,7 +73,7 @@ def write_text(text: str, stream: TextIO | None = None) -> None:
 
 
 @contextmanager
-def stops_in_words(log: Path) -> Iterator[None]:
+def stop_with_message(log: Path) -> Iterator[None]:
     """Raises a `StoppedError` in place of a pipeline's error, whose traceback goes to standard error: the log."""
     try:
         yield
@@ -125,7 +125,7 @@ _said_at_import = _Heard()
 def import_quietly(package: str) -> None:
     """Imports a package without a line of what it says of itself, such as its own warnings.
 
-    A log that `Console.chatter_to` writes gets the lines. What TensorFlow 2.21 logs while it is loaded heeds no log
+    A log that `Console.output_to_log` writes gets the lines. What TensorFlow 2.21 logs while it is loaded heeds no log
     level (github.com/tensorflow/tensorflow/issues/100442).
     """
     sys.stderr.flush()

@@ -24,7 +24,7 @@ _SIGNAL_AT_PARENTS_DEATH = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
 GOES_ON = "The next run goes on where this one stopped."
 
 
-def heed_signals(then: str = GOES_ON) -> None:
+def stop_on_signals(then: str = GOES_ON) -> None:
     """Makes SIGINT, SIGTERM and SIGHUP end this process: one line at once, then exit code 128 + the signal's number.
 
     The main thread gets a `SystemExit`, so files that are being written are given up as after any error. Where a
@@ -38,7 +38,7 @@ def heed_signals(then: str = GOES_ON) -> None:
     _Stop(then).install()
 
 
-def end_with_tfx() -> None:
+def stop_with_tfx() -> None:
     """Sends this process SIGTERM when `tfx run create`, which has started it, ends: that passes no signal on."""
     with suppress(OSError, AttributeError):  # what is asked of the kernel here is Linux's
         parent = os.getppid()
