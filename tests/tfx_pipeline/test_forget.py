@@ -23,8 +23,8 @@ from tfx_pipeline import contract
 from tfx_pipeline.contract.forgotten import NAME, Forgotten
 from tfx_pipeline.forget import main
 from tfx_pipeline.removal import rewriting
-from tfx_pipeline.removal.contents import holds
 from tfx_pipeline.removal.folder import still_held
+from tfx_pipeline.removal.search import holds
 from tfx_pipeline.removal.wanted import Wanted
 from tfx_pipeline.targeting.data.forgotten import without_forgotten
 
