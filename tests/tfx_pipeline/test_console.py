@@ -20,7 +20,9 @@ console.say("another line")
 
 def test_only_our_lines_are_seen(tmp_path):
     log = tmp_path / "deep" / "run.log"
-    done = subprocess.run([sys.executable, "-c", _SCRIPT, str(log)], capture_output=True, text=True, env=os.environ)
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT, str(log)], capture_output=True, text=True, env=os.environ, check=False
+    )
     assert done.stdout == "a line for the user\nanother line\n"
     assert done.stderr == ""
     assert set(log.read_text().splitlines()) == {"python chatter", "native chatter", "child chatter"}
@@ -45,7 +47,9 @@ def test_what_packages_say_while_they_are_imported_reaches_the_log_alone(tmp_pat
         (tmp_path / f"{name}.py").write_text(code)
     log = tmp_path / "run.log"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
-    done = subprocess.run([sys.executable, "-c", _LATE, str(log)], capture_output=True, text=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", _LATE, str(log)], capture_output=True, text=True, env=environment, check=False
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     said = log.read_text()
     for expected in ("native noisy\n", "noisy warns", "native noisy_too\n", "noisy_too warns", "chatter\n"):

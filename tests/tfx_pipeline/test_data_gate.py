@@ -109,7 +109,7 @@ def test_a_new_column_and_new_words_are_noted_alone() -> None:
 
 
 def test_settings_are_checked() -> None:
-    with pytest.raises(ValueError, match="DataGateConfig.max_drift: expected a number in \\[0, 1\\]. Received: 2"):
+    with pytest.raises(ValueError, match=r"DataGateConfig\.max_drift: expected a number in \[0, 1\]\. Received: 2"):
         DataGateConfig(max_drift=2)
 
 

@@ -19,7 +19,7 @@ def test_bad_input_ends_with_one_message_and_writes_nothing(tmp_path):
     (tmp_path / "data").mkdir()
     out = tmp_path / "out"
     command = [sys.executable, "-m", "tfx_pipeline.demo", "--data", str(tmp_path / "data"), "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
     assert done.returncode == 2
     assert "songs.parquet" in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert done.stdout == ""
@@ -79,7 +79,10 @@ def test_a_settings_file_is_read_before_any_work(data: Path, tmp_path: Path, cap
 @pytest.mark.parametrize("size", ["4k", "24k"])  # no room for a folder, and for half of the input
 def test_a_full_disk(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], size: str) -> None:
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(tmp_path)], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if mounted.returncode:
         pytest.skip(f"a small file system cannot be mounted: {mounted.stderr.strip()}")
@@ -92,6 +95,13 @@ def test_a_full_disk(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
+def fail_by(error: Exception) -> None:
+    """Raises an error; one of the operating system comes wrapped, as from a worker of Beam."""
+    if isinstance(error, OSError):
+        raise RuntimeError("a worker failed") from error
+    raise error
+
+
 def test_a_disk_that_fills_up_later(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """TensorFlow and SQLite say it in words of their own."""
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -102,10 +112,7 @@ def test_a_disk_that_fills_up_later(tmp_path: Path, capsys: pytest.CaptureFixtur
         (RuntimeError("the data gate stops the run: songs"), 1),
     ):
         with pytest.raises(StoppedError) as caught, stop_with_message(tmp_path / "run.log"):
-            try:
-                raise error
-            except OSError as cause:
-                raise RuntimeError("a worker failed") from cause
+            fail_by(error)
         assert caught.value.exit_code == code
         why = f"{tmp_path}: no space is left on the disk. Free some and start again." if code == 2 else str(error)
         assert str(caught.value) == f"The pipeline stopped: {why}\nLog: {tmp_path / 'run.log'}"

@@ -46,7 +46,7 @@ def test_an_edit_of_what_is_not_used_does_not(project):
 
 
 def test_an_unknown_module_is_refused():
-    with pytest.raises(ModuleNotFoundError, match="tfx_pipeline.no_such_module"):
+    with pytest.raises(ModuleNotFoundError, match=r"tfx_pipeline.no_such_module"):
         fingerprint.code_fingerprint("tfx_pipeline.no_such_module")
 
 

@@ -16,7 +16,7 @@ needs_original = pytest.mark.skipif(not ORIGINAL.is_file(), reason="the Last.fm-
 
 FILES = {
     "artists.dat": (
-        "id\tname\turl\tpictureURL\n1\tBjörk\tx\ty\n2\tКино\tx\ty\n3\tThe Band\tx\t\n4\t+/-\tx\ty\n"
+        "id\tname\turl\tpictureURL\n1\tBjörk\tx\ty\n2\t\u041a\u0438\u043d\u043e\tx\ty\n3\tThe Band\tx\t\n4\t+/-\tx\ty\n"
     ).encode(),
     "tags.dat": "tagID\ttagValue\r\n1\tRock français\r\n2\tpop\r\n3\tindie pop\r\n".encode("latin-1"),
     "user_artists.dat": b"userID\tartistID\tweight\r\n7\t1\t13\r\n7\t2\t1\r\n9\t3\t5\r\n",
@@ -52,7 +52,7 @@ def test_tags_of_too_few_users_do_not_count(tmp_path):
     convert(pack(tmp_path / "a.zip"), tmp_path / "out", min_tag_users=2)
     songs = pq.read_table(tmp_path / "out" / "songs.parquet").to_pydict()
     assert songs["attribute_tags"] == [["pop"], None, None, None]
-    with pytest.raises(ValueError, match="`min_tag_users` must be at least 1. Received: 0"):
+    with pytest.raises(ValueError, match=r"`min_tag_users` must be at least 1. Received: 0"):
         convert(tmp_path / "a.zip", tmp_path / "out", min_tag_users=0)
 
 

@@ -140,7 +140,12 @@ def what_make_says(folder: Path, target: str, python: Path | str, path: str | No
     command = ["make", "-f", str(MAKEFILE), target, *([f"PYTHON={python}"] if python else [])]
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "PYTHON"))}
     done = subprocess.run(
-        command, cwd=folder, env=environment | ({"PATH": path} if path else {}), capture_output=True, text=True
+        command,
+        cwd=folder,
+        env=environment | ({"PATH": path} if path else {}),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
     assert not (folder / ".venv").exists()

@@ -89,7 +89,7 @@ def test_each_row_group_is_a_file_and_read_again_in_columns(tmp_path):
 
 def test_what_it_cannot_do_is_refused(tmp_path):
     table = pa.table({"user_id": ["u"]})
-    with pytest.raises(ValueError, match="`output_config` must leave the input's splits as they are. Received: split"):
+    with pytest.raises(ValueError, match=r"`output_config` must leave the input's splits as they are. Received: split"):
         written(tmp_path, table, rows=1, output='{"splitConfig": {"splits": [{"name": "a", "hashBuckets": 1}]}}')
-    with pytest.raises(FileNotFoundError, match="expected a Parquet file. Received: none at .*plays.parquet"):
+    with pytest.raises(FileNotFoundError, match=r"expected a Parquet file. Received: none at .*plays.parquet"):
         row_groups(str(tmp_path / "nowhere" / "plays.parquet"))

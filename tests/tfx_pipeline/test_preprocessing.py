@@ -1,5 +1,7 @@
 """The Transform step on a few songs, against numpy."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -168,9 +170,11 @@ def test_the_schema_is_checked_against_what_the_data_showed():
     schema = features.song_schema(FIELDS)
     seen = {feature.name: feature.type for feature in schema.feature}
     features.check_types(schema, seen, FIELDS)
-    with pytest.raises(ValueError, match="field `audio_tempo`: expected values of type FLOAT. Received: no such field"):
+    with pytest.raises(
+        ValueError, match=r"field `audio_tempo`: expected values of type FLOAT. Received: no such field"
+    ):
         features.check_types(schema, {k: v for k, v in seen.items() if k != "audio_tempo"}, FIELDS)
-    with pytest.raises(ValueError, match="`audio_tempo`: expected values of type FLOAT. Received: BYTES"):
+    with pytest.raises(ValueError, match=r"`audio_tempo`: expected values of type FLOAT. Received: BYTES"):
         features.check_types(schema, {**seen, "audio_tempo": seen["attribute_tags"]}, FIELDS)
 
 
@@ -178,7 +182,9 @@ def test_the_schema_is_checked_against_what_the_data_showed():
 def test_the_first_known_values_of_a_list_stay(most):
     """Of ids with gaps where a word has none, in rows of any length; what is cut comes to the front."""
     rows = [[-1, 4, -1, -1, 2, 7], [], [-1], [5] * 3, list(range(1, 40)), [-1] * 50 + [9, 8]]
-    ids = tf.RaggedTensor.from_row_lengths(tf.constant(sum(rows, []), tf.int64), [len(row) for row in rows]).to_sparse()
+    ids = tf.RaggedTensor.from_row_lengths(
+        tf.constant(list(itertools.chain(*rows)), tf.int64), [len(row) for row in rows]
+    ).to_sparse()
     found = tf.function(lambda sparse: tf.sparse.to_dense(preprocessing._first(preprocessing._known(sparse), most)))(
         ids
     )

@@ -79,5 +79,5 @@ def test_an_id_that_is_not_the_one_way_to_write_an_integer(wrong: str) -> None:
 
 
 def test_ids_that_are_no_integers_are_refused() -> None:
-    with pytest.raises(ValueError, match="song_id: expected an integer of 0 or more .* Received: 'a7'"):
+    with pytest.raises(ValueError, match=r"song_id: expected an integer of 0 or more .* Received: 'a7'"):
         served(["1", "a7"], integer_ids=True)

@@ -91,7 +91,8 @@ def test_categories_depend_on_taste_in_the_stated_order(folder, truth, songs, ki
         shown, rows = values(songs, name)
         measured.append(dcor.u_distance_correlation_sqr(shown[:800], truth["song_taste"][rows[:800]].astype(float)))
     assert measured == sorted(measured)
-    assert abs(measured[0]) < 0.01 < 0.05 < measured[1]  # The first is a field of noise.
+    assert abs(measured[0]) < 0.01  # a field of noise
+    assert measured[1] > 0.05
 
 
 def test_the_stated_correlation_is_that_of_the_data(truth, songs, dcor):
@@ -242,7 +243,7 @@ for plays in (140_000, 420_000):
     # The environment of a user, not that of this test run.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}
     command = [sys.executable, "-c", code, str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0 and done.stderr == ""
     few, many = (int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("peak"))
     rows = 280_000 * (2 * 12 + 4 + 1 + 8) / 1024

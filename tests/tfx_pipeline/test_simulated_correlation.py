@@ -78,8 +78,10 @@ def test_groups_stand_out_and_drift_is_followed(followed: np.ndarray, stated: np
         # The end of a period is up to an eighth of the drift ahead of its middle.
         assert np.abs(squares[~np.eye(len(FIELDS), dtype=bool)]).max() < 0.2
     production, mood = ([matrix[inside(names)].mean() for matrix in followed] for names in (PRODUCTION, MOOD))
-    assert production[0] > 0.45 > 0.25 > production[-1]
-    assert mood[-1] > 0.35 > 0.25 > mood[0]
+    assert production[0] > 0.45
+    assert production[-1] < 0.25
+    assert mood[-1] > 0.35
+    assert mood[0] < 0.25
     strangers = ~inside(PRODUCTION) & ~inside(MOOD) & ~np.eye(len(FIELDS), dtype=bool)
     assert max(matrix[strangers].mean() for matrix in followed) < 0.2
 

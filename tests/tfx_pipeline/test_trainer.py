@@ -90,8 +90,8 @@ def test_pairs_of_sparse_songs_follow_those_of_warm_songs() -> None:
     ).tolist()
     assert positives[3 * WARM :].tolist() == [GENRES * place + like for like in (1, 2, 3, 4) for place in range(3)]
     assert (weights == 0.5).all()
+    nothing = dataclasses.replace(given.warm, similar_ids=np.full((WARM, 5), b""))
     with pytest.raises(ValueError, match="expected warm songs that share listeners more often than by chance"):
-        nothing = dataclasses.replace(given.warm, similar_ids=np.full((WARM, 5), b""))
         similar_pairs(dataclasses.replace(given, warm=nothing), 3)
 
 

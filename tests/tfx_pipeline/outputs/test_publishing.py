@@ -160,9 +160,10 @@ def test_a_run_that_was_killed_before_the_link_is_finished_by_the_next(tmp_path,
     folder, result = small_result(tmp_path)
     publish(folder, result, SETTINGS)
     later = replace(result, run_id="2026-11-02T00:00:00.000000", artifacts="b")
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(publishing.os, "replace", killed)
-        publish(folder, later, SETTINGS)
+        with pytest.raises(KeyboardInterrupt):
+            publish(folder, later, SETTINGS)
     assert manifest_of(folder.latest)["run_id"] == "2026-11-01T03-04-05.000006"
     assert publish(folder, replace(later, run_id="2026-11-03T00:00:00.000000"), SETTINGS) is None
     assert manifest_of(folder.latest)["run_id"] == "2026-11-02T00-00-00.000000"
@@ -233,12 +234,12 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, small_disk: SmallDisk):
 
 
 @pytest.mark.parametrize("place", ["latest", "history"])
-def test_a_file_in_the_place_of_the_results_is_said_before_the_run(tmp_path, place):
+def test_a_file_in_the_place_of_the_results_is_reported_before_the_run(tmp_path, place):
     folder, _ = small_result(tmp_path)
     (folder.home / place).write_text("mine")
-    with pytest.raises(FolderError, match=rf"OUT: .*{place}: expected the .* Received: another file\. Move it"):
-        with folder.for_this_run("OUT"):
-            pass
+    message = rf"OUT: .*{place}: expected the .* Received: another file\. Move it"
+    with pytest.raises(FolderError, match=message), folder.for_this_run("OUT"):
+        pass
     assert (folder.home / place).read_text() == "mine"
 
 
