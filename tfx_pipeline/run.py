@@ -1,10 +1,10 @@
 """One run for a scheduler, as every night: `python -m tfx_pipeline.run --data DIR --out RUN`.
 
 Standard output has one line at the end, a JSON object: run_id, outcome, model_version, served_version, recall, reasons,
-seconds, pruned, paths. All else is said on standard error.
+seconds, pruned, paths. All else goes to standard error.
 
-Exit code 0: a model was pushed, or nothing had changed. 3: a gate refused the data or the model; the one before is
-served still. 2: the input, a setting or an option is wrong, or the disk is full. 1: something failed, or the time was
+Exit code 0: a model was pushed, or nothing had changed. 3: a gate refused the data or the model; the model before is
+still served. 2: the input, a setting or an option is wrong, or the disk is full. 1: something failed, or the time was
 used up; the next run goes on from there. 130 and 143: stopped by SIGINT or SIGTERM, without a line on standard output.
 """
 

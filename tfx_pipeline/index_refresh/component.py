@@ -1,4 +1,4 @@
-"""TFX component: the index of a served model brought up to date with the catalogue, without training."""
+"""TFX component: the refresh of a served index by the catalogue, without training."""
 
 import os
 
@@ -26,14 +26,14 @@ def IndexRefresher(  # noqa: N802
     gone: tfx.dsl.components.Parameter[str],
     code: tfx.dsl.components.Parameter[str],
 ) -> None:
-    """Embeds songs that the index lacks, drops those that the catalogue lacks, and leaves the rest as it is.
+    """Adds the songs that the index lacks, drops those that the catalogue lacks, and keeps all others unchanged.
 
     Args:
         served: The model to start from: a version folder that an Importer names, or a Trainer's output.
         songs: tf.Examples of the whole catalogue, split `all`. Plays are not needed.
         model: The same model with the new index. Custom properties `added`, `dropped` and `kept` count songs.
-        blessing: Custom property `blessed` is 1 if there is any change, so that Pusher leaves an index alone that is up
-            to date; and a file of that name, as TFX's Evaluator leaves it.
+        blessing: Custom property `blessed` is 1 if there is any change, so that Pusher pushes no unchanged index. There
+            is a file of that name, as from TFX's Evaluator.
         fields: The song fields of the catalogue as JSON.
         max_dropped: The largest share of the index that may be dropped.
         serving_dir: Folder of the model's versions, where songs that were taken down are recorded.

@@ -16,7 +16,7 @@ from tfx_pipeline.runtime.run_folder import RunFolder
 
 
 def run_night(request: Request, folder: RunFolder, console: Console, *, until: float | None) -> Outcome:
-    """Runs the pipeline in a folder that the caller holds, and returns what came of it.
+    """Runs the pipeline in a folder that the caller holds, and returns its outcome.
 
     Args:
         request: What the run reads.

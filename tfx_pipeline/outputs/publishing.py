@@ -1,7 +1,7 @@
-"""Puts what a run gives to others at its address, whole or not at all.
+"""Publishes the results of a run, whole or not at all.
 
-RUN/history/<run id>/   the files of one run, as `schemas` has them, and manifest.json
-RUN/latest              a link to the last of these whose model was pushed
+RUN/history/<run id>/   the files of one run (see `schemas`) and manifest.json
+RUN/latest              a link to the last of these folders whose model was pushed
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ _ASIDE, _NEXT_LATEST = ".publishing", ".latest.writing"
 def publish(
     folder: RunFolder, result: RunResult, settings: dict[str, Any], lists: Mapping[str, Path | None] | None = None
 ) -> Path | None:
-    """Publishes what a run left, or records why it pushed no model.
+    """Publishes the results of a run, or records why it pushed no model.
 
-    A run that left the same as the one before it, as when all came from the cache, publishes nothing anew.
+    A run with the same results as the one before it publishes nothing, as when all came from the cache.
 
     Args:
         folder: The run's folder, which the caller holds.
-        result: What the run left.
+        result: The results of the run.
         settings: All settings of the run.
-        lists: Files that the targeting was given, `exclusions` and `listeners`: a refresh goes by the same ones.
+        lists: The files `exclusions` and `listeners` that the targeting was given. A refresh uses the same ones.
 
     Returns:
         Folder of the run in the history, where one was written.
@@ -106,7 +106,7 @@ def outcome(folder: RunFolder) -> str:
 
 
 def name_of(run_id: str) -> str:
-    """Returns the name of a run's folder; names sort as the runs began. A colon would end a path in many tools."""
+    """Returns the name of a run's folder. Names sort by the start of the runs; colons end a path in many tools."""
     return run_id.replace(":", "-")
 
 
@@ -131,7 +131,7 @@ def _manifest_of(result: RunResult, settings: dict[str, Any], code: dict[str, st
 
 
 def _named(folder: RunFolder, lists: Mapping[str, Path | None]) -> dict[str, str | None]:
-    """Paths of files; of those in the run's folder, which may be moved, as seen from it."""
+    """Returns the paths of the files. Paths inside the run's folder are relative to it, as it may be moved."""
     named = {}
     for name in ("exclusions", "listeners"):
         path = lists.get(name)
@@ -185,9 +185,9 @@ def point_latest(folder: RunFolder, out: Path) -> None:
 
 
 def _make_waiting(folder: RunFolder, out: Path) -> Path:
-    """Makes the next `latest` aside. It is there before `out`, so that a run that is killed between the two is known.
+    """Makes the next `latest` aside, before `out` appears, so that the next run can finish what a killed one began.
 
-    Without it, `latest` is older than the last run where somebody went back on purpose, and stays.
+    Without such a link, `latest` is older than the last run because of a rollback, and stays.
     """
     aside = folder.home / _NEXT_LATEST
     aside.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""TFX component: the judged model with the songs in its index that were held out to judge it by."""
+"""TFX component: the judged model, with the held-out songs added to its index."""
 
 from tfx import v1 as tfx
 from tfx.utils import path_utils

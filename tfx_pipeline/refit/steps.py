@@ -1,4 +1,4 @@
-"""The steps from the model that was judged to the one that is served, which knows every song of enough listeners."""
+"""The steps from the judged model to the served one, which knows every song with enough listeners."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Served:
         labeller: Gives the songs as that model splits them.
         embedder: Gives their embeddings by it.
         judge: Gives its blessing.
-        steps: Those of these and of what they need that the judged model does without.
+        steps: All steps that only the served model needs.
     """
 
     model: Any
@@ -44,12 +44,12 @@ def with_every_song(
     songs: tfx.types.BaseChannel,
     plays: tfx.types.BaseChannel,
 ) -> Served:
-    """Returns the steps to a model that knows every song of enough listeners, from the judged one on.
+    """Returns the steps from the judged model to one that knows every song with enough listeners.
 
     Args:
         judged: The steps that the judged model comes from.
         config: All settings.
-        fitting: What both Trainers are told.
+        fitting: Settings that both Trainers get.
         song_schema: Gives the schema of the songs.
         songs: tf.Examples of all songs.
         plays: tf.Examples of all plays.
@@ -87,7 +87,7 @@ def with_every_song(
 def _model_steps(
     judged: Served, labeller: Any, config: PipelineConfig, fitting: Mapping[str, Any], song_schema: Any
 ) -> list[Any]:
-    """Returns the steps of which the last gives the model."""
+    """Returns the steps to the model; the last one gives it."""
     if config.refit == "index":
         return [
             HeldOutIndexer(
@@ -96,7 +96,7 @@ def _model_steps(
                 code=code_fingerprint("tfx_pipeline.refit.held_out_songs"),
             )
         ]
-    # A vocabulary of its own, since words that held-out songs alone have are unknown to the first.
+    # The served model gets its own vocabulary: the first one lacks words that only held-out songs have.
     transform = transform_of(labeller, song_schema, config, fitting["fields"], [WARM, NEW]).with_id("ServedTransform")
     trainer = tfx.components.Trainer(
         run_fn="tfx_pipeline.refit.trainer.run_fn",
@@ -117,7 +117,7 @@ def _model_steps(
 def transform_of(
     labeller: Any, song_schema: Any, config: PipelineConfig, fields: str, splits: list[str]
 ) -> tfx.components.Transform:
-    """Returns the step that learns from warm songs how raw songs become the model's inputs, and does so by split."""
+    """Returns the step that turns raw songs into the model's inputs, with vocabularies of the warm songs."""
     return tfx.components.Transform(
         examples=labeller.outputs["labelled_songs"],
         schema=song_schema.outputs["schema"],

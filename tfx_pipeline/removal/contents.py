@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -61,7 +62,7 @@ def feature_of(record: bytes) -> bool:
         return False
 
 
-def user_statistics(data: bytes) -> tuple[object, list]:
+def user_statistics(data: bytes) -> tuple[Any, list[Any]]:
     """Returns TFDV's statistics, and the features among them that count listeners' ids."""
     from tensorflow_metadata.proto.v0 import statistics_pb2
 

@@ -15,8 +15,7 @@ import pyarrow.parquet as pq
 
 from serving.files.whole_files import sync_path
 from tfx_pipeline.removal import contents
-from tfx_pipeline.removal.contents import USER
-from tfx_pipeline.removal.csv_rows import without_rows
+from tfx_pipeline.removal.csv_rows import USER, without_rows
 from tfx_pipeline.removal.search import holds
 from tfx_pipeline.removal.wanted import Wanted
 
@@ -108,7 +107,7 @@ def _rewrite_statistics(path: Path, wanted: Wanted) -> str | None:
     for feature in of_users:
         for name in ("top_values", "rank_histogram"):
             feature.string_stats.ClearField(name)
-    data = found.SerializeToString(deterministic=True)  # type: ignore[attr-defined]
+    data = found.SerializeToString(deterministic=True)
     if not of_users or len(data) == path.stat().st_size:
         return None
     with replaced(path) as aside:

@@ -10,7 +10,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from serving.files.linked_files import link_tree, share_files
-from tests.tfx_pipeline.recorded_nights import Nights
+from tests.tfx_pipeline.history.recorded_nights import Nights
 from tfx_pipeline.history.pruning import plan
 from tfx_pipeline.history.rollback import roll_back
 from tfx_pipeline.runs import main

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-MAKEFILE = Path(__file__).parents[2] / "Makefile"
+MAKEFILE = Path(__file__).parents[1] / "Makefile"
 LANE = MAKEFILE.parent / "requirements" / "lane.py"
 NAMES = [
     "a folder/with spaces",

@@ -10,7 +10,7 @@ import pytest
 
 from serving.files.folder_lock import only_process_in
 from serving.savedmodel.publish import latest_version
-from tests.tfx_pipeline.recorded_nights import Nights
+from tests.tfx_pipeline.history.recorded_nights import Nights
 from tfx_pipeline.history.rollback import roll_back
 from tfx_pipeline.runs import main
 from tfx_pipeline.runtime.run_folder import RunFolder

@@ -10,7 +10,7 @@ import pytest
 from tfx_pipeline.contract import ContractError, check
 from tfx_pipeline.datasets.lastfm import convert, main
 
-SHARED = Path(os.environ.get("BCL_SHARED_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
+SHARED = Path(os.environ.get("BCL_SHARED_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
 ORIGINAL = SHARED / "raw" / "hetrec2011-lastfm-2k.zip"
 needs_original = pytest.mark.skipif(not ORIGINAL.is_file(), reason="the Last.fm-2K archive is not in BCL_SHARED_DATA")
 

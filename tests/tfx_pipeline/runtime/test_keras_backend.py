@@ -55,7 +55,7 @@ def test_another_choice_is_said_once(
     if text is not None:
         write(home / ".keras", text)
     use_tensorflow()
-    line = f"Keras runs on TensorFlow here. Not heeded: {said.format(home=home)}\n" if said else ""
+    line = f"Keras runs on TensorFlow here. Ignored: {said.format(home=home)}\n" if said else ""
     assert capsys.readouterr().err == line
     assert (os.environ["KERAS_BACKEND"], os.environ["TF_USE_LEGACY_KERAS"]) == ("tensorflow", "1")
     use_tensorflow()  # as a process does that this one starts

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from serving.files.folder_lock import only_process_in
-from tests.tfx_pipeline.recorded_nights import Nights
+from tests.tfx_pipeline.history.recorded_nights import Nights
 from tfx_pipeline import refresh, run, runs
 from tfx_pipeline.datasets.simulate import simulate
 from tfx_pipeline.reports.run_outcome import EXIT_CODES, of_data_gate, of_stopped
 from tfx_pipeline.runtime.run_folder import RunFolder
 
-GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "run-every-night.md"
+GUIDE = Path(__file__).parents[3] / "docs" / "how-to" / "run-every-night.md"
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_what_the_data_gate_says_ends_with_3(tmp_path: Path) -> None:
 
 
 def test_the_time_budget_ends_a_run_between_components(tmp_path: Path) -> None:
-    from tests.tfx_pipeline.one_step import run_one_step
+    from tests.tfx_pipeline.local_run.one_step import run_one_step
     from tfx_pipeline.tfx_extensions.progress import OutOfTimeError, component_lines
 
     lines: list[str] = []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from serving.savedmodel.publish import PublishError, latest_version, next_version
-from tests.tfx_pipeline.recorded_nights import Nights
+from tests.tfx_pipeline.history.recorded_nights import Nights
 from tfx_pipeline.history.pruning import plan
 from tfx_pipeline.history.rollback import roll_back
 from tfx_pipeline.history.served_again import serve_index_of_last_refresh, serve_model_of_last_run
@@ -104,7 +104,7 @@ def test_a_model_that_somebody_went_back_from_stays_away(nights: Nights, goes_ba
     assert served(nights) == model_of(nights, 0) and number(nights) == copy
     assert found.is_left != goes_back_to_first
     assert (found.line is None) == goes_back_to_first
-    assert found.line is None or f"Somebody went back from it, so version {copy} is served still" in found.line
+    assert found.line is None or f"It was rolled back, so version {copy} is still served" in found.line
     nights.add("pushed")
     nights.add("pushed", cached=True, of=1)  # long after: the record says it still
     assert serve_model_of_last_run(nights.folder).is_left and number(nights) != copy + 1

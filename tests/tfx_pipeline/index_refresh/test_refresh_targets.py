@@ -223,7 +223,7 @@ def without_plays(home: Path) -> None:
     ("spoil", "message"),
     [
         (without_manifest, "{home}: expected a run that pushed a model."),
-        (earlier, "expected a run whose manifest.json says by what it targeted."),
+        (earlier, "expected a manifest.json with the rules of the targeting."),
         (
             without_list,
             "{home}/given.txt: expected the exclusions that the last run was given. Received: no such file.",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import bcl_keras
-from tests.tfx_pipeline.test_trainer import FIELDS, GENRES, WARM, songs, table
+from tests.tfx_pipeline.models.test_trainer import FIELDS, GENRES, WARM, songs, table
 from tfx_pipeline.models.trainer import VALIDATION_RECALL, best_epoch, solve_ridge, train, what_was_learnt
 from tfx_pipeline.models.training_songs import Songs, validation_truth
 from tfx_pipeline.refit.trainer import chosen_towers, refit
