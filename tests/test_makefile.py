@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,7 +90,7 @@ def test_the_other_targets(make) -> None:
 
 #: What a machine and its Python say of themselves, and what `make` says then.
 ARM_MAC = {"system": "Darwin", "machine": "arm64", "libc_ver": ("", "")}
-MACHINES = {
+MACHINES: dict[str, tuple[dict[str, Any], str]] = {
     "macOS on ARM": (ARM_MAC, "Received: macOS on arm64. Elsewhere use the Dockerfile, or WSL on Windows."),
     "macOS on Intel": (ARM_MAC | {"machine": "x86_64"}, "Received: macOS on x86_64."),
     "Linux on ARM": ({"machine": "aarch64"}, "Received: Linux on aarch64."),
@@ -106,7 +107,7 @@ MACHINES = {
     ),
     "Python 3.14": ({"version": (3, 14, 0), "libc_ver": ("glibc", "2.41")}, "expected Python 3.11 to 3.13. Received"),
 }
-SUITED = {
+SUITED: dict[str, list[dict[str, Any]]] = {
     "tfx-1.16": [{}, {"version": (3, 10, 0)}, {"libc_ver": ("glibc", "2.17")}, {"machine": "amd64"}],
     "tfx-1.21": [
         {"libc_ver": ("glibc", "2.39"), "version": (3, 12, 3)},
@@ -116,21 +117,21 @@ SUITED = {
 }
 _FAKE = """#!{python}
 import platform, runpy, sys
-said = {said!r}
+shown = {shown!r}
 for name in ("system", "machine", "libc_ver"):
-    setattr(platform, name, lambda value=said[name]: value)
-platform.python_version = lambda: ".".join(map(str, said["version"]))
-sys.version_info = said["version"]
+    setattr(platform, name, lambda value=shown[name]: value)
+platform.python_version = lambda: ".".join(map(str, shown["version"]))
+sys.version_info = shown["version"]
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def a_machine(folder: Path, **said: object) -> Path:
+def a_machine(folder: Path, **shown: object) -> Path:
     """A Python that says it runs on another machine."""
     usual = {"system": "Linux", "machine": "x86_64", "libc_ver": ("glibc", "2.36"), "version": (3, 11, 7)}
     python = folder / "fake_python"
-    python.write_text(_FAKE.format(python=sys.executable, said=usual | said))
+    python.write_text(_FAKE.format(python=sys.executable, shown=usual | shown))
     python.chmod(0o755)
     return python
 
@@ -154,10 +155,10 @@ def what_make_says(folder: Path, target: str, python: Path | str, path: str | No
 
 @pytest.mark.parametrize("name", MACHINES)
 def test_a_machine_that_is_not_supported_is_told_in_one_line(tmp_path: Path, name: str) -> None:
-    said, expected = MACHINES[name]
-    line = what_make_says(tmp_path, "demo", a_machine(tmp_path, **said))
+    shown, expected = MACHINES[name]
+    line = what_make_says(tmp_path, "demo", a_machine(tmp_path, **shown))
     assert expected in line
-    if "version" not in said:
+    if "version" not in shown:
         assert "*** expected x86-64 Linux with glibc. " in line
 
 
@@ -188,8 +189,8 @@ def test_a_machine_without_a_python_that_runs(tmp_path: Path) -> None:
 def test_requirements_by_machine(tmp_path: Path) -> None:
     for lane, machines in SUITED.items():
         assert (LANE.parent / f"{lane}.txt").is_file()
-        for said in machines:
-            command = [a_machine(tmp_path, **said), LANE]
+        for shown in machines:
+            command = [a_machine(tmp_path, **shown), LANE]
             assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == lane
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,7 @@ class SmallRun:
 
     folder: RunFolder
     data: Path
-    config: object
+    config: Any
     lines: list[str]
 
 
@@ -44,7 +45,7 @@ def small_config():
     )
 
 
-def run_small(data: Path, home: Path, config: object, say: Callable[[str], None]) -> None:
+def run_small(data: Path, home: Path, config: Any, say: Callable[[str], None]) -> None:
     """Checks the input and runs the pipeline in this process."""
     from tfx_pipeline.runtime.keras_backend import use_tensorflow
 

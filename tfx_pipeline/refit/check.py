@@ -12,7 +12,7 @@ import numpy.typing as npt
 from bcl_keras.judging import best_rows
 from tfx_pipeline.contract.splits import COLD_SPLITS
 
-Vectors: TypeAlias = npt.NDArray[np.float32]
+Vectors: TypeAlias = npt.NDArray[np.floating[Any]]
 
 _BLOCK = 512
 _NAMED = 5  # songs that a message names

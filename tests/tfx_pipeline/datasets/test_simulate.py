@@ -18,7 +18,7 @@ SIZES = {"songs": 2_000, "users": 900, "plays": 45_000}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("simulated") / "catalogue"
-    simulate(out, **SIZES, seed=3)
+    simulate(out, songs=SIZES["songs"], users=SIZES["users"], plays=SIZES["plays"], seed=3)
     return out
 
 

@@ -139,8 +139,8 @@ def test_a_dry_run_changes_nothing(nights: Nights, capsys: pytest.CaptureFixture
     pushed = [nights.add("pushed") for _ in range(2)]
     run = str(nights.folder.home)
     assert main(["prune", run, "--keep", "1", "--dry-run"]) == 0
-    said = capsys.readouterr().out
-    assert f"would go: runs: 1, versions: 1 ({pushed[0]})" in said and str(nights.folder.serving / pushed[0]) in said
+    shown = capsys.readouterr().out
+    assert f"would go: runs: 1, versions: 1 ({pushed[0]})" in shown and str(nights.folder.serving / pushed[0]) in shown
     assert versions(nights) == pushed and set(nights.states().values()) == {LIVE}
     assert main(["prune", run, "--keep", "1"]) == 0
     assert versions(nights) == pushed[1:]

@@ -116,7 +116,7 @@ def test_a_later_night_after_a_rollback(nights: Nights) -> None:
     assert first in os.listdir(base)
 
 
-def test_what_was_pruned_is_said(nights: Nights, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_note_names_what_was_pruned(nights: Nights, capsys: pytest.CaptureFixture[str]) -> None:
     nights.add("pushed")
     nights.add("pushed")
     (nights.folder.kept_statistics / "songs").mkdir(parents=True)
@@ -124,7 +124,7 @@ def test_what_was_pruned_is_said(nights: Nights, capsys: pytest.CaptureFixture[s
         for file in sorted(Path(nights.made[0][component].uri).rglob("*"), reverse=True):
             file.rmdir() if file.is_dir() else file.unlink()
     assert main(["rollback", str(nights.folder.home)]) == 0
-    assert "note: " in (said := capsys.readouterr().out) and "kept_statistics: the data gate still" in said
+    assert "note: " in (shown := capsys.readouterr().out) and "kept_statistics: the data gate still" in shown
     assert (nights.folder.kept_statistics / "songs").is_dir()
 
 
@@ -133,7 +133,7 @@ def test_bad_input_ends_with_one_message(nights: Nights, tmp_path: Path, capsys:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "metadata.sqlite").write_text("no database, but some text that is long enough to be read")
     run = str(nights.folder.home)
-    for command, said in (
+    for command, shown in (
         (["list", str(tmp_path / "nowhere")], "expected the folder of a run. Received: no such folder"),
         (["list", str(tmp_path / "empty")], "expected the record of a run. Received: no such file"),
         (["list", str(tmp_path / "other")], "expected a database of ML Metadata"),
@@ -143,7 +143,7 @@ def test_bad_input_ends_with_one_message(nights: Nights, tmp_path: Path, capsys:
     ):
         assert main(command) == 2, command
         told = capsys.readouterr()
-        assert said in told.err and told.err.count("\n") == 1 and told.out == ""
+        assert shown in told.err and told.err.count("\n") == 1 and told.out == ""
     nights.add("pushed")
     assert main(["rollback", run]) == 2
     assert "expected a version before" in capsys.readouterr().err

@@ -196,26 +196,26 @@ def test_the_line_of_the_run_says_what_is_served(nights: Nights) -> None:
     first, second = nights.add("pushed"), nights.add("pushed")
     folder = nights.folder
 
-    def said() -> tuple[object, ...]:
+    def printed() -> tuple[object, ...]:
         found = of_record(folder)
         line = json.loads(found.line(folder, 1.0, None))
         return found.exit_code, line["outcome"], line["model_version"], line["served_version"], len(line["reasons"])
 
-    assert said() == (0, "pushed", second, second, 0)
+    assert printed() == (0, "pushed", second, second, 0)
     nights.add("pushed", cached=True, of=0)
     settle(nights)
     copy = str(int(second) + 1)
-    assert said() == (0, "pushed", copy, copy, 0)
+    assert printed() == (0, "pushed", copy, copy, 0)
     nights.add("pushed", cached=True, of=0)
     settle(nights)
-    assert said() == (0, "unchanged", first, copy, 0)
+    assert printed() == (0, "unchanged", first, copy, 0)
     roll_back(folder.serving)
     nights.add("pushed", cached=True, of=0)
     settle(nights)
-    assert said() == (0, "unchanged", first, str(int(copy) + 1), 1)
+    assert printed() == (0, "unchanged", first, str(int(copy) + 1), 1)
     nights.add("refused")
     settle(nights)
-    assert said() == (3, "refused", None, str(int(copy) + 1), 0)
+    assert printed() == (3, "refused", None, str(int(copy) + 1), 0)
 
 
 def test_the_list_and_the_way_back(nights: Nights, capsys: pytest.CaptureFixture[str]) -> None:
@@ -236,7 +236,7 @@ def test_the_list_and_the_way_back(nights: Nights, capsys: pytest.CaptureFixture
     assert os.readlink(nights.folder.latest).endswith(nights.names[1].replace(":", "-"))
     capsys.readouterr()
     assert main(["list", str(nights.folder.home)]) == 0
-    assert f"{second} *" in (said := capsys.readouterr().out) and f"a copy of {second}\n" in said
+    assert f"{second} *" in (printed := capsys.readouterr().out) and f"a copy of {second}\n" in printed
     nights.add("pushed", cached=True, of=0)
     assert serve_model_of_last_run(nights.folder).is_left
 

@@ -123,7 +123,7 @@ def test_an_integer_index_takes_integers(tmp_path: Path, capsys: Any) -> None:
     )
 
 
-BAD = {
+BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no song_id": ({"drop": "song_id"}, "expected a column `song_id`. Received: the columns attribute_genre, "),
     "integer ids": (
         {"types": {"song_id": pa.int64()}, "songs": [{**NEW[0], "song_id": 5}]},

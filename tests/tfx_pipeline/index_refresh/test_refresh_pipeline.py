@@ -66,7 +66,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(home: Path, songs: list[dict]) -> tuple[RunRecord, list[str]]:
-    folder, lines = RunFolder.at(home), []
+    folder = RunFolder.at(home)
+    lines: list[str] = []
     with component_lines(lines.append):
         pipeline_run.run(folder, pipeline_run.check_input(folder, write_catalogue(home / "data", songs)))
     return RunRecord.latest(pipeline_run.metadata_of(folder)), lines
@@ -228,7 +229,7 @@ def test_a_model_is_compared_with_the_last_one_as_that_was_judged(saved_model: P
         return last_judged(str(serving), str(judged), rule)
 
     assert found() is None
-    shutil.copytree(saved_model, serving / "1")  # as models were before they said what was learnt
+    shutil.copytree(saved_model, serving / "1")  # as models were before they shown what was learnt
     assert found() == str(serving / "1")
     plain = push("2", split=asdict(split))
     assert found() == str(plain) and found(ColdSplit(salt="2026-11")) is None

@@ -36,14 +36,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     """The one line with which the demo ends before any work."""
     assert main([str(argument) for argument in arguments]) == 2
-    said = capsys.readouterr()
-    assert said.out == "" and said.err.count("\n") == 1
-    return said.err
+    shown = capsys.readouterr()
+    assert shown.out == "" and shown.err.count("\n") == 1
+    return shown.err
 
 
 def test_folders_that_cannot_be_written(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
-    for out, said in (
+    for out, shown in (
         (tmp_path / "file", f"expected a folder that can be written. Received: {tmp_path / 'file'}, which is a file"),
         (tmp_path / "file" / "out", "expected a folder that can be written. Received: a folder below a file"),
         (Path("/proc/out"), "expected a folder that can be written. Received: No such file or directory"),
@@ -56,7 +56,7 @@ def test_folders_that_cannot_be_written(data: Path, tmp_path: Path, capsys: pyte
         (data / "span-7", f"expected a folder outside the data, {data}. Received: "),
     ):
         line = refused(capsys, "--data", data, "--out", out)
-        assert line.startswith("OUT: ") and said in line
+        assert line.startswith("OUT: ") and shown in line
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert not (data / "span-7").exists()
 

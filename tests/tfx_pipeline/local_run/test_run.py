@@ -41,9 +41,9 @@ def called(*arguments: object) -> tuple[int, dict[str, object], str]:
 
 def test_bad_input_is_one_line_of_json_and_one_message(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    code, line, said = called("--data", tmp_path / "empty", "--out", tmp_path / "out", "--keep", "2")
-    assert code == 2 and line["outcome"] == "bad input" and "songs.parquet" in said and said.count("\n") == 1
-    assert line["reasons"] == [said.rstrip("\n")]
+    code, line, shown = called("--data", tmp_path / "empty", "--out", tmp_path / "out", "--keep", "2")
+    assert code == 2 and line["outcome"] == "bad input" and "songs.parquet" in shown and shown.count("\n") == 1
+    assert line["reasons"] == [shown.rstrip("\n")]
     assert (line["run_id"], line["model_version"], line["served_version"]) == (None, None, None)
     assert not (tmp_path / "out").exists()
 
@@ -52,15 +52,15 @@ def test_a_dry_run_checks_and_says_what_would_go(data: Path, tmp_path: Path) -> 
     nights = Nights(RunFolder.at(tmp_path / "out"))
     first, second = nights.add("pushed"), nights.add("pushed")
     before = sorted(tmp_path.rglob("*"))
-    code, line, said = called("--data", data, "--out", tmp_path / "out", "--keep", "1", "--dry-run")
+    code, line, shown = called("--data", data, "--out", tmp_path / "out", "--keep", "1", "--dry-run")
     assert code == 0 and line["outcome"] == "checked" and line["served_version"] == second
     assert line["pruned"]["versions"] == [first] and line["pruned"]["dry_run"] is True  # type: ignore[index]
-    assert "Catalogue: 200 songs" in said and "would go: runs: 1, versions: 1" in said
+    assert "Catalogue: 200 songs" in shown and "would go: runs: 1, versions: 1" in shown
     assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "shown"),
     [
         (["--keep", "0"], "--keep: expected at least 1. Received: 0"),
         (["--time-budget", "0"], "--time-budget: expected seconds above 0. Received: 0"),
@@ -70,11 +70,11 @@ def test_a_dry_run_checks_and_says_what_would_go(data: Path, tmp_path: Path) -> 
     ],
 )
 def test_bad_options(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], shown: str
 ) -> None:
     assert run.main(["--data", str(data), "--out", str(tmp_path / "out"), *options]) == 2
     told = capsys.readouterr()
-    assert said in told.err and json.loads(told.out)["outcome"] == "bad input"
+    assert shown in told.err and json.loads(told.out)["outcome"] == "bad input"
     assert not (tmp_path / "out").exists()
 
 
@@ -123,12 +123,12 @@ def test_lines_meant_for_standard_error_stay_there(tmp_path: Path) -> None:
         from tfx_pipeline.runtime.console import Console
         console = Console(sys.stderr)
         with console.output_to_log(Path(sys.argv[1])):
-            console.say("said")
+            console.say("shown")
             os.write(1, b"chatter")
     """
     command = [sys.executable, "-c", textwrap.dedent(script)]
     done = subprocess.run([*command, str(tmp_path / "log")], capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr, (tmp_path / "log").read_text()) == ("", "said\n", "chatter")
+    assert (done.stdout, done.stderr, (tmp_path / "log").read_text()) == ("", "shown\n", "chatter")
 
 
 def commands() -> list[str]:

@@ -109,13 +109,13 @@ def test_a_song_that_is_not_there_is_one_line(home, capsys, song):
 
 def test_a_folder_without_a_published_run_is_one_line(tmp_path, capsys):
     folder, result = small_result(tmp_path)
-    for home, said in (
+    for home, shown in (
         (tmp_path / "none", "expected the folder of a run. Received: no such folder"),
         (folder.home, "expected the folder of a run, with `latest` in it"),
     ):
         assert ask.main([str(home), "--song", "n1"]) == 2
         err = capsys.readouterr().err
-        assert said in err and err.count("\n") == 1
+        assert shown in err and err.count("\n") == 1
     publish(folder, refused(result, "2026-11-01"), SETTINGS)
     assert ask.main([str(folder.home), "--song", "n1"]) == 2
     assert "the last was refused: val: expected a gain of 1000" in capsys.readouterr().err
@@ -139,7 +139,7 @@ def test_damaged_and_later_outputs_are_one_line(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "shown"),
     [
         ("[]", "expected one song. Received: 0"),
         ('[{"a": 1}, {"a": 2}]', "expected one song. Received: 2"),
@@ -148,10 +148,10 @@ def test_damaged_and_later_outputs_are_one_line(tmp_path, capsys):
         ("@/nowhere/song.json", "No such file"),
     ],
 )
-def test_song_json_that_is_not_one_song_is_one_line(home, capsys, given, said):
+def test_song_json_that_is_not_one_song_is_one_line(home, capsys, given, shown):
     assert ask.main([str(home), "--song-json", given]) == 2
     err = capsys.readouterr().err
-    assert said in err and err.count("\n") == 1
+    assert shown in err and err.count("\n") == 1
 
 
 @pytest.mark.parametrize("arguments", [["--song", "a", "--song-json", "{}"], [], ["--song", "a", "--matches", "0"]])

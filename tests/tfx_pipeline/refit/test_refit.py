@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.slow  # every test fits models
 
 TOWERS = bcl_keras.BCLConfig(epochs=3, batch_size=16, embedding_dim=8, field_dim=8, hidden_dims=(8,), field_dropout=0.3)
 RIDGE = bcl_keras.models.RidgeConfig(k=6)
-DRAWN = {"positives": 5, "anchor_popularity_power": 0.5}
+DRAWN: dict[str, Any] = {"positives": 5, "anchor_popularity_power": 0.5}
 
 
 def judged_model(given: Songs) -> tuple[bcl_keras.models.JoinedModel, dict, Songs]:

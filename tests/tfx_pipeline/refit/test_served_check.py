@@ -63,7 +63,7 @@ def test_a_good_model_has_no_problem():
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "shown"),
     [
         ({"served": (ROWS[0], np.array([[1.0, np.nan], [np.inf, 0.0], [1.0, 1.0]]))}, "NaN or infinity in 2 of them"),
         ({"index": frozenset({"a"})}, "all 2 songs with enough listeners. Received: one of 1 songs, without b"),
@@ -71,7 +71,7 @@ def test_a_good_model_has_no_problem():
         ({"least": 0.81}, "at least 0.81 of the first 50 matches .* Received: 0.80 over 200 songs"),
     ],
 )
-def test_every_problem_is_named(given, said):
+def test_every_problem_is_named(given, shown):
     arguments = {"served": ROWS, "index": IDS, "warm": IDS, "overlap": GOOD, "least": 0.8} | given
     (found,) = problems(**arguments)
-    assert re.search(said, found)
+    assert re.search(shown, found)

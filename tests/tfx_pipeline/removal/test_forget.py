@@ -117,10 +117,10 @@ def unpacked(folder: Path) -> dict[Path, bytes]:
 
 def test_no_byte_of_the_ids_is_left_and_the_others_stay(run: Path, capsys: Any) -> None:
     assert forget(run, GONE) == 0
-    said = capsys.readouterr().out
-    assert "input/plays/plays.parquet: 36 rows" in said and "PlayGen/plays-00000.gz: 9 examples" in said
-    assert "Listeners known here: 3." in said and "none of the listeners is left" in said
-    assert not any(user in said for user in GONE)
+    shown = capsys.readouterr().out
+    assert "input/plays/plays.parquet: 36 rows" in shown and "PlayGen/plays-00000.gz: 9 examples" in shown
+    assert "Listeners known here: 3." in shown and "none of the listeners is left" in shown
+    assert not any(user in shown for user in GONE)
     files = unpacked(run)
     covered = {user: [other for other in STAYS if user in other] for user in GONE}
     for file, data in files.items():

@@ -96,7 +96,7 @@ def test_a_song_that_left_the_catalogue_is_known_by_the_served_index(folder: Run
     assert sorted(name for name in os.listdir(folder.serving) if name.isdigit()) == ["1", "2"]
 
 
-def test_nothing_left_is_said(folder: RunFolder) -> None:
+def test_an_empty_catalogue_is_an_error(folder: RunFolder) -> None:
     record_taken_down(folder.serving, set(IDS))
     with pytest.raises(ContractError, match=r"expected at least one song that was not taken down. Received: 30 that"):
         admitted(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +12,7 @@ from tfx import v1 as tfx
 from tfx_pipeline import target
 from tfx_pipeline.evaluation.match_rows import MATCH_ROWS
 from tfx_pipeline.reports.example_songs import example_songs
+from tfx_pipeline.tfx_extensions.artifacts import SongEmbeddings, TargetListeners
 
 pytestmark = pytest.mark.pipeline  # the targeting in Beam
 
@@ -31,5 +31,6 @@ def test_a_run_without_new_songs_has_noexample_songs(tmp_path: Path) -> None:
     assert target.main([*inputs, f"--output={tmp_path / 'targets'}"]) == 0
     songs = tfx.types.standard_artifacts.Examples()
     songs.uri, songs.split_names = str(tmp_path / "songs"), '["all"]'
-    embeddings, targets = (SimpleNamespace(uri=str(tmp_path / name)) for name in ("embeddings", "targets"))
+    embeddings, targets = SongEmbeddings(), TargetListeners()
+    embeddings.uri, targets.uri = str(tmp_path / "embeddings"), str(tmp_path / "targets")
     assert example_songs(songs, embeddings, targets) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 from tensorflow_data_validation.statistics import stats_impl
 
@@ -52,7 +54,7 @@ def test_a_refused_model_and_strange_names() -> None:
 
 
 def test_what_was_judged_and_what_is_served() -> None:
-    served = {
+    served: dict[str, Any] = {
         "refit": "train",
         "refused_because": ["served model: expected to share at least 0.50 of <all>. Received: 0.12"],
         "judged": {
@@ -70,7 +72,13 @@ def test_what_was_judged_and_what_is_served() -> None:
             "least": 0.5,
         },
     }
-    plain = {"songs": (0, []), "plays": (0, []), "data_report": "", "learnt": {"history": {}}, "pushed": None}
+    plain: dict[str, Any] = {
+        "songs": (0, []),
+        "plays": (0, []),
+        "data_report": "",
+        "learnt": {"history": {}},
+        "pushed": None,
+    }
     shown = page(**plain, evaluation={"refused_because": []}, examples=[], served=served)
     assert "<li>served model: expected to share at least 0.50 of &lt;all&gt;. Received: 0.12</li>" in shown
     for cell in ("1,480", "190 val, 230 test", "recall@50 0.713, mrr 0.500", "1,900", "0.125 of 1,234 songs"):
@@ -82,10 +90,16 @@ def test_what_was_judged_and_what_is_served() -> None:
 
 
 def test_weights_have_names_and_scores_a_meaning() -> None:
-    plain = {"songs": (0, []), "plays": (0, []), "data_report": "", "pushed": "serving/7", "evaluation": {}}
+    plain: dict[str, Any] = {
+        "songs": (0, []),
+        "plays": (0, []),
+        "data_report": "",
+        "pushed": "serving/7",
+        "evaluation": {},
+    }
 
-    def shown(weights: list[float], **more: object) -> str:
-        joined = {"weights": weights, "validation_recall": 0.5, "alone": [0.5, 0.25]}
+    def shown(weights: list[float], **more: Any) -> str:
+        joined: dict[str, Any] = {"weights": weights, "validation_recall": 0.5, "alone": [0.5, 0.25]}
         return page(**plain, **{"examples": [], **more}, learnt={"history": {}, "joined": joined})
 
     both = shown([1.0, 0.25])
@@ -98,7 +112,7 @@ def test_weights_have_names_and_scores_a_meaning() -> None:
     says = shown([1.0, 1.0], unknown_songs=1234, target_scores="A score is <b>.")
     assert "Of 1,234 songs the model knows no value: they have no matches and no listeners." in says
     assert "between -1 and 1" in says and "A score is &lt;b&gt;." in says
-    nothing_chosen = {"weights": [1.0, 1.0], "validation_recall": None, "alone": []}
+    nothing_chosen: dict[str, Any] = {"weights": [1.0, 1.0], "validation_recall": None, "alone": []}
     nothing = page(**plain, examples=[], learnt={"history": {}, "joined": nothing_chosen})
     assert "<td>alone</td><td></td>" in nothing
 
@@ -112,12 +126,25 @@ def test_the_table_of_losses_has_a_row_for_each_epoch() -> None:
 
 
 def test_the_reliability_of_matches() -> None:
-    plain = {"songs": (0, []), "plays": (0, []), "data_report": "", "learnt": {"history": {}}, "pushed": "serving/7"}
+    plain: dict[str, Any] = {
+        "songs": (0, []),
+        "plays": (0, []),
+        "data_report": "",
+        "learnt": {"history": {}},
+        "pushed": "serving/7",
+    }
     fifths = [{"songs": 24, "reliability": part / 10, "recall": part / 8} for part in range(1, 6)]
-    of_test = {"songs": 1200, "rho": 0.625, "low": 0.5, "high": 0.75, "rho_of_best_score": 0.375, "fifths": fifths}
-    report = {"validation_songs": 118, "fitted": {"k": 20}, "test": of_test}
+    of_test: dict[str, Any] = {
+        "songs": 1200,
+        "rho": 0.625,
+        "low": 0.5,
+        "high": 0.75,
+        "rho_of_best_score": 0.375,
+        "fifths": fifths,
+    }
+    report: dict[str, Any] = {"validation_songs": 118, "fitted": {"k": 20}, "test": of_test}
 
-    def shown(**changes: object) -> str:
+    def shown(**changes: Any) -> str:
         return page(**plain, evaluation={"reliability": report | changes}, examples=[])
 
     assert "118 validation songs" in shown() and "the recall@20 to expect" in shown()

@@ -1,4 +1,4 @@
-"""Our lines reach the user; chatter, also from C, reaches the log."""
+"""Our lines reach the user; output of libraries, also from C, reaches the log."""
 
 import os
 import subprocess
@@ -40,8 +40,8 @@ import_quietly("noisy_again")
 """
 
 
-def test_what_packages_say_while_they_are_imported_reaches_the_log_alone(tmp_path):
-    """Also what was said before there was a log; without one it is lost."""
+def test_output_of_imports_reaches_only_the_log(tmp_path):
+    """Also output from before there was a log. Without a log it is lost."""
     for name in ("noisy", "noisy_too", "noisy_again"):
         code = f"import os, warnings\nos.write(2, b'native {name}\\n')\nwarnings.warn('{name} warns', FutureWarning)\n"
         (tmp_path / f"{name}.py").write_text(code)
@@ -51,7 +51,7 @@ def test_what_packages_say_while_they_are_imported_reaches_the_log_alone(tmp_pat
         [sys.executable, "-c", _LATE, str(log)], capture_output=True, text=True, env=environment, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    said = log.read_text()
+    shown = log.read_text()
     for expected in ("native noisy\n", "noisy warns", "native noisy_too\n", "noisy_too warns", "chatter\n"):
-        assert expected in said
-    assert said.index("noisy warns") < said.index("chatter") and "noisy_again" not in said
+        assert expected in shown
+    assert shown.index("noisy warns") < shown.index("chatter") and "noisy_again" not in shown

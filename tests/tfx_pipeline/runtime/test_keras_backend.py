@@ -31,7 +31,7 @@ def write(folder: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "text", "said"),
+    ("variables", "text", "shown"),
     [
         ({}, None, None),
         ({}, '{"backend": "tensorflow", "floatx": "float32"}', None),
@@ -47,15 +47,15 @@ def write(folder: Path, text: str) -> None:
         ({"TF_USE_LEGACY_KERAS": "0"}, None, "TF_USE_LEGACY_KERAS=0"),
     ],
 )
-def test_another_choice_is_said_once(
-    home: Path, monkeypatch: pytest.MonkeyPatch, capsys, variables: dict[str, str], text: str | None, said: str | None
+def test_another_choice_is_reported_once(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys, variables: dict[str, str], text: str | None, shown: str | None
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     if text is not None:
         write(home / ".keras", text)
     use_tensorflow()
-    line = f"Keras runs on TensorFlow here. Ignored: {said.format(home=home)}\n" if said else ""
+    line = f"Keras runs on TensorFlow here. Ignored: {shown.format(home=home)}\n" if shown else ""
     assert capsys.readouterr().err == line
     assert (os.environ["KERAS_BACKEND"], os.environ["TF_USE_LEGACY_KERAS"]) == ("tensorflow", "1")
     use_tensorflow()  # as a process does that this one starts

@@ -219,7 +219,7 @@ def test_a_run_ends_with_the_tfx_command_alone(tmp_path: Path, command: str, end
 
 
 @pytest.mark.parametrize(
-    ("module", "said"),
+    ("module", "shown"),
     [
         ("tfx_pipeline.demo", GOES_ON),
         ("tfx_pipeline.run", GOES_ON),
@@ -232,22 +232,22 @@ def test_a_run_ends_with_the_tfx_command_alone(tmp_path: Path, command: str, end
         ("tfx_pipeline.refresh_runner", GOES_ON),
     ],
 )
-def test_commands_heed_signals_before_all_else(module: str, said: str) -> None:
+def test_commands_stop_on_signals_from_the_start(module: str, shown: str) -> None:
     """Before the imports that take seconds."""
     script = f"""
         import os, runpy, signal, sys
         from tfx_pipeline.runtime import stopping
 
-        heed = stopping.stop_on_signals
+        stop = stopping.stop_on_signals
 
-        def heed_one(*arguments):
-            heed(*arguments)
+        def stop_on_one(*arguments):
+            stop(*arguments)
             sys.stdout.write(" ".join({{"apache_beam", "keras", "tensorflow", "tfx"}} & set(sys.modules)))
             os.kill(os.getpid(), signal.SIGINT)
 
-        stopping.stop_on_signals = heed_one
+        stopping.stop_on_signals = stop_on_one
         runpy.run_module({module!r}, run_name="__main__")
     """
     process = start(script, preface="")
     out, err = process.communicate()
-    assert (process.returncode, out, err) == (130, "", f"Stopped. {said}\n")
+    assert (process.returncode, out, err) == (130, "", f"Stopped. {shown}\n")
