@@ -31,11 +31,9 @@ from tfx_pipeline.runtime.stopping import stop_on_signals
 if __name__ == "__main__":
     stop_on_signals("Nothing was published.")  # before the imports below
 
-from serving.files.folder_lock import only_process_in
 from tfx_pipeline.contract.id_lists import read_ids
 from tfx_pipeline.runtime.console import import_quietly, write_text
 from tfx_pipeline.runtime.keras_backend import use_tensorflow
-from tfx_pipeline.runtime.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from tfx_pipeline.index_refresh.steps import Refresh
@@ -120,16 +118,10 @@ def _refresh(arguments: argparse.Namespace) -> list[str]:
     if not arguments.targets:
         return _request(arguments, None).publish()
     import_quietly("apache_beam")
-    from tfx_pipeline.index_refresh.targets import Rules
+    from tfx_pipeline.index_refresh.targets import locked_rules
 
-    folder = RunFolder.at(arguments.serving_dir.absolute().parent)
-    if not folder.serving.is_dir() or not os.path.samefile(folder.serving, arguments.serving_dir):
-        raise ValueError(
-            f"--targets: expected SERVING_DIR to be the folder `serving` of a run. Received: {arguments.serving_dir}"
-        )
-    # The lock keeps runs from changing the plays meanwhile, and `forget` from removing listeners.
-    with only_process_in(folder.home, shown=f"--targets: {folder.home}"):
-        return _request(arguments, Rules.of_run(folder, arguments.exclusions)).publish()
+    with locked_rules(arguments.serving_dir, arguments.exclusions) as rules:
+        return _request(arguments, rules).publish()
 
 
 def _check(arguments: argparse.Namespace) -> None:

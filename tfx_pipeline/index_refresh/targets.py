@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from serving.files.folder_lock import only_process_in
 from serving.refresh.saved_version import SavedIndex, SavedVersion
 from tfx_pipeline import contract
 from tfx_pipeline.contract.errors import broken
@@ -87,6 +90,27 @@ class Rules:
         if not (folder.input / contract.PLAYS).is_file():
             raise broken(folder.input / contract.PLAYS, "the plays that the last run read", "no such file")
         return cls(folder, published, config, lists["exclusions"], lists["listeners"])
+
+
+@contextmanager
+def locked_rules(serving_dir: Path, exclusions: Path | None) -> Iterator[Rules]:
+    """Yields the rules of the run whose folder `serving_dir` is, and holds the lock of that run meanwhile.
+
+    The lock keeps runs from changing the plays, and `forget` from removing listeners.
+
+    Raises:
+        ValueError: If `serving_dir` is not the folder `serving` of a run.
+        FolderError: If another process uses the run's folder.
+        OutputsError: If no run was published, or its manifest lacks the rules.
+        ContractError: If a file that the rules name does not exist any more.
+    """
+    folder = RunFolder.at(serving_dir.absolute().parent)
+    if not folder.serving.is_dir() or not os.path.samefile(folder.serving, serving_dir):
+        raise ValueError(
+            f"--targets: expected SERVING_DIR to be the folder `serving` of a run. Received: {serving_dir}"
+        )
+    with only_process_in(folder.home, shown=f"--targets: {folder.home}"):
+        yield Rules.of_run(folder, exclusions)
 
 
 def find(

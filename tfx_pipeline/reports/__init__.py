@@ -1,4 +1,4 @@
-"""What a run says of itself: the run page, the demo's report and one line of JSON for a scheduler.
+"""Reports on a run: the run page, the demo's report and one line of JSON for a scheduler.
 
 Imports: contract, evaluation, gates, history, outputs, runtime, serving.client, serving.savedmodel, targeting,
 tfx_extensions.
