@@ -1,4 +1,4 @@
-"""What make passes on is what the user wrote; a machine that is not supported is told so in one line."""
+"""Make passes the user's text on unchanged; an unsupported machine gets one line."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_name_arrives_as_it_was_written(make, name: str) -> None:
     assert make("demo", named)[-3:] == expected  # from the environment
 
 
-def test_what_is_not_given_is_not_passed(make) -> None:
+def test_options_without_a_value_are_not_passed(make) -> None:
     assert make("demo")[-1] == make("demo", DATA="")[-1] == "tfx_pipeline.demo"
     assert make("serve-smoke")[-1] == "serving.smoke"
 
@@ -154,7 +154,7 @@ def what_make_says(folder: Path, target: str, python: Path | str, path: str | No
 
 
 @pytest.mark.parametrize("name", MACHINES)
-def test_a_machine_that_is_not_supported_is_told_in_one_line(tmp_path: Path, name: str) -> None:
+def test_an_unsupported_machine_gets_one_line(tmp_path: Path, name: str) -> None:
     shown, expected = MACHINES[name]
     line = what_make_says(tmp_path, "demo", a_machine(tmp_path, **shown))
     assert expected in line
@@ -163,7 +163,7 @@ def test_a_machine_that_is_not_supported_is_told_in_one_line(tmp_path: Path, nam
 
 
 @pytest.mark.parametrize("target", ["test", "check", "bench", "shell", "lint", "serve-smoke"])
-def test_so_does_each_target_that_needs_the_environment(tmp_path: Path, target: str) -> None:
+def test_each_target_that_needs_the_environment_stops(tmp_path: Path, target: str) -> None:
     assert "Received: macOS on arm64." in what_make_says(tmp_path, target, a_machine(tmp_path, **ARM_MAC))
 
 

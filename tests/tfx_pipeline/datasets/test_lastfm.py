@@ -1,4 +1,4 @@
-"""The Last.fm-2K importer: on a small archive of the same form, on broken ones, on the original where it is at hand."""
+"""The Last.fm-2K importer on a small archive of the same form, on broken ones, and on the original if it is there."""
 
 import os
 import zipfile

@@ -76,7 +76,7 @@ def test_drift_above_the_bound_stops(column: str, values: list[Any]) -> None:
     assert column not in stops(today, columns(), max_drift=1.0)
 
 
-def test_of_many_words_ordinary_growth_is_no_drift() -> None:
+def test_ordinary_growth_of_many_words_is_no_drift() -> None:
     """TFDV's histograms end at 1,000 words; two parts of one law looked .4 apart. Another law still does."""
     rng = np.random.default_rng(0)
     words = [f"w{number}" for number in range(5000)]

@@ -1,4 +1,4 @@
-"""Folders of runs made by hand, with the records that ML Metadata keeps of them: nights without half an hour each."""
+"""Folders of runs made by hand, with records in ML Metadata, so that a night takes no time."""
 
 from __future__ import annotations
 

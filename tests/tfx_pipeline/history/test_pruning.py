@@ -1,4 +1,4 @@
-"""What goes and what stays, on records that ML Metadata itself wrote."""
+"""Pruning: which runs and versions stay, on records that ML Metadata itself wrote."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def versions(nights: Nights) -> list[str]:
     return sorted(path.name for path in nights.folder.serving.iterdir())
 
 
-def test_the_last_runs_stay_and_the_rest_goes(nights: Nights) -> None:
+def test_the_last_runs_stay_and_the_rest_is_removed(nights: Nights) -> None:
     pushed = [nights.add("pushed") for _ in range(4)]
     for run in range(4):
         nights.publish(run)
@@ -45,7 +45,7 @@ def test_the_last_runs_stay_and_the_rest_goes(nights: Nights) -> None:
     assert plan(nights.folder, 2).in_words() == "nothing"
 
 
-def test_what_is_served_stays_however_long_ago_it_was_pushed(nights: Nights) -> None:
+def test_the_served_model_stays_however_old_it_is(nights: Nights) -> None:
     served = nights.add("pushed")
     nights.publish(0)
     for outcome in ("refused", "stopped", "killed", "refused"):
@@ -68,7 +68,7 @@ def test_a_version_that_a_refresh_made_counts_as_its_model(nights: Nights) -> No
     assert not any(Path(artifact.uri).exists() for artifact in nights.made[0].values())
 
 
-def test_what_the_cache_gave_stays_with_the_run_that_got_it(nights: Nights) -> None:
+def test_cached_artifacts_stay_with_the_run_that_uses_them(nights: Nights) -> None:
     nights.add("pushed")
     nights.add("pushed")
     for _ in range(3):
@@ -79,7 +79,7 @@ def test_what_the_cache_gave_stays_with_the_run_that_got_it(nights: Nights) -> N
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_whatever_the_nights_were(nights: Nights, seed: int) -> None:
+def test_any_order_of_nights(nights: Nights, seed: int) -> None:
     """Kept runs are whole, nothing is deleted that a kept run has, and what is marked deleted is gone."""
     rng = random.Random(seed)
     for _ in range(rng.randint(1, 9)):

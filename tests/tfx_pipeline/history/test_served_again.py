@@ -80,7 +80,7 @@ def test_data_that_returns_brings_its_model_back(nights: Nights) -> None:
     assert statistics(nights) == statistics_of(nights, 1)
 
 
-def test_what_is_new_is_left_as_it_is(nights: Nights) -> None:
+def test_the_newest_model_is_left_alone(nights: Nights) -> None:
     nights.add("pushed")
     newest = nights.add("pushed")
     assert settle(nights) is None and number(nights) == int(newest)
@@ -91,7 +91,7 @@ def test_what_is_new_is_left_as_it_is(nights: Nights) -> None:
 
 
 @pytest.mark.parametrize("goes_back_to_first", [False, True])
-def test_a_model_that_somebody_went_back_from_stays_away(nights: Nights, goes_back_to_first: bool) -> None:
+def test_a_model_that_was_rolled_back_stays_away(nights: Nights, goes_back_to_first: bool) -> None:
     first, second = nights.add("pushed"), nights.add("pushed")
     archive_models(nights)
     shutil.rmtree(nights.folder.serving)
@@ -142,7 +142,7 @@ def test_versions_that_were_pruned_or_removed_come_from_the_archive(nights: Nigh
     assert settle(nights) is None
 
 
-def test_what_was_judged_comes_with_it(nights: Nights) -> None:
+def test_the_report_on_the_judged_model_is_copied(nights: Nights) -> None:
     nights.add("pushed")
     run = nights.names[-1]
     blessing = nights.give(0, "ServedModelChecker", "blessing", "ModelBlessing", "served.json", '{"blessed": true}')
@@ -156,7 +156,7 @@ def test_what_was_judged_comes_with_it(nights: Nights) -> None:
     )
 
 
-def test_memory_of_the_gates_that_is_gone_comes_back(nights: Nights) -> None:
+def test_lost_memory_of_the_gates_is_restored(nights: Nights) -> None:
     """As where a run was killed between the copy and what the gates compare with, or somebody removed it."""
     nights.add("pushed")
     nights.add("pushed", cached=True)
@@ -192,7 +192,7 @@ def test_a_publication_under_way_stops_it_and_the_next_run_does_it(nights: Night
     assert settle(nights) is not None and number(nights) == before + 1
 
 
-def test_the_line_of_the_run_says_what_is_served(nights: Nights) -> None:
+def test_the_line_of_the_run_names_the_served_version(nights: Nights) -> None:
     first, second = nights.add("pushed"), nights.add("pushed")
     folder = nights.folder
 

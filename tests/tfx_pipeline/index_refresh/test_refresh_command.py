@@ -1,4 +1,4 @@
-"""The refresh command: new songs in, the next version out, and one message for whatever is wrong with the input."""
+"""The refresh command: new songs in, the next version out, and one message for bad input."""
 
 from __future__ import annotations
 

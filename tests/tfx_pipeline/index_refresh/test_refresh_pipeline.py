@@ -1,4 +1,4 @@
-"""The refresh as a TFX pipeline: the catalogue changes, the next version is pushed; it does not, nothing is."""
+"""The refresh as a TFX pipeline: it pushes a changed catalogue and leaves an unchanged one alone."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_changed_catalogue_is_pushed_and_an_unchanged_one_is_not(home: Path) -
     assert versions(home) == [first, second]
 
 
-def test_the_runner_says_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_the_runner_names_the_missing_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.delenv("BCL_DATA", raising=False)
     with pytest.raises(SystemExit) as caught:
         refresh_runner.main()
@@ -158,7 +158,7 @@ def test_the_validator_replays_the_warm_up_requests(saved_model: Path, tmp_path:
     )
 
 
-def test_a_song_of_which_nothing_is_known_has_no_matches(saved_model: Path) -> None:
+def test_a_song_without_known_values_has_no_matches(saved_model: Path) -> None:
     """The component's rows, from what the exported model answers."""
     songs = [SONGS[4], {"song_id": "bare", "attribute_genre": "unheard", "attribute_tags": ["never seen"]}]
     with SavedVersion(str(saved_model)) as version:

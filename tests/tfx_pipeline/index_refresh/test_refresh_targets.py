@@ -1,4 +1,4 @@
-"""`refresh --targets`: the songs that a refresh adds are matched and targeted as the last run did it."""
+"""`refresh --targets`: added songs are matched and targeted with the rules of the last run."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_the_manifest_and_questions_about_a_song(
     assert "No matches and no listeners: the model knows no value of this song." in capsys.readouterr().out
 
 
-def test_what_it_says_and_a_second_time(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_its_output_and_that_of_a_second_run(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     songs = write_songs(tmp_path / "new.parquet", NEW[-1:])  # nothing is known of it: the targeting is quick
     assert run(home, "--songs", songs, "--targets") == 0
     assert capsys.readouterr().out.splitlines() == [

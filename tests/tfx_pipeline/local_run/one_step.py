@@ -1,4 +1,4 @@
-"""A pipeline of one step, to try what is done around steps."""
+"""A pipeline of one step, for tests of what happens around steps."""
 
 from pathlib import Path
 

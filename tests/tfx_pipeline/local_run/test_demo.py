@@ -1,4 +1,4 @@
-"""The demo refuses bad input before any work; what it says of a run is in test_whole_path.py."""
+"""The demo refuses bad input before any work; `test_whole_path` covers its answers."""
 
 import errno
 import os

@@ -48,7 +48,7 @@ def test_bad_input_is_one_line_of_json_and_one_message(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_dry_run_checks_and_says_what_would_go(data: Path, tmp_path: Path) -> None:
+def test_a_dry_run_checks_and_lists_what_would_go(data: Path, tmp_path: Path) -> None:
     nights = Nights(RunFolder.at(tmp_path / "out"))
     first, second = nights.add("pushed"), nights.add("pushed")
     before = sorted(tmp_path.rglob("*"))
@@ -90,7 +90,7 @@ def test_exit_codes() -> None:
     assert EXIT_CODES == {"pushed": 0, "unchanged": 0, "checked": 0, "failed": 1, "bad input": 2, "refused": 3}
 
 
-def test_what_the_data_gate_says_ends_with_3(tmp_path: Path) -> None:
+def test_a_stop_by_the_data_gate_ends_with_3(tmp_path: Path) -> None:
     nights = Nights(RunFolder.at(tmp_path))
     served = nights.add("pushed")
     nights.add("stopped")

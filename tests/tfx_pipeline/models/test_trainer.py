@@ -1,4 +1,4 @@
-"""What the Trainer chooses to learn from."""
+"""The songs and pairs that the Trainer learns from."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ CONFIG = bcl_keras.models.RidgeConfig(k=6, ridges=(1.0,), own_shares=(0.0,), pow
 
 
 @pytest.mark.parametrize(("likes", "kept"), [(0, 200), (1, 0)])
-def test_validation_songs_say_whether_sparse_songs_help(likes: int, kept: int) -> None:
+def test_validation_songs_decide_whether_sparse_songs_help(likes: int, kept: int) -> None:
     given = songs(likes)
     ridge, chosen, learnt = solve_ridge(FIELDS, CONFIG, given)
     assert len(learnt.sparse) == kept and learnt.warm is given.warm

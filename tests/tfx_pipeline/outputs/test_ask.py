@@ -66,7 +66,7 @@ def test_the_table_has_a_line_for_each(home, capsys):
     assert len(asked(capsys, home, "--song", "n1", "--matches", 1, "--listeners", 1).splitlines()) == 6
 
 
-def test_runs_that_published_before_there_were_shares_are_read(home, capsys):
+def test_published_runs_without_shares_are_read(home, capsys):
     file = home / "latest" / "matches.parquet"
     older = pq.read_table(file).drop(["match_shares", "share_names", "reliability"])
     pq.write_table(older, file)
@@ -100,7 +100,7 @@ def test_a_song_without_listeners_says_why(home, capsys):
 
 
 @pytest.mark.parametrize("song", ["n3", "N1", "n1 ", "", "\u05e9", "../../latest", "line\nbreak", "x" * 3000])
-def test_a_song_that_is_not_there_is_one_line(home, capsys, song):
+def test_an_unknown_song_is_one_line(home, capsys, song):
     assert ask.main([str(home), "--song", song]) == 2
     out, err = capsys.readouterr()
     assert not out and err.count("\n") == 1 and len(err) < 500

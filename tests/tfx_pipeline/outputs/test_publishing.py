@@ -80,13 +80,13 @@ def test_latest_has_every_table_whole_with_titles(tmp_path):
     assert (folder.latest / "run.html").read_text() == "<!doctype html>page"
 
 
-def test_where_the_reliability_could_not_be_fitted_there_is_none(tmp_path):
+def test_without_a_fit_there_is_no_reliability(tmp_path):
     folder, result = small_result(tmp_path)
     publish(folder, replace(result, reliability=None), SETTINGS)
     assert pq.read_table(folder.latest / "matches.parquet")["reliability"].null_count == 3
 
 
-def test_the_manifest_says_what_the_run_was_and_names_no_listener(tmp_path):
+def test_the_manifest_describes_the_run_and_names_no_listener(tmp_path):
     folder, result = small_result(tmp_path)
     publish(folder, result, SETTINGS)
     text = (folder.latest / "manifest.json").read_text()
@@ -110,7 +110,7 @@ def test_the_manifest_says_what_the_run_was_and_names_no_listener(tmp_path):
         assert not any(user in repr(pq.read_table(folder.latest / f"{table}.parquet").to_pylist()) for user in USERS)
 
 
-def test_the_manifest_says_by_what_listeners_were_found(tmp_path):
+def test_the_manifest_has_the_rules_of_the_targeting(tmp_path):
     folder, result = small_result(tmp_path)
     given = {"exclusions": folder.home / "exclusions.parquet", "listeners": Path("/elsewhere/vectors.parquet")}
     shown = {"count_weight": 0.1, "match_scores": [-1, 1], "target_scores": [-1, 1.5]}
@@ -134,7 +134,7 @@ def test_the_folder_of_runs_can_be_moved(tmp_path):
     assert manifest_of(tmp_path / "elsewhere" / "latest")["published"]
 
 
-def test_what_needs_no_titles_is_the_artifact_itself(tmp_path):
+def test_tables_without_titles_are_hard_links(tmp_path):
     folder, result = small_result(tmp_path)
     publish(folder, result, SETTINGS)
     assert os.path.samefile(folder.latest / "embeddings.parquet", result.parts["embeddings"][0])
@@ -152,7 +152,7 @@ def test_without_hard_links_files_are_copied(tmp_path, monkeypatch):
     assert not os.path.samefile(folder.latest / "embeddings.parquet", result.parts["embeddings"][0])
 
 
-def test_a_run_that_left_the_same_publishes_nothing_anew(tmp_path):
+def test_a_run_with_the_same_results_publishes_nothing(tmp_path):
     folder, result = small_result(tmp_path)
     first = results_of(folder, result, SETTINGS)
     before = os.stat(first / "targets.parquet").st_ino
@@ -181,7 +181,7 @@ def killed(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_going_back_on_purpose_outlasts_a_run_with_nothing_new(tmp_path):
+def test_a_rollback_outlasts_a_run_without_new_data(tmp_path):
     folder, result = small_result(tmp_path)
     first = results_of(folder, result, SETTINGS)
     later = replace(result, run_id="2026-11-02T00:00:00.000000", artifacts="b")
@@ -214,7 +214,7 @@ def test_a_refused_run_is_recorded_and_leaves_latest_as_it_is(tmp_path):
     assert manifest_of(folder.latest)["run_id"] == before.name
 
 
-def test_what_cannot_be_written_leaves_what_was_there(tmp_path):
+def test_a_failed_write_leaves_the_old_files(tmp_path):
     folder, result = small_result(tmp_path)
     first = results_of(folder, result, SETTINGS)
     (folder.history / ".publishing").mkdir()  # what a killed run left

@@ -1,4 +1,4 @@
-"""The model that is served learns from all songs, with what the judged model chose."""
+"""The served model learns from all songs, with the settings that the judged model chose."""
 
 from __future__ import annotations
 

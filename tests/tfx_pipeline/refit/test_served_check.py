@@ -1,4 +1,4 @@
-"""Two models' matches compared, and what keeps a model from being pushed."""
+"""Matches of two models compared, and the reasons not to push a model."""
 
 import re
 

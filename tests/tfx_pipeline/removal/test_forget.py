@@ -1,4 +1,4 @@
-"""Forgetting listeners: folders with a file of every kind, made by hand, in which no byte of an id is left."""
+"""Forgetting listeners: no byte of an id is left, in folders with a file of every kind."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ def test_the_next_run_leaves_them_out_of_a_source_that_still_has_them(run: Path,
         contract.prepare(data, run / "refresh" / "input")
 
 
-def test_lists_that_are_handed_in_lose_them_on_the_way_in(run: Path, tmp_path: Path) -> None:
+def test_given_lists_lose_them_before_a_run(run: Path, tmp_path: Path) -> None:
     given, aside = tmp_path / "vectors.parquet", run / "listeners.parquet"
     pq.write_table(plays(GONE + STAYS, pa.large_string()), given)
     assert without_forgotten(given, aside) == given
@@ -230,7 +230,7 @@ def test_lists_that_are_handed_in_lose_them_on_the_way_in(run: Path, tmp_path: P
     assert set(pq.read_table(given)["user_id"].to_pylist()) == {*GONE, *STAYS}
 
 
-def test_the_data_too(run: Path, tmp_path: Path) -> None:
+def test_forgetting_includes_the_data(run: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     (data / "songs.csv").write_text("song_id,attribute_genre\n" + "".join(f"{song},rock\n" for song in SONGS))

@@ -1,4 +1,4 @@
-"""A song that was taken down is in no run: not in what the pipeline reads, not in what it pushes."""
+"""A song that was taken down is in no run: the pipeline does not read it, and no pushed model has it."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_the_environment_names_the_list(folder: RunFolder, tmp_path: Path, monke
     assert take_down_listed(folder, folder.input) == ("song-1",)
 
 
-def test_the_demo_says_what_is_unknown(folder: RunFolder, tmp_path: Path, capsys: Any) -> None:
+def test_the_demo_names_what_is_unknown(folder: RunFolder, tmp_path: Path, capsys: Any) -> None:
     gone = str(listed(tmp_path, "song-04"))
     arguments = ["--data", str(tmp_path / "in"), "--out", str(folder.home), "--takedown", gone]
     assert demo.main(arguments) == 2

@@ -17,7 +17,7 @@ from tfx_pipeline.tfx_extensions.artifacts import SongEmbeddings, TargetListener
 pytestmark = pytest.mark.pipeline  # the targeting in Beam
 
 
-def test_a_run_without_new_songs_has_noexample_songs(tmp_path: Path) -> None:
+def test_a_run_without_new_songs_has_no_examples(tmp_path: Path) -> None:
     """As on a day when every song has been played."""
     vectors = [[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]]
     catalogue = {"song_id": ["a", "b", "c"], "split": ["warm"] * 3, "embedding": vectors}

@@ -53,7 +53,7 @@ def test_a_refused_model_and_strange_names() -> None:
     assert "What is served" not in shown
 
 
-def test_what_was_judged_and_what_is_served() -> None:
+def test_the_judged_and_the_served_model() -> None:
     served: dict[str, Any] = {
         "refit": "train",
         "refused_because": ["served model: expected to share at least 0.50 of <all>. Received: 0.12"],

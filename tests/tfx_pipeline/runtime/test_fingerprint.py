@@ -31,14 +31,14 @@ def project(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "used", ["trainer.py", "losses.py", "deep/layers.py", "deep/__init__.py", "deep/grid.py", "__init__.py"]
 )
-def test_an_edit_of_what_is_used_changes_it(project, used):
+def test_an_edit_of_used_code_changes_it(project, used):
     before = fingerprint.code_fingerprint("ours.trainer")
     assert fingerprint.code_fingerprint("ours.trainer") == before
     (project / used).write_text((project / used).read_text() + "# edited\n")
     assert fingerprint.code_fingerprint("ours.trainer") != before
 
 
-def test_an_edit_of_what_is_not_used_does_not(project):
+def test_an_edit_of_other_code_does_not_change_it(project):
     before = fingerprint.code_fingerprint("ours.trainer")
     (project / "unused.py").write_text("# edited\n")
     assert fingerprint.code_fingerprint("ours.trainer") == before

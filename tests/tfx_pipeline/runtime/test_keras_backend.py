@@ -1,4 +1,4 @@
-"""The pipeline runs Keras on TensorFlow and says so where the user has chosen otherwise."""
+"""The pipeline runs Keras on TensorFlow, and names the choice of the user that it ignores."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_home_of_keras_elsewhere(home: Path, monkeypatch: pytest.MonkeyPatch, 
         assert capsys.readouterr().err == ""
 
 
-def test_keras_itself_obeys(home: Path) -> None:
+def test_keras_itself_uses_tensorflow(home: Path) -> None:
     """Both Keras 3 and the Keras 2 that TensorFlow Recommenders imports would stop at this file."""
     write(home / ".keras", json.dumps({"backend": "jax", "floatx": "float8", "epsilon": "none"}))
     script = (

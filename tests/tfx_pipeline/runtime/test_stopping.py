@@ -1,4 +1,4 @@
-"""Signals to real processes: one line, the exit code, no traceback, nothing left behind."""
+"""Signals to real processes: one line, the exit code, no traceback, and no process left behind."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_signal_ends_with_one_line(busy: str, tmp_path: Path) -> None:
     assert process.returncode == 128 + number
 
 
-def test_what_is_being_written_is_given_up(tmp_path: Path) -> None:
+def test_an_unfinished_file_is_removed(tmp_path: Path) -> None:
     script = """
         from pathlib import Path
         from serving.files.folder_lock import only_process_in
