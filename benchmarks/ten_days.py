@@ -64,9 +64,10 @@ def run_day(home: Path, day: int, window: int) -> dict[str, Any]:
 
     The first day is the last span of the first window.
     """
-    from tfx_pipeline import contract, local_runner
+    from tfx_pipeline import contract
     from tfx_pipeline.config import PipelineConfig
     from tfx_pipeline.history.run_record import RunRecord
+    from tfx_pipeline.local_run.pipeline_run import run
     from tfx_pipeline.runtime.run_folder import RunFolder
     from tfx_pipeline.targeting import read_summary, read_targets
 
@@ -76,7 +77,7 @@ def run_day(home: Path, day: int, window: int) -> dict[str, Any]:
     # A hundred listeners would be a fifth of all.
     config = replace(default, targeting=replace(default.targeting, listeners_per_song=20))
     try:
-        local_runner.run(folder, catalogue.fields, config)
+        run(folder, catalogue.fields, config)
     except Exception as error:
         return {"day": day, "stopped": str(error).strip().splitlines()[0]}
     record = RunRecord.latest(folder.metadata)
@@ -178,7 +179,7 @@ def main(arguments: list[str]) -> int:
 
     console = Console()
     for day in range(len(found) + 1, options.days + 1):
-        with console.chatter_to(home / "run.log"):
+        with console.output_to_log(home / "run.log"):
             found.append(run_day(home, day, options.window))
         console.say(json.dumps(found[-1]))
         draw(found, home / "days.png")

@@ -12,6 +12,7 @@ SYSTEMS = {"Darwin": "macOS"}
 
 
 def main():
+    """Writes the name of the lane, or the sentence that says what is missing."""
     sys.stdout.write(lane() or sentence())
 
 

@@ -15,7 +15,7 @@ BASH = shutil.which("bash") or "/bin/bash"
 
 
 def refusal(script: str, path: Path) -> str:
-    command = [BASH, TESTS / script]
+    command = [str(BASH), str(TESTS / script)]
     done = subprocess.run(command, env={"PATH": str(path)}, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith(f"{SCRIPTS[script]}: ")

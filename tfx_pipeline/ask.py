@@ -1,4 +1,4 @@
-"""What a run found for a song: `python -m tfx_pipeline.ask RUN --song ID`.
+"""Matches and listeners that a run found for a song: `python -m tfx_pipeline.ask RUN --song ID`.
 
     python -m tfx_pipeline.ask runs/simulated --song new_song_7
     python -m tfx_pipeline.ask runs/simulated --song new_song_7 --format json
@@ -12,7 +12,7 @@ A match's score lies between -1 and 1, and larger is more similar. A listener's 
 docs/reference/outputs.md says what it is by rule, and manifest.json its range. A song of which the model knows no value
 has neither.
 
-Ends with exit code 2 and one message for a song that is not there.
+Ends with exit code 2 and one message for a song that does not exist.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfx_pipeline.runtime.console import write_text
-from tfx_pipeline.runtime.stopping import heed_signals
+from tfx_pipeline.runtime.stopping import stop_on_signals
 
 if __name__ == "__main__":
-    heed_signals()  # before the imports below, which take a second
+    stop_on_signals()  # before the imports below, which take a second
 
 from serving.client.json_songs import read_songs
 from tfx_pipeline.outputs.answers import Answer, about_new_song, about_song
@@ -34,7 +34,7 @@ from tfx_pipeline.outputs.formats import FORMATS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Answers; returns the exit code: 0, or 2 for a song or a run that is not there."""
+    """Prints the answer; returns the exit code: 0, or 2 for a song or a run that does not exist."""
     arguments = _parser().parse_args(argv)
     try:
         write_text(FORMATS[arguments.format](_answer(arguments)))

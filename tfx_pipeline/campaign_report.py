@@ -16,10 +16,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from tfx_pipeline.runtime.console import import_quietly
-from tfx_pipeline.runtime.stopping import heed_signals
+from tfx_pipeline.runtime.stopping import stop_on_signals
 
 if __name__ == "__main__":
-    heed_signals("Nothing was written.")  # before Beam, which takes seconds
+    stop_on_signals("Nothing was written.")  # before Beam, which takes seconds
 
 import_quietly("apache_beam")
 

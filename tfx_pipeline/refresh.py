@@ -7,11 +7,11 @@
 
 New songs need features only; they are embedded with the served model. Songs that stay keep their embeddings exactly.
 Songs that are taken down are recorded in SERVING_DIR, so that no later refresh or training brings them back, until
-`--restore` names them. A list of ids is text with an id on each line, CSV or Parquet; see `id_lists`.
+`--restore` names them. A list of ids is text with an id on each line, CSV or Parquet; see `contract.id_lists`.
 
---targets matches the songs that are added and finds their listeners as the last run did: by its settings, its plays and
-its exclusions. RUN/refreshed/VERSION then has the tables of RUN/latest for these songs: targets, matches, embeddings,
-songs_summary and manifest.json, whole or not at all. A song of which the model knows no value gets neither.
+--targets matches the added songs and finds their listeners with the settings, plays and exclusions of the last run.
+RUN/refreshed/VERSION then has the tables of RUN/latest for these songs: targets, matches, embeddings, songs_summary and
+manifest.json, whole or not at all. A song of which the model knows no value gets neither.
 
 Ends with exit code 2 and one message on bad input; then nothing is published.
 """
@@ -26,16 +26,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfx_pipeline.runtime.stopping import heed_signals
+from tfx_pipeline.runtime.stopping import stop_on_signals
 
 if __name__ == "__main__":
-    heed_signals("Nothing was published.")  # before the imports below
+    stop_on_signals("Nothing was published.")  # before the imports below
 
-from serving.files.folder_lock import only_process_in
 from tfx_pipeline.contract.id_lists import read_ids
 from tfx_pipeline.runtime.console import import_quietly, write_text
 from tfx_pipeline.runtime.keras_backend import use_tensorflow
-from tfx_pipeline.runtime.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from tfx_pipeline.index_refresh.steps import Refresh
@@ -45,8 +43,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit code."""
     arguments = _parser().parse_args(argv)
-    # What TensorFlow and the packages below it say while they are imported is not for whoever runs this command; so
-    # they are imported late, too.
+    # Messages of TensorFlow and of the packages below it are hidden, so these are imported late, too.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.simplefilter("ignore", FutureWarning)
     from serving.protocol.errors import RequestError
@@ -121,16 +118,10 @@ def _refresh(arguments: argparse.Namespace) -> list[str]:
     if not arguments.targets:
         return _request(arguments, None).publish()
     import_quietly("apache_beam")
-    from tfx_pipeline.index_refresh.targets import Rules
+    from tfx_pipeline.index_refresh.targets import locked_rules
 
-    folder = RunFolder.at(arguments.serving_dir.absolute().parent)
-    if not folder.serving.is_dir() or not os.path.samefile(folder.serving, arguments.serving_dir):
-        raise ValueError(
-            f"--targets: expected SERVING_DIR to be the folder `serving` of a run. Received: {arguments.serving_dir}"
-        )
-    # No run changes the plays, and no listener is being forgotten, while listeners are found.
-    with only_process_in(folder.home, shown=f"--targets: {folder.home}"):
-        return _request(arguments, Rules.of_run(folder, arguments.exclusions)).publish()
+    with locked_rules(arguments.serving_dir, arguments.exclusions) as rules:
+        return _request(arguments, rules).publish()
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -1,36 +1,30 @@
-"""The runs of a folder: what each did, back to the model before, and what may go.
+"""The runs of a folder: list them, serve the previous model again, remove old ones.
 
     python -m tfx_pipeline.runs list RUN                      one line per run: outcome, version, recall
     python -m tfx_pipeline.runs rollback RUN                  serves the previous model again
     python -m tfx_pipeline.runs prune RUN --keep 7 --dry-run  says what would go; without --dry-run it goes
 
-Exit code 0, or 2 with one message where something cannot be done; nothing has changed then.
+Exit code 0, or 2 with one message where something cannot be done. Nothing has changed then.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tfx_pipeline.runtime.stopping import heed_signals
+from tfx_pipeline.runtime.stopping import stop_on_signals
 
 if __name__ == "__main__":
-    heed_signals("What was not said to be done was not done.")  # before the imports below
+    stop_on_signals("Only the changes printed above were made.")  # before the imports below
 
-from serving.files.whole_files import put_link
-from serving.savedmodel.publish import PublishError, latest_version
-from tfx_pipeline.history.gate_memory import go_back_to
-from tfx_pipeline.history.pruning import plan, published_version
-from tfx_pipeline.history.rollback import previous_version, roll_back
-from tfx_pipeline.history.run_history import RecordedRun, open_store, pushes, read_runs
-from tfx_pipeline.history.served_copies import origin_of, pushed_as, served_again_by
+from serving.savedmodel.publish import latest_version
+from tfx_pipeline.history.listing import Listing
+from tfx_pipeline.history.pruning import plan
+from tfx_pipeline.history.rollback import previous_version, roll_back, settle_after
 from tfx_pipeline.runtime.console import write_text
 from tfx_pipeline.runtime.keras_backend import use_tensorflow
 from tfx_pipeline.runtime.run_folder import RunFolder
@@ -72,60 +66,15 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
-def _command(commands: Any, name: str, said: str) -> argparse.ArgumentParser:
-    """Adds a command; --help says the same in the list of commands and of the command alone."""
-    added: argparse.ArgumentParser = commands.add_parser(name, help=said, description=said)
+def _command(commands: Any, name: str, description: str) -> argparse.ArgumentParser:
+    """Adds a command, with the same text in the list of commands and in its own help."""
+    added: argparse.ArgumentParser = commands.add_parser(name, help=description, description=description)
     return added
 
 
 def _list(folder: RunFolder, arguments: argparse.Namespace) -> None:
-    runs = read_runs(open_store(folder.metadata, read_only=True))
-    again = served_again_by(folder.serving)
-    shown = [
-        replace(run, outcome="pushed", version=str(again[run.run_id])) if run.run_id in again else run for run in runs
-    ]
-    served = _served(folder)
-    of_served = _run_of(shown, folder, served)
-    if arguments.json:
-        for run in shown:
-            write_text(json.dumps(_as_dict(run, run.run_id == of_served)) + "\n")
-        return
-    write_text(f"{'run':<28}{'outcome':<11}{'version':<21}recall\n")
-    for run in shown:
-        recall = "" if run.recall is None else f"{run.recall[1]:.3f} ({run.recall[0]})"
-        version = run.version + (" *" if run.run_id == of_served else "")
-        write_text(f"{run.run_id:<28}{run.outcome:<11}{version:<21}{recall}".rstrip() + "\n")
-    if served is None:
-        write_text("No model is served.\n")
-        return
-    origin = origin_of(folder.serving, served)
-    write_text(f"Served: version {served}" + (f", a copy of {origin}" if served != origin else "") + "\n")
-
-
-def _as_dict(run: RecordedRun, is_served: bool) -> dict[str, object]:
-    recall = None if run.recall is None else {run.recall[0]: run.recall[1]}
-    return {
-        "run_id": run.run_id,
-        "outcome": run.outcome,
-        "model_version": run.version or None,
-        "recall": recall,
-        "served": is_served,
-    }
-
-
-def _run_of(shown: list[RecordedRun], folder: RunFolder, served: int | None) -> str | None:
-    """Returns the run that pushed the version that is served, or the one that it is a copy or a refresh of."""
-    if served is None:
-        return None
-    push = pushed_as(folder.serving, served, pushes(shown))
-    pushers = [run.run_id for run in shown if run.outcome != "unchanged" and run.version == str(push)]
-    return pushers[0] if pushers else None
-
-
-def _served(folder: RunFolder) -> int | None:
-    with suppress(PublishError):
-        return latest_version(str(folder.serving))[0]
-    return None
+    listing = Listing.read(folder)
+    write_text(listing.as_json() if arguments.json else listing.as_table())
 
 
 def _roll_back(folder: RunFolder, arguments: argparse.Namespace) -> None:
@@ -138,35 +87,18 @@ def _roll_back(folder: RunFolder, arguments: argparse.Namespace) -> None:
     with folder.for_this_run("RUN"):
         done = roll_back(folder.serving)
         write_text(f"version {done.source} is served in place of {done.instead_of}, as version {done.published}\n")
-        pushed = pushes(read_runs(open_store(folder.metadata, read_only=True))) if folder.metadata.exists() else ()
-        origin = pushed_as(folder.serving, done.published, pushed) or done.source
-        for line in go_back_to(folder, origin):
-            write_text(f"note: {line}\n")
-        _point_latest(folder, origin)
-
-
-def _point_latest(folder: RunFolder, version: int) -> None:
-    """Makes RUN/latest lead to what the run published that pushed `version`, where runs publish and it is kept."""
-    latest = folder.home / "latest"
-    published = [path for path in (folder.home / "history").glob("[!.]*") if published_version(path) == str(version)]
-    if not (latest.is_symlink() and published):
-        return
-    aside = folder.home / ".latest.writing"
-    aside.unlink(missing_ok=True)
-    os.symlink(os.path.join("history", max(published).name), aside)
-    put_link(aside, latest)
-    write_text(f"{latest} leads to {max(published).name}\n")
+        write_text("".join(f"{line}\n" for line in settle_after(done, folder)))
 
 
 def _prune(folder: RunFolder, arguments: argparse.Namespace) -> None:
     with folder.for_this_run("RUN"):
         found = plan(folder, arguments.keep)
-        said = found.in_words()
+        summary = found.in_words()
         if arguments.dry_run:
-            write_text(f"would go: {said}\n" + "".join(f"  {path}\n" for path in found.folders))
+            write_text(f"would go: {summary}\n" + "".join(f"  {path}\n" for path in found.folders))
             return
         found.carry_out()
-        write_text(f"gone: {said}\n")
+        write_text(f"gone: {summary}\n")
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tfx_pipeline.runtime.console import import_quietly, write_text
-from tfx_pipeline.runtime.stopping import heed_signals
+from tfx_pipeline.runtime.stopping import stop_on_signals
 
 if __name__ == "__main__":
-    heed_signals("What an earlier run wrote still holds.")  # before Beam, which takes seconds
+    stop_on_signals("What an earlier run wrote still holds.")  # before Beam, which takes seconds
 
 import_quietly("apache_beam")
 

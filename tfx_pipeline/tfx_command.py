@@ -1,4 +1,4 @@
-"""TFX's own command, without a line of what libraries say while they load: `python -m tfx_pipeline.tfx_command ...`.
+"""TFX's own command, without the messages of libraries while they load: `python -m tfx_pipeline.tfx_command ...`.
 
 It takes the arguments of `tfx`, such as `run create --engine local --pipeline_name bcl`, and gives its exit code. It
 needs no activated environment. `make shell` opens a shell in which `tfx` is this command.
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         cli_group.main(None if argv is None else list(argv), prog_name="tfx")
     except SystemExit as ended:
-        if str(ended.code).startswith("Error while running"):  # the run has said why, on standard error
+        if str(ended.code).startswith("Error while running"):  # the run has printed the reason on standard error
             return 1
         raise
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,7 @@ class SmallRun:
 
     folder: RunFolder
     data: Path
-    config: object
+    config: Any
     lines: list[str]
 
 
@@ -46,15 +47,19 @@ def small_config():
     )
 
 
-def run_small(data: Path, home: Path, config: object, say: Callable[[str], None]) -> None:
+def run_small(data: Path, home: Path, config: Any, say: Callable[[str], None]) -> None:
     """Checks the input and runs the pipeline in this process."""
-    from tfx_pipeline import contract, local_runner
+    from tfx_pipeline.runtime.keras_backend import use_tensorflow
+
+    use_tensorflow()  # before TFX, which imports Keras
+    from tfx_pipeline import contract
+    from tfx_pipeline.local_run.pipeline_run import run
     from tfx_pipeline.tfx_extensions.progress import component_lines
 
     folder = RunFolder.at(home)
     catalogue = contract.prepare(data, folder.input)
     with component_lines(say):
-        local_runner.run(folder, catalogue.fields, config)
+        run(folder, catalogue.fields, config)
 
 
 @pytest.fixture(scope="session")

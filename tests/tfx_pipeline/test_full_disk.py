@@ -1,4 +1,4 @@
-"""Commands that write on a disk that is full: one line, exit code 2, and what was there before is all that is there."""
+"""Commands on a full disk: one line, exit code 2, and no file changed."""
 
 from __future__ import annotations
 

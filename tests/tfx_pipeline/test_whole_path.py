@@ -15,6 +15,7 @@ from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -63,6 +64,10 @@ def record(small_run: SmallRun) -> RunRecord:
 @pytest.fixture(scope="module")
 def saved_model(record: RunRecord) -> Path:
     return Path(record.text("Pusher", "pushed_model", "pushed_destination"))
+
+
+def ignored(line: str) -> None:
+    """Takes the line of a component."""
 
 
 def labelled(record: RunRecord, by: str = "SimilarSongsLabeller") -> dict[str, dict[str, tf.train.Example]]:
@@ -170,7 +175,7 @@ def test_sparse_songs_are_learnt_from_and_nothing_else(small_run, record):
     assert {song.decode() for song in songs.sparse.ids} == {song for song, others in similar.items() if others}
     names = [*songs.warm.ids.tolist(), *songs.sparse.ids.tolist()]
     anchors, positives, _ = similar_pairs(songs, 5)
-    found = {song: [] for song in similar}
+    found: dict[str, list[bytes]] = {song: [] for song in similar}
     for anchor, positive in zip(anchors, positives, strict=True):
         if anchor >= len(songs.warm):
             found[names[anchor].decode()].append(names[positive])
@@ -296,14 +301,14 @@ def test_every_song_of_enough_listeners_is_served_and_no_other(small_run, record
     # The weight is the one that validation songs chose while they were held out.
     weight = json.loads((record.uri("WeightChooser", "count_weight") / "weight.json").read_text())["count_weight"]
     assert weight in WEIGHTS
-    said = json.loads((saved_model / EXTRA / SERVED).read_text())
-    assert said["refit"] == "index" and said["overlap"]["mean"] > 0.99  # the same towers
+    printed = json.loads((saved_model / EXTRA / SERVED).read_text())
+    assert printed["refit"] == "index" and printed["overlap"]["mean"] > 0.99  # the same towers
     counts = {name: len(by_split[name]) for name in (VALIDATION, TEST)}
-    assert said["judged"]["songs_in_index"] == len(by_split[WARM]) and said["judged"]["held_out"] == counts
-    assert said["served"]["songs_in_index"] == len(warm)
+    assert printed["judged"]["songs_in_index"] == len(by_split[WARM]) and printed["judged"]["held_out"] == counts
+    assert printed["served"]["songs_in_index"] == len(warm)
     report = json.loads((record.uri("RetrievalEvaluator", "evaluation") / "report.json").read_text())
     measured = report["test"]["rows"]["model"]["recall@50"]["mean"]
-    assert said["judged"]["measured"]["test"]["recall@50"] == measured
+    assert printed["judged"]["measured"]["test"]["recall@50"] == measured
     page = (record.uri("RunPage", "page") / PAGE).read_text()
     assert "What is served" in page and f"recall@50 {measured:.3f}" in page and f"<td>{len(warm)}</td>" in page
 
@@ -484,7 +489,7 @@ def test_a_song_taken_down_is_in_nothing_that_the_next_run_writes(small_run, rec
     gone = {min(songs[WARM]), min(songs[TEST])}
     folder = RunFolder.at(tmp_path / "run")
     record_taken_down(folder.serving, gone)
-    run_small(small_run.data, folder.home, replace(small_run.config, refit="train"), [].append)
+    run_small(small_run.data, folder.home, replace(small_run.config, refit="train"), ignored)
     after = RunRecord.latest(folder.metadata)
     left = {song_id for split in songs.values() for song_id in split} - gone
     assert {song_id for split in labelled(after).values() for song_id in split} == left
@@ -499,13 +504,15 @@ def test_a_song_taken_down_is_in_nothing_that_the_next_run_writes(small_run, rec
         with SavedVersion(str(path)) as version:
             assert set(version.index.names()) == left - held_out - set(songs[NEW])
     judged, served = (read_learnt(str(path)) for path in (folder.home / "judged_model", pushed))
+    assert judged is not None
+    assert served is not None
     assert served["refit"] and "refit" not in judged
     assert served["settings"]["epochs"] == len(served["history"]["loss"]) == judged["best_epoch"]
     assert served["joined"]["weights"] == judged["joined"]["weights"]
     assert served["songs"]["validation"] == 0 and served["songs"]["warm"] == len(left - set(songs[NEW]))
-    said = json.loads((Path(pushed) / EXTRA / SERVED).read_text())
-    assert said["blessed"] and 0.5 <= said["overlap"]["mean"] < 1
-    assert set(said["overlap"]["by_split"]) == {NEW, VALIDATION, TEST}
+    comparison = json.loads((Path(pushed) / EXTRA / SERVED).read_text())
+    assert comparison["blessed"] and 0.5 <= comparison["overlap"]["mean"] < 1
+    assert set(comparison["overlap"]["by_split"]) == {NEW, VALIDATION, TEST}
     split = small_run.config.split
     assert last_judged(str(folder.serving), str(folder.home / "judged_model"), split) == str(
         folder.home / "judged_model"
@@ -555,7 +562,7 @@ def test_data_that_lost_a_field_stops_the_run(small_run, tmp_path):
     pq.write_table(songs.drop(["audio_timbre"]), tmp_path / "data" / "songs.parquet")
     versions = sorted(os.listdir(small_run.folder.serving))
     with pytest.raises(Exception, match=r"stops the run: songs, column `audio_timbre`"):
-        run_small(tmp_path / "data", small_run.folder.home, small_run.config, [].append)
+        run_small(tmp_path / "data", small_run.folder.home, small_run.config, ignored)
     assert sorted(os.listdir(small_run.folder.serving)) == versions
     lines: list[str] = []
     run_small(small_run.data, small_run.folder.home, small_run.config, lines.append)  # leave it as it was
@@ -572,7 +579,8 @@ def test_the_tuner_finds_settings_that_the_trainer_takes(small_run, record, tmp_
         "contrast_temperature": 0.5,
         "contrast_weight": 0.2,
     }
-    space = SearchSpace(learning_rate=(1e-9, 5e-3), **{name: (value,) for name, value in fixed.items()})
+    only: dict[str, Any] = {name: (value,) for name, value in fixed.items()}
+    space = SearchSpace(learning_rate=(1e-9, 5e-3), **only)
     config = replace(small_run.config, tuning=TuningConfig(trials=2, space=space, seed=1))
     transformed = record.uri("Transform", "transformed_examples")
     arguments = FnArgs(
@@ -655,7 +663,7 @@ def test_a_killed_run_started_again_by_the_tfx_command_ends_with_the_same_result
     home, log = tmp_path / "run", tmp_path / "log"
     command = [sys.executable, "-c", textwrap.dedent(_KILLED), str(small_run.data), str(home)]
     with log.open("w") as file:
-        killed = subprocess.run(command, stdout=file, stderr=file)
+        killed = subprocess.run(command, stdout=file, stderr=file, check=False)
     assert killed.returncode == -signal.SIGKILL, log.read_text()[-2000:]
     assert (home / "pipeline" / "Trainer" / "model").is_dir()
 
@@ -670,6 +678,7 @@ def test_a_killed_run_started_again_by_the_tfx_command_ends_with_the_same_result
         env=inherited | {name: str(value) for name, value in variables.items()},
         capture_output=True,
         text=True,
+        check=False,
     )
     everything = done.stdout + done.stderr
     assert done.returncode == 0, everything

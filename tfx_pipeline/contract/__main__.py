@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfx_pipeline.runtime.stopping import heed_signals
+from tfx_pipeline.runtime.stopping import stop_on_signals
 
 if __name__ == "__main__":
-    heed_signals("Nothing was written.")  # before the imports below, which take a second
+    stop_on_signals("Nothing was written.")  # before the imports below, which take a second
 
 from tfx_pipeline.contract.catalogue import Catalogue, check
 from tfx_pipeline.contract.prepare import prepare

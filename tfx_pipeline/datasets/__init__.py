@@ -1,1 +1,5 @@
-"""Catalogues in the input contract: simulated, or imported from public archives."""
+"""Catalogues in the input contract: simulated, or imported from public archives.
+
+Imports: contract, runtime.
+Imported by: local_run.
+"""

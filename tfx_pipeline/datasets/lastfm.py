@@ -30,7 +30,7 @@ from tfx_pipeline.contract import Catalogue, check
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.folder import check_replaceable, new_folder
 from tfx_pipeline.contract.ids import SONG_ID, USER_ID
-from tfx_pipeline.runtime.stopping import heed_signals
+from tfx_pipeline.runtime.stopping import stop_on_signals
 
 MIN_NAMES = 5
 MARK = "SOURCE.txt"
@@ -197,5 +197,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    heed_signals("Nothing was written.")
+    stop_on_signals("Nothing was written.")
     sys.exit(main())

@@ -32,7 +32,7 @@ from tfx_pipeline.runtime.console import import_quietly
 if TYPE_CHECKING:
     from tfx_pipeline.datasets.simulation.plays import Users
     from tfx_pipeline.datasets.simulation.world import Array, World
-from tfx_pipeline.runtime.stopping import heed_signals
+from tfx_pipeline.runtime.stopping import stop_on_signals
 
 TRUTH = "truth.npz"
 _SMALLEST = {"songs": 50, "users": 2, "plays": 2, "seed": 0}
@@ -204,5 +204,5 @@ class _Bar:
 
 
 if __name__ == "__main__":
-    heed_signals("Nothing was written.")
+    stop_on_signals("Nothing was written.")
     sys.exit(main())

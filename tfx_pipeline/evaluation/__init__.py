@@ -1,5 +1,5 @@
 """Judging a model on cold songs: embeddings of the catalogue, retrieval metrics, baselines, reliability of matches.
 
-Imports `contract`, `labels`, `models`, `runtime`, `tfx_extensions`, and of `serving` what reads an exported model.
-Imported by `refit`, `targeting`, `outputs`, `reports` and the pipelines.
+Imports: bcl_keras, contract, models, runtime, serving.files, serving.refresh, serving.savedmodel, tfx_extensions.
+Imported by: contract, index_refresh, outputs, refit, reports, targeting, the entrances.
 """

@@ -1,4 +1,4 @@
-"""Whether today's data may be trained on: its statistics against those of the run that was pushed last."""
+"""Today's data compared with that of the last pushed run, by the statistics of both."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ class Finding:
 
 
 def compare(today: Statistics, last: Statistics, config: DataGateConfig) -> list[Finding]:
-    """Returns how `today` differs from `last`: columns that are gone, new, of another type or otherwise distributed.
+    """Returns the differences of `today` from `last`: columns that are gone, new, of another type or distribution.
 
-    Of another type is also a column whose rows hold another number of values: a vector of another length, several
-    categories in place of one. A new column is worth knowing and stops nothing.
+    Another number of values in a row counts as another type: a vector of another length, or several categories in place
+    of one. A new column is reported and does not stop the run.
 
     Args:
         today: Statistics of one table.
@@ -86,7 +86,7 @@ def compare(today: Statistics, last: Statistics, config: DataGateConfig) -> list
 
 
 def _loosen(schema: schema_pb2.Schema, last: Statistics, config: DataGateConfig) -> None:
-    """Leaves of the inferred schema what must hold: type and presence; adds the bound on drift."""
+    """Reduces the inferred schema to type and presence, and adds the bound on drift."""
     rows = last.datasets[0].num_examples
     present = {name: _common(feature).num_non_missing for name, feature in _features(last).items()}
     del schema.string_domain[:]
@@ -114,8 +114,8 @@ def _frequent(feature: statistics_pb2.FeatureNameStatistics) -> set[str]:
 def _coarse(statistics: Statistics, words: dict[str, set[str]]) -> Statistics:
     """Returns statistics whose histograms hold the given words and one for all others.
 
-    TFDV compares what its histograms hold and nothing else: of a column of more distinct words than they hold, two
-    drawings of the same law would look far apart.
+    TFDV compares only what its histograms hold. Two samples of the same distribution would look far apart in a column
+    with more distinct words than a histogram holds.
     """
     result = copy.deepcopy(statistics)
     for name, feature in _features(result).items():
@@ -131,7 +131,7 @@ def _coarse(statistics: Statistics, words: dict[str, set[str]]) -> Statistics:
 
 
 def _other_lengths(today: Statistics, last: Statistics, config: DataGateConfig) -> list[Finding]:
-    """Columns that always held the same number of values in a row, and now hold another."""
+    """Returns the columns that always held the same number of values in a row, and now hold another."""
     found, now = [], _features(today)
     for name, feature in sorted(_features(last).items()):
         if name in config.ignore or name not in now:
@@ -153,7 +153,7 @@ def _common(feature: statistics_pb2.FeatureNameStatistics) -> statistics_pb2.Com
 
 
 def _drift_measured(found: anomalies_pb2.Anomalies, findings: list[Finding]) -> list[Finding]:
-    """Drift that stayed below the bound, for the report."""
+    """Returns the drift below the bound, for the report."""
     named = {finding.column for finding in findings}
     return [
         Finding(info.path.step[0], f"drift {measurement.value:.3f} of at most {measurement.threshold:.3f}", False)

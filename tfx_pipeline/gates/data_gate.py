@@ -1,4 +1,4 @@
-"""TFX components: today's data is compared with that of the last pushed run, whose statistics are kept."""
+"""TFX components: the comparison of today's data with that of the last pushed run, whose statistics are kept."""
 
 import os
 import shutil
@@ -29,15 +29,15 @@ def DataGate(  # noqa: N802
 ) -> None:
     """Stops the run if the data differs too much from that of the last pushed run; the first run passes.
 
-    The report is written beside `kept`, too: TFX removes the outputs of a component that fails.
+    The report is also written beside `kept`, because TFX removes the outputs of a component that fails.
 
-    The decision is made once for the same data and settings: what is kept is no part of the cache key, so that a run
-    with nothing new reruns nothing.
+    The same data and settings are judged once: the kept statistics are no part of the cache key, so that a run without
+    new data runs no component.
 
     Args:
-        song_statistics: Of the songs.
-        play_statistics: Of the plays.
-        report_of_data: Holds `report.txt`.
+        song_statistics: Statistics of the songs.
+        play_statistics: Statistics of the plays.
+        report_of_data: The report, as `report.txt`.
         kept: Folder of the kept statistics; may be absent.
         settings: How much the data may differ.
 
@@ -46,7 +46,7 @@ def DataGate(  # noqa: N802
     """
     findings = {}
     for table, statistics in zip(_TABLES, (song_statistics, play_statistics), strict=True):
-        # A run that was killed while it kept its statistics left the earlier ones under the other name.
+        # A run killed while it replaced the statistics left the earlier ones under the other name.
         places = [os.path.join(folder, table, _FILE) for folder in (kept, earlier(kept))]
         last = next((place for place in places if os.path.exists(place)), None)
         findings[table] = None if last is None else compare(read_statistics(statistics), _load(last), settings)
@@ -71,9 +71,9 @@ def StatisticsKeeper(  # noqa: N802
 
     Args:
         pushed_model: Says whether the model was pushed.
-        song_statistics: Of the songs.
-        play_statistics: Of the plays.
-        kept: Folder to keep them in; what was there goes.
+        song_statistics: Statistics of the songs.
+        play_statistics: Statistics of the plays.
+        kept: Folder to keep them in; its earlier content is replaced.
     """
     if not pushed_model.get_int_custom_property("pushed"):
         return

@@ -1,4 +1,4 @@
-"""TFX component: the exported model answers over gRPC before it is pushed.
+"""TFX component: the check that an exported model answers over gRPC, before it is pushed.
 
 TFX's InfraValidator needs Docker or Kubernetes; this one asks the embedded server, which runs the model in the same
 TensorFlow session as TensorFlow Serving.
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 REASON = "INFRA_NOT_BLESSED"
 _SONGS = 16
 _NAME = "bcl"
-# Seconds. Only a model that hangs takes so long, however busy the machine is.
+# Seconds. Even on a busy machine, only a model that hangs takes so long.
 _LAST_RESORT = 1800.0
 
 
@@ -42,7 +42,7 @@ def ServingValidator(  # noqa: N802
     Args:
         model: The exported model.
         labelled_songs: Songs by split, to ask with.
-        blessing: Custom property `blessed` is 1 or 0, and a file of TFX's name is there; that of a refusal says why.
+        blessing: Custom property `blessed` is 1 or 0. The file that TFX expects holds the reason of a refusal.
         split: The split of the songs to ask with.
     """
     records = tf.data.TFRecordDataset(tf.io.gfile.glob(split_pattern(labelled_songs, split)), compression_type="GZIP")
@@ -55,7 +55,7 @@ def ServingValidator(  # noqa: N802
 
 
 def problem_of(saved_model: str, songs: list[bytes]) -> str | None:
-    """Serves the model, which replays its warm-up requests, and asks for embeddings; returns what went wrong, or None.
+    """Returns why a served model fails its warm-up requests or gives wrong embeddings; None if it passes.
 
     Args:
         saved_model: Folder of the SavedModel.

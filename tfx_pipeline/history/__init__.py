@@ -1,4 +1,5 @@
 """Earlier runs: what ML Metadata records of them, rollback, pruning, and what the gates compare the next run with.
 
-Imports `runtime`, `tfx_extensions` and `serving`. Imported by `reports` and the entrances.
+Imports: runtime, serving.files, serving.refresh, serving.savedmodel, tfx_extensions.
+Imported by: index_refresh, local_run, reports, the entrances.
 """

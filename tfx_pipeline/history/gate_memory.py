@@ -1,4 +1,7 @@
-"""What the gates compare the next run with is that of the run whose model is served, also where a model comes back."""
+"""What the gates compare the next run with: data and judged model of the run whose model is served.
+
+It is restored where an earlier model is served again.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from tfx_pipeline.history.run_history import RecordedRun, open_store, output_of,
 from tfx_pipeline.runtime.run_folder import RunFolder
 
 _STATISTICS = {"songs": "SongStatistics", "plays": "PlayStatistics"}
-#: Where TFX's artifacts hold them.
+#: Names inside TFX's artifacts.
 _SPLIT, _MODEL, _REPORT = "Split-all", "Format-Serving", "report.txt"
 
 
@@ -42,14 +45,14 @@ def go_back_to(folder: RunFolder, version: int) -> list[str]:
 
 
 def keep(folder: RunFolder, run: RecordedRun) -> None:
-    """Makes the gates compare the next run with this one; where they do already, nothing changes."""
+    """Makes the gates compare the next run with this one. Files that are the same already are left alone."""
     _keep_statistics(folder, run)
     if folder.judged_model.is_dir() or output_of(folder.pipeline_root, run, "ServedTrainer", "model") is not None:
         _keep_judged(folder, run)
 
 
 def show_report(folder: RunFolder, run: RecordedRun) -> None:
-    """Makes the data gate's report beside the statistics that of this run, which may have it from the cache."""
+    """Makes the report beside the kept statistics that of this run, which may have taken it from the cache."""
     report = output_of(folder.pipeline_root, run, "DataGate", "report_of_data")
     shown = folder.kept_statistics.with_name(f"{folder.kept_statistics.name}_report.txt")
     if report is None or not (report / _REPORT).is_file():
@@ -87,7 +90,7 @@ def _keep_judged(folder: RunFolder, run: RecordedRun) -> bool:
 
 
 def _is_same(one: Path, other: Path) -> bool:
-    """Returns whether two folders hold the same files; one under two names is not read."""
+    """Returns whether two folders hold the same files. Hard links of one file are not read."""
     names = [
         {file.relative_to(folder) for file in folder.rglob("*") if file.is_file()} if folder.is_dir() else None
         for folder in (one, other)

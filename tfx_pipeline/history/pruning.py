@@ -1,8 +1,8 @@
-"""Which runs and versions go, so that nights can go on for ever on a disk of one size.
+"""Removes old runs and versions, so that the disk does not fill up.
 
-Kept are the last N runs, the run that pushed the model that is served, and the last N versions. What a kept run took
-from the cache of an earlier one stays with it. ML Metadata deletes nothing: artifacts that go are marked as deleted
-there, before their folders go, so that TFX never takes them from its cache.
+The last N runs stay, the run whose model is served, and the last N versions. Artifacts that a kept run took from the
+cache of an earlier one stay with it. ML Metadata deletes nothing: artifacts are marked as deleted there before their
+folders are removed, so that TFX never takes them from its cache.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from tfx_pipeline.history.run_history import RecordedRun, open_store, place_of, 
 from tfx_pipeline.history.served_copies import pushed_as
 from tfx_pipeline.runtime.run_folder import RunFolder
 
-#: Folders that are about to go are renamed to this first: nobody sees a half of one.
+#: A folder is renamed to this before it is removed, so that nobody sees a half of it.
 _GOING = ".pruning"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What goes.
+    """What is to be removed.
 
     Attributes:
-        runs: Ids of runs that are forgotten but for their lines in ML Metadata.
+        runs: Ids of runs that lose their files. Their lines in ML Metadata stay.
         versions: Numbers of models, whose folders are among `folders`.
         folders: Folders to remove.
         artifacts: Ids of artifacts to mark as deleted, by database.
@@ -43,7 +43,7 @@ class Plan:
     artifacts: dict[Path, tuple[int, ...]]
 
     def size(self) -> int:
-        """Returns how many bytes the disk gets back: a file that has a name elsewhere takes room still."""
+        """Returns how many bytes become free. A file with another name elsewhere stays on the disk."""
         names: dict[tuple[int, int], int] = {}
         freed = 0
         for path in _files(self.folders):
@@ -54,7 +54,7 @@ class Plan:
         return freed
 
     def carry_out(self) -> None:
-        """Removes what goes. A run that is killed in the middle leaves the rest to the next plan."""
+        """Removes the files. If it is killed in the middle, the next plan has the rest."""
         for metadata, ids in self.artifacts.items():
             _mark_deleted(metadata, ids)
         for folder in self.folders:
@@ -72,7 +72,7 @@ class Plan:
 
 
 def plan(folder: RunFolder, keep: int) -> Plan:
-    """Returns what goes if `keep` runs and versions are kept. The caller holds the folder.
+    """Returns what is to be removed if `keep` runs and versions stay. The caller holds the folder.
 
     Raises:
         ValueError: If `keep` is less than 1, or the record of the runs cannot be read.
@@ -99,7 +99,13 @@ def plan(folder: RunFolder, keep: int) -> Plan:
 
 
 def kept_runs(runs: list[RecordedRun], keep: int, push: int | None) -> list[RecordedRun]:
-    """Returns the last runs, and the one whose push, of this number, the served version comes from."""
+    """Returns the last `keep` runs, and the run that pushed the served model.
+
+    Args:
+        runs: All runs, oldest first.
+        keep: How many stay.
+        push: Number under which the served model was pushed; None if none is served.
+    """
     of_served = {run.run_id for run in runs if run.outcome != "unchanged" and run.version == str(push)}
     return [run for place, run in enumerate(runs, 1) if place > len(runs) - keep or run.run_id in of_served]
 
@@ -121,7 +127,7 @@ def _of_pipeline(
 
 
 def _outputs(root: Path, kept: set[tuple[str, ...]], executions: set[int]) -> Iterator[Path]:
-    """Yields the folders of artifacts that go, and of runs that were killed, which ML Metadata may not know."""
+    """Yields the folders of artifacts to remove, and those of killed runs, which ML Metadata may not know."""
     for path in sorted(root.glob("*/*/*")):
         component, output, number = path.parts[-3:]
         if output != ".system" and _is_number(number) and (component, output, number) not in kept:
@@ -132,7 +138,7 @@ def _outputs(root: Path, kept: set[tuple[str, ...]], executions: set[int]) -> It
 
 
 def _half_gone(folder: RunFolder) -> list[Path]:
-    """Returns what a run left that was killed while it removed something."""
+    """Returns the folders that a killed run had begun to remove."""
     homes = [home / folder.pipeline_root.name for home in (folder.home, folder.home / "refresh")]
     outputs = [
         path for home in homes for pattern in ("*/*", "*/.system/executor_execution") for path in home.glob(pattern)
@@ -147,7 +153,7 @@ def _is_number(name: str) -> bool:
 
 
 def _published(folder: RunFolder, keep: int, served: int | None) -> list[Path]:
-    """Returns the folders of the history that go: not the last ones, nor that of the model that is served."""
+    """Returns the folders of the history to remove: all but the last ones and that of the served model."""
     history = folder.home / "history"
     found = sorted(path for path in history.glob("[!.]*") if path.is_dir() and not path.is_symlink())
     latest = os.path.realpath(folder.home / "latest")
@@ -159,7 +165,7 @@ def _published(folder: RunFolder, keep: int, served: int | None) -> list[Path]:
 
 
 def published_version(published: Path) -> str | None:
-    """Returns the version of the model of a folder of the history; None where it has or names none."""
+    """Returns the model version of a folder of the history; None where it names none."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         return str(json.loads((published / "manifest.json").read_text(encoding="utf-8"))["model"]["version"])
     return None

@@ -1,4 +1,4 @@
-"""Back to the model that was served before: a copy of it under a new number, which every model server takes up."""
+"""Back to the model that was served before: a copy of it under a new number, which every model server loads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from pathlib import Path
 from serving.files.linked_files import link_tree
 from serving.savedmodel.publish import next_version
 from serving.savedmodel.versions import scan
-from tfx_pipeline.history.served_copies import Copy, drop_taken_down, origin_of, write_record
+from tfx_pipeline.history.gate_memory import go_back_to
+from tfx_pipeline.history.pruning import published_version
+from tfx_pipeline.history.run_history import open_store, pushes, read_runs
+from tfx_pipeline.history.served_copies import Copy, drop_taken_down, origin_of, pushed_as, write_record
+from tfx_pipeline.runtime.run_folder import RunFolder
 
 
 class RollbackError(ValueError):
@@ -51,6 +55,33 @@ def roll_back(base: Path) -> Rollback:
         drop_taken_down(base, publication.staging)
         write_record(Path(publication.staging), Copy(version, copy_of=source, instead_of=served))
     return Rollback(source, served, version)
+
+
+def settle_after(done: Rollback, folder: RunFolder) -> list[str]:
+    """Makes the gates and the link `latest` follow a rollback.
+
+    Args:
+        done: The rollback.
+        folder: The run's folder, whose lock the caller holds.
+
+    Returns:
+        Lines for the user: what could not be restored, and where `latest` leads now.
+    """
+    pushed = pushes(read_runs(open_store(folder.metadata, read_only=True))) if folder.metadata.exists() else ()
+    origin = pushed_as(folder.serving, done.published, pushed) or done.source
+    return [*(f"note: {line}" for line in go_back_to(folder, origin)), *_point_latest(folder, origin)]
+
+
+def _point_latest(folder: RunFolder, version: int) -> list[str]:
+    """Makes `latest` a link to what the run published that pushed `version`, if both exist."""
+    published = [path for path in folder.history.glob("[!.]*") if published_version(path) == str(version)]
+    if not (folder.latest.is_symlink() and published):
+        return []
+    aside = folder.home / ".latest.writing"
+    aside.unlink(missing_ok=True)
+    os.symlink(os.path.join(folder.history.name, max(published).name), aside)
+    os.replace(aside, folder.latest)
+    return [f"{folder.latest} leads to {max(published).name}"]
 
 
 def previous_version(base: Path, served: int) -> int:

@@ -1,4 +1,4 @@
-"""All runs of a pipeline, as ML Metadata has them; reads without TFX, which takes half a minute to load."""
+"""All runs of a pipeline, read from ML Metadata without TFX, which takes half a minute to load."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ml_metadata import errors, metadata_store
 from ml_metadata.proto import metadata_store_pb2
 
 _State = metadata_store_pb2.Execution
-#: What `components.retrieval_evaluation` writes.
+#: The report of `evaluation.component`.
 _REPORT = "report.json"
 
 
@@ -22,13 +22,13 @@ class RecordedRun:
     """One run, ended or not.
 
     Attributes:
-        run_id: Name of the run: when it began.
-        executions: Ids of what ran in it, also of what the cache had.
-        artifacts: Artifacts that these read or wrote, by id.
+        run_id: Name of the run: the time of its start.
+        executions: Ids of its executions, also of those from the cache.
+        artifacts: Artifacts that they read or wrote, by id.
         outcome: `pushed`, `unchanged` (the model of an earlier run), `refused` (by a gate) or `failed` (or stopped).
         version: Number of the pushed model; "" if none was.
-        recall: Of the model for test songs, with the name of the measure; None where it was not judged, or its report
-            was pruned.
+        recall: Name and value of the model's recall on test songs; None where it was not judged, or its report was
+            pruned.
     """
 
     run_id: str

@@ -1,4 +1,4 @@
-"""What the last run of a pipeline left, read from ML Metadata."""
+"""Inputs and outputs of the last run of a pipeline, read from ML Metadata."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _OUTPUT, _INPUT = metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.INPU
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Inputs and outputs of the last run, whether its components ran or the cache had their result.
+    """Inputs and outputs of the last run, from components that ran and from the cache.
 
     Attributes:
-        run_id: Name of the run: when it began.
+        run_id: Name of the run: the time of its start.
         outputs: Artifact by (component id, output name).
         inputs: Artifact by (component id, input name), the last one where there are several.
     """

@@ -1,7 +1,7 @@
-"""A run whose data is that of an earlier run takes the model from TFX's cache, and nothing pushes it: this does.
+"""Serves the model of a run again that took it from TFX's cache, where no component pushes it.
 
-TFX's cache knows what a component wrote, not what happened since to the folders that its result went to. So once a run
-has ended, what it says is compared with what is served.
+This happens where the data is that of an earlier run, and another model was served meanwhile. TFX's cache knows what a
+component wrote, but not what happened to it since. So the model of a run is compared with the served one at the end.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _STAGING = ".pushing"
 
 @dataclass(frozen=True)
 class Standing:
-    """How a run's model stands to what is served.
+    """The model of a run compared with the served one.
 
     Attributes:
         version: Number under which it was pushed.
         served: Number that is served; None where there is none.
         is_served: Whether that is this model: itself, a copy or a refresh of it.
-        is_left: Whether it is not, and somebody went back from it.
+        is_left: Whether it is not served because of a rollback.
     """
 
     version: int
@@ -39,15 +39,15 @@ class Standing:
     is_left: bool
 
     def why_left(self) -> str:
-        """Returns why a model that somebody went back from is not served."""
+        """Returns why a model that was rolled back is not served."""
         return (
-            f"The data gives version {self.version} again. Somebody went back from it, so version {self.served} is "
-            "served still."
+            f"The data gives version {self.version} again. It was rolled back, so version {self.served} is still "
+            "served."
         )
 
 
 def standing(serving: Path, runs: list[RecordedRun]) -> Standing | None:
-    """Returns how the model of the last run stands; None where it pushed none, now or earlier."""
+    """Returns how the model of the last run compares with the served one; None where it pushed none."""
     if not runs or not runs[-1].version:
         return None
     pushed, version = pushes(runs), int(runs[-1].version)
@@ -61,8 +61,8 @@ class Served:
     """What was done.
 
     Attributes:
-        line: About the model that is served again, or is not; None where there was nothing to do.
-        is_left: Whether somebody went back from the run's model, so that what the run wrote is not for others.
+        line: A line about the model, which is served again or is not; None where there was nothing to do.
+        is_left: Whether the run's model was rolled back, so that its results are not published.
     """
 
     line: str | None = None
@@ -72,8 +72,8 @@ class Served:
 def serve_model_of_last_run(folder: RunFolder) -> Served:
     """Publishes the model of the last run again, if it came from the cache and another one is served.
 
-    A model that somebody went back from is not served again by itself. What the gates compare the next run with goes
-    with the model, and the report of the data gate is that of this run.
+    A model that was rolled back is not served again. What the gates compare the next run with follows the model, and
+    the report of the data gate is that of this run.
 
     Args:
         folder: The run's folder, which the caller holds.
@@ -97,7 +97,7 @@ def serve_model_of_last_run(folder: RunFolder) -> Served:
 
 
 def serve_index_of_last_refresh(serving: Path, metadata: Path, pipeline_root: Path) -> None:
-    """The same for the pipeline that refreshes the index, which has nothing to compare."""
+    """Does the same for the refresh pipeline, whose gates compare nothing."""
     runs = read_runs(open_store(metadata, read_only=True))
     found = standing(serving, runs)
     if found is not None and not found.is_served and not found.is_left:
@@ -119,7 +119,7 @@ def _publish(serving: Path, root: Path, run: RecordedRun, found: Standing) -> in
 
 
 def _publish_first(serving: Path, archive: Path, root: Path, run: RecordedRun, version: int) -> int:
-    """Publishes where nothing is served, under the number of the push."""
+    """Publishes under the number of the push, where no model is served."""
     staging = serving / _STAGING
     shutil.rmtree(staging, ignore_errors=True)
     serving.mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,7 @@ def _publish_first(serving: Path, archive: Path, root: Path, run: RecordedRun, v
 
 
 def _fill(serving: Path, staging: Path, archive: Path, root: Path, run: RecordedRun) -> None:
-    """Writes the version as the Pusher does: the model, and what was judged and what is served."""
+    """Writes the version as the Pusher does: the model, and the report on the served and the judged model."""
     link_tree(archive, staging)
     drop_taken_down(serving, str(staging))
     blessing = output_of(root, run, "ServedModelChecker", "blessing")
@@ -138,7 +138,7 @@ def _fill(serving: Path, staging: Path, archive: Path, root: Path, run: Recorded
     from tfx_pipeline.tfx_extensions.artifacts import EXTRA, SERVED  # imports TFX, which takes half a minute
 
     if (blessing / SERVED).is_file():
-        said = staging / EXTRA / SERVED
-        said.parent.mkdir(exist_ok=True)
-        said.unlink(missing_ok=True)  # it may be one file with the archive's
-        shutil.copyfile(blessing / SERVED, said)
+        report = staging / EXTRA / SERVED
+        report.parent.mkdir(exist_ok=True)
+        report.unlink(missing_ok=True)  # it may be a hard link to the archive's
+        shutil.copyfile(blessing / SERVED, report)

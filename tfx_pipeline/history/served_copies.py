@@ -1,7 +1,7 @@
-"""Versions that are copies of earlier ones, and which push a version comes from.
+"""Versions that are copies of earlier ones, and the push that a version comes from.
 
-A copy says in a file of its own of which version it is one. A refresh of a copy copies that file along, so a record
-whose number is another version's is that of an ancestor.
+A copy has a record with its number and that of its original. A refresh of a copy copies the record along, so a record
+with another number is that of an ancestor.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _RECORD = os.path.join("assets.extra", "rollback.json")
 
 @dataclass(frozen=True)
 class Copy:
-    """What a copy says of itself.
+    """The record of a copy.
 
     Attributes:
         version: Its number.
         copy_of: Number of the version that it is a copy of.
         instead_of: Number of the version that was served before it.
-        run: The run whose data gave the model again; None where somebody went back to it.
+        run: The run whose data gave the model again; None for a rollback.
     """
 
     version: int
@@ -56,7 +56,7 @@ def origin_of(base: Path, number: int, *, of_rollbacks: bool = False) -> int:
     Args:
         base: Folder of the model's versions.
         number: The version.
-        of_rollbacks: Whether only copies count that somebody made who went back.
+        of_rollbacks: Whether to count only copies made by rollbacks.
     """
     by_number = {copy.version: copy for copy in copies(base)}
     seen: set[int] = set()
@@ -86,7 +86,7 @@ def pushed_as(base: Path, number: int, pushed: Collection[int]) -> int | None:
 
 
 def left(base: Path, pushed: Collection[int]) -> set[int]:
-    """Returns the pushes that somebody went back from, as far as the copies are kept."""
+    """Returns the pushes that were rolled back, as far as the copies are kept."""
     found: set[int] = set()
     for copy in copies(base):
         gone, back = (pushed_as(base, number, pushed) for number in (copy.instead_of, copy.copy_of))
@@ -96,15 +96,15 @@ def left(base: Path, pushed: Collection[int]) -> set[int]:
 
 
 def write_record(staging: Path, copy: Copy) -> None:
-    """Makes a folder a copy. The file may be one with that of the version copied from, so it is replaced."""
+    """Writes the record of a copy. An earlier record is replaced, as it may be a hard link to the original's."""
     (staging / _RECORD).parent.mkdir(exist_ok=True)
     numbers = {"version": copy.version, "copy_of": copy.copy_of, "instead_of": copy.instead_of}
-    said = {**numbers, "run": copy.run, "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-    write_whole(staging / _RECORD, json.dumps(said) + "\n")
+    content = {**numbers, "run": copy.run, "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    write_whole(staging / _RECORD, json.dumps(content) + "\n")
 
 
 def drop_taken_down(base: Path, staging: str) -> None:
-    """Drops songs from the index of a copy that nobody serves yet, which were taken down since its model was pushed."""
+    """Drops songs from the index of an unpublished copy that were taken down since its model was pushed."""
     gone = taken_down(base)
     if not gone:
         return
@@ -116,6 +116,6 @@ def drop_taken_down(base: Path, staging: str) -> None:
 
 def _record(base: Path, number: int) -> Copy | None:
     with suppress(OSError, ValueError, KeyError, TypeError):
-        said = json.loads((base / str(number) / _RECORD).read_text(encoding="utf-8"))
-        return Copy(int(said["version"]), int(said["copy_of"]), int(said["instead_of"]), said.get("run"))
+        found = json.loads((base / str(number) / _RECORD).read_text(encoding="utf-8"))
+        return Copy(int(found["version"]), int(found["copy_of"]), int(found["instead_of"]), found.get("run"))
     return None

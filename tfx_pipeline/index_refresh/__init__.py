@@ -1,5 +1,6 @@
-"""A served index brought up to date without training: new songs checked, embedded, matched and given targets.
+"""The refresh of a served index without training: new songs checked, embedded, matched and given targets.
 
-Imports `contract`, `evaluation`, `outputs`, `targeting`, `runtime`, `tfx_extensions` and `serving.refresh`. Imported by
-`refresh`, `refresh_runner` and `refit`.
+Imports: contract, evaluation, gates, history, models, outputs, removal, runtime, serving.files, serving.refresh,
+serving.savedmodel, targeting, tfx_extensions.
+Imported by: the entrances.
 """

@@ -1,8 +1,7 @@
-"""TFX component: the index of a served model brought up to date with the catalogue, without training."""
+"""TFX component: the refresh of a served index by the catalogue, without training."""
 
 import os
 
-import tensorflow as tf
 from tfx import v1 as tfx
 from tfx.utils import io_utils, path_utils
 
@@ -13,6 +12,7 @@ from tfx_pipeline import contract
 from tfx_pipeline.models.served_fields import check_fields
 from tfx_pipeline.tfx_extensions.components import component
 from tfx_pipeline.tfx_extensions.example_files import ALL, read_examples, split_pattern
+from tfx_pipeline.tfx_extensions.saved_models import saved_model_of
 
 
 @component
@@ -26,21 +26,21 @@ def IndexRefresher(  # noqa: N802
     serving_dir: tfx.dsl.components.Parameter[str],
     gone: tfx.dsl.components.Parameter[str],
 ) -> None:
-    """Embeds songs that the index lacks, drops those that the catalogue lacks, and leaves the rest as it is.
+    """Adds the songs that the index lacks, drops those that the catalogue lacks, and keeps all others unchanged.
 
     Args:
         served: The model to start from: a version folder that an Importer names, or a Trainer's output.
         songs: tf.Examples of the whole catalogue, split `all`. Plays are not needed.
         model: The same model with the new index. Custom properties `added`, `dropped` and `kept` count songs.
-        blessing: Custom property `blessed` is 1 if there is any change, so that Pusher leaves an index alone that is up
-            to date; and a file of that name, as TFX's Evaluator leaves it.
+        blessing: Custom property `blessed` is 1 if there is any change, so that Pusher pushes no unchanged index. There
+            is a file of that name, as from TFX's Evaluator.
         fields: The song fields of the catalogue.
         max_dropped: The largest share of the index that may be dropped.
         serving_dir: Folder of the model's versions, where songs that were taken down are recorded.
         gone: Digest of that record, so that the cache follows it.
     """
     del gone
-    saved_model = served_path(served.uri)
+    saved_model = saved_model_of(served.uri)
     with SavedVersion(saved_model) as version:
         check_fields(fields, version.fields)
         index, changes = refreshed_index(
@@ -56,8 +56,3 @@ def IndexRefresher(  # noqa: N802
         model.set_int_custom_property(name, count)
     blessing.set_int_custom_property("blessed", int(bool(changes)))
     io_utils.write_string_file(os.path.join(blessing.uri, "BLESSED" if changes else "NOT_BLESSED"), "")
-
-
-def served_path(uri: str) -> str:
-    """Returns the SavedModel of a Model artifact, or of a version folder that was imported as one."""
-    return uri if tf.io.gfile.exists(os.path.join(uri, "saved_model.pb")) else path_utils.serving_model_path(uri)

@@ -1,4 +1,4 @@
-"""The pipeline that keeps a served index up to date between trainings: songs in, the next version pushed."""
+"""The pipeline that refreshes a served index between trainings: songs in, the next version pushed."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def create_refresh_pipeline(
     metadata_connection_config: metadata_store_pb2.ConnectionConfig | None = None,
     beam_pipeline_args: Sequence[str] = (),
 ) -> tfx.dsl.Pipeline:
-    """Builds the pipeline; it starts from the version that is the latest when it is built.
+    """Builds the pipeline, which starts from the version that is the latest at that time.
 
     Args:
-        pipeline_name: Name under which runs are recorded; not that of the training pipeline.
+        pipeline_name: Name under which runs are recorded. It must differ from that of the training pipeline.
         pipeline_root: Folder for what the components write.
         data_root: Folder written by `contract.prepare`, of which only the songs are read.
         serving_dir: Folder of the model's versions.
@@ -51,7 +51,7 @@ def create_refresh_pipeline(
     songs = Path(data_root) / contract.SONGS
     song_gen = standard.parquet_example_gen(songs).with_id("SongGen")
     served = tfx.dsl.Importer(
-        # Of a link, what it leads to: the cache goes by the path.
+        # The cache depends on the path, so links are resolved.
         source_uri=os.path.realpath(latest_version(str(serving_dir))[1]),
         artifact_type=tfx.types.standard_artifacts.Model,
     ).with_id("ServedModel")

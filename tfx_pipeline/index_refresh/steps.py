@@ -1,4 +1,4 @@
-"""One refresh of a served index, from what was asked for to the next version and what is said of it."""
+"""One refresh of a served index: the request, the next version, and lines about it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from serving.savedmodel.publish import next_version
 from tfx_pipeline.contract.id_lists import IdList
 from tfx_pipeline.index_refresh.new_songs import NewSongs
 
-if TYPE_CHECKING:  # they import Beam, which a refresh without targets does without
+if TYPE_CHECKING:  # they import Beam, which a refresh without targets does not need
     from tfx_pipeline.index_refresh.targets import Rules
     from tfx_pipeline.outputs.refreshed import Found
 
@@ -23,17 +23,17 @@ _NAMED = 10  # songs that a message names
 
 @dataclass(frozen=True)
 class Refresh:
-    """What was asked for.
+    """A request for a refresh.
 
     Attributes:
         base: Folder of the model's versions.
-        songs: File of songs; None where none come.
-        drop: Ids to take down.
-        restore: Ids taken down that may come back.
-        is_catalogue: Whether `songs` are all there are.
+        songs: File of songs to add; None for none.
+        drop: Ids to take down; None for none.
+        restore: Ids taken down that may come back; None for none.
+        is_catalogue: Whether `songs` is the whole catalogue, so that other songs are dropped.
         ignore_missing: Whether the lists may hold unknown ids.
         max_dropped: The largest share of the index that a catalogue may drop.
-        rules: By what the songs that are added get targets; None finds none.
+        rules: Rules by which added songs get targets; None for no targets.
     """
 
     base: str
@@ -71,7 +71,7 @@ class Refresh:
                     found = find(self.rules, version, index, songs, changes.added, gone)
             if changes:
                 write_version(publication.latest, publication.staging, index)
-            # Before the version appears: if this is where the run ends, no song comes back that should be gone.
+            # Before the version appears, so that a stop in between brings no song back.
             record_taken_down(self.base, gone)
         lines += _of_changes(changes, publication.published)
         if found is not None:
@@ -81,7 +81,7 @@ class Refresh:
         return lines
 
     def _settle(self) -> None:
-        """Finishes or removes what a refresh left that ended in the middle."""
+        """Finishes or removes the tables of a refresh that was stopped."""
         if self.rules is not None:
             from tfx_pipeline.outputs.refreshed import settle
 

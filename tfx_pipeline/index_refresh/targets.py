@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from serving.files.folder_lock import only_process_in
 from serving.refresh.index import SONGS_AT_ONCE
 from serving.refresh.saved_version import SavedIndex, SavedVersion
 from tfx_pipeline import contract
@@ -41,14 +45,14 @@ class TargetingError(ValueError):
 
 @dataclass(frozen=True)
 class Rules:
-    """What the last published run targeted by.
+    """The rules of the targeting in the last published run.
 
     Attributes:
-        folder: Of the run.
-        published: What it published.
+        folder: Folder of the run.
+        published: The published run.
         config: Settings of its targeting, with the weight that it chose.
-        exclusions: Who gets no target; None where nobody is excluded.
-        listeners: Table of listeners' vectors; None where they are formed from plays.
+        exclusions: File of listeners without targets; None where nobody is excluded.
+        listeners: Table of listeners' vectors; None where plays give them.
     """
 
     folder: RunFolder
@@ -62,23 +66,23 @@ class Rules:
         """Reads the rules.
 
         Args:
-            folder: Of the run.
-            exclusions: In place of those of the run.
+            folder: Folder of the run.
+            exclusions: File in place of that of the run.
 
         Raises:
-            OutputsError: If the folder has no published run, or one that does not say by what it targeted.
-            ContractError: If a file is gone that the run was given, or its plays are.
+            OutputsError: If the folder has no published run, or one without these rules.
+            ContractError: If the run's plays, or a file that it was given, do not exist any more.
         """
         published = PublishedRun.latest(folder.home)
-        said, settings = published.manifest.get("targeting"), published.manifest["settings"].get("targeting")
-        if said is None or settings is None:
+        targeting, settings = published.manifest.get("targeting"), published.manifest["settings"].get("targeting")
+        if targeting is None or settings is None:
             raise OutputsError(
-                f"{published.folder}: expected a run whose manifest.json says by what it targeted. Received: one of an "
+                f"{published.folder}: expected a manifest.json with the rules of the targeting. Received: one of an "
                 "earlier version. Run the pipeline once more."
             )
-        weight = {"count_weight": said["count_weight"], "target_splits": [NEW]}
+        weight = {"count_weight": targeting["count_weight"], "target_splits": [NEW]}
         config = from_values(TargetingConfig, {**settings, **weight}, f"{published.folder}, manifest.json: settings")
-        lists = {name: said[name] and folder.home / said[name] for name in ("exclusions", "listeners")}
+        lists = {name: targeting[name] and folder.home / targeting[name] for name in ("exclusions", "listeners")}
         if exclusions is not None:
             lists["exclusions"] = exclusions
         for name, file in lists.items():
@@ -90,21 +94,42 @@ class Rules:
         return cls(folder, published, config, lists["exclusions"], lists["listeners"])
 
 
+@contextmanager
+def locked_rules(serving_dir: Path, exclusions: Path | None) -> Iterator[Rules]:
+    """Yields the rules of the run whose folder `serving_dir` is, and holds the lock of that run meanwhile.
+
+    The lock keeps runs from changing the plays, and `forget` from removing listeners.
+
+    Raises:
+        ValueError: If `serving_dir` is not the folder `serving` of a run.
+        FolderError: If another process uses the run's folder.
+        OutputsError: If no run was published, or its manifest lacks the rules.
+        ContractError: If a file that the rules name does not exist any more.
+    """
+    folder = RunFolder.at(serving_dir.absolute().parent)
+    if not folder.serving.is_dir() or not os.path.samefile(folder.serving, serving_dir):
+        raise ValueError(
+            f"--targets: expected SERVING_DIR to be the folder `serving` of a run. Received: {serving_dir}"
+        )
+    with only_process_in(folder.home, shown=f"--targets: {folder.home}"):
+        yield Rules.of_run(folder, exclusions)
+
+
 def find(
     rules: Rules, version: SavedVersion, index: SavedIndex, songs: NewSongs, added: Sequence[str], gone: Collection[str]
 ) -> Found:
     """Matches the songs that were added and finds their listeners.
 
     Args:
-        rules: What the run targeted by.
-        version: The model; songs are matched with the index as it was.
+        rules: Rules of the targeting.
+        version: The model, with the index as it was: songs are matched with that.
         index: The index as it will be: the songs that stay, then those of `added` in this order.
         songs: The file with the songs.
-        added: Ids of those that were added.
-        gone: Ids of songs that were taken down: no song is matched with them.
+        added: Ids of the songs that were added.
+        gone: Ids of songs that were taken down. No song is matched with them.
 
     Returns:
-        What was found, in files below the folder of the run.
+        Matches and targets, in files below the folder of the run.
 
     Raises:
         TargetingError: If the targeting fails.
@@ -122,7 +147,7 @@ def find(
         "candidate_embedding": _lists(index.embeddings[kept:]),
     }
     pq.write_table(pa.table(new, EMBEDDINGS.schema), work.part("embeddings"))
-    # Of a warm song the targeting reads where it is found, not what it is matched by.
+    # The targeting reads only the candidate embedding of a warm song.
     warm = _lists(index.embeddings[:kept])
     old = [pa.array(names[:kept], pa.string()), pa.array([WARM] * kept, pa.string()), warm, warm]
     with pq.ParquetWriter(work.catalogue, EMBEDDINGS.schema, compression="snappy") as writer:
@@ -146,7 +171,7 @@ def _by_the_model(version: SavedVersion, songs: NewSongs, added: Sequence[str]) 
     return found
 
 
-def _lists(vectors: np.ndarray) -> pa.Array:
+def _lists(vectors: npt.NDArray[np.floating[Any]]) -> pa.Array:
     offsets = pa.array(np.arange(len(vectors) + 1, dtype=np.int32) * vectors.shape[1])
     return pa.ListArray.from_arrays(offsets, pa.array(vectors.astype(np.float32).reshape(-1)))
 

@@ -1,5 +1,6 @@
 """The model in the pipeline: names of features, the transform graph, song columns, Trainer and Tuner.
 
-Imports `contract`, `runtime`, `tfx_extensions`, `serving.export` and `bcl_keras`. Imported by `evaluation`, `refit`,
-`index_refresh`, `reports` and the pipelines.
+Imports: bcl_keras, contract, runtime, serving.export, serving.refresh, serving.savedmodel, tfx_extensions, the
+entrances.
+Imported by: contract, evaluation, index_refresh, labels, refit, the entrances.
 """

@@ -21,7 +21,7 @@ class Match:
 
     Attributes:
         in_common: The values that it shares with the song, by field.
-        shares: What each part of the song gives to the score, by name; they add up to it. Empty where nobody says.
+        shares: What each part of the song contributes to the score, by name; empty where it is unknown.
     """
 
     rank: int
@@ -50,7 +50,7 @@ class Answer:
     Attributes:
         run_id: The run whose outputs were read; None where the model alone was asked.
         model_version: Of the model that gave the matches.
-        reliability: The recall to expect of the matches, from 0 to 1; None where nobody says.
+        reliability: The recall to expect of the matches, from 0 to 1; None where it is unknown.
         note: Why there are no listeners; "" where there are some.
     """
 
@@ -98,7 +98,7 @@ def about_song(run: Path, song_id: str, num_matches: int, num_listeners: int) ->
 
 
 def _published_about(run: Path, song_id: str) -> PublishedRun:
-    """Returns what was published last about a song: by a refresh since the last push, or by the last run."""
+    """Returns what was published last about a song, by a refresh since the last push or by the last run."""
     latest = PublishedRun.latest(run)
     for published in (*map(PublishedRun.at, refreshes_of(run, latest)), latest):
         if published.rows(EMBEDDINGS, song_id, [SONG_ID]):
@@ -163,7 +163,7 @@ def _matches(
 
 
 def _shares(row: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """The shares of a published row by match and name; none where the row has none."""
+    """Returns the shares of a published row, by match and name; nothing where the row has none."""
     names, shares = row.get("share_names"), row.get("match_shares")
     if names is None or shares is None:
         return {}

@@ -1,4 +1,4 @@
-"""Which code a run was made by."""
+"""The version of the code that made a run."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 from tfx_pipeline.runtime.fingerprint import code_fingerprint
 
 _ROOT = Path(__file__).resolve().parents[2]
-#: What the pipeline imports, and what it names without importing it.
+#: Modules that the pipeline imports, or names without importing them.
 _MODULES = ("pipeline", "models.trainer", "models.preprocessing", "models.tuner", "refit.trainer", "outputs.publishing")
 
 
 def code_version() -> dict[str, str | None]:
-    """Returns the fingerprint of the code, and its commit where it lies in a checkout of its own."""
+    """Returns the fingerprint of the code, and its commit if it lies in a checkout of its own."""
     return {"fingerprint": code_fingerprint(*(f"tfx_pipeline.{name}" for name in _MODULES)), "commit": _commit()}
 
 
 def _commit() -> str | None:
-    """The commit, with `-changed` where files differ from it; None for an installed package, or without git."""
+    """Returns the commit, with `-changed` if files differ from it; None for an installed package, or without git."""
     top = _git("rev-parse", "--show-toplevel")
     if top is None or Path(top).resolve() != _ROOT:
         return None
@@ -28,7 +28,7 @@ def _commit() -> str | None:
 
 def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(_ROOT), *arguments], capture_output=True, text=True)
+        done = subprocess.run(["git", "-C", str(_ROOT), *arguments], capture_output=True, text=True, check=False)
     except OSError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -20,7 +20,7 @@ _COLUMNS = ("kind", "rank", "id", "title", "score", "why", "shares")
 
 
 def as_table(answer: Answer) -> str:
-    """Returns lines for a terminal; what would turn or end a line is escaped."""
+    """Returns lines for a terminal, with characters escaped that would end a line or change its direction."""
     name = _shown(answer.title, answer.song_id or "the song given")
     named = f" ({on_one_line(answer.song_id)})" if answer.song_id and answer.title else ""
     origin = f"run {answer.run_id}, " if answer.run_id else ""
@@ -88,7 +88,7 @@ def _shown(title: str | None, song_id: str) -> str:
 
 
 def _largest(shares: Mapping[str, float]) -> str:
-    """`genre +0.310, rest -0.020`: the largest shares of a score, whatever their sign."""
+    """Returns the largest shares of a score by absolute value, as `genre +0.310, rest -0.020`."""
     shown = sorted(shares.items(), key=lambda share: -abs(share[1]))[:_SHARES]
     return ", ".join(f"{_short(name)} {share:+.3f}" for name, share in shown if abs(share) >= _SMALLEST_SHARE)
 
@@ -98,12 +98,12 @@ def _all_shares(shares: Mapping[str, float]) -> str:
 
 
 def _short(name: str) -> str:
-    """A field without the name of its group; other parts have none."""
+    """Returns the name of a field without its group. Other parts have no group."""
     return on_one_line(name.partition("_")[2] or name)
 
 
 def _in_words(shared: Mapping[str, list[Any]]) -> str:
-    """`genre rock; tags live, loud`: fields without the name of their group."""
+    """Returns shared values by field, without the names of groups, as `genre rock; tags live, loud`."""
     parts = [(name.partition("_")[2], ", ".join(map(_value, values))) for name, values in shared.items()]
     return "; ".join(f"{name} {values}" for name, values in parts)
 

@@ -39,7 +39,7 @@ class CatalogueRows:
         return cls(prepared / contract.SONGS, tuple(field.name for field in fields if not field.is_sized))
 
     def of(self, song_ids: Collection[str]) -> dict[str, dict[str, Any]]:
-        """Returns what can be compared and what names a song, by song; a song that is not there has no row."""
+        """Returns fields and names by song, without the songs that are not in the catalogue."""
         names = pq.read_schema(self.file).names
         columns = [SONG_ID, *(name for name in (*self.fields, *NAMING) if name in names)]
         return {row[SONG_ID]: row for row in rows_of(self.file, song_ids, columns)}
@@ -61,6 +61,6 @@ def in_common(song: Mapping[str, Any], other: Mapping[str, Any], fields: Sequenc
 
 
 def _values(value: Any) -> list[Any]:
-    """The known values; an empty string is none."""
+    """Returns the known values; an empty string is no value."""
     values = value if isinstance(value, (list, tuple)) else [value]
     return [one for one in values if one is not None and one != ""]

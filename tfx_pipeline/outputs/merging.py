@@ -1,4 +1,4 @@
-"""Parts of an artifact become one file: by a hard link where one part is the whole, else row group by row group."""
+"""Joins the parts of an artifact to one file: a hard link to a single part, else row group by row group."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _ROWS_AT_ONCE, _WITH_LISTS_AT_ONCE = 250_000, 10_000
 
 @dataclass(frozen=True)
 class Computed:
-    """A column that no part has.
+    """A column that is computed from others.
 
     Attributes:
-        name: Of the column.
-        needs: Columns of the parts that it is computed from.
-        of: Computes it from a table that has these.
+        name: Its name.
+        needs: The columns of the parts that it is computed from.
+        of: Computes it from a table with these columns.
     """
 
     name: str
@@ -59,9 +59,8 @@ def write_table(
     rows = 0
     with pq.ParquetWriter(out, table.schema, compression="snappy") as writer:
         for batch in _joined(_batches(table, parts, at_once, computed), at_once):
-            for column in computed:
-                batch = batch.append_column(table.schema.field(column.name), column.of(batch))
-            writer.write_table(_with_titles(table, batch, titles), row_group_size=_ROWS_PER_GROUP)
+            complete = _with_computed(table, batch, computed)
+            writer.write_table(_with_titles(table, complete, titles), row_group_size=_ROWS_PER_GROUP)
             rows += batch.num_rows
     return rows
 
@@ -89,6 +88,12 @@ def _joined(tables: Iterator[pa.Table], least: int) -> Iterator[pa.Table]:
             waiting = []
     if waiting:
         yield pa.concat_tables(waiting)
+
+
+def _with_computed(table: Table, rows: pa.Table, computed: Sequence[Computed]) -> pa.Table:
+    for column in computed:
+        rows = rows.append_column(table.schema.field(column.name), column.of(rows))
+    return rows
 
 
 def _with_titles(table: Table, rows: pa.Table, titles: Titles) -> pa.Table:

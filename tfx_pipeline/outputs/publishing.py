@@ -1,12 +1,11 @@
-"""Puts what a run gives to others at its address, whole or not at all.
+"""Publishes the results of a run, whole or not at all.
 
-RUN/history/<run id>/   the files of one run, as `schemas` has them, and manifest.json
-RUN/latest              a link to the last of these whose model was pushed
+RUN/history/<run id>/   the files of one run (see `schemas`) and manifest.json
+RUN/latest              a link to the last of these folders whose model was pushed
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -15,18 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from serving.files.linked_files import link_or_copy
 from serving.files.whole_files import put_folder, put_link
 from tfx_pipeline import contract
 from tfx_pipeline.evaluation.reliability import COLUMNS, Reliability
 from tfx_pipeline.outputs.code_version import code_version
+from tfx_pipeline.outputs.manifest import about_run, counts, digest
 from tfx_pipeline.outputs.merging import Computed, write_table
 from tfx_pipeline.outputs.run_result import RunResult
 from tfx_pipeline.outputs.schemas import (
-    EMBEDDINGS,
     MANIFEST,
     MATCHES,
     PAGE,
@@ -43,15 +40,15 @@ _ASIDE, _NEXT_LATEST = ".publishing", ".latest.writing"
 def publish(
     folder: RunFolder, result: RunResult, settings: dict[str, Any], lists: Mapping[str, Path | None] | None = None
 ) -> Path | None:
-    """Publishes what a run left, or records why it pushed no model.
+    """Publishes the results of a run, or records why it pushed no model.
 
-    A run that left the same as the one before it, as when all came from the cache, publishes nothing anew.
+    A run with the same results as the one before it publishes nothing, as when all came from the cache.
 
     Args:
         folder: The run's folder, which the caller holds.
-        result: What the run left.
+        result: The results of the run.
         settings: All settings of the run.
-        lists: Files that the targeting was given, `exclusions` and `listeners`: a refresh goes by the same ones.
+        lists: The files `exclusions` and `listeners` that the targeting was given. A refresh uses the same ones.
 
     Returns:
         Folder of the run in the history, where one was written.
@@ -60,7 +57,7 @@ def publish(
         OSError: If something cannot be written. What was published before stays.
     """
     code = code_version()
-    content = _digest(result.artifacts, settings, code["fingerprint"], SCHEMA_VERSION)
+    content = digest(result.artifacts, settings, code["fingerprint"], SCHEMA_VERSION)
     last = last_published(folder)
     if last is not None and last[1].get("content") == content:
         if result.pushed and (_is_waiting(folder, last[0]) or not folder.latest.exists()):
@@ -76,10 +73,8 @@ def publish(
             "schema_version": SCHEMA_VERSION,
             "run_id": out.name,
             "content": content,
-            **_manifest_of(result, settings, code),
-            "targeting": None if result.targeting is None else {**result.targeting, **_named(folder, lists or {})},
-            "reliability": result.reliability,
-            "counts": _counts(folder, aside, rows),
+            **about_run(folder, result, settings, code, lists or {}),
+            "counts": counts(folder, aside, rows),
         }
         (aside / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         if result.pushed:
@@ -104,7 +99,7 @@ def outcome(folder: RunFolder) -> str:
 
 
 def name_of(run_id: str) -> str:
-    """Returns the name of a run's folder; names sort as the runs began. A colon would end a path in many tools."""
+    """Returns the name of a run's folder. Names sort by the start of the runs; colons end a path in many tools."""
     return run_id.replace(":", "-")
 
 
@@ -114,28 +109,6 @@ def last_published(folder: RunFolder) -> tuple[Path, dict[str, Any]] | None:
     if not found:
         return None
     return found[-1].parent, json.loads(found[-1].read_text(encoding="utf-8"))
-
-
-def _manifest_of(result: RunResult, settings: dict[str, Any], code: dict[str, str | None]) -> dict[str, Any]:
-    return {
-        "tfx_run_id": result.run_id,
-        "published": result.pushed is not None,
-        "not_published_because": list(result.refused_because),
-        "model": None if result.pushed is None else {"version": result.pushed.name},
-        "code": code,
-        "checks": result.checks,
-        "settings": settings,
-    }
-
-
-def _named(folder: RunFolder, lists: Mapping[str, Path | None]) -> dict[str, str | None]:
-    """Paths of files; of those in the run's folder, which may be moved, as seen from it."""
-    named = {}
-    for name in ("exclusions", "listeners"):
-        path = lists.get(name)
-        inside = path is not None and path.is_relative_to(folder.home)
-        named[name] = None if path is None else str(path.relative_to(folder.home) if inside else path)
-    return named
 
 
 def _write_tables(folder: RunFolder, result: RunResult, out: Path) -> dict[str, int]:
@@ -156,35 +129,15 @@ def reliability_column(fitted: dict[str, Any] | None) -> Computed:
     return Computed(RELIABILITY, COLUMNS, Reliability.from_dict(fitted).predict_table)
 
 
-def _counts(folder: RunFolder, out: Path, rows: dict[str, int]) -> dict[str, Any]:
-    catalogue = contract.load_prepared(folder.input)
-    counts: dict[str, Any] = {
-        "input": {"songs": catalogue.num_songs, "users": catalogue.num_users, "plays": catalogue.num_plays},
-        "rows": rows,
-    }
-    if rows:
-        counts["songs_of_which_nothing_is_known"] = _without_matches(out / MATCHES.file)
-        for table in (EMBEDDINGS, MATCHES):
-            split = pq.ParquetFile(out / table.file).read(columns=["split"], use_threads=False)["split"]
-            counted = split.value_counts().to_pylist()
-            counts[f"{table.name}_by_split"] = {entry["values"]: entry["counts"] for entry in counted}
-    return counts
-
-
-def _without_matches(matches: Path) -> int:
-    ids = pq.ParquetFile(matches).read(columns=["match_ids"], use_threads=False)["match_ids"]
-    return int(pc.sum(pc.equal(pc.fill_null(pc.list_value_length(ids), 0), 0)).as_py() or 0)
-
-
 def point_latest(folder: RunFolder, out: Path) -> None:
     """Makes `latest` a link to a folder of the history, by a rename, so that a reader finds the old one or the new."""
     put_link(_make_waiting(folder, out), folder.latest)
 
 
 def _make_waiting(folder: RunFolder, out: Path) -> Path:
-    """Makes the next `latest` aside. It is there before `out`, so that a run that is killed between the two is known.
+    """Makes the next `latest` aside, before `out` appears, so that the next run can finish what a killed one began.
 
-    Without it, `latest` is older than the last run where somebody went back on purpose, and stays.
+    Without such a link, `latest` is older than the last run because of a rollback, and stays.
     """
     aside = folder.home / _NEXT_LATEST
     aside.unlink(missing_ok=True)
@@ -195,7 +148,3 @@ def _make_waiting(folder: RunFolder, out: Path) -> Path:
 def _is_waiting(folder: RunFolder, out: Path) -> bool:
     aside = folder.home / _NEXT_LATEST
     return aside.is_symlink() and Path(os.readlink(aside)).name == out.name
-
-
-def _digest(*parts: Any) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

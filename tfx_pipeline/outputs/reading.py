@@ -1,4 +1,4 @@
-"""Reads what a run published: a song's rows of its tables, without holding a table in memory."""
+"""Reads what a run published: the rows of a song, without a table in memory."""
 
 from __future__ import annotations
 
@@ -66,6 +66,7 @@ class PublishedRun:
 
     @property
     def run_id(self) -> str:
+        """Name of the run."""
         return str(self.manifest["run_id"])
 
     def rows(self, table: Table, song_id: str, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
@@ -77,8 +78,8 @@ class PublishedRun:
         try:
             return list(rows_of(self.folder / table.file, [song_id], columns))
         except (OSError, pa.ArrowException) as error:
-            said = on_one_line(str(error).splitlines()[0])
-            raise OutputsError(f"{self.folder / table.file}: expected a published table. Received: {said}") from error
+            reason = on_one_line(str(error).splitlines()[0])
+            raise OutputsError(f"{self.folder / table.file}: expected a published table. Received: {reason}") from error
 
 
 def refreshes_of(run: Path, latest: PublishedRun) -> list[Path]:

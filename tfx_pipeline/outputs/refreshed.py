@@ -1,9 +1,9 @@
-"""Where a refresh puts the matches and targets of the songs that it added.
+"""Publishes the matches and targets of the songs that a refresh added.
 
 RUN/refreshed/<version>/   targets, matches, embeddings and songs_summary as `schemas` has them, and manifest.json
 
-The folder appears by a rename once the version is published. It is there, whole, under another name before: where a
-refresh was killed between the two, the next one gives it its name.
+The folder is written whole under another name, and renamed once the version is published. If a refresh is killed
+between the two, the next one renames it.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ _ASIDE, _WORK = ".{}.writing", "work"
 
 @dataclass
 class Found:
-    """What a refresh found, in the making.
+    """The tables of a refresh while they are written.
 
     Attributes:
-        folder: Of the run.
+        folder: Folder of the run.
         version: Number of the version that will have the songs.
-        aside: Where it is written.
-        statuses: What became of the songs, counted.
-        listeners: Rows of targets.
+        aside: The folder before it is renamed.
+        statuses: Number of songs by status.
+        listeners: Number of rows of targets.
     """
 
     folder: RunFolder
@@ -56,7 +56,7 @@ class Found:
 
     @classmethod
     def begin(cls, folder: RunFolder, latest: str) -> Found:
-        """Makes an empty folder for the version after `latest`, beside where it will lie."""
+        """Makes an empty folder for the version after `latest`, beside its final place."""
         version = int(os.path.basename(latest)) + 1
         aside = folder.refreshed / _ASIDE.format(version)
         shutil.rmtree(aside, ignore_errors=True)
@@ -65,17 +65,17 @@ class Found:
 
     @property
     def catalogue(self) -> Path:
-        """All songs, as the targeting reads them."""
+        """The file of all songs that the targeting reads."""
         return self.aside / _WORK / "catalogue.parquet"
 
     @property
     def exclusions(self) -> Path:
-        """Exclusions as Parquet, where they are given otherwise."""
+        """Exclusions as Parquet, where they were given in another format."""
         return self.aside / _WORK / "exclusions.parquet"
 
     @property
     def targets(self) -> Path:
-        """What the targeting writes."""
+        """The folder that the targeting writes."""
         return self.aside / _WORK / "targets"
 
     def part(self, name: str) -> Path:
@@ -115,7 +115,7 @@ class Found:
         sync_tree(self.aside)
 
     def publish(self) -> Path:
-        """Gives the folder its name, and removes those of refreshes before the last push."""
+        """Renames the folder to its final name, and removes the folders of refreshes before the last push."""
         out = self.folder.refreshed / str(self.version)
         _rename(self.aside, out)
         for older in _superseded(self.folder):
@@ -124,7 +124,7 @@ class Found:
 
 
 def settle(folder: RunFolder) -> None:
-    """Finishes what a killed refresh left: named where its version was published, else removed.
+    """Finishes what a killed refresh left: renames it if its version was published, else removes it.
 
     The caller holds the folder of the run and the right to publish.
     """
@@ -149,11 +149,11 @@ def _has_songs(folder: RunFolder, number: int, aside: Path) -> bool:
 
 
 def _superseded(folder: RunFolder) -> list[Path]:
-    """The folders of refreshes of models before the one that the last run pushed."""
+    """Returns the folders of refreshes of models before the one that the last run pushed."""
     current = refreshes_of(folder.home, PublishedRun.latest(folder.home))
     return [path for path in folder.refreshed.glob("*") if path.name.isdecimal() and path not in current]
 
 
 def _rename(aside: Path, out: Path) -> None:
-    shutil.rmtree(out, ignore_errors=True)  # of a version of this number that is there no more
+    shutil.rmtree(out, ignore_errors=True)  # of an earlier version of this number
     put_folder(aside, out)

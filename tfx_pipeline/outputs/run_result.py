@@ -1,4 +1,4 @@
-"""What a finished run left, as plain paths and values."""
+"""The results of a finished run, as plain paths and values."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a finished run left.
+    """The results of a finished run.
 
     Attributes:
-        run_id: When it began, as TFX has it.
-        artifacts: A digest of which artifacts these are: two runs share it if the second took all from the cache.
+        run_id: Name of the run in TFX: the time of its start.
+        artifacts: A digest of the artifacts' ids. Two runs share it if the second took all from the cache.
         parts: Parquet files of each published table, by the table's name; none where no model was pushed.
         page: The run's page.
         pushed: Folder of the version that was pushed; None where none was.
         refused_because: Why none was pushed.
-        checks: What the gates decided.
-        targeting: What the targeting found out for itself: the weight of the count and the range of the scores; None
-            where nothing was pushed.
-        reliability: What `Reliability.from_dict` takes; None where it could not be fitted.
+        checks: The decisions of the gates.
+        targeting: The weight of the count that the targeting chose, and the range of its scores; None where nothing was
+            pushed.
+        reliability: The fitted reliability of matches, for `Reliability.from_dict`; None where it could not be fitted.
     """
 
     run_id: str
@@ -66,11 +66,11 @@ class RunResult:
         )
 
 
-# What names the components' files is imported where it is used, as it imports TFX, which takes half a minute.
+# The modules with the names of the components' files are imported late: they import TFX, which takes half a minute.
 
 
 def _parts(record: RunRecord) -> dict[str, tuple[Path, ...]]:
-    """The files of each table; matches and embeddings are those that the targets were made from."""
+    """Returns the files of each table, with the matches and embeddings that the targets were made from."""
     from tfx_pipeline.evaluation.catalogue_embedding import EMBEDDINGS as EMBEDDING_FILES
     from tfx_pipeline.evaluation.catalogue_embedding import MATCHES as MATCH_FILES
     from tfx_pipeline.targeting.data.sinks import part_files
@@ -94,7 +94,7 @@ def _targeting(targets: str) -> dict[str, Any]:
 
 
 def _gates(record: RunRecord) -> dict[str, dict[str, Any]]:
-    """What each component decided that blesses a model, but for the evaluator, which says more."""
+    """Returns the decision of each component that blesses a model, without the evaluator, whose report has more."""
     from tfx_pipeline.gates.serving_validator import REASON
 
     return {
@@ -108,7 +108,7 @@ def _gates(record: RunRecord) -> dict[str, dict[str, Any]]:
 
 
 def _refusals(blessing: Path, infra_reason: str) -> list[str]:
-    """Why a component refused the model, as its blessing says: a JSON report, or the text of a failed serving."""
+    """Returns why a component refused the model: from a JSON report, or from the text of a failed serving."""
     reasons: list[str] = []
     for report in sorted(blessing.glob("*.json")):
         reasons += json.loads(_text(report)).get("refused_because", [])
@@ -118,7 +118,7 @@ def _refusals(blessing: Path, infra_reason: str) -> list[str]:
 
 
 def _checks(evaluation: dict[str, Any], data_report: str, gates: dict[str, Any]) -> dict[str, Any]:
-    """What the gates decided. Of the data gate the number of findings alone: their text may hold values of columns."""
+    """Returns the decisions of the gates. Findings of the data gate are only counted: they may hold values."""
     found = {
         split: {metric: estimate["mean"] for metric, estimate in evaluation[split]["rows"]["model"].items()}
         for split in ("val", "test")

@@ -1,4 +1,4 @@
-"""Asks the pushed model about one song, through a server in this process, as a service would ask it."""
+"""Asks the pushed model about one song, through a server in this process."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from tfx_pipeline import contract
@@ -29,8 +30,8 @@ class ServedMatches:
     """Ids and scores of similar songs, best first.
 
     Attributes:
-        known_fields: How many fields of the song the model knows; None where it does not say.
-        shares: By match, what each part of the song gives to the score, by name; of matches of which the model says it.
+        known_fields: Number of fields of the song that the model knows; None for models that do not return it.
+        shares: By match and name, what each part of the song contributes to the score. Other matches are left out.
     """
 
     ids: list[str]
@@ -54,14 +55,14 @@ def matches_of(folder: RunFolder, song: Mapping[str, Any], count: int) -> Served
     from serving.server import EmbeddedServer
 
     base = str(folder.serving)
-    version, _ = latest_version(base)  # says where there is none: a server would wait for one
+    version, _ = latest_version(base)  # raises if there is none: a server would wait for one
     display = contract.load_prepared(folder.input).display
     with (
         EmbeddedServer(port=0, model_name=_NAME, model_base_path=base, max_num_load_retries=0) as server,
         Client(server.target, model_name=_NAME, timeout=None) as client,
         warnings.catch_warnings(),
     ):
-        warnings.simplefilter("ignore", UnknownSongWarning)  # the answer's note says it
+        warnings.simplefilter("ignore", UnknownSongWarning)  # the answer has a note on it
         song = _with_id_of_index(song, client.metadata()["match"])
         ids, scores, known = client.match([song], k=count, ignore=(*display, *NAMING), with_known_fields=True)
         shares = _shares(client, song)
@@ -83,9 +84,9 @@ def _with_id_of_index(song: Mapping[str, Any], match: Signature) -> Mapping[str,
 
 
 def _shares(client: Client, song: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Asks the signature of bulk work, which every model has, for the shares of the best matches."""
+    """Returns the shares of the best matches, from the signature for bulk work, which every model has."""
     signatures = client.metadata()
-    if "shares" not in signatures["match_examples"].outputs:  # exported before models could say it
+    if "shares" not in signatures["match_examples"].outputs:  # a model of an earlier version
         return {}
     found = client.predict({"examples": _as_example(song, signatures["embed"])}, "match_examples")
     names = [name.decode() for name in found["share_names"][0]]
@@ -93,8 +94,8 @@ def _shares(client: Client, song: Mapping[str, Any]) -> dict[str, dict[str, floa
     return {match.decode(): dict(zip(names, shares, strict=True)) for match, shares in of_matches}
 
 
-def _as_example(song: Mapping[str, Any], embed: Signature) -> np.ndarray:
-    """Returns the song as the signature of bulk work takes it."""
+def _as_example(song: Mapping[str, Any], embed: Signature) -> npt.NDArray[np.object_]:
+    """Returns the song as input of the signature for bulk work."""
     import tensorflow as tf
 
     from serving.savedmodel.raw_fields import encode_song, fields_of_specs

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from tfx_pipeline.contract.ids import SONG_ID
 
-#: Columns of songs.parquet that may name a song; the first that has a value does.
+#: Columns of songs.parquet that may name a song. The first one with a value is its title.
 NAMING = ("title", "name", "artist")
 
 
@@ -36,7 +36,7 @@ class Titles:
         return cls(as_array(table[SONG_ID]), as_array(titles))
 
     def and_also(self, other: Titles) -> Titles:
-        """Returns the titles of more songs; of a song in both these hold."""
+        """Returns the titles of both. Where both have a song, the title of this one counts."""
         return Titles(pa.concat_arrays([self._ids, other._ids]), pa.concat_arrays([self._titles, other._titles]))
 
     def of(self, ids: pa.Array) -> pa.Array:

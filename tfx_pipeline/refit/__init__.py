@@ -1,5 +1,6 @@
 """The served model: fitted again on all songs after the judged model has passed, and compared with it.
 
-Imports `contract`, `labels`, `models`, `evaluation`, `index_refresh`, `runtime` and `tfx_extensions`. Imported by
-`pipeline`.
+Imports: bcl_keras, contract, evaluation, labels, models, runtime, serving.files, serving.refresh, tfx_extensions, the
+entrances.
+Imported by: the entrances.
 """

@@ -1,14 +1,18 @@
-"""Whether a model that was fitted again on all songs still finds what the judged model finds."""
+"""The served model compared with the judged one: do both find the same songs?"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from bcl_keras.evaluation.choices import best_rows
 from tfx_pipeline.contract.splits import COLD_SPLITS
+
+Vectors: TypeAlias = npt.NDArray[np.floating[Any]]
 
 _BLOCK = 512
 _NAMED = 5  # songs that a message names
@@ -23,20 +27,20 @@ class Embedded:
         candidates: `(m, d)`, of songs in both indices.
     """
 
-    queries: np.ndarray
-    candidates: np.ndarray
+    queries: Vectors
+    candidates: Vectors
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """How much of what one model finds first another one finds, too.
+    """Share of the best matches that two models have in common.
 
     Attributes:
         k: Length of the lists.
         songs: Songs that were matched.
         mean: Mean share of a list that is in both.
-        by_split: The same of the songs of each split.
-        by_chance: What lists drawn at random would share.
+        by_split: The same for the songs of each split.
+        by_chance: The share that random lists would have in common.
     """
 
     k: int
@@ -46,7 +50,7 @@ class Overlap:
     by_chance: float
 
 
-def overlap_of(judged: Embedded, served: Embedded, splits: np.ndarray, k: int) -> Overlap:
+def overlap_of(judged: Embedded, served: Embedded, splits: npt.NDArray[Any], k: int) -> Overlap:
     """Compares the k best candidates of each song.
 
     Args:
@@ -65,15 +69,15 @@ def overlap_of(judged: Embedded, served: Embedded, splits: np.ndarray, k: int) -
     return Overlap(k, len(shares), mean, by_split, k / max(len(judged.candidates), 1))
 
 
-def _shared(judged: Embedded, served: Embedded, rows: slice, k: int) -> np.ndarray:
+def _shared(judged: Embedded, served: Embedded, rows: slice, k: int) -> npt.NDArray[np.float64]:
     first, second = (best_rows(model.queries[rows] @ model.candidates.T, k) for model in (judged, served))
     return (first & second).sum(axis=1) / k
 
 
 def problems(
-    served: Sequence[np.ndarray], index: Set[str], warm: Set[str], overlap: Overlap | None, least: float
+    served: Sequence[Vectors], index: Set[str], warm: Set[str], overlap: Overlap | None, least: float
 ) -> list[str]:
-    """Returns why the model must not be pushed; nothing if it may.
+    """Returns the reasons not to push the model; an empty list if it may be pushed.
 
     Args:
         served: Embeddings by the model.

@@ -1,4 +1,4 @@
-"""TFX components: the served model is compared with the judged one, which is kept for the next run's evaluation."""
+"""TFX components: the check of the served model against the judged one, and the keeper of the judged model."""
 
 import json
 import os
@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.dataset as ds
 from tfx import v1 as tfx
@@ -37,7 +38,7 @@ def ServedModelChecker(  # noqa: N802
     settings: EvaluationConfig,
     split: ColdSplit,
 ) -> None:
-    """Blesses the model to be served if the judged one is blessed, and it finds much the same and has every warm song.
+    """Blesses the served model if the judged one is blessed, both find much the same, and no warm song is missing.
 
     Args:
         model: The model to be served.
@@ -45,8 +46,8 @@ def ServedModelChecker(  # noqa: N802
         served_embeddings: The same by the model to be served.
         evaluation: How good the judged model is.
         judged_blessing: Whether it is good enough.
-        blessing: Custom property `blessed` is 1 or 0, and a file of TFX's name is there; `served.json` says what was
-            judged, what is served, how much they agree and why the model was refused. `Pusher` puts it into the model.
+        blessing: Custom property `blessed` is 1 or 0, with the file that TFX expects. `served.json` describes the
+            judged and the served model, their agreement and the reasons of a refusal. `Pusher` copies it to the model.
         refit: How the model was made: "train" or "index".
         least_overlap: The least mean share of the first k matches that both models have in common.
         settings: How the judged model was judged: `k`, and how many songs of each split.
@@ -64,7 +65,7 @@ def ServedModelChecker(  # noqa: N802
     refused = problems((served.queries, served.candidates), frozenset(index), warm, overlap, least_overlap)
     report = _read_json(os.path.join(evaluation.uri, REPORT))
     is_blessed = bool(judged_blessing.get_int_custom_property("blessed")) and not refused
-    says = {
+    comparison = {
         "refit": refit,
         "blessed": is_blessed,
         "refused_because": refused,
@@ -77,7 +78,7 @@ def ServedModelChecker(  # noqa: N802
         "served": {"songs_in_index": len(index)},
         "overlap": None if overlap is None else {**asdict(overlap), "least": least_overlap},
     }
-    io_utils.write_string_file(os.path.join(blessing.uri, SERVED), json.dumps(says, indent=1))
+    io_utils.write_string_file(os.path.join(blessing.uri, SERVED), json.dumps(comparison, indent=1))
     blessing.set_int_custom_property("blessed", int(is_blessed))
     io_utils.write_string_file(os.path.join(blessing.uri, "BLESSED" if is_blessed else "NOT_BLESSED"), "")
 
@@ -88,13 +89,15 @@ def JudgedModelKeeper(  # noqa: N802
     model: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.Model],
     kept: tfx.dsl.components.Parameter[str],
 ) -> None:
-    """Keeps the judged model of a run that pushed one, to compare the next run's with: nothing held out has taught it.
+    """Keeps the judged model of a run that pushed one, so that the next run compares its judged model with it.
+
+    The served model would not do: it has learned from songs that are held out.
 
     Args:
         pushed_model: Says whether a model was pushed.
         model: The judged model.
-        kept: Folder to keep it in; what was there goes. It takes no room beside the Trainer's output where a file can
-            have two names.
+        kept: Folder to keep it in; its earlier content is replaced. Its files are hard links to the Trainer's output,
+            where the file system allows it.
     """
     if not pushed_model.get_int_custom_property("pushed"):
         return
@@ -136,7 +139,7 @@ def _embedded(dataset: ds.Dataset, queries: dict[str, str], candidates: list[str
     return Embedded(_vectors(dataset, "embedding", list(queries)), _vectors(dataset, "candidate_embedding", candidates))
 
 
-def _vectors(dataset: ds.Dataset, column: str, ids: list[str]) -> np.ndarray:
+def _vectors(dataset: ds.Dataset, column: str, ids: list[str]) -> npt.NDArray[np.float32]:
     """Returns the vectors of some songs, in their order.
 
     Raises:

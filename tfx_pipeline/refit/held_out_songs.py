@@ -1,4 +1,4 @@
-"""TFX component: the judged model with the songs in its index that were held out to judge it by."""
+"""TFX component: the judged model, with the held-out songs added to its index."""
 
 from tfx import v1 as tfx
 from tfx.utils import path_utils
@@ -6,9 +6,9 @@ from tfx.utils import path_utils
 from serving.refresh.index import refreshed_index
 from serving.refresh.saved_version import SavedVersion, write_version
 from tfx_pipeline.contract.splits import WARM
-from tfx_pipeline.index_refresh.component import served_path
 from tfx_pipeline.tfx_extensions.components import component
 from tfx_pipeline.tfx_extensions.example_files import read_examples, split_pattern
+from tfx_pipeline.tfx_extensions.saved_models import saved_model_of
 
 
 @component
@@ -24,7 +24,7 @@ def HeldOutIndexer(  # noqa: N802
         labelled_songs: Songs by split, with none held out; those of split `warm` are to be in the index.
         model: The same model with the new index. Custom property `added` counts the songs that came.
     """
-    saved_model = served_path(judged.uri)
+    saved_model = saved_model_of(judged.uri)
     with SavedVersion(saved_model) as version:
         known = frozenset(version.index.names())
         songs = read_examples(split_pattern(labelled_songs, WARM))

@@ -1,4 +1,4 @@
-"""The steps from the model that was judged to the one that is served, which knows every song of enough listeners."""
+"""The steps from the judged model to the served one, which knows every song with enough listeners."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def with_every_song(
     songs: tfx.types.BaseChannel,
     plays: tfx.types.BaseChannel,
 ) -> ModelSteps:
-    """Returns the steps to a model that knows every song of enough listeners, from the judged one on.
+    """Returns the steps from the judged model to one that knows every song with enough listeners.
 
     Args:
         judged: The steps that the judged model comes from.
@@ -84,10 +84,10 @@ def with_every_song(
 def _model_steps(
     judged: ModelSteps, labeller: Any, config: PipelineConfig, settings: TrainerSettings, song_schema: Any
 ) -> list[Any]:
-    """Returns the steps of which the last gives the model."""
+    """Returns the steps to the model; the last one gives it."""
     if config.refit == "index":
         return [HeldOutIndexer(judged=judged.model.outputs["model"], labelled_songs=labeller.outputs["labelled_songs"])]
-    # It has a vocabulary of its own, because words that only held-out songs have are unknown to the first.
+    # The served model gets its own vocabulary: the first one lacks words that only held-out songs have.
     transform = transform_of(labeller, song_schema, settings, config.transform, [WARM, NEW]).with_id("ServedTransform")
     trainer = tfx.components.Trainer(
         run_fn="tfx_pipeline.refit.trainer.run_fn",

@@ -1,7 +1,7 @@
-"""The Trainer step of the model that is served: all songs are learnt from, with the settings of the judged model.
+"""The Trainer step of the served model, which learns from all songs with the settings of the judged model.
 
-Nothing is held out, so nothing can be chosen or judged here: what the judged model chose on its validation songs is
-taken, and `refit.component` compares the result with it.
+No song is held out, so nothing can be chosen or judged here. The step takes what the judged model chose on its
+validation songs; `refit.component` compares the result with the judged model.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ def run_fn(fn_args: Any) -> None:
     """Trains and exports; called by TFX's Trainer.
 
     Args:
-        fn_args: As for `tfx_pipeline.models.trainer.run_fn`. `base_model` is the model of that step, which says what
-            it chose.
+        fn_args: As for `models.trainer.run_fn`. `base_model` is the judged model, with what it chose.
     """
     check_is_tensorflow()
     settings = settings_of(TrainerSettings, fn_args.custom_config)
     judged = read_learnt(fn_args.base_model)
     if judged is None:
-        raise ValueError(f"{fn_args.base_model}: expected a model that says what was chosen. Received: one without")
+        raise ValueError(
+            f"{fn_args.base_model}: expected a model with the settings that it chose. Received: one without"
+        )
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     training = settings.training
     fn_args.eval_files = []  # TFX names some whether there are such songs or not
-    # Validation songs may have found that sparse songs do harm.
+    # The judged model may have left out sparse songs, because they made it worse on validation songs.
     sparse_per_warm = training.sparse_per_warm if judged["songs"]["sparse"] else 0.0
     songs = read_songs(fn_args, transform, settings.fields, sparse_per_warm)
     model, learnt = refit(
@@ -71,9 +72,9 @@ def refit(
 
     Args:
         fields: The model's fields.
-        songs: The songs to learn from; validation songs among them are not used.
-        judged: What was learnt and chosen for the judged model.
-        ridge: Settings of the closed form, of which `judged` replaces those that are chosen; None for the towers alone.
+        songs: The songs to learn from, without the validation songs among them.
+        judged: The report on the judged model, with what it chose.
+        ridge: Settings of the closed form; chosen ones come from `judged`. None for the towers alone.
         positives: See `TrainingConfig`.
         anchor_popularity_power: See `TrainingConfig`.
 

@@ -14,9 +14,9 @@ USER = "user_id"
 
 
 def without_rows(path: Path, wanted: Wanted) -> tuple[bytes, str] | None:
-    """Returns a CSV file without the rows of the listeners, and how many they were.
+    """Returns a CSV file without the rows of the listeners, and how many rows that removes, in words.
 
-    None where it has none of them, or is no CSV file with a header that names them.
+    Returns None where it has none of them, or is no CSV file with a column of listeners.
     """
     with path.open("rb") as stream:
         header = stream.readline(1 << 16).decode("utf-8-sig", "replace")
@@ -37,7 +37,7 @@ def without_rows(path: Path, wanted: Wanted) -> tuple[bytes, str] | None:
 
 
 class _Lines:
-    """Hands out the lines of a text, and remembers those of the row that is being read."""
+    """Yields the lines of a text, and remembers those of the current row."""
 
     def __init__(self, text: str) -> None:
         self._lines = io.StringIO(text, newline="")
@@ -51,6 +51,6 @@ class _Lines:
         return self._row[-1]
 
     def taken(self) -> str:
-        """Returns the lines handed out since the last call."""
+        """Returns the lines yielded since the last call."""
         row, self._row = "".join(self._row), []
         return row

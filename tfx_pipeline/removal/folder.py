@@ -1,4 +1,4 @@
-"""All files below a folder: those that hold an id, rewritten, and searched once more."""
+"""All files below a folder: those that hold an id are rewritten, then all are searched once more."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from serving.files.whole_files import put_link
-from tfx_pipeline.removal import contents
+from tfx_pipeline.removal import contents, search
 from tfx_pipeline.removal.rewriting import ASIDE, rewrite
 from tfx_pipeline.removal.wanted import Wanted
 
-#: What a killed run leaves aside: nothing reads it.
+#: Ends of names that a killed run leaves aside. Nothing reads such files.
 _LEFT_ASIDE = (".writing", ".before")
 
 
@@ -23,7 +23,7 @@ class Changes:
     """What was done below a folder.
 
     Attributes:
-        changed: What was taken out, by file.
+        changed: What was removed from each file, in words.
         removed: Files that a killed run had left aside.
     """
 
@@ -32,7 +32,7 @@ class Changes:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Yields every file, in the order of the names. Links are not followed: what they name is a file of its own."""
+    """Yields every file in the order of names. It follows no links: their targets are files of their own."""
     for path, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
@@ -48,7 +48,7 @@ def take_out(folder: Path, wanted: Wanted, *, tables_only: bool = False, changed
         folder: The folder.
         wanted: Their ids.
         tables_only: Whether to leave text alone that is no table of listeners.
-        changed_only: Whether to say what would change and change nothing.
+        changed_only: Whether to return what would change, and change nothing.
     """
     done = Changes()
     twins: dict[tuple[int, int], Path] = {}
@@ -68,8 +68,8 @@ def take_out(folder: Path, wanted: Wanted, *, tables_only: bool = False, changed
         if key in twins:  # one file under two names stays one
             _link(twins[key], file)
             done.changed[file] = "the same file"
-        elif said := _rewritten(file, wanted, tables_only=tables_only):
-            done.changed[file] = said
+        elif removed := _rewritten(file, wanted, tables_only=tables_only):
+            done.changed[file] = removed
             if state.st_nlink > 1:
                 twins[key] = file
     return done
@@ -80,9 +80,9 @@ def still_held(folder: Path, wanted: Wanted) -> dict[Path, str]:
     found = {}
     for file in files_below(folder):
         try:
-            if contents.in_name(file.relative_to(folder), wanted):
+            if search.in_name(file.relative_to(folder), wanted):
                 found[file] = "its name holds an id"
-            elif contents.holds(file, wanted):
+            elif search.holds(file, wanted):
                 found[file] = "it holds an id"
         except Exception as error:
             found[file] = f"it cannot be searched: {_first_line(error)}"
@@ -107,7 +107,7 @@ def _of_parquet(folder: Path, read: Callable[[Path], set[str]], begins: str = ""
                 contents.kind_of(file) == "parquet"
             ):
                 found |= read(file)
-        except (OSError, pa.ArrowException):  # the search says so
+        except (OSError, pa.ArrowException):  # `still_held` reports it
             continue
     return found
 
@@ -123,7 +123,7 @@ def _rewritten(file: Path, wanted: Wanted, *, tables_only: bool) -> str | None:
 
 def _search(file: Path, wanted: Wanted) -> bool:
     try:
-        return contents.holds(file, wanted)
+        return search.holds(file, wanted)
     except Exception:
         return False
 

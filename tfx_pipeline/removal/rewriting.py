@@ -1,4 +1,4 @@
-"""Files without some listeners: each appears whole in the old one's place, or the old one stays."""
+"""Files rewritten without some listeners: each appears whole in the old one's place, or the old one stays."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import pyarrow.parquet as pq
 
 from serving.files.whole_files import put_file
 from tfx_pipeline.removal import contents
-from tfx_pipeline.removal.contents import USER
-from tfx_pipeline.removal.csv_rows import without_rows
+from tfx_pipeline.removal.csv_rows import USER, without_rows
+from tfx_pipeline.removal.search import holds
 from tfx_pipeline.removal.wanted import Wanted
 
 ASIDE = ".forgetting-"
-_SAID = b"[forgotten]"
+_IN_PLACE_OF_AN_ID = b"[forgotten]"
 #: Pages of earlier versions showed ids.
 _ON_PAGE = re.compile(rb"<li>user .*?(?= <small>)", re.DOTALL)
 
 
 def rewrite(path: Path, wanted: Wanted, *, tables_only: bool = False) -> str | None:
-    """Takes the listeners out of a file.
+    """Removes the listeners from a file.
 
     Args:
         path: The file.
@@ -33,7 +33,7 @@ def rewrite(path: Path, wanted: Wanted, *, tables_only: bool = False) -> str | N
         tables_only: Whether to leave text alone that is no table of listeners.
 
     Returns:
-        What was taken out, in words; None where nothing was, and the file was not touched.
+        What was removed, in words; None where nothing was, and the file is as before.
     """
     kind = contents.kind_of(path)
     if kind == "text":
@@ -43,7 +43,7 @@ def rewrite(path: Path, wanted: Wanted, *, tables_only: bool = False) -> str | N
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """Yields a file to write, which takes the place of `path` when the block ends without an error."""
+    """Yields a file to write. It takes the place of `path` when the block ends without an error."""
     aside = path.with_name(f"{ASIDE}{path.name}")
     try:
         yield aside
@@ -54,7 +54,7 @@ def replaced(path: Path) -> Iterator[Path]:
 
 
 def _rewrite_parquet(path: Path, wanted: Wanted) -> str | None:
-    if wanted.ids.isdisjoint(contents.listeners_of(path)) and not contents.holds(path, wanted):
+    if wanted.ids.isdisjoint(contents.listeners_of(path)) and not holds(path, wanted):
         return None
     ids, gone = pa.array(sorted(wanted.ids), pa.string()), 0
     with pq.ParquetFile(path) as file:
@@ -62,20 +62,19 @@ def _rewrite_parquet(path: Path, wanted: Wanted) -> str | None:
         if USER not in schema.names:
             return None
         packed = parts.row_group(0).column(0).compression if parts.num_row_groups else "SNAPPY"
-        with replaced(path) as aside:
-            with pq.ParquetWriter(aside, schema, compression="NONE" if packed == "UNCOMPRESSED" else packed) as writer:
-                for group in range(parts.num_row_groups):
-                    table = file.read_row_group(group)
-                    stays = pc.invert(pc.is_in(contents.as_text(table[USER]), value_set=ids))
-                    left = table.filter(stays)
-                    gone += table.num_rows - left.num_rows
-                    if left.num_rows:
-                        writer.write_table(_coded_anew(left), row_group_size=left.num_rows)
+        compression = "NONE" if packed == "UNCOMPRESSED" else packed
+        with replaced(path) as aside, pq.ParquetWriter(aside, schema, compression=compression) as writer:
+            for group in range(parts.num_row_groups):
+                table = file.read_row_group(group)
+                left = table.filter(pc.invert(pc.is_in(contents.as_text(table[USER]), value_set=ids)))
+                gone += table.num_rows - left.num_rows
+                if left.num_rows:
+                    writer.write_table(_with_used_words(left), row_group_size=left.num_rows)
     return f"{gone:,} rows"
 
 
-def _coded_anew(table: pa.Table) -> pa.Table:
-    """Returns the table with dictionaries that hold what its rows use, and no more."""
+def _with_used_words(table: pa.Table) -> pa.Table:
+    """Returns the table with dictionaries that hold only what its rows use."""
     for place, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):
             plain = table.column(place).cast(field.type.value_type)
@@ -84,7 +83,7 @@ def _coded_anew(table: pa.Table) -> pa.Table:
 
 
 def _rewrite_examples(path: Path, wanted: Wanted) -> str | None:
-    if not contents.holds(path, wanted) or not contents.has_examples(path):
+    if not holds(path, wanted) or not contents.has_examples(path):
         return None
     import tensorflow as tf
 
@@ -100,12 +99,12 @@ def _rewrite_examples(path: Path, wanted: Wanted) -> str | None:
 
 
 def _rewrite_statistics(path: Path, wanted: Wanted) -> str | None:
-    """Takes every listener out: the most frequent ones are no part of what is compared."""
+    """Removes every listener: the gate does not compare the most frequent ones."""
     found, of_users = contents.user_statistics(path.read_bytes())
     for feature in of_users:
         for name in ("top_values", "rank_histogram"):
             feature.string_stats.ClearField(name)
-    data = found.SerializeToString(deterministic=True)  # type: ignore[attr-defined]
+    data = found.SerializeToString(deterministic=True)
     if not of_users or len(data) == path.stat().st_size:
         return None
     with replaced(path) as aside:
@@ -116,28 +115,28 @@ def _rewrite_statistics(path: Path, wanted: Wanted) -> str | None:
 def _rewrite_text(path: Path, wanted: Wanted, *, tables_only: bool) -> str | None:
     left = without_rows(path, wanted)
     if left is not None:
-        data, said = left
+        data, removed = left
     elif tables_only:
         return None
     else:
-        data, said = _without_words(path, wanted)
-    if not said:
+        data, removed = _without_words(path, wanted)
+    if not removed:
         return None
     with replaced(path) as aside:
         aside.write_bytes(data)
-    return said
+    return removed
 
 
 def _without_words(path: Path, wanted: Wanted) -> tuple[bytes, str]:
     data = path.read_bytes()
     shown = _ON_PAGE.sub(b"<li>listener", data) if path.suffix == ".html" else data
-    said = ["the listeners shown"] if shown != data else []
+    removed = ["the listeners shown"] if shown != data else []
     pieces, end = [], 0
     for start, stop in wanted.hits(shown, is_text=True):
-        pieces += [shown[end:start], _SAID]
+        pieces += [shown[end:start], _IN_PLACE_OF_AN_ID]
         end = stop
-    said += [f"{len(pieces) // 2:,} words"] if pieces else []
-    return b"".join([*pieces, shown[end:]]), " and ".join(said)
+    removed += [f"{len(pieces) // 2:,} words"] if pieces else []
+    return b"".join([*pieces, shown[end:]]), " and ".join(removed)
 
 
 _REWRITES: dict[str, Callable[[Path, Wanted], str | None]] = {

@@ -19,20 +19,20 @@ from tfx_pipeline.runtime.console import import_quietly
 from tfx_pipeline.runtime.fingerprint import set_time_by_content
 from tfx_pipeline.runtime.run_folder import RunFolder
 
-#: By which a folder that `admitted` wrote is known.
+#: The file that marks a folder as one that `admitted` wrote.
 _MARK = "taken_down.txt"
 
 
 def take_down(serving: Path, prepared: Path, listed: Path | None, *, ignore_missing: bool = False) -> tuple[str, ...]:
-    """Records the songs of a list, if there is one, and drops what is recorded from the index that is served.
+    """Records the songs of a list, if there is one, and drops all recorded songs from the served index at once.
 
-    At once, since the run that follows takes long, may have nothing new to push, or may push nothing.
+    The run that follows takes long, and it may push nothing.
 
     Args:
         serving: Folder of the model's versions.
         prepared: Folder written by `contract.prepare`: the catalogue as it is now.
-        listed: The list, see `id_lists`.
-        ignore_missing: Whether ids may be among them that neither the catalogue nor the served index has.
+        listed: The list, see `contract.id_lists`; None for none.
+        ignore_missing: Whether the list may hold ids that neither the catalogue nor the served index has.
 
     Returns:
         Songs of the catalogue that are taken down, now or before, in the catalogue's order.
@@ -62,7 +62,7 @@ def take_down(serving: Path, prepared: Path, listed: Path | None, *, ignore_miss
 
 
 def take_down_listed(folder: RunFolder, prepared: Path) -> tuple[str, ...]:
-    """As `take_down`, with the list that BCL_TAKEDOWN names; with BCL_IGNORE_MISSING=1 ids may be unknown."""
+    """Calls `take_down` with the list that BCL_TAKEDOWN names. With BCL_IGNORE_MISSING=1 it may hold unknown ids."""
     listed, ignored = os.environ.get("BCL_TAKEDOWN"), os.environ.get("BCL_IGNORE_MISSING", "")
     if ignored not in ("", "0", "1"):
         raise ContractError(f"BCL_IGNORE_MISSING: expected 1 or 0. Received: {ignored!r}")
@@ -72,7 +72,7 @@ def take_down_listed(folder: RunFolder, prepared: Path) -> tuple[str, ...]:
 def admitted(folder: RunFolder) -> Path:
     """Returns the prepared input without songs that were taken down and without their plays.
 
-    That is `folder.input` itself where it has none of them, and a copy of the rest where it has.
+    Where none of its songs was taken down, this is `folder.input` itself, else a copy without them.
 
     Raises:
         ContractError: If no song is left.
@@ -107,9 +107,9 @@ def _song_ids(prepared: Path) -> list[str]:
 def _write_without(source: Path, out: Path, gone: pa.Array) -> None:
     with pq.ParquetFile(source) as file, pq.ParquetWriter(out, file.schema_arrow, compression="snappy") as writer:
         for table in _row_groups(file):
-            table = table.filter(pc.invert(pc.is_in(table["song_id"], value_set=gone)))
-            if table.num_rows:
-                writer.write_table(table)
+            left = table.filter(pc.invert(pc.is_in(table["song_id"], value_set=gone)))
+            if left.num_rows:
+                writer.write_table(left)
     set_time_by_content(out)
 
 

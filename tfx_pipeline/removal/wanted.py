@@ -13,7 +13,8 @@ import numpy as np
 
 from tfx_pipeline.contract.text import on_one_line
 
-#: Shorter ids, and whole numbers of fewer digits, stand by chance in any file: only columns of listeners tell.
+#: Shorter ids, and whole numbers of fewer digits, occur by chance in any file. Only columns of listeners are searched
+#: for them.
 _LEAST_BYTES, _LEAST_DIGITS = 6, 9
 _WORD = re.compile(r"\w", re.ASCII)
 
@@ -23,8 +24,8 @@ Hit = tuple[int, int]  # where it begins and ends
 class Wanted:
     """Ids, and the bytes by which they can be found.
 
-    An id that is a song's id or word too cannot be told from it in bytes; nor can a short one from chance. These are
-    looked for in columns of listeners alone.
+    Bytes cannot tell an id from a song's id or word of the same spelling, nor a short id from chance. Such ids are
+    searched for in columns of listeners alone.
 
     Args:
         ids: The ids.

@@ -1,4 +1,6 @@
-"""What a run says of itself: the run page, the demo's report and one line of JSON for a scheduler.
+"""Reports on a run: the run page, the demo's report and one line of JSON for a scheduler.
 
-Imports every other room. Imported by the entrances alone, and by `outputs` for the page's place.
+Imports: contract, evaluation, gates, history, outputs, runtime, serving.client, serving.savedmodel, targeting,
+tfx_extensions.
+Imported by: local_run, the entrances.
 """

@@ -29,7 +29,7 @@ from tfx_pipeline.tfx_extensions.artifacts import PAGE, SERVED
 
 _REASONS = 3
 _CONSIDERED = 1000
-#: What a song of each split is called.
+#: The word for a song of each split.
 _TITLES = {
     NEW: "New song",
     **dict.fromkeys((VALIDATION, TEST), "Song held out for this demonstration, as the data has no new ones"),
@@ -38,16 +38,16 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class DemoReport:
-    """Reads what a run left.
+    """The results of a run, for the terminal.
 
     Attributes:
         folder: The run's folder.
         catalogue: The checked input.
-        evaluation: Content of the evaluation's report.
+        evaluation: The evaluator's report.
         page: The page of the run.
         targets: Folder of the target listeners.
         served: Folder of the pushed model, None if none was pushed.
-        served_badly: What went wrong when the model was served to be validated, None if nothing did.
+        serving_problem: Why the validation on a server failed; None where it passed.
     """
 
     folder: RunFolder
@@ -56,7 +56,7 @@ class DemoReport:
     page: Path
     targets: Path
     served: Path | None
-    served_badly: str | None
+    serving_problem: str | None
 
     @classmethod
     def read(cls, record: RunRecord, folder: RunFolder) -> DemoReport:
@@ -73,7 +73,7 @@ class DemoReport:
             evaluation,
             record.uri("RunPage", "page") / PAGE,
             record.uri("AudienceTargeter", "targets"),
-            # Not where the Pusher put it: an earlier run may have pushed it, or somebody refreshed it since.
+            # The latest version: an earlier run may have pushed this model, and a refresh may have replaced it.
             Path(latest_version(str(folder.serving))[1]) if pushed else None,
             refusal.read_text(encoding="utf-8") if refusal.exists() else None,
         )
@@ -81,7 +81,7 @@ class DemoReport:
     def songs(self, target: str, num_songs: int, num_matches: int, num_listeners: int) -> Iterator[str]:
         """Asks the server at `target` for matches and yields the lines about some new songs."""
         titles = self._titles()
-        # Without a time limit: a server on a machine that is busy is slow, not gone.
+        # Without a time limit: on a busy machine a server answers slowly.
         with Client(target, timeout=None) as client:
             for song_id, split in self._chosen(num_songs):
                 song = self._songs([song_id])[song_id]
@@ -98,7 +98,7 @@ class DemoReport:
                     yield f"  {row['rank']:>3}. {user:<38}{row['score']:6.3f}  {', '.join(map(on_one_line, reasons))}"
 
     def table(self) -> str:
-        """Returns how good the matches are, beside the rows that need no training."""
+        """Returns a table of how good the matches are, compared with rows that need no training."""
         settings = self.evaluation["settings"]
         if TEST not in self.evaluation:
             return "\nNo cold test song shares a listener with a warm song: nothing to judge."
@@ -118,11 +118,11 @@ class DemoReport:
 
     def refused_because(self) -> list[str]:
         """Returns why no model was pushed."""
-        badly = [] if self.served_badly is None else [f"when it was served: {self.served_badly}"]
-        return [*self.evaluation["refused_because"], *badly]
+        problem = [] if self.serving_problem is None else [f"when it was served: {self.serving_problem}"]
+        return [*self.evaluation["refused_because"], *problem]
 
     def places(self) -> str:
-        """Returns where everything lies."""
+        """Returns the paths of the results."""
         last = last_published(self.folder)
         results = self.folder.latest if self.served or last is None else last[0]
         places = {
@@ -142,10 +142,10 @@ class DemoReport:
         return {row["song_id"]: row["title"] for row in table.to_pylist() if row["title"]}
 
     def _chosen(self, count: int) -> list[tuple[str, str]]:
-        """Returns id and split of songs with targets: new ones, held-out ones only where there is no new one.
+        """Returns id and split of songs with targets: new songs, or held-out ones where there is no new song.
 
-        Those with the largest audiences to choose from, the easiest to recognise, and of different kinds: of songs that
-        begin alike in words the first is taken.
+        Songs with large audiences come first, because they are the easiest to recognise. Songs of different kinds take
+        turns; a song's kind is its first word.
         """
         rows = [row for row in read_summary(str(self.targets)).to_pylist() if row["targets"]]
         new = [row for row in rows if row["split"] == NEW] or rows

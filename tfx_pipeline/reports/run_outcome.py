@@ -1,4 +1,4 @@
-"""What came of a run, as one line of JSON for the scheduler that started it."""
+"""The outcome of a run, as one line of JSON for the scheduler that started it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ EXIT_CODES = {"pushed": 0, "unchanged": 0, "checked": 0, "failed": 1, "bad input
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run.
+    """The outcome of a run.
 
     Attributes:
         outcome: One of `EXIT_CODES`.
         run_id: Name of the run, when the pipeline began; None if it did not begin.
-        model_version: Number of the model that the run pushed, now or, if unchanged, earlier. Where the data is that
-            of an earlier run, and another model was served meanwhile, the number under which it is served again.
-        recall: Of the model for test songs, by the name of the measure; empty where it was not judged.
+        model_version: Number of the model that the run pushed, now or, if unchanged, earlier. Where the model of an
+            earlier run is served again, the number of that copy.
+        recall: Recall of the model on test songs, by the name of the metric; empty where it was not judged.
         reasons: Why it was refused, failed or is bad input.
-        paths: Where things lie, by name.
+        paths: Paths of files and folders, by name.
     """
 
     outcome: str
@@ -38,6 +38,7 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
+        """The exit code of the command."""
         return EXIT_CODES[self.outcome]
 
     def line(self, folder: RunFolder, seconds: float, pruned: dict[str, Any] | None) -> str:
@@ -57,7 +58,7 @@ class Outcome:
 
 
 def of_finished(folder: RunFolder) -> Outcome:
-    """Reads what the run left that has just come to its end."""
+    """Returns the outcome of the run that has just ended."""
     from tfx_pipeline.history.run_history import recall_of
     from tfx_pipeline.history.run_record import RunRecord
     from tfx_pipeline.reports.demo_report import DemoReport
@@ -79,7 +80,7 @@ def of_finished(folder: RunFolder) -> Outcome:
 
 
 def of_record(folder: RunFolder) -> Outcome:
-    """Returns what ML Metadata and the served folder say of the last run: what came of it, and with which version."""
+    """Returns the outcome of the last run and its version, by ML Metadata and the served folder."""
     from tfx_pipeline.history.run_history import open_store, read_runs
     from tfx_pipeline.history.served_again import standing
     from tfx_pipeline.history.served_copies import served_again_by
@@ -93,7 +94,7 @@ def of_record(folder: RunFolder) -> Outcome:
 
 
 def of_data_gate(folder: RunFolder, error: Exception) -> Outcome:
-    """Returns what came of a run that the data gate stopped."""
+    """Returns the outcome of a run that the data gate stopped."""
     reasons = [line for line in str(error).splitlines() if line.startswith("stops the run")]
     report = Path(f"{folder.kept_statistics}_report.txt")
     paths = {"data_report": str(report), "log": str(folder.log)}
@@ -101,7 +102,7 @@ def of_data_gate(folder: RunFolder, error: Exception) -> Outcome:
 
 
 def of_stopped(folder: RunFolder, reason: str, exit_code: int) -> Outcome:
-    """Returns what came of a run that ended before its end."""
+    """Returns the outcome of a run that stopped early."""
     outcome = "bad input" if exit_code == EXIT_CODES["bad input"] else "failed"
     paths = {"log": str(folder.log)} if folder.log.exists() else {}
     return Outcome(outcome, reasons=(reason,), paths=paths)

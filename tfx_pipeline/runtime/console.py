@@ -1,4 +1,4 @@
-"""What the user sees: our lines. What TensorFlow, TFX and Beam say goes to a log file."""
+"""The console, which shows our lines; output of TensorFlow, TFX and Beam goes to a log file."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typing import TextIO
 
 
 class StoppedError(RuntimeError):
-    """A run ended before its end. The message says why, and where the log is.
+    """A run stopped early. The message has the reason and the path of the log.
 
     Attributes:
-        exit_code: 2 where the disk was full, as for other things that the user can mend at once; else 1.
+        exit_code: 2 where the disk was full, as for everything that the user can fix at once; else 1.
     """
 
     exit_code = 1
@@ -36,10 +36,10 @@ class Console:
         self._stream.flush()
 
     @contextmanager
-    def chatter_to(self, log: Path) -> Iterator[None]:
-        """Appends whatever this process or its children write to stdout and stderr to `log`; `say` still prints.
+    def output_to_log(self, log: Path) -> Iterator[None]:
+        """Redirects stdout and stderr of this process and its children to the end of `log`; `say` still prints.
 
-        File descriptors are redirected, not Python's streams, because much of the chatter comes from C++.
+        It redirects file descriptors, not Python's streams, because much of the output comes from C++.
         """
         log.parent.mkdir(parents=True, exist_ok=True)
         sys.stdout.flush()
@@ -48,7 +48,7 @@ class Console:
         shown = saved[1] if self._stream is sys.stderr else saved[0]
         previous, self._stream = self._stream, os.fdopen(os.dup(shown), "w")
         with log.open("ab", buffering=0) as file:
-            _said_at_import.move_to(file)
+            _output_of_imports.move_to(file)
             for descriptor in (1, 2):
                 os.dup2(file.fileno(), descriptor)
             try:
@@ -57,7 +57,7 @@ class Console:
                 for stream in (sys.stdout, sys.stderr):
                     with suppress(OSError):  # the log's disk is full
                         stream.flush()
-                _said_at_import.move_to(file)
+                _output_of_imports.move_to(file)
                 for descriptor, original in zip((1, 2), saved, strict=True):
                     os.dup2(original, descriptor)
                     os.close(original)
@@ -73,8 +73,8 @@ def write_text(text: str, stream: TextIO | None = None) -> None:
 
 
 @contextmanager
-def stops_in_words(log: Path) -> Iterator[None]:
-    """Raises a `StoppedError` in place of a pipeline's error, whose traceback goes to standard error: the log."""
+def stop_with_message(log: Path) -> Iterator[None]:
+    """Raises a `StoppedError` in place of any error; the traceback goes to standard error, which is the log."""
     try:
         yield
     except Exception as error:
@@ -88,7 +88,7 @@ def stops_in_words(log: Path) -> Iterator[None]:
 
 
 def is_disk_full(error: BaseException | None) -> bool:
-    """Returns whether an error, or one that it came from, says that a disk is full."""
+    """Returns whether an error, or one of its causes, means that a disk is full."""
     while error is not None:
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             return True
@@ -98,20 +98,20 @@ def is_disk_full(error: BaseException | None) -> bool:
     return False
 
 
-class _Heard:
-    """What packages said while `import_quietly` imported them, in memory; a log gets it once there is one."""
+class _KeptOutput:
+    """Output of packages that `import_quietly` imported, in memory until there is a log."""
 
     def __init__(self) -> None:
         self._file = -1
 
     def descriptor(self) -> int:
-        """Returns the file descriptor to write to; all that is written is kept."""
+        """Returns the file descriptor to write to."""
         if self._file < 0:
             self._file = os.memfd_create("import") if hasattr(os, "memfd_create") else os.open(os.devnull, os.O_RDWR)
         return self._file
 
     def move_to(self, log: FileIO) -> None:
-        """Writes to the log what was not written to one yet."""
+        """Moves the kept output to the log."""
         if self._file >= 0:
             with suppress(OSError):  # the log's disk is full
                 log.write(os.pread(self._file, os.fstat(self._file).st_size, 0))
@@ -119,18 +119,17 @@ class _Heard:
             self._file = -1
 
 
-_said_at_import = _Heard()
+_output_of_imports = _KeptOutput()
 
 
 def import_quietly(package: str) -> None:
-    """Imports a package without a line of what it says of itself, such as its own warnings.
+    """Imports a package without printing its messages; `Console.output_to_log` writes them to the log.
 
-    A log that `Console.chatter_to` writes gets the lines. What TensorFlow 2.21 logs while it is loaded heeds no log
-    level (github.com/tensorflow/tensorflow/issues/100442).
+    What TensorFlow 2.21 logs while it is loaded ignores its log level (github.com/tensorflow/tensorflow/issues/100442).
     """
     sys.stderr.flush()
     saved = os.dup(2)
-    os.dup2(_said_at_import.descriptor(), 2)
+    os.dup2(_output_of_imports.descriptor(), 2)
     try:
         importlib.import_module(package)
     finally:

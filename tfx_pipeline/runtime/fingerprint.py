@@ -1,4 +1,4 @@
-"""A fingerprint of our code for TFX's cache, whose own key hashes neither dotted modules nor component bodies."""
+"""A fingerprint of our code for TFX's cache, whose own key covers neither dotted modules nor component bodies."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def file_digest(file: Path | str) -> str:
 def set_time_by_content(file: Path | str) -> None:
     """Gives a file a time made from its content.
 
-    ExampleGen's cache key knows a file by its size and its time in whole seconds. So that key changes with the content
-    and with nothing else.
+    ExampleGen's cache key depends on the file's size and its time in whole seconds. With this time, it depends on the
+    content alone.
     """
     seconds = 1_000_000_000 + int(file_digest(file)[:7], 16)
     os.utime(file, (seconds, seconds))
@@ -62,7 +62,7 @@ def set_time_by_content(file: Path | str) -> None:
 
 @cache
 def _imports(source: bytes, package: str) -> tuple[str, ...]:
-    """Returns every dotted name that may be an imported module, or a name in one."""
+    """Returns every dotted name that may be an imported module or a name in one."""
     names: list[str] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

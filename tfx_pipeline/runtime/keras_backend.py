@@ -1,4 +1,4 @@
-"""Keras's backend of the pipeline: TensorFlow, whatever the user has chosen for Keras elsewhere."""
+"""Keras's backend in the pipeline: TensorFlow, whatever the user chose for Keras."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 BACKEND = "tensorflow"
 _LEGACY = "TF_USE_LEGACY_KERAS"
-#: A folder that cannot be: Keras finds no keras.json there and writes none.
+#: A folder that cannot exist: Keras finds no keras.json there and writes none.
 _NO_HOME = os.path.join(os.devnull, "keras")
 
 
@@ -17,16 +17,16 @@ def use_tensorflow() -> None:
     """Makes TensorFlow the backend of this process and of those that it starts; call it before Keras is imported.
 
     TFX, TensorFlow Transform and the export need it. No keras.json is read: it may name another backend or float type,
-    or be broken, and a run must not depend on the home of whoever starts it. Says so on standard error, where the user
-    has chosen otherwise.
+    and a run must not depend on the user's home. If the user chose otherwise, a line on standard error says that it is
+    ignored.
     """
-    if said := _other_choice():
-        sys.stderr.write(f"Keras runs on TensorFlow here. Not heeded: {said}\n")
+    if ignored := _other_choice():
+        sys.stderr.write(f"Keras runs on TensorFlow here. Ignored: {ignored}\n")
     os.environ |= {"KERAS_BACKEND": BACKEND, "KERAS_HOME": _NO_HOME, _LEGACY: "1"}
 
 
 def check_is_tensorflow() -> None:
-    """Raises RuntimeError if Keras was imported on another backend: as a library, this package comes too late."""
+    """Raises RuntimeError if Keras was imported with another backend before this package was."""
     import keras
 
     if (backend := keras.backend.backend()) != BACKEND:
@@ -37,7 +37,7 @@ def check_is_tensorflow() -> None:
 
 
 def _other_choice() -> str | None:
-    """Returns what asks for another backend or another Keras, or cannot be read."""
+    """Returns the variable or file that names another backend or another Keras, or that cannot be read."""
     if os.environ.get(_LEGACY, "1").lower() not in ("1", "true"):
         return f"{_LEGACY}={os.environ[_LEGACY]}"
     if backend := os.environ.get("KERAS_BACKEND"):

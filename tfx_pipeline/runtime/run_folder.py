@@ -1,4 +1,4 @@
-"""Where a run on one machine keeps what it writes."""
+"""The folder of runs on one machine, and the places of files in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from serving.files.folder_lock import FolderError, only_process_in
 
-#: TensorFlow and Beam look for files by patterns, into which TFX puts the folder as it is.
+#: Characters of patterns. TFX puts the folder unescaped into patterns by which TensorFlow and Beam find files.
 _OF_PATTERNS = "*?[\\"
 
 
@@ -22,38 +22,39 @@ class RunFolder:
 
     @classmethod
     def at(cls, home: Path | str) -> RunFolder:
+        """Returns the run folder at a path, which need not exist."""
         return cls(Path(os.path.realpath(home)))
 
     @contextmanager
-    def for_this_run(self, said: str, data: Path | None = None) -> Iterator[None]:
+    def for_this_run(self, name: str, data: Path | None = None) -> Iterator[None]:
         """Holds the folder for one run, after a check that a run can write here.
 
         Args:
-            said: What the user calls the folder, such as `BCL_RUN`; messages begin with it.
+            name: The user's name of the folder, such as `BCL_RUN`; messages begin with it.
             data: The folder that is read.
 
         Raises:
             FolderError: If the path has a character that a library cannot take, the folder lies in the data, cannot be
                 written, is used by another process, or has another file where a run publishes.
         """
-        _check_characters(self.home, said)
+        _check_characters(self.home, name)
         if data is not None and Path(os.path.realpath(data)) in (self.home, *self.home.parents):
             raise FolderError(
-                f"{said}: expected a folder outside the data, {data}. Received: {self.home}. Choose another folder."
+                f"{name}: expected a folder outside the data, {data}. Received: {self.home}. Choose another folder."
             )
-        with only_process_in(self.home, shown=f"{said}: {self.home}"):
-            self._check_places(said)
+        with only_process_in(self.home, shown=f"{name}: {self.home}"):
+            self._check_places(name)
             yield
 
-    def _check_places(self, said: str) -> None:
-        """Says before a run, not after it, that what it will publish has no place."""
+    def _check_places(self, name: str) -> None:
+        """Checks before a run that its results can be published."""
         if self.latest.exists() and not self.latest.is_symlink():
             expected, found = "the link that runs write", self.latest
         elif os.path.lexists(self.history) and not self.history.is_dir():
             expected, found = "the folder of what runs published", self.history
         else:
             return
-        raise FolderError(f"{said}: {found}: expected {expected}. Received: another file. Move it to another place.")
+        raise FolderError(f"{name}: {found}: expected {expected}. Received: another file. Move it to another place.")
 
     @property
     def input(self) -> Path:
@@ -67,7 +68,7 @@ class RunFolder:
 
     @property
     def exclusions(self) -> Path:
-        """Exclusions as Parquet, where they were given otherwise."""
+        """Exclusions as Parquet, where they were given in another format."""
         return self.home / "exclusions.parquet"
 
     @property
@@ -82,7 +83,7 @@ class RunFolder:
 
     @property
     def pipeline_root(self) -> Path:
-        """What the components write."""
+        """Outputs of the components."""
         return self.home / "pipeline"
 
     @property
@@ -107,12 +108,12 @@ class RunFolder:
 
     @property
     def history(self) -> Path:
-        """What each run published, one folder per run."""
+        """Published results, one folder per run."""
         return self.home / "history"
 
     @property
     def latest(self) -> Path:
-        """A link to what the last run published whose model was pushed."""
+        """A link to the results of the last run whose model was pushed."""
         return self.home / "latest"
 
     @property
@@ -122,17 +123,17 @@ class RunFolder:
 
     @property
     def log(self) -> Path:
-        """What TensorFlow, TFX and Beam said."""
+        """Output of TensorFlow, TFX and Beam."""
         return self.home / "run.log"
 
 
-def _check_characters(home: Path, said: str) -> None:
+def _check_characters(home: Path, name: str) -> None:
     path = str(home)
     found = sorted(set(path) & set(_OF_PATTERNS))
     if found:
         raise FolderError(
-            f"{said}: expected a path without {' '.join(_OF_PATTERNS)}, which TensorFlow takes for a pattern. "
+            f"{name}: expected a path without {' '.join(_OF_PATTERNS)}, which TensorFlow takes for a pattern. "
             f"Received: {path!r}, with {' '.join(found)}. Choose another folder."
         )
     if not path.isascii() and path.encode(errors="ignore") != os.fsencode(path):
-        raise FolderError(f"{said}: expected a path in UTF-8. Received: {os.fsencode(path)!r}. Choose another folder.")
+        raise FolderError(f"{name}: expected a path in UTF-8. Received: {os.fsencode(path)!r}. Choose another folder.")

@@ -24,23 +24,22 @@ _SIGNAL_AT_PARENTS_DEATH = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
 GOES_ON = "The next run goes on where this one stopped."
 
 
-def heed_signals(then: str = GOES_ON) -> None:
+def stop_on_signals(then: str = GOES_ON) -> None:
     """Makes SIGINT, SIGTERM and SIGHUP end this process: one line at once, then exit code 128 + the signal's number.
 
-    The main thread gets a `SystemExit`, so files that are being written are given up as after any error. Where a
-    library keeps it busy for longer than some seconds, or a second signal comes, the process ends all the same, as
-    after `kill -9`. Processes that it has started end with it. A signal that whoever started this process ignores
-    stays ignored.
+    The main thread gets a `SystemExit`, so unfinished files are removed as after any error. If a library keeps the main
+    thread busy for some seconds, or a second signal comes, the process ends as after `kill -9`. Its child processes end
+    with it. A signal that the parent process ignores stays ignored.
 
     Args:
-        then: What the line says after "Stopped.".
+        then: The text after "Stopped.".
     """
     _Stop(then).install()
 
 
-def end_with_tfx() -> None:
-    """Sends this process SIGTERM when `tfx run create`, which has started it, ends: that passes no signal on."""
-    with suppress(OSError, AttributeError):  # what is asked of the kernel here is Linux's
+def stop_with_tfx() -> None:
+    """Sends this process SIGTERM when its parent `tfx run create` ends, which passes no signals on."""
+    with suppress(OSError, AttributeError):  # these calls exist on Linux only
         parent = os.getppid()
         words = [os.path.basename(word) for word in Path(f"/proc/{parent}/cmdline").read_bytes().split(b"\0")]
         if (b"tfx" in words[:2] or _OUR_TFX in words) and b"run" in words:
@@ -50,7 +49,7 @@ def end_with_tfx() -> None:
 
 
 class _Stop:
-    """What happens between the signal and the end of the process."""
+    """The steps from the signal to the end of the process."""
 
     def __init__(self, then: str) -> None:
         self._line = f"Stopped. {then}\n".encode()
@@ -58,7 +57,7 @@ class _Stop:
         self._terminal = os.dup(2)
         self._came, self._wake = socket.socketpair()
         self._code = 0
-        self._saying, self._said = threading.Lock(), False
+        self._lock, self._is_written = threading.Lock(), False
         self._seen = threading.Event()
         self._blocked = threading.local()
         self._signals = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
@@ -86,7 +85,7 @@ class _Stop:
         while (number := self._came.recv(1)[0]) not in self._signals:
             pass
         self._code = 128 + number
-        self._say()
+        self._write_line()
         self._seen.wait(_TO_SEE)
         _end(descendants(os.getpid()))
         self._came.settimeout(_TO_END)
@@ -95,16 +94,16 @@ class _Stop:
                 pass
         self._finish()
 
-    def _say(self) -> None:
-        with self._saying, suppress(OSError):
-            if not self._said:
+    def _write_line(self) -> None:
+        with self._lock, suppress(OSError):
+            if not self._is_written:
                 os.write(self._terminal, self._line)
-            self._said = True
+            self._is_written = True
 
     def _finish(self) -> None:
-        """Ends the process without the work of libraries at exit, whose threads may be in the middle of something."""
+        """Ends the process without the exit handlers of libraries, whose threads may be in the middle of something."""
         if self._code:
-            self._say()
+            self._write_line()
             _end(descendants(os.getpid()))
             for stream in (sys.stdout, sys.stderr):
                 with suppress(OSError, ValueError):
@@ -112,14 +111,14 @@ class _Stop:
             os._exit(self._code)
 
     def _block(self) -> None:
-        """Holds signals back while a process forks: one to the child must not be taken for one to this process."""
+        """Holds signals back during a fork: a signal to the child must not count as one to this process."""
         self._blocked.before = signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
 
     def _unblock(self) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked.before)
 
     def _forget(self) -> None:
-        """In a forked process signals do what they do by default."""
+        """Restores the default handlers of signals in a forked process."""
         self._code = 0
         with suppress(ValueError):  # forked by another thread than the main one
             signal.set_wakeup_fd(-1)
@@ -130,7 +129,7 @@ class _Stop:
 
 
 def descendants(pid: int) -> list[int]:
-    """Returns the processes that a process has started, and those that they have."""
+    """Returns the child processes of a process, and their children."""
     found: list[int] = []
     with suppress(OSError):
         for children in Path(f"/proc/{pid}/task").glob("*/children"):
@@ -153,7 +152,7 @@ def _end(processes: list[int]) -> None:
 
 
 def _runs(process: int) -> bool:
-    """Returns whether the process still runs; one that has ended but was not waited for does not."""
+    """Returns whether the process still runs. A zombie does not."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:

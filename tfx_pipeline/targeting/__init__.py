@@ -1,5 +1,8 @@
 """CAT, clustering-based audience targeting: target listeners for songs nobody has played, on Beam.
 
+Imports: contract, evaluation, runtime, serving.refresh, tfx_extensions.
+Imported by: index_refresh, local_run, outputs, reports, the entrances.
+
 `target_listeners(pipeline, catalogue=..., matches=..., plays=..., output=..., config=...)` is the whole step from
 files to files; `TargetListeners(config)` the transform in between.
 """

@@ -1,4 +1,6 @@
-"""What TFX lacks: artifact types, executors, components with our defaults, progress, plays read in columns.
+"""Extensions of TFX: artifact types, executors, components with our defaults, progress, plays read in columns.
 
-Imports `runtime` and `serving`. Imported by every room that has a component.
+Imports: contract, runtime, serving.files, serving.refresh.
+Imported by: evaluation, gates, history, index_refresh, labels, local_run, models, outputs, refit, reports, targeting,
+the entrances.
 """

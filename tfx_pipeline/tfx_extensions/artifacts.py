@@ -1,4 +1,4 @@
-"""Artifact types of our own components, and files that one component writes into another's artifact.
+"""Artifact types of our components, and names of files in artifacts that several components use.
 
 Vertex AI asks for type names of the form `<namespace>.<title>`.
 """
@@ -9,13 +9,13 @@ from typing import Any
 
 from tfx.types.artifact import Artifact
 
-#: In a model run and in the model's `assets.extra`: what was learnt and chosen, for people and for the refit.
+#: In a model run and in the model's `assets.extra`: the Trainer's report, for people and for the refit.
 LEARNT = "learnt.json"
-#: In the blessing of a served model and in the pushed model's `assets.extra`: what was judged and what is served.
+#: In the blessing of a served model and in the pushed model's `assets.extra`: the report on judged and served model.
 SERVED = "served.json"
 #: In the artifact of the run page.
 PAGE = "run.html"
-#: Folder of a SavedModel that TensorFlow Serving leaves alone but for warm-up requests.
+#: Folder of a SavedModel of which TensorFlow Serving reads only the warm-up requests.
 EXTRA = "assets.extra"
 
 
@@ -23,9 +23,9 @@ class SongEmbeddings(Artifact):
     """Embeddings and matches of the whole catalogue.
 
     `embeddings-*.parquet`: song_id, split, embedding (of its content), candidate_embedding (as in the index).
-    `matches-*.parquet`: song_id, match_ids, match_scores, for every song that is not in the index; empty lists where
-    the model knows no value of the song. Why these matches: match_shares, share_names. What speaks for them:
-    known_fields, evidence, evidence_names.
+    `matches-*.parquet`: song_id, match_ids, match_scores, for every song outside the index, with empty lists where the
+    model knows no value of the song. match_shares and share_names explain the scores; known_fields, evidence and
+    evidence_names are what their reliability is estimated from.
     """
 
     TYPE_NAME = "bcl.SongEmbeddings"
@@ -56,7 +56,7 @@ class RunReport(Artifact):
 
 
 def read_learnt(saved_model: str) -> dict[str, Any] | None:
-    """Returns what was learnt for an exported model; None where it does not say."""
+    """Returns the Trainer's report of an exported model; None where it has none."""
     path = os.path.join(saved_model, EXTRA, LEARNT)
     if not os.path.exists(path):
         return None

@@ -1,4 +1,4 @@
-"""One line per component while a pipeline runs on this machine."""
+"""One line per component of a pipeline that runs on this machine."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _RAN, _CACHED, _FAILED = "{:6.1f} s", "from cache", "failed"
 
 
 class OutOfTimeError(RuntimeError):
-    """The time for a run is over. What ran before is in the cache of the next run."""
+    """The time budget of a run is used up. The next run takes the results so far from the cache."""
 
 
 @contextmanager
 def component_lines(say: Callable[[str], None], *, until: float | None = None) -> Iterator[None]:
     """Calls `say` with a line when a component ends: its name and how long it took, or that the cache had its result.
 
-    TFX offers no hook for this. Its log has the names, but components change the log's level while they run.
+    TFX offers no hook for this, so its launcher is patched. Its log would not do: components change the log's level.
 
     Args:
-        say: What is called.
+        say: Gets each line.
         until: Time of `time.monotonic` after which no component starts but raises `OutOfTimeError`; None for no end.
     """
     launch, run_executor = launcher.Launcher.launch, launcher.Launcher._run_executor

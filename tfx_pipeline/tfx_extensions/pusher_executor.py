@@ -20,9 +20,9 @@ _STAGING = ".pushing"
 
 
 class Executor(executor.Executor):
-    """TFX's Pusher, which copies into a staging folder that model servers ignore; the whole version is then renamed.
+    """TFX's Pusher with a staging folder that model servers ignore; a rename publishes the whole version.
 
-    What it copied is then shared with the model: files of the same content become one.
+    Copied files become hard links to the model's, so that they take no room.
     """
 
     def Do(  # noqa: N802
@@ -31,6 +31,7 @@ class Executor(executor.Executor):
         output_dict: dict[str, list[types.Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
+        """Pushes a blessed model; called by TFX."""
         destination = pusher_pb2.PushDestination()
         proto_utils.json_to_proto(exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination)
         base = destination.filesystem.base_directory
@@ -52,14 +53,16 @@ class Executor(executor.Executor):
     def _share(
         self, input_dict: dict[str, list[types.Artifact]], output_dict: dict[str, list[types.Artifact]], staging: str
     ) -> None:
-        """Makes one file of the three that the disk would hold: of the model, in the version and in the archive."""
+        """Makes the files of the version and of the archive hard links to those of the model."""
         pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
         if pushed.get_int_custom_property("pushed"):
             model = self.GetModelPath(input_dict)
             for copy in (pushed.uri, os.path.join(staging, pushed.get_string_custom_property("pushed_version"))):
                 share_files(model, copy)
 
-    def _publish(self, output_dict: dict[str, list[types.Artifact]], base: str, staging: str, said: list[str]) -> None:
+    def _publish(
+        self, output_dict: dict[str, list[types.Artifact]], base: str, staging: str, reports: list[str]
+    ) -> None:
         pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
         if not pushed.get_int_custom_property("pushed"):
             return
@@ -70,7 +73,7 @@ class Executor(executor.Executor):
             # Songs may have been taken down since this run read its songs.
             if gone := taken_down(base):
                 drop_songs(staged, gone)
-            for path in filter(os.path.exists, said):  # what was judged and what is served
+            for path in filter(os.path.exists, reports):
                 shutil.copyfile(path, os.path.join(staged, EXTRA, SERVED))
             put_folder(staged, published)
         pushed.set_string_custom_property("pushed_destination", published)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 
 from tests.any_text import AWKWARD, LONG, any_text
 from tfx_pipeline.contract.text import on_one_line, quoted
-from tfx_pipeline.reports import run_page
+from tfx_pipeline.reports.run_page.new_songs import Example, card
 from tfx_pipeline.runtime.console import Console
 
 
@@ -35,10 +35,10 @@ def test_long_text_is_cut() -> None:
 
 def test_names_on_the_page_are_no_markup_and_isolated() -> None:
     names = [*AWKWARD, LONG]
-    card = run_page._card(run_page.Example(names[0], [(name, 0.5) for name in names], [(1.0, [n]) for n in names]))
-    found = [html.unescape(name) for name in re.findall(r"<bdi>(.*?)</bdi>", card)]
+    shown = card(Example(names[0], [(name, 0.5) for name in names], [(1.0, [n]) for n in names]))
+    found = [html.unescape(name) for name in re.findall(r"<bdi>(.*?)</bdi>", shown)]
     assert found == [on_one_line(name) for name in [names[0], *names, *names]]
-    assert set(re.findall(r"</?(\w+)", card)) == {"section", "h3", "p", "ol", "li", "small", "bdi"}
+    assert set(re.findall(r"</?(\w+)", shown)) == {"section", "h3", "p", "ol", "li", "small", "bdi"}
 
 
 def test_a_terminal_that_lacks_a_character_gets_it_escaped() -> None:

@@ -66,7 +66,7 @@ def test_the_table_has_a_line_for_each(home, capsys):
     assert len(asked(capsys, home, "--song", "n1", "--matches", 1, "--listeners", 1).splitlines()) == 6
 
 
-def test_runs_that_published_before_there_were_shares_are_read(home, capsys):
+def test_published_runs_without_shares_are_read(home, capsys):
     file = home / "latest" / "matches.parquet"
     older = pq.read_table(file).drop(["match_shares", "share_names", "reliability"])
     pq.write_table(older, file)
@@ -100,7 +100,7 @@ def test_a_song_without_listeners_says_why(home, capsys):
 
 
 @pytest.mark.parametrize("song", ["n3", "N1", "n1 ", "", "\u05e9", "../../latest", "line\nbreak", "x" * 3000])
-def test_a_song_that_is_not_there_is_one_line(home, capsys, song):
+def test_an_unknown_song_is_one_line(home, capsys, song):
     assert ask.main([str(home), "--song", song]) == 2
     out, err = capsys.readouterr()
     assert not out and err.count("\n") == 1 and len(err) < 500
@@ -109,13 +109,13 @@ def test_a_song_that_is_not_there_is_one_line(home, capsys, song):
 
 def test_a_folder_without_a_published_run_is_one_line(tmp_path, capsys):
     folder, result = small_result(tmp_path)
-    for home, said in (
+    for home, shown in (
         (tmp_path / "none", "expected the folder of a run. Received: no such folder"),
         (folder.home, "expected the folder of a run, with `latest` in it"),
     ):
         assert ask.main([str(home), "--song", "n1"]) == 2
         err = capsys.readouterr().err
-        assert said in err and err.count("\n") == 1
+        assert shown in err and err.count("\n") == 1
     publish(folder, refused(result, "2026-11-01"), SETTINGS)
     assert ask.main([str(folder.home), "--song", "n1"]) == 2
     assert "the last was refused: val: expected a gain of 1000" in capsys.readouterr().err
@@ -139,7 +139,7 @@ def test_damaged_and_later_outputs_are_one_line(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "shown"),
     [
         ("[]", "expected one song. Received: 0"),
         ('[{"a": 1}, {"a": 2}]', "expected one song. Received: 2"),
@@ -148,10 +148,10 @@ def test_damaged_and_later_outputs_are_one_line(tmp_path, capsys):
         ("@/nowhere/song.json", "No such file"),
     ],
 )
-def test_song_json_that_is_not_one_song_is_one_line(home, capsys, given, said):
+def test_song_json_that_is_not_one_song_is_one_line(home, capsys, given, shown):
     assert ask.main([str(home), "--song-json", given]) == 2
     err = capsys.readouterr().err
-    assert said in err and err.count("\n") == 1
+    assert shown in err and err.count("\n") == 1
 
 
 @pytest.mark.parametrize("arguments", [["--song", "a", "--song-json", "{}"], [], ["--song", "a", "--matches", "0"]])

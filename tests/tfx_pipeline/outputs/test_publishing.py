@@ -7,6 +7,7 @@ import math
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -38,13 +39,20 @@ from tfx_pipeline.outputs.titles import Titles
 FILES = {"targets.parquet", "matches.parquet", "embeddings.parquet", "songs_summary.parquet", "run.html"}
 
 
+def results_of(*arguments: Any) -> Path:
+    """Publishes, and returns the folder, which there must be."""
+    out = publish(*arguments)
+    assert out is not None
+    return out
+
+
 def manifest_of(folder: Path) -> dict:
     return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
 
 
 def test_latest_has_every_table_whole_with_titles(tmp_path):
     folder, result = small_result(tmp_path)
-    out = publish(folder, result, SETTINGS)
+    out = results_of(folder, result, SETTINGS)
     assert out == folder.history / "2026-11-01T03-04-05.000006"
     assert os.readlink(folder.latest) == "history/2026-11-01T03-04-05.000006"
     assert set(os.listdir(folder.latest)) == FILES | {"manifest.json"}
@@ -72,13 +80,13 @@ def test_latest_has_every_table_whole_with_titles(tmp_path):
     assert (folder.latest / "run.html").read_text() == "<!doctype html>page"
 
 
-def test_where_the_reliability_could_not_be_fitted_there_is_none(tmp_path):
+def test_without_a_fit_there_is_no_reliability(tmp_path):
     folder, result = small_result(tmp_path)
     publish(folder, replace(result, reliability=None), SETTINGS)
     assert pq.read_table(folder.latest / "matches.parquet")["reliability"].null_count == 3
 
 
-def test_the_manifest_says_what_the_run_was_and_names_no_listener(tmp_path):
+def test_the_manifest_describes_the_run_and_names_no_listener(tmp_path):
     folder, result = small_result(tmp_path)
     publish(folder, result, SETTINGS)
     text = (folder.latest / "manifest.json").read_text()
@@ -102,13 +110,13 @@ def test_the_manifest_says_what_the_run_was_and_names_no_listener(tmp_path):
         assert not any(user in repr(pq.read_table(folder.latest / f"{table}.parquet").to_pylist()) for user in USERS)
 
 
-def test_the_manifest_says_by_what_listeners_were_found(tmp_path):
+def test_the_manifest_has_the_rules_of_the_targeting(tmp_path):
     folder, result = small_result(tmp_path)
     given = {"exclusions": folder.home / "exclusions.parquet", "listeners": Path("/elsewhere/vectors.parquet")}
-    said = {"count_weight": 0.1, "match_scores": [-1, 1], "target_scores": [-1, 1.5]}
-    publish(folder, replace(result, targeting=said), SETTINGS, given)
+    shown = {"count_weight": 0.1, "match_scores": [-1, 1], "target_scores": [-1, 1.5]}
+    publish(folder, replace(result, targeting=shown), SETTINGS, given)
     named = {"exclusions": "exclusions.parquet", "listeners": "/elsewhere/vectors.parquet"}
-    assert manifest_of(folder.latest)["targeting"] == {**said, **named}
+    assert manifest_of(folder.latest)["targeting"] == {**shown, **named}
 
 
 def test_songs_of_which_nothing_is_known_are_counted(tmp_path):
@@ -126,7 +134,7 @@ def test_the_folder_of_runs_can_be_moved(tmp_path):
     assert manifest_of(tmp_path / "elsewhere" / "latest")["published"]
 
 
-def test_what_needs_no_titles_is_the_artifact_itself(tmp_path):
+def test_tables_without_titles_are_hard_links(tmp_path):
     folder, result = small_result(tmp_path)
     publish(folder, result, SETTINGS)
     assert os.path.samefile(folder.latest / "embeddings.parquet", result.parts["embeddings"][0])
@@ -144,14 +152,14 @@ def test_without_hard_links_files_are_copied(tmp_path, monkeypatch):
     assert not os.path.samefile(folder.latest / "embeddings.parquet", result.parts["embeddings"][0])
 
 
-def test_a_run_that_left_the_same_publishes_nothing_anew(tmp_path):
+def test_a_run_with_the_same_results_publishes_nothing(tmp_path):
     folder, result = small_result(tmp_path)
-    first = publish(folder, result, SETTINGS)
+    first = results_of(folder, result, SETTINGS)
     before = os.stat(first / "targets.parquet").st_ino
     again = replace(result, run_id="2026-11-02T03:04:05.000006")
     assert publish(folder, again, SETTINGS) is None
     assert os.listdir(folder.history) == [first.name] and os.stat(first / "targets.parquet").st_ino == before
-    second = publish(folder, again, {"model": {"epochs": 3}})
+    second = results_of(folder, again, {"model": {"epochs": 3}})
     assert sorted(os.listdir(folder.history)) == [first.name, second.name]
     assert manifest_of(folder.latest)["run_id"] == second.name and manifest_of(first)["settings"] == SETTINGS
 
@@ -160,9 +168,10 @@ def test_a_run_that_was_killed_before_the_link_is_finished_by_the_next(tmp_path,
     folder, result = small_result(tmp_path)
     publish(folder, result, SETTINGS)
     later = replace(result, run_id="2026-11-02T00:00:00.000000", artifacts="b")
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(publishing.os, "replace", killed)
-        publish(folder, later, SETTINGS)
+        with pytest.raises(KeyboardInterrupt):
+            publish(folder, later, SETTINGS)
     assert manifest_of(folder.latest)["run_id"] == "2026-11-01T03-04-05.000006"
     assert publish(folder, replace(later, run_id="2026-11-03T00:00:00.000000"), SETTINGS) is None
     assert manifest_of(folder.latest)["run_id"] == "2026-11-02T00-00-00.000000"
@@ -172,42 +181,42 @@ def killed(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_going_back_on_purpose_outlasts_a_run_with_nothing_new(tmp_path):
+def test_a_rollback_outlasts_a_run_without_new_data(tmp_path):
     folder, result = small_result(tmp_path)
-    first = publish(folder, result, SETTINGS)
+    first = results_of(folder, result, SETTINGS)
     later = replace(result, run_id="2026-11-02T00:00:00.000000", artifacts="b")
-    second = publish(folder, later, SETTINGS)
+    second = results_of(folder, later, SETTINGS)
     point_latest(folder, first)
     assert publish(folder, replace(later, run_id="2026-11-03T00:00:00.000000"), SETTINGS) is None
     assert manifest_of(folder.latest)["run_id"] == first.name
     folder.latest.unlink()  # a lost link comes back
     assert publish(folder, replace(later, run_id="2026-11-03T00:00:00.000000"), SETTINGS) is None
     assert manifest_of(folder.latest)["run_id"] == second.name
-    third = publish(folder, replace(result, run_id="2026-11-04T00:00:00.000000", artifacts="c"), SETTINGS)
+    third = results_of(folder, replace(result, run_id="2026-11-04T00:00:00.000000", artifacts="c"), SETTINGS)
     assert manifest_of(folder.latest)["run_id"] == third.name
     assert {path.name for path in folder.home.iterdir() if path.name.startswith(".")} == set()
 
 
 def test_a_refused_run_is_recorded_and_leaves_latest_as_it_is(tmp_path):
     folder, result = small_result(tmp_path)
-    nothing_yet = publish(folder, refused(result, "2026-10-31T00:00:00.000000"), SETTINGS)
+    nothing_yet = results_of(folder, refused(result, "2026-10-31T00:00:00.000000"), SETTINGS)
     assert not os.path.lexists(folder.latest)
     assert set(os.listdir(nothing_yet)) == {"run.html", "manifest.json"}
-    published = publish(folder, result, SETTINGS)
-    out = publish(folder, refused(result, "2026-11-02T00:00:00.000000"), SETTINGS)
-    assert manifest_of(folder.latest)["run_id"] == published.name
+    before = results_of(folder, result, SETTINGS)
+    out = results_of(folder, refused(result, "2026-11-02T00:00:00.000000"), SETTINGS)
+    assert manifest_of(folder.latest)["run_id"] == before.name
     found = manifest_of(out)
     assert (found["published"], found["model"]) == (False, None)
     assert found["not_published_because"] == ["val: expected a gain of 1000. Received: 0"]
     assert publish(folder, refused(result, "2026-11-03T00:00:00.000000"), SETTINGS) is None
-    said = "No model was pushed: val: expected a gain of 1000. Received: 0"
-    assert outcome(folder).splitlines() == [said, f"Results: {out}"]
-    assert manifest_of(folder.latest)["run_id"] == published.name
+    shown = "No model was pushed: val: expected a gain of 1000. Received: 0"
+    assert outcome(folder).splitlines() == [shown, f"Results: {out}"]
+    assert manifest_of(folder.latest)["run_id"] == before.name
 
 
-def test_what_cannot_be_written_leaves_what_was_there(tmp_path):
+def test_a_failed_write_leaves_the_old_files(tmp_path):
     folder, result = small_result(tmp_path)
-    first = publish(folder, result, SETTINGS)
+    first = results_of(folder, result, SETTINGS)
     (folder.history / ".publishing").mkdir()  # what a killed run left
     (folder.history / ".publishing" / "manifest.json").write_text("{")
     part = folder.pipeline_root / "damaged.parquet"
@@ -229,16 +238,16 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, small_disk: SmallDisk):
             publish(folder, result, SETTINGS)
         assert os.listdir(folder.history) == [] and not os.path.lexists(folder.latest)
     small_disk.leave(4 << 20)
-    assert manifest_of(publish(folder, result, SETTINGS))["published"]
+    assert manifest_of(results_of(folder, result, SETTINGS))["published"]
 
 
 @pytest.mark.parametrize("place", ["latest", "history"])
-def test_a_file_in_the_place_of_the_results_is_said_before_the_run(tmp_path, place):
+def test_a_file_in_the_place_of_the_results_is_reported_before_the_run(tmp_path, place):
     folder, _ = small_result(tmp_path)
     (folder.home / place).write_text("mine")
-    with pytest.raises(FolderError, match=rf"OUT: .*{place}: expected the .* Received: another file\. Move it"):
-        with folder.for_this_run("OUT"):
-            pass
+    message = rf"OUT: .*{place}: expected the .* Received: another file\. Move it"
+    with pytest.raises(FolderError, match=message), folder.for_this_run("OUT"):
+        pass
     assert (folder.home / place).read_text() == "mine"
 
 

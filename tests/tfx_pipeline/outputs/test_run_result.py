@@ -88,7 +88,7 @@ def test_the_tables_are_those_that_the_targets_were_made_from(record, tmp_path):
     assert result.targeting == {"count_weight": 0.5, **ranges}
 
 
-def test_checks_say_what_every_gate_decided_and_no_value_of_the_data(record):
+def test_checks_have_every_decision_and_no_value_of_the_data(record):
     checks = RunResult.read(record).checks
     assert checks == {
         "DataGate": {"passed": True, "noted": 1},

@@ -69,7 +69,7 @@ def test_the_document_has_every_column(table: Table):
     assert table.meaning in section
 
 
-def test_the_targeting_has_the_columns_that_are_published():
+def test_the_targeting_writes_the_published_columns():
     from tfx_pipeline.outputs.schemas import SONGS_SUMMARY, TARGETS
     from tfx_pipeline.targeting.beam import result_tables
 

@@ -46,7 +46,7 @@ def test_the_pushed_model_says_what_gives_the_scores(
     assert asked(capsys, folder, {"attribute_genre": "unheard"})["matches"] == []
 
 
-def test_a_model_that_cannot_say_is_asked_all_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_without_shares_still_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = run_folder(tmp_path)
     small_export.SmallExport(small_export.catalogue(9)).export(folder.serving / "1")
     found = asked(capsys, folder, {"attribute_genre": "jazz"})

@@ -1,0 +1,72 @@
+"""The refresh pipeline run in this process. The module imports TFX: call `use_tensorflow` before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tfx import v1 as tfx
+
+from serving.savedmodel.publish import latest_version
+from tfx_pipeline import contract
+from tfx_pipeline.history.run_record import last_run_id
+from tfx_pipeline.history.served_again import serve_index_of_last_refresh
+from tfx_pipeline.index_refresh.pipeline import create_refresh_pipeline
+from tfx_pipeline.removal.takedown import take_down_listed
+from tfx_pipeline.runtime.beam_options import beam_options
+from tfx_pipeline.runtime.run_folder import RunFolder
+
+_NAME = "bcl-refresh"
+
+
+def check_input(folder: RunFolder, data: Path) -> contract.Catalogue:
+    """Checks the catalogue, writes what the pipeline reads, and takes songs down.
+
+    Args:
+        folder: The folder of the run that pushed the model.
+        data: Folder with songs and plays; only the songs are used.
+
+    Raises:
+        ContractError: If the input breaks the contract.
+        PublishError: If no version is served.
+    """
+    latest_version(str(folder.serving))  # raises at once if there is none
+    catalogue = contract.prepare(data, _home(folder) / "input")
+    take_down_listed(folder, _home(folder) / "input")
+    return catalogue
+
+
+def run(folder: RunFolder, catalogue: contract.Catalogue, *, max_dropped: float = 0.2, name: str = _NAME) -> None:
+    """Runs the pipeline on checked input, and pushes the next version if anything has changed.
+
+    Args:
+        folder: The folder of the run that pushed the model.
+        catalogue: The checked input.
+        max_dropped: The largest share of the index that may be dropped.
+        name: Name of the pipeline.
+    """
+    home, before = _home(folder), last_run_id(metadata_of(folder))
+    tfx.orchestration.LocalDagRunner().run(
+        create_refresh_pipeline(
+            pipeline_name=name,
+            pipeline_root=home / "pipeline",
+            data_root=home / "input",
+            serving_dir=folder.serving,
+            fields=catalogue.fields,
+            max_dropped=max_dropped,
+            metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
+                str(metadata_of(folder))
+            ),
+            beam_pipeline_args=beam_options(),
+        )
+    )
+    if last_run_id(metadata_of(folder)) != before:  # else `tfx pipeline create` read the runner script: nothing ran
+        serve_index_of_last_refresh(folder.serving, metadata_of(folder), home / "pipeline")
+
+
+def metadata_of(folder: RunFolder) -> Path:
+    """Returns the record of refreshes. It is not that of the training runs, whose last one other commands look up."""
+    return _home(folder) / "metadata.sqlite"
+
+
+def _home(folder: RunFolder) -> Path:
+    return folder.home / "refresh"

@@ -1,0 +1,36 @@
+"""The input of a run, checked and in the run's folder."""
+
+from __future__ import annotations
+
+from tfx_pipeline import contract
+from tfx_pipeline.local_run.request import Request
+from tfx_pipeline.removal.takedown import say_left_out, take_down
+from tfx_pipeline.runtime.console import Console
+from tfx_pipeline.runtime.run_folder import RunFolder
+
+
+def check_input(request: Request, folder: RunFolder, console: Console) -> contract.Catalogue:
+    """Checks the data, writes what the pipeline reads, takes songs down, and prints what the data holds.
+
+    Raises:
+        ContractError: If the data breaks the contract.
+        ValueError: If the list of songs to take down cannot be used.
+    """
+    training = request.training_needs()
+    catalogue = contract.prepare(request.data, folder.input, window=request.window, training=training)
+    missing = request.ignore_missing
+    left_out = take_down(folder.serving, folder.input, request.takedown, ignore_missing=missing)
+    console.say(describe(catalogue))
+    if left_out:
+        console.say(say_left_out(left_out))
+    return catalogue
+
+
+def describe(catalogue: contract.Catalogue) -> str:
+    """Returns lines about what the data holds."""
+    names = ", ".join(field.name for field in catalogue.fields)
+    notes = "".join(f"\n  note: {note}" for note in catalogue.notes)
+    return (
+        f"Catalogue: {catalogue.num_songs:,} songs, {catalogue.num_users:,} users, {catalogue.num_plays:,} plays\n"
+        f"Fields: {names}{notes}"
+    )

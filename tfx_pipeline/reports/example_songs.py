@@ -1,0 +1,85 @@
+"""Example songs of the run page, read from what a run's components wrote."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import tensorflow as tf
+from tfx import v1 as tfx
+
+from tfx_pipeline.contract.ids import SONG_ID
+from tfx_pipeline.contract.splits import NEW
+from tfx_pipeline.evaluation.catalogue_embedding import MATCHES
+from tfx_pipeline.reports.run_page.new_songs import Example
+from tfx_pipeline.targeting import read_summary, read_targets
+from tfx_pipeline.tfx_extensions.artifacts import SongEmbeddings, TargetListeners
+from tfx_pipeline.tfx_extensions.example_files import ALL, split_pattern
+
+_SONGS, _MATCHES, _LISTENERS, _REASONS = 5, 8, 5, 3
+_TITLES = ("title", "name")
+
+
+def example_songs(
+    songs: tfx.types.standard_artifacts.Examples, embeddings: SongEmbeddings, targets: TargetListeners
+) -> list[Example]:
+    """Returns the new songs with the largest audiences to choose from, or held-out songs where there is no new one."""
+    summary = [row for row in read_summary(targets.uri).to_pylist() if row["targets"]]
+    new = [row for row in summary if row["split"] == NEW] or summary
+    chosen = sorted(new, key=lambda row: (-row["audience"], row["song_id"]))[:_SONGS]
+    ids = [row["song_id"] for row in chosen]
+    wanted = ds.field("song_id").isin(pa.array(ids, pa.string()))
+    table = _matches(embeddings).to_table(columns=["song_id", "match_ids", "match_scores"], filter=wanted)
+    matches = {row["song_id"]: row for row in table.to_pylist()}
+    names = _names(songs, {match for row in matches.values() for match in row["match_ids"][:_MATCHES]} | set(ids))
+    listeners = read_targets(targets.uri, ids).to_pylist()
+    return [
+        Example(
+            names.get(row["song_id"], row["song_id"]) + ("" if row["split"] == NEW else " (held out)"),
+            list(_named_matches(matches[row["song_id"]], names)),
+            list(_named_listeners((one for one in listeners if one["song_id"] == row["song_id"]), names)),
+        )
+        for row in chosen
+    ]
+
+
+def songs_without_matches(embeddings: SongEmbeddings) -> int:
+    """Returns the number of songs outside the index of which the model knows no value."""
+    lengths = pc.list_value_length(_matches(embeddings).to_table(columns=["match_ids"])["match_ids"])
+    return int(pc.sum(pc.equal(lengths, 0)).as_py() or 0)
+
+
+def _named_matches(row: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[tuple[str, float]]:
+    for match, score in zip(row["match_ids"][:_MATCHES], row["match_scores"], strict=False):
+        yield names.get(match, match), score
+
+
+def _named_listeners(rows: Iterator[Mapping[str, Any]], names: Mapping[str, str]) -> Iterator[tuple[float, list[str]]]:
+    for row in rows:
+        if row["rank"] <= _LISTENERS:
+            yield row["score"], [names.get(reason, reason) for reason in row["reason_song_ids"][:_REASONS]]
+
+
+def _matches(embeddings: SongEmbeddings) -> ds.Dataset:
+    files = [os.path.join(embeddings.uri, n) for n in sorted(os.listdir(embeddings.uri)) if n.startswith(MATCHES)]
+    return ds.dataset(files, format="parquet")
+
+
+def _names(songs: tfx.types.standard_artifacts.Examples, wanted: set[str]) -> dict[str, str]:
+    """Returns the titles of the songs that have one, in one pass over the examples."""
+    found = {}
+    files = tf.io.gfile.glob(split_pattern(songs, ALL))
+    for record in tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator():
+        feature = tf.train.Example.FromString(record).features.feature
+        song = feature[SONG_ID].bytes_list.value[0].decode()
+        if song not in wanted:
+            continue
+        for column in _TITLES:
+            if feature[column].bytes_list.value:
+                found[song] = feature[column].bytes_list.value[0].decode()
+                break
+    return found
