@@ -28,7 +28,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("**/*.md"), ROOT / "benchmarks" / "LOG.md"])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 #: Modules of other projects that commands in the documents run.
-OTHERS = {"pip", "venv", "pytest"}
+OTHERS = {"http.server", "pip", "pytest", "venv"}
 #: Words of a command that stand for what a reader fills in.
 EXAMPLES = {"NUMBER": "1", "N": "1", "...": ""}
 
