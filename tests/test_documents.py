@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import functools
 import importlib.util
 import os
@@ -128,16 +129,42 @@ def build_site(config: Path, site: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
-def test_the_site_builds_without_warnings_and_asks_nobody(tmp_path: Path) -> None:
-    done = build_site(ROOT / "mkdocs.yml", tmp_path / "site")
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site as `make docs` builds it."""
+    site = tmp_path_factory.mktemp("documents") / "site"
+    done = build_site(ROOT / "mkdocs.yml", site)
     assert done.returncode == 0, done.stderr
-    pages = sorted((tmp_path / "site").rglob("*.html"))
+    return site
+
+
+def test_the_site_asks_nobody(site: Path) -> None:
+    pages = sorted(site.rglob("*.html"))
     assert len(pages) > len(list(DOCS.glob("**/*.md")))  # and a page for what is not found
     for page in pages:
         loaded = re.findall(
             r"<(?:script|img|iframe)[^>]* src=\"?([^\" >]+)|<link[^>]* href=\"?([^\" >]+)", page.read_text()
         )
         assert not [address for both in loaded for address in both if "//" in address], page
+
+
+def exported(module: str) -> list[str]:
+    """Returns the names in `__all__` of a package, with the package's name before them."""
+    tree = ast.parse((ROOT / module.replace(".", "/") / "__init__.py").read_text())
+    (names,) = (
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__"
+    )
+    return [f"{module}.{name}" for name in ast.literal_eval(names)]
+
+
+def test_the_python_api_has_every_public_name(site: Path) -> None:
+    page = (site / "reference" / "python-api.html").read_text()
+    packages = ("bcl_keras.layers", "bcl_keras.models", "bcl_keras.ops", "serving.client")
+    names = [name for package in packages for name in exported(package)]
+    assert "bcl_keras.models.BCLModel" in names
+    assert not [name for name in names if f'id="{name}"' not in page]
 
 
 def test_a_broken_link_stops_the_site(tmp_path: Path) -> None:
