@@ -5,6 +5,7 @@
 # make check  the same without the tests that run a pipeline or are slow
 # make test-latest   runs the same on Debian 13, which it installs in .lanes/; needs root and debootstrap
 # make serve-smoke MODEL_DIR=folder   runs the real TensorFlow Serving on pushed models; needs Docker
+# make docs   builds the site of docs/ into site/, and stops at any warning
 # make bench  measures every baseline and every part of the method on the folders in DATA
 # make lock   resolves requirements/*.txt anew from pyproject.toml
 
@@ -21,7 +22,7 @@ BIN := .venv/bin
 # A file's tests share what they make, and a process.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo shell test check test-latest bench serve-smoke lint lock clean
+.PHONY: demo shell test check docs test-latest bench serve-smoke lint lock clean
 
 # The shell gets what the user wrote as variables: spaces, quotes, $ and # mean nothing to make or to the shell then.
 override DATA := $(value DATA)
@@ -45,6 +46,10 @@ test: lint .venvs/ready
 # Needs no environments of backends: the tests that use them are slow.
 check: lint
 	@$(PYTEST) -m "not pipeline and not slow"
+
+# The variable switches off an advertisement of the theme for its successor.
+docs: $(READY)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # Lane tfx-1.21 on a machine with an older glibc. Exits with 2 and one line where something that it needs is missing.
 test-latest:
@@ -92,4 +97,4 @@ lock: $(READY)
 		--no-header --no-annotate --quiet -o requirements/tfx-1.21.txt
 
 clean:
-	rm -rf .venv .venvs .lanes runs build *.egg-info
+	rm -rf .venv .venvs .lanes runs build site *.egg-info
