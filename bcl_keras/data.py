@@ -48,7 +48,7 @@ class PairStream(keras.utils.PyDataset):
     Raises:
         ValueError: If rows, weights or settings lie outside their range.
 
-    Example:
+    Examples:
         >>> stream = PairStream(([0, 1, 2], [1, 0, 3], [0.9, 0.9, 0.4]), num_songs=4, batch_size=2)
         >>> len(stream)
         2
@@ -169,7 +169,7 @@ class FollowEpochs(keras.callbacks.Callback):
     Args:
         stream: The training stream.
 
-    Example:
+    Examples:
         >>> stream = PairStream(([0, 1], [1, 0], [1.0, 1.0]), num_songs=2, batch_size=2)
         >>> FollowEpochs(stream).on_epoch_begin(3)
         >>> stream.epoch

@@ -38,7 +38,7 @@ class Field:
     Raises:
         ValueError: If `kind` is unknown, or `size` or `max_values` does not fit it.
 
-    Example:
+    Examples:
         >>> Field("genre", "category", size=12).is_categorical
         True
     """

@@ -27,7 +27,7 @@ class TrainingBoard(keras.callbacks.Callback):
     Raises:
         ImportError: If `tensorboard` is not installed.
 
-    Example:
+    Examples:
         >>> board = TrainingBoard("runs/first")
         >>> model.fit(stream, callbacks=[board])  # doctest: +SKIP
     """

@@ -32,7 +32,7 @@ class ValidationRecall(keras.callbacks.Callback):
         ValueError: If `every` is below 1 or no validation song has a positive; when training starts, if a field breaks
             its contract or a positive is no row of a warm song.
 
-    Example:
+    Examples:
         >>> from bcl_keras import Field
         >>> from bcl_keras.models import BCLModel
         >>> fields = [Field("genre", "category", 3), Field("tempo", "number")]

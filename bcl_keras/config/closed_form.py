@@ -25,7 +25,7 @@ class RidgeConfig:
         k: Length of the list judged.
         seed: Seed of the drawn landmarks.
 
-    Example:
+    Examples:
         >>> RidgeConfig(rank=64, ridges=(2.0,)).ridges
         (2.0,)
     """

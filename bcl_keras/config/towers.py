@@ -23,7 +23,7 @@ class BCLConfig:
     Raises:
         ValueError: If a value lies outside its range or is none of its choices.
 
-    Example:
+    Examples:
         >>> BCLConfig(embedding_dim=64).embedding_dim
         64
         >>> BCLConfig(temperature=0.0)

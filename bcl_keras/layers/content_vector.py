@@ -35,7 +35,7 @@ class ContentVector(keras.layers.Layer):
     Returns:
         `(n, dim)` float32.
 
-    Example:
+    Examples:
         >>> from bcl_keras import Field
         >>> layer = ContentVector([Field("genre", "category", 3), Field("timbre", "vector", 2)])
         >>> songs = {"genre": np.array([1, 2]), "timbre": np.array([[3.0, 4.0], [0.0, 1.0]], "float32")}

@@ -36,7 +36,7 @@ class CorrelationGrouping(keras.layers.Layer):
     Returns:
         `(F,)`, or `(num_draws, F)`: boolean, whether a field belongs to the group.
 
-    Example:
+    Examples:
         >>> grouping = CorrelationGrouping(num_fields=4, seed=0)
         >>> groups = grouping(ops.ones((4, 4)), num_draws=3)
         >>> ops.convert_to_numpy(groups).sum(axis=1).tolist()

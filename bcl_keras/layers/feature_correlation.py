@@ -40,7 +40,7 @@ class FeatureCorrelation(keras.layers.Layer):
     Returns:
         `(F, F)` float32, whatever the precision policy.
 
-    Example:
+    Examples:
         >>> layer = FeatureCorrelation(num_fields=2)
         >>> songs = keras.random.normal((8, 2, 3), seed=0)
         >>> tuple(layer(songs, training=True).shape)

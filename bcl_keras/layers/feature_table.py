@@ -36,7 +36,7 @@ class FeatureTable(keras.layers.Layer):
     Returns:
         Dict of field name to values, shaped as each field's kind says.
 
-    Example:
+    Examples:
         >>> from bcl_keras import Field
         >>> table = FeatureTable([Field("tempo", "number")])
         >>> table.set_features({"tempo": [0.25, 0.5, 1.0]})

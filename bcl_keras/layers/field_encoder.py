@@ -30,7 +30,7 @@ class FieldEncoder(keras.layers.Layer):
     Input shape: `(n,)`, `(n, L)` or `(n, size)` as the field's kind says.
     Output shape: `(n, dim)`.
 
-    Example:
+    Examples:
         >>> from bcl_keras import Field
         >>> encoder = FieldEncoder(Field("genre", "category", 3), dim=8)
         >>> tuple(encoder(ops.convert_to_tensor([1, 2, 0])).shape)

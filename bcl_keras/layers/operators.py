@@ -60,7 +60,7 @@ class RandomMask(_RateOperator):
 
     Input shape: any. Output shape: the same.
 
-    Example:
+    Examples:
         >>> mask = RandomMask(rate=0.5, seed=0)
         >>> tuple(mask(ops.ones((2, 6)), training=True).shape)
         (2, 6)
@@ -85,7 +85,7 @@ class SpanMask(_RateOperator):
 
     Input shape: `(..., d)`. Output shape: the same.
 
-    Example:
+    Examples:
         >>> mask = SpanMask(rate=0.5, seed=0)
         >>> float(ops.sum(mask(ops.ones((1, 6)), training=True)))
         3.0
@@ -116,7 +116,7 @@ class UniformNoise(_Operator):
 
     Input shape: `(n, ..., d)`. Output shape: the same.
 
-    Example:
+    Examples:
         >>> noise = UniformNoise(scale=0.1, seed=0)
         >>> tuple(noise(ops.ones((2, 6)), training=True).shape)
         (2, 6)
@@ -152,7 +152,7 @@ class FieldDropout(_RateOperator):
 
     Input shape: presence `(n, F)`, 1 or true where a song has the field. Output shape and type: the same.
 
-    Example:
+    Examples:
         >>> dropout = FieldDropout(rate=0.9, seed=0)
         >>> float(ops.sum(dropout(ops.ones((1, 6)), training=True))) >= 1.0
         True

@@ -72,7 +72,7 @@ class SplitViews(_PairOfViews):
     The fields a view does not keep count as missing there. The operators act on what is kept.
     Arguments and shapes are those of the pair of views: see `call`.
 
-    Example:
+    Examples:
         >>> vectors, presence = ops.ones((1, 2, 3)), ops.ones((1, 2))
         >>> _, kept = SplitViews()((vectors, presence, ops.convert_to_tensor([True, False])))
         >>> ops.convert_to_numpy(kept).tolist()
@@ -93,7 +93,7 @@ class CorruptViews(_PairOfViews):
 
     Arguments and shapes are those of the pair of views: see `call`.
 
-    Example:
+    Examples:
         >>> vectors, presence = ops.ones((1, 2, 3)), ops.ones((1, 2))
         >>> views, kept = CorruptViews()((vectors, presence, ops.convert_to_tensor([True, False])))
         >>> tuple(views.shape), ops.convert_to_numpy(kept).tolist()

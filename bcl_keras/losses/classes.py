@@ -37,7 +37,7 @@ class PairLoss(EmbeddingLoss):
             optionally `negative` `(m, d)`. Without it the other positives of the batch are the negatives.
         sample_weight: `(n,)`. Defaults to equal weights.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> class Difference(PairLoss):
         ...     def pair_values(self, anchors, positives, negatives, known):
@@ -108,7 +108,7 @@ class BPR(PairLoss):
         y_true: Ids, or a dict of what is known of the songs: see `PairLoss`.
         y_pred: `(n, 2, d)`, or a dict of embeddings: see `PairLoss`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> pairs = np.array([[[1, 0], [1, 0]], [[0, 1], [0, 1]]], "float32")  # (n, 2, d): anchor and positive
         >>> round(float(BPR(temperature=0.5)(np.array([7, 8]), pairs)), 4)
@@ -152,7 +152,7 @@ class SampledSoftmax(PairLoss):
         y_true: Ids, or a dict of what is known of the songs: see `PairLoss`.
         y_pred: `(n, 2, d)`, or a dict of embeddings: see `PairLoss`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> pairs = np.array([[[1, 0], [1, 0]], [[0, 1], [0, 1]]], "float32")
         >>> round(float(SampledSoftmax()(np.array([7, 8]), pairs)), 4)
@@ -184,7 +184,7 @@ class InfoNCE(EmbeddingLoss):
         y_true: Integer ids `(n,)` of the songs, or a dict of them as `ids`.
         y_pred: `(n, 2, d)`, both views, or a dict of `view_1` and `view_2` `(n, d)`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> views = np.array([[[1, 0], [1, 0]], [[0, 1], [0, 1]]], "float32")
         >>> round(float(InfoNCE(temperature=1.0)(np.array([7, 8]), views)), 4)

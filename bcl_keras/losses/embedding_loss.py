@@ -28,7 +28,7 @@ class EmbeddingLoss(keras.losses.Loss):
     Raises:
         ValueError: If the temperature is not positive.
 
-    Example:
+    Examples:
         >>> import keras
         >>> class Distance(EmbeddingLoss):
         ...     def call(self, y_true, y_pred):

@@ -24,7 +24,7 @@ class RetrievalMetric(keras.metrics.Metric):
         block_size: Candidates scored at once where candidates are given. Defaults to 4096.
         dtype: Type of the sums. Defaults to the float type of Keras.
 
-    Example:
+    Examples:
         >>> import keras
         >>> import numpy as np
         >>> class WorstRank(RetrievalMetric):
@@ -108,7 +108,7 @@ class RecallAtK(_AtK):
         block_size: Candidates scored at once where candidates are given. Defaults to 4096.
         dtype: Type of the sums. Defaults to the float type of Keras.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> metric = RecallAtK(k=2)
         >>> metric.update_state(np.array([[0, 2]]), np.array([[0.9, 0.5, 0.1]]))
@@ -134,7 +134,7 @@ class NDCG(_AtK):
         block_size: Candidates scored at once where candidates are given. Defaults to 4096.
         dtype: Type of the sums. Defaults to the float type of Keras.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> metric = NDCG(k=2)
         >>> metric.update_state(np.array([[1]]), np.array([[0.9, 0.5, 0.1]]))
@@ -159,7 +159,7 @@ class MeanReciprocalRank(RetrievalMetric):
         block_size: Candidates scored at once where candidates are given. Defaults to 4096.
         dtype: Type of the sums. Defaults to the float type of Keras.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> metric = MeanReciprocalRank()
         >>> metric.update_state(np.array([[1, 2]]), np.array([[0.9, 0.5, 0.1]]))

@@ -49,7 +49,7 @@ class AudienceRidge(SongModel):
     Returns:
         Embeddings `(n, embedding_dim)` float32: with `song_index` of candidates, without it of queries.
 
-    Example:
+    Examples:
         >>> from bcl_keras import Field
         >>> fields = [Field("genre", "category", 3), Field("tempo", "number")]
         >>> model = AudienceRidge(fields, num_songs=4, config={"rank": 2})

@@ -47,7 +47,7 @@ class BCLModel(TowerModel):
     Raises:
         ValueError: If a setting lies outside its range.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from bcl_keras import BCLConfig, Field
         >>> from bcl_keras.data import PairStream

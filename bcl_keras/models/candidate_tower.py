@@ -37,7 +37,7 @@ class CandidateTower(keras.layers.Layer):
     Returns:
         `(n, embedding_dim)` float32, of unit length if `config.normalize`.
 
-    Example:
+    Examples:
         >>> from bcl_keras import Field
         >>> fields = [Field("genre", "category", 3), Field("tempo", "number")]
         >>> tower = CandidateTower(SongTower(fields), num_songs=4)

@@ -41,7 +41,7 @@ class JoinedModel(SongModel):
     Returns:
         Embeddings `(n, sum of the models' lengths)` float32.
 
-    Example:
+    Examples:
         >>> from bcl_keras.models import AudienceRidge, BCLModel
         >>> fields = [Field("genre", "category", 3), Field("tempo", "number")]
         >>> songs = {"genre": [1, 1, 2, 2], "tempo": [0.1, 0.2, 0.9, 1.0]}

@@ -29,7 +29,7 @@ class SongModel(keras.Model):
     A subclass has `fields`, `num_songs`, `embedding_dim`, `embed_features` and `block_parts`. Arrays and lists are
     checked before they are computed with. Tensors and data sets are not.
 
-    Example:
+    Examples:
         >>> class Tempo(SongModel):
         ...     fields, num_songs, embedding_dim = (Field("tempo", "number"),), 2, 1
         ...     def embed_features(self, features):

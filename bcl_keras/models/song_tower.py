@@ -36,7 +36,7 @@ class SongTower(keras.layers.Layer):
     Returns:
         `(n, embedding_dim)` float32, of unit length if `config.normalize`.
 
-    Example:
+    Examples:
         >>> tower = SongTower([Field("genre", "category", 3), Field("tempo", "number")])
         >>> songs = {"genre": ops.convert_to_tensor([1, 2]), "tempo": ops.convert_to_tensor([0.1, 0.9])}
         >>> tuple(tower(songs).shape)

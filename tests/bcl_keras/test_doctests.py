@@ -36,7 +36,7 @@ def test_the_examples_of_a_module_run(name: str) -> None:
 @pytest.mark.parametrize("public", PUBLIC, ids=lambda member: member.__qualname__)
 def test_a_public_class_has_an_example(public: type) -> None:
     text = inspect.getdoc(public) or ""
-    assert "Example:\n" in text
+    assert "Examples:\n" in text
     assert ">>> " in text
 
 

@@ -1,8 +1,8 @@
 """What may come in: a folder with songs.parquet and plays.parquet, from which the pipeline reads its fields.
 
 Imports: evaluation, labels, models, runtime, serving.files.
-Imported by: datasets, evaluation, gates, index_refresh, labels, local_run, models, outputs, refit, removal, reports,
-targeting, tfx_extensions, the entrances.
+Imported by: columnar, datasets, evaluation, gates, index_refresh, labels, local_run, models, outputs, refit, removal,
+reports, targeting, tfx_extensions, the entrances.
 
 songs.parquet: `song_id`, strings, unique, never null; features named `attribute_*`, `audio_*` or `lyric_*`. Their Arrow
 type says the kind: string = category, list<string> = multi-valued category, int or float = number, list<float> of one

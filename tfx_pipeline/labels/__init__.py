@@ -1,5 +1,5 @@
 """Labels of songs: which songs have similar audiences, and the split of every song, computed on Beam from plays.
 
-Imports: contract, models, runtime, tfx_extensions.
+Imports: columnar, contract, models, runtime, tfx_extensions.
 Imported by: contract, refit, the entrances.
 """

@@ -1,6 +1,6 @@
 """CAT, clustering-based audience targeting: target listeners for songs nobody has played, on Beam.
 
-Imports: contract, evaluation, runtime, serving.refresh, tfx_extensions.
+Imports: columnar, contract, evaluation, runtime, serving.files, serving.refresh, tfx_extensions.
 Imported by: index_refresh, local_run, outputs, reports, the entrances.
 
 `target_listeners(pipeline, catalogue=..., matches=..., plays=..., output=..., config=...)` is the whole step from
