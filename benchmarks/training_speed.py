@@ -30,7 +30,7 @@ from keras import ops
 
 from bcl_keras import BCLConfig, Field, models
 from bcl_keras.data import ContrastOver, PairStream
-from bcl_keras.fields import FieldKind
+from bcl_keras.kinds import FieldKind
 from bcl_keras.ops import distance_correlation
 
 IDS, VALUES_PER_SET, VECTOR = 1000, 8, 32

@@ -24,6 +24,7 @@ if __name__ == "__main__":
 import_quietly("apache_beam")
 
 from serving.files.whole_files import write_whole
+from tfx_pipeline.contract.ids import SONG_ID, USER_ID
 from tfx_pipeline.contract.plays import read_plays
 from tfx_pipeline.contract.source import Source
 from tfx_pipeline.targeting import read_targets
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _read_targets(path: Path) -> pa.Table:
     if path.is_dir():
         return read_targets(str(path))
-    source, columns = Source.at(path), ["song_id", "user_id", "group"]
+    source, columns = Source.at(path), [SONG_ID, USER_ID, "group"]
     for name in columns:
         source.check_ids(name)
     schema = pa.schema([(name, pa.string()) for name in columns])

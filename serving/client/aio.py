@@ -64,4 +64,4 @@ class AsyncClient(Connection):
                 else:
                     call = steps.send(reply)
         except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]
+            return done.value

@@ -93,4 +93,4 @@ class Client(Connection):
                 else:
                     call = steps.send(reply)
         except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]
+            return done.value

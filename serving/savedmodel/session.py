@@ -36,10 +36,10 @@ def run_unchecked(
     """
     # Private attributes of tf.compat.v1.Session: there is no public way around its checks.
     if options is None:
-        return pywrap_tf_session.TF_SessionRun_wrapper(session._session, None, feeds, fetches, [], None)  # type: ignore[no-any-return]
+        return pywrap_tf_session.TF_SessionRun_wrapper(session._session, None, feeds, fetches, [], None)
     buffer = pywrap_tf_session.TF_NewBufferFromString(options)
     try:
-        return pywrap_tf_session.TF_SessionRun_wrapper(session._session, buffer, feeds, fetches, [], None)  # type: ignore[no-any-return]
+        return pywrap_tf_session.TF_SessionRun_wrapper(session._session, buffer, feeds, fetches, [], None)
     finally:
         pywrap_tf_session.TF_DeleteBuffer(buffer)
 
@@ -103,7 +103,7 @@ class SavedModelSession:
     @property
     def signatures(self) -> Mapping[str, Any]:
         """SignatureDefs by name, the initialiser's included, as GetModelMetadata lists them."""
-        return self.meta_graph.signature_def  # type: ignore[no-any-return]
+        return self.meta_graph.signature_def
 
     def _output(self, name: str) -> Any:
         if name not in self._outputs:

@@ -15,6 +15,7 @@ from tfx_bsl.public.proto import model_spec_pb2
 
 from bcl_keras.fields import Array
 from tfx_pipeline.contract import schemas
+from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.contract.splits import COLD_SPLITS, SPLITS
 from tfx_pipeline.evaluation.match_rows import MATCH_ROWS, match_row
 from tfx_pipeline.tfx_extensions.artifacts import SongEmbeddings
@@ -103,7 +104,7 @@ def _output(log: prediction_log_pb2.PredictionLog, name: str) -> Array:
 def _to_embeddings(song: _Song, logs: tuple[prediction_log_pb2.PredictionLog, ...]) -> dict[str, Any]:
     song_id, split = song
     embedding, candidate = (_output(log, "embedding") for log in logs)
-    return {"song_id": song_id, "split": split, "embedding": embedding, "candidate_embedding": candidate}
+    return {SONG_ID: song_id, "split": split, "embedding": embedding, "candidate_embedding": candidate}
 
 
 def _to_matches(song: _Song, log: prediction_log_pb2.PredictionLog) -> dict[str, Any]:

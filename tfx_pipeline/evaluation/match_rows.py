@@ -7,6 +7,7 @@ from typing import Any
 
 from bcl_keras.fields import Array
 from tfx_pipeline.contract import schemas
+from tfx_pipeline.contract.ids import SONG_ID
 
 #: Shares and evidence are null where the model does not return them.
 MATCH_ROWS = schemas.MATCHES
@@ -24,7 +25,7 @@ def match_row(song_id: str, split: str, outputs: Mapping[str, Array]) -> dict[st
     ids, scores = outputs["song_ids"].reshape(-1), outputs["scores"].reshape(-1)
     count = 0 if known == 0 else len(ids)
     row: dict[str, Any] = {
-        "song_id": song_id,
+        SONG_ID: song_id,
         "split": split,
         "match_ids": _texts(ids[:count]),
         "match_scores": scores[:count],

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 
 from bcl_keras.evaluation.bootstrap import interval, resampled_rows
 from bcl_keras.fields import Array
-from tfx_pipeline.contract.ids import id_array
+from tfx_pipeline.contract.ids import SONG_ID, id_array
 from tfx_pipeline.contract.splits import TEST, VALIDATION
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.reliability import BEST_SCORE, Evidence, Reliability, evidence_of
@@ -37,7 +37,7 @@ def reliability_report(
         are too few; and `test`, the figures of `judge` on the test songs, if it is fitted.
     """
     place = np.full(len(table), -1)
-    rows = table.rows_of(id_array(matches["song_id"]))
+    rows = table.rows_of(id_array(matches[SONG_ID]))
     place[rows[rows >= 0]] = np.flatnonzero(rows >= 0)
 
     def judged(split: str) -> tuple[Evidence, Array]:

@@ -9,12 +9,13 @@ from typing import Any
 from tfx import v1 as tfx
 
 from tfx_pipeline import contract
+from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.gates.data_drift import DataGateConfig
 from tfx_pipeline.gates.data_gate import DataGate
 from tfx_pipeline.tfx_extensions import standard
 
 #: Columns of plays that are counted. The most frequent values of a listener's id would be ids, so it is left out.
-_PLAY_COLUMNS = ("song_id", "plays", "liked", "timestamp")
+_PLAY_COLUMNS = (SONG_ID, "plays", "liked", "timestamp")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.files.linked_files import link_tree
+from serving.files.whole_files import put_link
 from serving.savedmodel.publish import next_version
 from serving.savedmodel.versions import scan
 from tfx_pipeline.history.gate_memory import go_back_to
@@ -80,7 +81,7 @@ def _point_latest(folder: RunFolder, version: int) -> list[str]:
     aside = folder.home / ".latest.writing"
     aside.unlink(missing_ok=True)
     os.symlink(os.path.join(folder.history.name, max(published).name), aside)
-    os.replace(aside, folder.latest)
+    put_link(aside, folder.latest)
     return [f"{folder.latest} leads to {max(published).name}"]
 
 

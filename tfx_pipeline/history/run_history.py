@@ -90,7 +90,7 @@ def place_of(artifact: metadata_store_pb2.Artifact) -> tuple[str, ...]:
 
 
 def _of_type(store: metadata_store.MetadataStore, name: str) -> Sequence[Any]:
-    return store.get_contexts_by_type(name)  # type: ignore[no-any-return]
+    return store.get_contexts_by_type(name)
 
 
 def _read(store: metadata_store.MetadataStore, context: Any, known: set[int]) -> RecordedRun:

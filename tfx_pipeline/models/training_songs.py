@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow_transform as tft
 
+from bcl_keras.fields import Array
 from tfx_pipeline import contract
 from tfx_pipeline.contract.splits import NEW, VALIDATION, WARM
 from tfx_pipeline.models.config import MOST_SPARSE_SONGS, VALIDATION_TRUTH
@@ -38,7 +39,7 @@ class TrainingSongs:
         """Number of songs to learn from."""
         return len(self.warm) + len(self.sparse)
 
-    def learnt_features(self) -> dict[str, np.ndarray]:
+    def learnt_features(self) -> dict[str, Array]:
         """Returns field name to array of one row per song to learn from."""
         return {name: stack([rows, self.sparse.features[name]]) for name, rows in self.warm.features.items()}
 
@@ -69,7 +70,7 @@ def read_songs(
     )
 
 
-def validation_truth(songs: TrainingSongs) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def validation_truth(songs: TrainingSongs) -> tuple[dict[str, Array], Array]:
     """Returns the features of validation songs, and rows of the warm songs that they should find, -1 for none.
 
     Of more than `_MOST_VALIDATION_SONGS` a sample is taken: choices need no more, and each song is ranked against all.
@@ -81,7 +82,7 @@ def validation_truth(songs: TrainingSongs) -> tuple[dict[str, np.ndarray], np.nd
     return features, warm.rows_of(validation.similar_ids[sample, :VALIDATION_TRUTH])
 
 
-def similar_pairs(songs: TrainingSongs, positives: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def similar_pairs(songs: TrainingSongs, positives: int | None = None) -> tuple[Array, Array, Array]:
     """Returns rows of anchors, warm songs first and sparse ones after them, rows of positives, and audience cosines.
 
     Args:

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from serving.files.whole_files import put_folder, sync_tree
 from serving.savedmodel.versions import scan
+from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.outputs.code_version import code_version
 from tfx_pipeline.outputs.merging import write_table
 from tfx_pipeline.outputs.publishing import reliability_column
@@ -144,7 +145,7 @@ def _has_songs(folder: RunFolder, number: int, aside: Path) -> bool:
     version = scan(str(folder.serving)).get(number)
     if version is None:
         return False
-    songs = pq.ParquetFile(aside / EMBEDDINGS.file).read(columns=["song_id"], use_threads=False)["song_id"].to_pylist()
+    songs = pq.ParquetFile(aside / EMBEDDINGS.file).read(columns=[SONG_ID], use_threads=False)[SONG_ID].to_pylist()
     return set(songs) <= set(read_index(version).names())
 
 

@@ -51,7 +51,7 @@ class Titles:
 
     def named(self, song_id: str) -> str | None:
         """Returns the title of one song."""
-        return self.of(pa.array([song_id], pa.string()))[0].as_py()  # type: ignore[no-any-return]
+        return self.of(pa.array([song_id], pa.string()))[0].as_py()
 
 
 def as_array(column: pa.ChunkedArray) -> pa.Array:

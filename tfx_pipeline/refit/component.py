@@ -15,6 +15,7 @@ from tfx.utils import io_utils, path_utils
 from serving.files.linked_files import link_tree
 from serving.files.whole_files import begin_folder, replace_folder
 from serving.refresh.saved_version import read_index
+from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.contract.splits import COLD_SPLITS, TEST, VALIDATION, WARM, ColdSplit
 from tfx_pipeline.evaluation.catalogue_embedding import EMBEDDINGS
 from tfx_pipeline.evaluation.component import REPORT
@@ -121,8 +122,8 @@ def _dataset(embeddings: SongEmbeddings) -> ds.Dataset:
 
 
 def _ids(dataset: ds.Dataset, splits: tuple[str, ...]) -> list[str]:
-    table = dataset.to_table(columns=["song_id"], filter=ds.field("split").isin(list(splits)))
-    return sorted(table["song_id"].to_pylist())
+    table = dataset.to_table(columns=[SONG_ID], filter=ds.field("split").isin(list(splits)))
+    return sorted(table[SONG_ID].to_pylist())
 
 
 def _sample(dataset: ds.Dataset, config: EvaluationConfig) -> dict[str, str]:
@@ -146,11 +147,11 @@ def _vectors(dataset: ds.Dataset, column: str, ids: list[str]) -> npt.NDArray[np
         ValueError: If a song has none.
     """
     wanted = pa.array(ids, pa.string())
-    table = dataset.to_table(columns=["song_id", column], filter=ds.field("song_id").isin(wanted))
+    table = dataset.to_table(columns=[SONG_ID, column], filter=ds.field(SONG_ID).isin(wanted))
     if table.num_rows != len(ids):
         raise ValueError(f"embeddings: expected one for each of {len(ids)} songs. Received: {table.num_rows}")
     if not ids:
         return np.zeros((0, 1), np.float32)
     flat = table[column].combine_chunks().flatten().to_numpy().reshape(table.num_rows, -1)
-    place = {song_id: row for row, song_id in enumerate(table["song_id"].to_pylist())}
+    place = {song_id: row for row, song_id in enumerate(table[SONG_ID].to_pylist())}
     return flat[[place[song_id] for song_id in ids]]

@@ -7,10 +7,11 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+from tfx_pipeline.contract.ids import USER_ID
 from tfx_pipeline.removal.wanted import Wanted
 
 #: The header of the column that holds listeners' ids.
-USER = "user_id"
+USER = USER_ID
 
 
 def without_rows(path: Path, wanted: Wanted) -> tuple[bytes, str] | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.forgotten import NAME, Forgotten
 from tfx_pipeline.contract.id_lists import IdList, read_ids
+from tfx_pipeline.contract.ids import USER_ID
 from tfx_pipeline.contract.inputs import open_sources
 from tfx_pipeline.removal.folder import Changes, known_listeners, known_words, still_held, take_out
 from tfx_pipeline.removal.wanted import Wanted
@@ -65,7 +66,7 @@ def forget(folder: RunFolder, users: Path, data: Path | None, *, dry_run: bool) 
     import_quietly("tensorflow")  # which files of examples need
     places = [folder.home, *([data.resolve()] if data else [])]
     known, words = _known(places)
-    listed = listed_in(read_ids(users, "user_id"), known)
+    listed = listed_in(read_ids(users, USER_ID), known)
     ids = listed.known | listed.unknown
     wanted = Wanted(ids, (known | words) - listed.known)
     record = Forgotten.read(folder.home / NAME)
@@ -117,8 +118,8 @@ def _known(places: Sequence[Path]) -> tuple[set[str], set[str]]:
         words |= known_words(place)
     for place in places[1:]:
         with open_sources(place) as (_, plays, _notes):
-            for rows in plays.batches(["user_id"]):
-                users.update(one for one in rows.column("user_id").to_pylist() if one and isinstance(one, str))
+            for rows in plays.batches([USER_ID]):
+                users.update(one for one in rows.column(USER_ID).to_pylist() if one and isinstance(one, str))
     return users, words
 
 

@@ -15,6 +15,7 @@ from tfx_pipeline.contract import PLAYS, SONGS
 from tfx_pipeline.contract.errors import ContractError, broken
 from tfx_pipeline.contract.folder import new_folder
 from tfx_pipeline.contract.id_lists import read_ids
+from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.runtime.console import import_quietly
 from tfx_pipeline.runtime.fingerprint import set_time_by_content
 from tfx_pipeline.runtime.run_folder import RunFolder
@@ -101,13 +102,13 @@ def say_left_out(songs: tuple[str, ...]) -> str:
 
 
 def _song_ids(prepared: Path) -> list[str]:
-    return pq.read_table(prepared / SONGS, columns=["song_id"])["song_id"].to_pylist()  # type: ignore[no-any-return]
+    return pq.read_table(prepared / SONGS, columns=[SONG_ID])[SONG_ID].to_pylist()
 
 
 def _write_without(source: Path, out: Path, gone: pa.Array) -> None:
     with pq.ParquetFile(source) as file, pq.ParquetWriter(out, file.schema_arrow, compression="snappy") as writer:
         for table in _row_groups(file):
-            left = table.filter(pc.invert(pc.is_in(table["song_id"], value_set=gone)))
+            left = table.filter(pc.invert(pc.is_in(table[SONG_ID], value_set=gone)))
             if left.num_rows:
                 writer.write_table(left)
     set_time_by_content(out)

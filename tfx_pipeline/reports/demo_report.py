@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from serving.client import Client
 from serving.savedmodel.publish import latest_version
 from tfx_pipeline import contract
+from tfx_pipeline.contract.ids import SONG_ID, USER_ID
 from tfx_pipeline.contract.splits import NEW, TEST, VALIDATION
 from tfx_pipeline.contract.text import on_one_line
 from tfx_pipeline.evaluation.component import REPORT
@@ -94,7 +95,7 @@ class DemoReport:
                 yield f"  {'target listeners':<44}score  because they play"
                 for row in read_targets(str(self.targets), [song_id]).slice(0, num_listeners).to_pylist():
                     reasons = (titles.get(reason, reason) for reason in row["reason_song_ids"][:_REASONS])
-                    user = f"user {on_one_line(row['user_id'])}"
+                    user = f"user {on_one_line(row[USER_ID])}"
                     yield f"  {row['rank']:>3}. {user:<38}{row['score']:6.3f}  {', '.join(map(on_one_line, reasons))}"
 
     def table(self) -> str:
@@ -138,8 +139,8 @@ class DemoReport:
         names = pq.read_schema(self.folder.input / contract.SONGS).names
         if "title" not in names:
             return {}
-        table = pq.read_table(self.folder.input / contract.SONGS, columns=["song_id", "title"])
-        return {row["song_id"]: row["title"] for row in table.to_pylist() if row["title"]}
+        table = pq.read_table(self.folder.input / contract.SONGS, columns=[SONG_ID, "title"])
+        return {row[SONG_ID]: row["title"] for row in table.to_pylist() if row["title"]}
 
     def _chosen(self, count: int) -> list[tuple[str, str]]:
         """Returns id and split of songs with targets: new songs, or held-out ones where there is no new song.
@@ -149,18 +150,18 @@ class DemoReport:
         """
         rows = [row for row in read_summary(str(self.targets)).to_pylist() if row["targets"]]
         new = [row for row in rows if row["split"] == NEW] or rows
-        ranked = sorted(new, key=lambda row: (-row["audience"], row["song_id"]))[:_CONSIDERED]
-        songs = self._songs([row["song_id"] for row in ranked])
+        ranked = sorted(new, key=lambda row: (-row["audience"], row[SONG_ID]))[:_CONSIDERED]
+        songs = self._songs([row[SONG_ID] for row in ranked])
         kinds: dict[str, list[tuple[str, str]]] = {}
         for row in ranked:
-            kind = self._in_words(songs[row["song_id"]]).split("; ")[0].split(", ")[0]
-            kinds.setdefault(kind, []).append((row["song_id"], row["split"]))
+            kind = self._in_words(songs[row[SONG_ID]]).split("; ")[0].split(", ")[0]
+            kinds.setdefault(kind, []).append((row[SONG_ID], row["split"]))
         in_turn = itertools.chain.from_iterable(itertools.zip_longest(*kinds.values()))
         return [song for song in in_turn if song is not None][:count]
 
     def _songs(self, ids: list[str]) -> dict[str, dict[str, Any]]:
-        table: pa.Table = pq.read_table(self.folder.input / contract.SONGS, filters=[("song_id", "in", ids)])
-        return {song["song_id"]: song for song in table.to_pylist()}
+        table: pa.Table = pq.read_table(self.folder.input / contract.SONGS, filters=[(SONG_ID, "in", ids)])
+        return {song[SONG_ID]: song for song in table.to_pylist()}
 
     def _in_words(self, song: dict[str, Any]) -> str:
         words = []

@@ -30,18 +30,18 @@ def example_songs(
     """Returns the new songs with the largest audiences to choose from, or held-out songs where there is no new one."""
     summary = [row for row in read_summary(targets.uri).to_pylist() if row["targets"]]
     new = [row for row in summary if row["split"] == NEW] or summary
-    chosen = sorted(new, key=lambda row: (-row["audience"], row["song_id"]))[:_SONGS]
-    ids = [row["song_id"] for row in chosen]
-    wanted = ds.field("song_id").isin(pa.array(ids, pa.string()))
-    table = _matches(embeddings).to_table(columns=["song_id", "match_ids", "match_scores"], filter=wanted)
-    matches = {row["song_id"]: row for row in table.to_pylist()}
+    chosen = sorted(new, key=lambda row: (-row["audience"], row[SONG_ID]))[:_SONGS]
+    ids = [row[SONG_ID] for row in chosen]
+    wanted = ds.field(SONG_ID).isin(pa.array(ids, pa.string()))
+    table = _matches(embeddings).to_table(columns=[SONG_ID, "match_ids", "match_scores"], filter=wanted)
+    matches = {row[SONG_ID]: row for row in table.to_pylist()}
     names = _names(songs, {match for row in matches.values() for match in row["match_ids"][:_MATCHES]} | set(ids))
     listeners = read_targets(targets.uri, ids).to_pylist()
     return [
         Example(
-            names.get(row["song_id"], row["song_id"]) + ("" if row["split"] == NEW else " (held out)"),
-            list(_named_matches(matches[row["song_id"]], names)),
-            list(_named_listeners((one for one in listeners if one["song_id"] == row["song_id"]), names)),
+            names.get(row[SONG_ID], row[SONG_ID]) + ("" if row["split"] == NEW else " (held out)"),
+            list(_named_matches(matches[row[SONG_ID]], names)),
+            list(_named_listeners((one for one in listeners if one[SONG_ID] == row[SONG_ID]), names)),
         )
         for row in chosen
     ]

@@ -13,6 +13,7 @@ from tfx import v1 as tfx
 
 from serving.refresh.takedown import taken_down
 from tfx_pipeline.columnar.reading import ReadParquet
+from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.contract.splits import VALIDATION
 from tfx_pipeline.evaluation.catalogue_embedding import EMBEDDINGS, MATCHES
 from tfx_pipeline.targeting import TargetingConfig, WriteTargets
@@ -25,7 +26,7 @@ from tfx_pipeline.tfx_extensions.example_files import ReadPlays, plays_pattern
 
 WEIGHT = "weight.json"
 #: Why a song is a match is not needed here, and several times as large.
-_OF_MATCHES = ("song_id", "split", "match_ids", "match_scores")
+_OF_MATCHES = (SONG_ID, "split", "match_ids", "match_scores")
 
 
 @component(use_beam=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tfx_pipeline.contract.ids import SONG_ID, USER_ID
+
 TARGETED, HELD_ASIDE = "target", "held_aside"
 #: Two-sided 95 % of the normal law.
 _Z = 1.959963984540054
@@ -84,14 +86,14 @@ def outcomes(targets: pa.Table, plays: pa.Table) -> tuple[list[Outcome], pa.Tabl
         plays = plays.filter(pc.greater(pc.fill_null(plays["plays"], 1), 0))
     has_likes = "liked" in plays.column_names
     liked = plays["liked"].cast(pa.int32()) if has_likes else pa.nulls(len(plays), pa.int32())
-    pairs = pa.table({"user_id": plays["user_id"], "song_id": plays["song_id"], "liked": pc.fill_null(liked, 0)})
-    pairs = _evenly_cut(pairs).group_by(["user_id", "song_id"]).aggregate([("liked", "max")])
+    pairs = pa.table({USER_ID: plays[USER_ID], SONG_ID: plays[SONG_ID], "liked": pc.fill_null(liked, 0)})
+    pairs = _evenly_cut(pairs).group_by([USER_ID, SONG_ID]).aggregate([("liked", "max")])
     pairs = pairs.append_column("played", pa.array([1] * len(pairs), pa.int32()))
-    judged = targets.select(["song_id", "user_id", "group"]).join(pairs, ["user_id", "song_id"], join_type="left outer")
-    reached = pc.is_in(judged["user_id"], pc.unique(plays["user_id"]))
+    judged = targets.select([SONG_ID, USER_ID, "group"]).join(pairs, [USER_ID, SONG_ID], join_type="left outer")
+    reached = pc.is_in(judged[USER_ID], pc.unique(plays[USER_ID]))
     counted = pa.table(
         {
-            "song_id": judged["song_id"],
+            SONG_ID: judged[SONG_ID],
             "group": judged["group"],
             "targeted": pa.array([1] * len(judged), pa.int64()),
             "reached": pc.cast(reached, pa.int64()),
@@ -100,11 +102,11 @@ def outcomes(targets: pa.Table, plays: pa.Table) -> tuple[list[Outcome], pa.Tabl
         }
     )
     sums = [(name, "sum") for name in ("targeted", "reached", "played", "liked")]
-    songs = _evenly_cut(counted).group_by(["song_id", "group"]).aggregate(sums)
+    songs = _evenly_cut(counted).group_by([SONG_ID, "group"]).aggregate(sums)
     songs = pa.table({name.removesuffix("_sum"): songs[name] for name in songs.column_names})
-    songs = songs.select(["song_id", "group", "targeted", "reached", "played", "liked"])
+    songs = songs.select([SONG_ID, "group", "targeted", "reached", "played", "liked"])
     return [_outcome(songs, group, has_likes) for group in (TARGETED, HELD_ASIDE)], songs.sort_by(
-        [("song_id", "ascending"), ("group", "ascending")]
+        [(SONG_ID, "ascending"), ("group", "ascending")]
     )
 
 

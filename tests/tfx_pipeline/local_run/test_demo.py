@@ -72,7 +72,7 @@ def test_a_folder_in_use_is_left_alone(data: Path, tmp_path: Path, capsys: pytes
 def test_a_settings_file_is_read_before_any_work(data: Path, tmp_path: Path, capsys) -> None:
     (tmp_path / "list.json").write_text("[]")
     line = refused(capsys, "--data", data, "--out", tmp_path / "out", "--settings", tmp_path / "list.json")
-    assert "list.json: the whole: expected an object of settings. Received: []" in line
+    assert "list.json: expected an object of settings. Received: []" in line
     assert not (tmp_path / "out").exists()
 
 

@@ -32,14 +32,14 @@ def unsalted(seed: Any, salt: str) -> Any:
     return tf.bitwise.bitwise_xor(seed, np.array([difference], np.uint64).view(np.int32))
 
 
-class Dirichlet(tfd.Dirichlet):  # type: ignore[misc]
+class Dirichlet(tfd.Dirichlet):
     """A Dirichlet law that draws the same with every release."""
 
     def _sample_n(self, n: Any, seed: Any = None) -> Any:
         return super()._sample_n(n, unsalted(seed, "random_gamma"))
 
 
-class NegativeBinomial(tfd.NegativeBinomial):  # type: ignore[misc]
+class NegativeBinomial(tfd.NegativeBinomial):
     """A negative binomial law that draws the same with every release."""
 
     def _sample_n(self, n: Any, seed: Any = None) -> Any:

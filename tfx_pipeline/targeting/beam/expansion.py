@@ -12,7 +12,7 @@ import pyarrow as pa
 from apache_beam import pvalue
 
 from tfx_pipeline.columnar.rows import Array
-from tfx_pipeline.contract.ids import among, arrow_texts
+from tfx_pipeline.contract.ids import USER_ID, among, arrow_texts
 from tfx_pipeline.targeting.beam import result_tables
 from tfx_pipeline.targeting.beam.blocks import Listeners
 from tfx_pipeline.targeting.beam.candidates import SongQuery
@@ -115,7 +115,7 @@ def _table(query: SongQuery, listeners: Listeners, config: TargetingConfig) -> p
     empty = pa.array(np.zeros(rows + 1, dtype=np.int32))
     columns = {
         "rank": np.arange(1, rows + 1, dtype=np.int32),
-        "user_id": arrow_texts(listeners.users[place]),
+        USER_ID: arrow_texts(listeners.users[place]),
         "score": score,
         "reason_song_ids": pa.ListArray.from_arrays(empty, pa.array([], pa.string())),
         "reason_scores": pa.ListArray.from_arrays(empty, pa.array([], pa.float32())),

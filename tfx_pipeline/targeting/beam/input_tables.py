@@ -8,7 +8,7 @@ import pyarrow as pa
 from tfx_pipeline.columnar.arrow import checked_column, coded_ids, encode_ids, ids_of, list_lengths, vectors_of
 from tfx_pipeline.columnar.rows import Array
 from tfx_pipeline.contract import schemas
-from tfx_pipeline.contract.ids import SONG_ID, Ids, among, id_array, no_ids
+from tfx_pipeline.contract.ids import SONG_ID, USER_ID, Ids, among, id_array, no_ids
 from tfx_pipeline.contract.play_columns import bad_count, count_plays
 from tfx_pipeline.contract.splits import SPLITS
 from tfx_pipeline.targeting.beam.blocks import Catalogue, Listeners, Matches, Pairs, Plays
@@ -28,7 +28,7 @@ def pack_plays(table: pa.Table) -> Plays:
     Raises:
         ValueError: If an id or a number of plays is none.
     """
-    users, songs = coded_ids(table, "plays", "user_id"), coded_ids(table, "plays", "song_id")
+    users, songs = coded_ids(table, "plays", USER_ID), coded_ids(table, "plays", SONG_ID)
     plays = np.ones(table.num_rows, dtype=np.int64)
     if "plays" in table.column_names:
         counts = checked_column(table, "plays", "plays", "whole numbers")
@@ -51,7 +51,7 @@ def pack_catalogue(table: pa.Table) -> Catalogue:
     Raises:
         ValueError: If an id, a split or a vector is none.
     """
-    ids, split = ids_of(table, "catalogue", "song_id"), ids_of(table, "catalogue", "split")
+    ids, split = ids_of(table, "catalogue", SONG_ID), ids_of(table, "catalogue", "split")
     unknown = ~among(split, id_array(SPLITS))
     if unknown.any():
         row = int(np.argmax(unknown))
@@ -73,7 +73,7 @@ def pack_listeners(table: pa.Table) -> Listeners:
     Raises:
         ValueError: If an id or a vector is none.
     """
-    users = ids_of(table, "listeners", "user_id")
+    users = ids_of(table, "listeners", USER_ID)
     return Listeners.not_excluded(users, vectors_of(table, "listeners", "embedding", users)[:, None])
 
 
@@ -86,10 +86,10 @@ def pack_exclusions(table: pa.Table) -> Pairs:
     Raises:
         ValueError: If an id is none.
     """
-    users = ids_of(table, "exclusions", "user_id")
-    if "song_id" not in table.column_names:
+    users = ids_of(table, "exclusions", USER_ID)
+    if SONG_ID not in table.column_names:
         return Pairs(users, no_ids(len(users)))
-    column = checked_column(table, "exclusions", "song_id").cast(pa.string())
+    column = checked_column(table, "exclusions", SONG_ID).cast(pa.string())
     everywhere = column.is_null().to_numpy(zero_copy_only=False)
     # The empty string is refused: it may be meant for one song, and would close all of them to the listener.
     named = encode_ids(column.drop_null(), "song_id` of `exclusions")
@@ -110,7 +110,7 @@ def pack_matches(table: pa.Table, most: int) -> Matches:
     Raises:
         ValueError: If an id is none, or ids and scores differ in number.
     """
-    songs = ids_of(table, "matches", "song_id")
+    songs = ids_of(table, "matches", SONG_ID)
     lists = checked_column(table, "matches", "match_ids", "lists of strings")
     scores = checked_column(table, "matches", "match_scores", "lists of numbers")
     given, scored = list_lengths(lists), list_lengths(scores)

@@ -14,6 +14,7 @@ from apache_beam import pvalue
 from tfx_pipeline.columnar.arrow import encode_ids
 from tfx_pipeline.columnar.hashing import shard_of, shards_for
 from tfx_pipeline.columnar.rows import Array, group_rows
+from tfx_pipeline.contract.ids import SONG_ID, USER_ID
 from tfx_pipeline.targeting.beam import result_tables
 from tfx_pipeline.targeting.config import TargetingConfig
 
@@ -72,7 +73,7 @@ def first_songs(candidates: pa.Table, most: int) -> Array:
         candidates: Table of candidates.
         most: Songs for each listener.
     """
-    users, songs = result_tables.codes(candidates["user_id"]), result_tables.codes(candidates["song_id"])
+    users, songs = result_tables.codes(candidates[USER_ID]), result_tables.codes(candidates[SONG_ID])
     order = np.lexsort((songs, -candidates["score"].to_numpy(), users))
     place = np.arange(len(order)) - np.searchsorted(users[order], users[order])
     return np.sort(order[place < most])
@@ -120,7 +121,7 @@ def without_refused(element: tuple[int, dict[str, Any]]) -> Iterator[tuple[int, 
 
 
 def _pairs(table: pa.Table) -> pa.Array:
-    joined = pc.binary_join_element_wise(table["song_id"], table["user_id"], "\0")
+    joined = pc.binary_join_element_wise(table[SONG_ID], table[USER_ID], "\0")
     return pa.concat_arrays(joined.chunks) if isinstance(joined, pa.ChunkedArray) else joined
 
 
@@ -138,6 +139,6 @@ def by_listener(
     if table.num_rows:
         first = result_tables.rank_within_songs(table, config.listeners_per_song)
         rows_in_all = song_shards * config.songs_per_shard * config.listeners_per_song
-        shard = shard_of(encode_ids(first["user_id"], "user_id"), shards_for(rows_in_all, _ROWS_PER_SHARD))
+        shard = shard_of(encode_ids(first[USER_ID], USER_ID), shards_for(rows_in_all, _ROWS_PER_SHARD))
         for key, rows in group_rows(shard):
             yield key, (cold, first.take(pa.array(rows)))

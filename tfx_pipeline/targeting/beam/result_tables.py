@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from tfx_pipeline.columnar.rows import Array, ranges
 from tfx_pipeline.contract import schemas
-from tfx_pipeline.contract.ids import arrow_texts
+from tfx_pipeline.contract.ids import SONG_ID, USER_ID, arrow_texts
 from tfx_pipeline.targeting.beam.candidates import Candidates
 from tfx_pipeline.targeting.beam.cold_shard import MatchLists, Shard
 from tfx_pipeline.targeting.config import TargetingConfig
@@ -36,7 +36,7 @@ def candidates_table(shard: Shard, candidates: Candidates, config: TargetingConf
     reason_ids, reason_scores = _reasons(shard.matches, candidates, chosen, config.max_reasons)
     columns = {
         "rank": np.arange(1, len(chosen) + 1, dtype=np.int32),
-        "user_id": arrow_texts(shard.listeners.users[candidates.audience[chosen]]),
+        USER_ID: arrow_texts(shard.listeners.users[candidates.audience[chosen]]),
         "score": rounded[chosen],
         "reason_song_ids": reason_ids,
         "reason_scores": reason_scores,
@@ -57,7 +57,7 @@ def targets_table(song: str, split: str, rule: str, columns: dict[str, Array | p
         columns: All columns but song_id, split, rule and group.
     """
     rows = len(columns["rank"])
-    same = {"song_id": song, "split": split, "rule": rule, "group": "target"}
+    same = {SONG_ID: song, "split": split, "rule": rule, "group": "target"}
     everything = {**{name: [value] * rows for name, value in same.items()}, **columns}
     arrays = [_array(everything[field.name], field.type) for field in TARGETS]
     return pa.Table.from_arrays(arrays, schema=TARGETS)
@@ -73,7 +73,7 @@ def summary_row(candidates: Candidates) -> dict[str, object]:
     Args:
         candidates: The song's scored audience.
     """
-    named = {"song_id": candidates.song.decode(), "split": candidates.split.decode()}
+    named = {SONG_ID: candidates.song.decode(), "split": candidates.split.decode()}
     return {**candidates.counts, **named, "targets": 0, "held_aside": 0}
 
 
@@ -84,7 +84,7 @@ def rank_within_songs(targets: pa.Table, most: int) -> pa.Table:
         targets: Targets of some songs.
         most: Targets to keep of each song.
     """
-    songs, users = codes(targets["song_id"]), codes(targets["user_id"])
+    songs, users = codes(targets[SONG_ID]), codes(targets[USER_ID])
     # Of a listener found twice, the row with their count and reasons comes first: scores of the two may differ in the
     # last digit.
     score = targets["score"].to_numpy()
@@ -112,9 +112,9 @@ def finish(targets: pa.Table, summary: pa.Table, config: TargetingConfig) -> tup
     aside = _held_aside(targets, config)
     group = np.where(aside, "held_aside", "target")
     targets = targets.set_column(TARGETS.get_field_index("group"), "group", pa.array(group.tolist(), pa.string()))
-    songs = np.array(summary["song_id"].to_pylist(), dtype=object)
+    songs = np.array(summary[SONG_ID].to_pylist(), dtype=object)
     order = np.argsort(songs, kind="stable")
-    row = np.searchsorted(songs[order], np.array(targets["song_id"].to_pylist(), dtype=object))
+    row = np.searchsorted(songs[order], np.array(targets[SONG_ID].to_pylist(), dtype=object))
     selected = np.bincount(row[~aside], minlength=len(songs))
     held = np.bincount(row[aside], minlength=len(songs))
     summary = summary.take(pa.array(order))
@@ -134,7 +134,7 @@ def _held_aside(targets: pa.Table, config: TargetingConfig) -> Array:
     if config.held_aside == 0:
         return np.zeros(targets.num_rows, dtype=bool)
     key = f"aside {config.seed}".encode()
-    pairs = zip(targets["song_id"].to_pylist(), targets["user_id"].to_pylist(), strict=True)
+    pairs = zip(targets[SONG_ID].to_pylist(), targets[USER_ID].to_pylist(), strict=True)
     draws = [hashlib.blake2b(f"{song}\0{user}".encode(), digest_size=8, key=key).digest() for song, user in pairs]
     uniform = np.frombuffer(b"".join(draws), dtype="<u8") / 2.0**64
     return uniform < config.held_aside

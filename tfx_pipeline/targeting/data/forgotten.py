@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from serving.files.whole_files import writing_whole
 from tfx_pipeline.contract.forgotten import Forgotten
+from tfx_pipeline.contract.ids import USER_ID
 
 
 def without_forgotten(table: Path, aside: Path) -> Path:
@@ -22,9 +23,9 @@ def without_forgotten(table: Path, aside: Path) -> Path:
     if not forgotten.hashes or not table.is_file():
         return table
     read = pq.read_table(table)
-    if "user_id" not in read.column_names:
+    if USER_ID not in read.column_names:
         return table  # the step that reads it raises with a message
-    users = read["user_id"].cast(pa.string()).combine_chunks()
+    users = read[USER_ID].cast(pa.string()).combine_chunks()
     users = users.chunk(0) if isinstance(users, pa.ChunkedArray) else users
     marked = forgotten.marks(users)
     if not marked.any():

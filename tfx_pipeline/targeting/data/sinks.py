@@ -31,6 +31,7 @@ from serving.files.whole_files import put_file
 from tfx_pipeline.columnar.arrow import encode_ids
 from tfx_pipeline.columnar.hashing import shard_of
 from tfx_pipeline.columnar.parquet_stream import read_rows_of, read_table
+from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.targeting.beam.result_tables import SUMMARY, TARGETS
 from tfx_pipeline.targeting.config import TargetingConfig
 
@@ -171,7 +172,7 @@ def _read(directory: str, kind: str, song_ids: Sequence[str] | None) -> pa.Table
     parts = [schema.empty_table()]
     for shard in shards:
         with FileSystems.open(posixpath.join(directory, kind, files[shard])) as stream:
-            rows = read_table(stream) if song_ids is None else read_rows_of(stream, "song_id", list(song_ids))
+            rows = read_table(stream) if song_ids is None else read_rows_of(stream, SONG_ID, list(song_ids))
             parts.append(rows.cast(schema))
     return pa.concat_tables(parts)
 

@@ -12,6 +12,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from tfx_pipeline.columnar.parquet_stream import read_table
 from tfx_pipeline.columnar.reading import ReadParquet
+from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.contract.tables import refuse_unfinished
 from tfx_pipeline.targeting.beam.target_listeners import Targeting, TargetListeners
 from tfx_pipeline.targeting.config import TargetingConfig
@@ -109,5 +110,5 @@ def song_ids(path: str, name: str) -> frozenset[str]:
     found: set[str] = set()
     for item in FileSystems.match([parquet_pattern(path, name)])[0].metadata_list:
         with FileSystems.open(item.path) as stream:
-            found.update(read_table(stream, columns=["song_id"])["song_id"].cast(pa.string()).to_pylist())
+            found.update(read_table(stream, columns=[SONG_ID])[SONG_ID].cast(pa.string()).to_pylist())
     return frozenset(found)

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tfx_pipeline.contract.ids import SONG_ID
+
 
 def without_songs(inputs: dict[str, Any], gone: Collection[str]) -> dict[str, Any]:
     """Returns the inputs of `TargetListeners`, whose elements are tables, without songs that were taken down.
@@ -36,7 +38,7 @@ def drop_songs(table: pa.Table, gone: list[str]) -> pa.Table:
         table: With a column song_id.
         gone: Ids of the songs that were taken down.
     """
-    return table.filter(pc.invert(pc.is_in(_text(table["song_id"]), value_set=pa.array(gone, pa.string()))))
+    return table.filter(pc.invert(pc.is_in(_text(table[SONG_ID]), value_set=pa.array(gone, pa.string()))))
 
 
 def drop_matches(table: pa.Table, gone: list[str]) -> pa.Table:
