@@ -54,7 +54,9 @@ def patient_clients() -> None:
     """Lets the clients' default time limit be one that a busy machine does not reach."""
     assert inspect.signature(Client).parameters["timeout"].default == 10.0
     assert Client.__init__ is AsyncClient.__init__
-    Client.__init__.__kwdefaults__["timeout"] = LAST_RESORT  # type: ignore[misc]
+    defaults = Client.__init__.__kwdefaults__
+    assert defaults is not None
+    defaults["timeout"] = LAST_RESORT
 
 
 @pytest.fixture(scope="session")

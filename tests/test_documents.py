@@ -104,8 +104,9 @@ def pages_of(nav: object) -> list[str]:
     """Returns the pages that a part of the navigation names."""
     if isinstance(nav, str):
         return [nav]
+    assert isinstance(nav, (dict, list))
     parts = nav.values() if isinstance(nav, dict) else nav
-    return [page for part in parts for page in pages_of(part)]  # type: ignore[attr-defined]
+    return [page for part in parts for page in pages_of(part)]
 
 
 def test_every_page_of_docs_stands_once_in_the_navigation() -> None:
@@ -202,9 +203,9 @@ def test_the_page_of_commands_names_every_option(command: str) -> None:
     page = (DOCS / "reference" / "commands.md").read_text()
     section = re.search(rf"^### python -m {re.escape(name)}$(.*?)(?=^##|\Z)", page, re.MULTILINE | re.DOTALL)
     row = re.search(rf"^\| `python -m {re.escape(name)}` \|(.*)$", page, re.MULTILINE)
-    assert section or row, f"{name} is not on the page"
-    text = (section or row).group(1)  # type: ignore[union-attr]
-    assert set(re.findall(r"`(--[\w-]+)`", text)) == options_of(command)
+    found = section or row
+    assert found, f"{name} is not on the page"
+    assert set(re.findall(r"`(--[\w-]+)`", found.group(1))) == options_of(command)
 
 
 def test_the_page_of_commands_names_every_target_of_make() -> None:

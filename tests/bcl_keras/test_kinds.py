@@ -7,7 +7,7 @@ import math
 import pytest
 
 import bcl_keras
-from bcl_keras.kinds import KINDS
+from bcl_keras.kinds import KINDS, FieldKind
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from bcl_keras.kinds import KINDS
         ("vector", "float32", 2, (5,), math.nan),
     ],
 )
-def test_layouts(kind: str, dtype: str, rank: int, row: tuple[int | None, ...], missing: float) -> None:
+def test_layouts(kind: FieldKind, dtype: str, rank: int, row: tuple[int | None, ...], missing: float) -> None:
     layout = KINDS[kind]
     assert (layout.dtype, layout.rank, layout.row_shape(5)) == (dtype, rank, row)
     assert layout.missing == missing or (math.isnan(missing) and math.isnan(layout.missing))
@@ -29,4 +29,4 @@ def test_layouts(kind: str, dtype: str, rank: int, row: tuple[int | None, ...], 
 
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(ValueError, match=r"`kind` must be one of .'category', .*'vector'.*Received: 'text'"):
-        bcl_keras.Field("x", "text")
+        bcl_keras.Field("x", "text")  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -296,9 +297,9 @@ def test_parts_without_a_row_per_song_cannot_be_joined() -> None:
         (lambda: Operations("m", max_message_bytes=0), "`max_message_bytes` must be 1 or more. Received: 0"),
     ],
 )
-def test_settings_that_cannot_be(make: object, text: str) -> None:
+def test_settings_that_cannot_be(make: Callable[[], object], text: str) -> None:
     with pytest.raises(ValueError, match=text):
-        make()  # type: ignore[operator]
+        make()
 
 
 def test_retries_as_grpc_reads_them() -> None:

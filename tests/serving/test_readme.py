@@ -40,14 +40,14 @@ def address(exported: small_export.SmallExport, tmp_path_factory: pytest.TempPat
         command = f"exec {sys.executable} {line.removeprefix('python ')}".replace("8500", str(port))
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
         server = subprocess.Popen(["sh", "-c", command], cwd=here, env=environment, stdout=subprocess.PIPE, text=True)
+        assert server.stdout is not None
         try:
-            assert server.stdout is not None
             assert str(port) in server.stdout.readline()
             yield f"localhost:{port}"
         finally:
             server.terminate()
             server.wait()
-            server.stdout.close()  # type: ignore[union-attr]
+            server.stdout.close()
 
 
 def test_the_lines_of_the_client(exported: small_export.SmallExport, address: str) -> None:

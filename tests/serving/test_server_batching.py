@@ -248,7 +248,7 @@ def test_the_longest_deadline_of_a_batch_counts(batching: Any) -> None:
 def test_an_unexpected_failure_reaches_every_request(batching: Any) -> None:
     recording, session = batching(max_batch_size=8)
     recording.signatures = {}
-    recording.run = None  # type: ignore[assignment]
+    recording.run = None
     with pytest.raises(RequestError, match="INTERNAL: TypeError"):
         run(session, np.zeros((1, 1)))
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from serving.files import linked_files, whole_files
 from serving.files.linked_files import link_or_copy, link_tree
 from serving.files.whole_files import (
     begin_folder,
@@ -60,7 +59,7 @@ def test_a_kill_leaves_the_old_folder_or_the_new_one(
         left[0] -= 1
         rename(source, target)
 
-    monkeypatch.setattr(whole_files.os, "rename", killed)
+    monkeypatch.setattr("serving.files.whole_files.os.rename", killed)
     with pytest.raises(KeyboardInterrupt):
         replace_folder(aside, out)
     monkeypatch.undo()
@@ -79,7 +78,7 @@ def test_without_second_names_files_are_copied(tmp_path: Path, monkeypatch: pyte
     def no_link(*_: object) -> None:
         raise OSError(number, "no")
 
-    monkeypatch.setattr(linked_files.os, "link", no_link)
+    monkeypatch.setattr("serving.files.linked_files.os.link", no_link)
     link_or_copy(source / "file", tmp_path / "copy")
     assert (tmp_path / "copy").read_text() == "text" and not os.path.samefile(tmp_path / "copy", source / "file")
 
@@ -90,7 +89,7 @@ def test_a_full_disk_is_an_error_and_no_reason_to_copy(tmp_path: Path, monkeypat
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(linked_files.os, "link", full)
+    monkeypatch.setattr("serving.files.linked_files.os.link", full)
     with pytest.raises(OSError, match="No space left"):
         link_or_copy(source / "file", tmp_path / "copy")
     assert not (tmp_path / "copy").exists()

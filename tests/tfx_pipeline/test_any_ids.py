@@ -34,7 +34,8 @@ from tfx_pipeline import contract
 from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.contract.splits import WARM, ColdSplit
 from tfx_pipeline.index_refresh.new_songs import NewSongs
-from tfx_pipeline.labels.similar_songs import AudienceConfig, FindSimilarSongs, SimilarSongs
+from tfx_pipeline.labels.config import AudienceConfig
+from tfx_pipeline.labels.similar_songs import FindSimilarSongs, SimilarSongs
 from tfx_pipeline.models import features
 from tfx_pipeline.models.song_table import SongTable, read_song_table
 from tfx_pipeline.targeting import TargetingConfig, TargetListeners, WriteTargets, read_summary, read_targets

@@ -35,6 +35,7 @@ PLAYS = pa.table(
 
 def test_each_target_counts_once() -> None:
     (target, aside), songs = outcomes(TARGETS, PLAYS)
+    assert target.liked is not None and aside.liked is not None
     assert (target.songs, target.reached.count, target.played.count, target.liked.count) == (2, 3, 1, 1)
     assert (aside.songs, aside.reached.count, aside.played.count, aside.liked.count) == (2, 2, 2, 0)
     assert (target.played.of, aside.played.of) == (4, 2)
@@ -149,8 +150,12 @@ def written_targets(tmp_path: Path) -> Path:
     from tfx_pipeline import target
 
     vectors = [[1.0, 0.0], [0.8, 0.6], [0.0, 1.0], [0.9, 0.1]]
-    columns = {"song_id": ["a", "b", "c", "new"], "split": ["warm"] * 3 + ["new"]}
-    columns |= {"embedding": vectors, "candidate_embedding": vectors}
+    columns = {
+        "song_id": ["a", "b", "c", "new"],
+        "split": ["warm"] * 3 + ["new"],
+        "embedding": vectors,
+        "candidate_embedding": vectors,
+    }
     pq.write_table(pa.table(columns), tmp_path / "catalogue.parquet")
     matches = {"song_id": ["new"], "match_ids": [["a", "b"]], "match_scores": [[0.9, 0.8]]}
     pq.write_table(pa.table(matches), tmp_path / "matches.parquet")

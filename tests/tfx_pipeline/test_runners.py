@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,9 +37,9 @@ def test_settings_change_what_they_name(tmp_path: Path) -> None:
 def test_a_whole_number_does_for_a_fraction(tmp_path: Path) -> None:
     """TFX refuses a whole number for a parameter of a component, after the input has been read."""
 
-    def wholes(settings: dict, default: dict) -> dict:
+    def wholes(settings: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
         """Every fraction of the settings as a whole number that it may be."""
-        found = {}
+        found: dict[str, Any] = {}
         for name, value in default.items():
             if isinstance(value, dict) and name in ("evaluation", "data_gate", "split"):
                 found[name] = wholes({}, value)
@@ -60,7 +61,9 @@ def test_a_whole_number_does_for_a_fraction(tmp_path: Path) -> None:
 def test_a_search_space_takes_whole_numbers_for_others(tmp_path: Path) -> None:
     """Keras Tuner refuses values of two types, after the whole front of the pipeline has run."""
     (tmp_path / "settings.json").write_text('{"tuning": {"space": {"field_dropout": [0, 0.3], "update_every": [1]}}}')
-    space = read_settings(tmp_path / "settings.json").tuning.space
+    tuning = read_settings(tmp_path / "settings.json").tuning
+    assert tuning is not None
+    space = tuning.space
     assert {type(value) for value in space.field_dropout} == {float} and space.update_every == (1,)
 
 

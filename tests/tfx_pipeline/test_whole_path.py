@@ -40,7 +40,8 @@ from tfx_pipeline.contract.splits import NEW, SPLITS, TEST, VALIDATION, WARM
 from tfx_pipeline.evaluation.component import REPORT, last_judged
 from tfx_pipeline.evaluation.reliability import FEWEST_SONGS
 from tfx_pipeline.history.run_record import RunRecord
-from tfx_pipeline.labels.similar_songs import AudienceConfig, FindSimilarSongs
+from tfx_pipeline.labels.config import AudienceConfig
+from tfx_pipeline.labels.similar_songs import FindSimilarSongs
 from tfx_pipeline.models import features
 from tfx_pipeline.models.model_config import SearchSpace, TuningConfig
 from tfx_pipeline.models.step_settings import TunerSettings

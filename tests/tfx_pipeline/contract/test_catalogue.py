@@ -107,7 +107,7 @@ def test_takes_every_form_of_a_type(tmp_path, columns):
     assert kinds == ["category", "multi_category", "number", "vector"]
 
 
-BROKEN_SONGS = {
+BROKEN_SONGS: dict[str, tuple[dict[str, object], list[str]]] = {
     "no id column": ({"song_id": None}, ["songs.parquet", "column `song_id`", "title"]),
     "ids of numbers": ({"song_id": [1, 2, 3]}, ["column `song_id`", "expected strings", "int64"]),
     "double id": ({"song_id": ["a", "b", "a"]}, ["column `song_id`, row 2", "each song once", "'a'", "row 0"]),

@@ -83,7 +83,7 @@ def test_rules_that_hold_out_the_same_songs(other, alike):
 
 def test_bad_shares_are_refused():
     with pytest.raises(ValueError, match=r"`rotate` must be one of .*'week'.*Received: 'year'"):
-        ColdSplit(rotate="year")
+        ColdSplit(rotate="year")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"sum to less than 1.*test_share=0.6"):
         ColdSplit(validation_share=0.5, test_share=0.6)
     with pytest.raises(ValueError, match=r"`min_listeners` must be at least 1. Received: 0"):

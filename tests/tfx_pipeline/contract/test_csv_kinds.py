@@ -4,6 +4,7 @@ import csv
 import io
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from tfx_pipeline.contract import SONGS, ContractError, check, prepare
 
 ROWS = 300
-KINDS = {
+KINDS: dict[str, tuple[Callable[[int], str], str, list[object], str]] = {
     # what: (cell of row i, kind, values of rows 0 and 1 once prepared, note after the name)
     "plain": (str, "number", [0.0, 1.0], "number (guessed from CSV), 0 of 300 missing"),
     "exponent": (lambda i: f"{i}.5e+01", "number", [5.0, 15.0], "number (guessed"),

@@ -65,7 +65,7 @@ def test_numbers_and_ids():
     assert read_numbers("[0.5, -1, 2e-3,nan]") == [0.5, -1.0, 0.002, None]
     assert read_numbers("[ 0.5\n  1. ]") == [0.5, 1.0] and read_numbers("[]") == []
     assert read_number_words("[1, 22 None]") == ["1", "22"]
-    for values in (np.array([0.1, 1e-9, 3.0]), np.arange(40.0), np.float32([0.1, 2])):
+    for values in (np.array([0.1, 1e-9, 3.0]), np.arange(40.0), np.array([0.1, 2], np.float32)):
         assert read_numbers(str(values)) == pytest.approx(values.tolist())
         named = "[" + ", ".join(f"np.{values.dtype}({value})" for value in values) + "]"
         assert read_numbers(without_numpy_names(pa.array([named]))[0].as_py()) == values.tolist()

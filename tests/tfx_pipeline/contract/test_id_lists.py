@@ -115,7 +115,7 @@ def test_integers(tmp_path: Path, kind: pa.DataType) -> None:
     assert read_ids(tmp_path / "gone").meant(set(KNOWN), "the index") == {"7"}
 
 
-ONE_ID = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), min_size=1, max_size=30)
+ONE_ID = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=30)
 
 
 @settings(max_examples=60, deadline=None)

@@ -24,7 +24,7 @@ SONGS = pa.schema([("song_id", pa.string()), ("attribute_genre", pa.string()), (
 
 def write(folder: Path, number: int | str, songs: list[tuple], plays: list[tuple], schema: pa.Schema = SONGS) -> Path:
     span = folder / (f"span-{number}" if isinstance(number, int) else number)
-    columns = list(zip(*plays, strict=True)) or [[], []]
+    columns = list(zip(*plays, strict=True)) or [(), ()]
     write_tables(
         span,
         pa.table([list(c) for c in zip(*songs, strict=True)] or [[]] * len(schema), schema=schema),

@@ -178,7 +178,8 @@ def test_work_is_bounded():
 
 def test_listening_against_sets_and_in_bounded_memory(monkeypatch):
     monkeypatch.setattr("tfx_pipeline.contract.training.listening._MERGE_FROM", 100)
-    generator, seen, ids = np.random.default_rng(0), set(), [f"\u00e9{i}" for i in range(50)]
+    generator, ids = np.random.default_rng(0), [f"\u00e9{i}" for i in range(50)]
+    seen: set[tuple[int, int]] = set()
     whole, cut = (Listening(pa.array(ids), 7, most) for most in (10**6, 400))
     for _ in range(30):
         users, songs = generator.integers(300, size=200), generator.integers(50, size=200) ** 2 // 50
@@ -186,7 +187,8 @@ def test_listening_against_sets_and_in_bounded_memory(monkeypatch):
             {"user_id": [f"u{user}" for user in users], "song_id": [ids[song] for song in songs]}
         )
         seen.update(zip(users.tolist(), songs.tolist(), strict=True))
-        whole.add(batch), cut.add(batch)
+        whole.add(batch)
+        cut.add(batch)
     exact = np.bincount([song for _, song in seen], minlength=50)
     for listening in (whole, cut):
         assert listening.listeners.tolist() == np.minimum(exact, 7).tolist()

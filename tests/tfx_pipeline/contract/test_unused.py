@@ -120,7 +120,7 @@ def test_what_cannot_or_should_not_be_a_field_is_not_named(tmp_path: Path, kind:
 
 def test_an_artist_is_recommended_unless_every_song_has_its_own(tmp_path: Path) -> None:
     for number, name in enumerate(("artist", "Artist Name", "artistName", "performer")):
-        message = notes(write(tmp_path / str(number), **{name: [f"artist {i % 15}" for i in ROWS]}))
+        message = notes(write(tmp_path / str(number), "parquet", **{name: [f"artist {i % 15}" for i in ROWS]}))
         assert len(message) == 2 and message[1].startswith(f"{name}: songs of one artist often share listeners.")
     assert notes(write(tmp_path / "own", artist=[f"artist {i}" for i in ROWS])) == []
     assert notes(write(tmp_path / "used", attribute_artist=[f"artist {i % 15}" for i in ROWS])) == []
@@ -196,7 +196,7 @@ def test_a_catalogue_without_fields_is_told_the_names(tmp_path: Path) -> None:
         "attribute_label": GENRE,
         "audio_key": [None] * SONGS,
     }
-    write(tmp_path / "in", **columns)
+    write(tmp_path / "in", "parquet", **columns)
     for run in (lambda: check(tmp_path / "in"), lambda: prepare(tmp_path / "in", tmp_path / "out")):
         with pytest.raises(ContractError) as caught:
             run()
@@ -208,5 +208,5 @@ def test_a_catalogue_without_fields_is_told_the_names(tmp_path: Path) -> None:
 
 def test_many_columns_and_hostile_names_stay_on_one_line(tmp_path: Path) -> None:
     columns = {f"x{i}\n\u202e": GENRE for i in range(30)}
-    (note,) = notes(write(tmp_path / "in", **columns))
+    (note,) = notes(write(tmp_path / "in", "parquet", **columns))
     assert "\n" not in note and "\u202e" not in note and "and 18 more" in note

@@ -12,6 +12,7 @@ from tfx import v1 as tfx
 
 from tfx_pipeline.gates import data_gate
 from tfx_pipeline.gates.data_drift import DataGateConfig, DataGateError, Statistics, compare, report
+from tfx_pipeline.tfx_extensions.artifacts import DataReport
 
 SONGS = 600
 
@@ -129,7 +130,7 @@ def test_the_components_keep_what_was_pushed_and_refuse_what_differs(tmp_path) -
     kept = str(tmp_path / "kept")
 
     def gate(of_songs: Any, name: str) -> str:
-        made = artifact(data_gate.DataReport, name)
+        made = artifact(DataReport, name)
         try:
             data_gate.DataGate.EXECUTOR_SPEC.executor_class._FUNCTION(
                 song_statistics=of_songs, play_statistics=plays, report_of_data=made, kept=kept, settings="{}", code=""

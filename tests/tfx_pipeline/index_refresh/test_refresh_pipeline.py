@@ -209,9 +209,11 @@ def test_a_model_that_does_not_answer_is_refused_with_the_reason(saved_model: Pa
 def test_a_last_model_of_other_fields_is_no_row(saved_model: Path) -> None:
     """It cannot read today's songs: once a bare error of TensorFlow, after all that comes before it had run."""
     fields = (SongField("attribute_genre", "multi_category"), SongField("audio_tempo", "number"))
-    assert last_embeddings(str(saved_model), None, None, fields) is None
+    none = np.zeros(0)
+    table = SongTable(no_ids(), none, {}, none, no_ids(0, 0), none)
+    assert last_embeddings(str(saved_model), None, table, fields) is None
     with pytest.raises(AttributeError):  # fields that fit are read on, here from no songs at all
-        last_embeddings(str(saved_model), None, None, fields[1:])
+        last_embeddings(str(saved_model), None, table, fields[1:])
 
 
 def test_a_model_is_compared_with_the_last_one_as_that_was_judged(saved_model: Path, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from tfx_pipeline.contract.splits import NEW, TEST, VALIDATION, WARM, ColdSplit
 from tfx_pipeline.contract.training.listening import Listening
 from tfx_pipeline.contract.training.pairs import count_pairs
-from tfx_pipeline.labels.similar_songs import AudienceConfig, FindSimilarSongs
+from tfx_pipeline.labels.config import AudienceConfig
+from tfx_pipeline.labels.similar_songs import FindSimilarSongs
 
 pytestmark = pytest.mark.pipeline  # the whole labeller in Beam
 

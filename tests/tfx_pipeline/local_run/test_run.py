@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def called(*arguments: object) -> tuple[int, dict[str, object], str]:
+def called(*arguments: object) -> tuple[int, dict[str, Any], str]:
     """Runs the command as a process; returns exit code, the line on standard output, and standard error."""
     command = [sys.executable, "-m", "tfx_pipeline.run", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -54,7 +55,7 @@ def test_a_dry_run_checks_and_lists_what_would_go(data: Path, tmp_path: Path) ->
     before = sorted(tmp_path.rglob("*"))
     code, line, shown = called("--data", data, "--out", tmp_path / "out", "--keep", "1", "--dry-run")
     assert code == 0 and line["outcome"] == "checked" and line["served_version"] == second
-    assert line["pruned"]["versions"] == [first] and line["pruned"]["dry_run"] is True  # type: ignore[index]
+    assert line["pruned"]["versions"] == [first] and line["pruned"]["dry_run"] is True
     assert "Catalogue: 200 songs" in shown and "would go: runs: 1, versions: 1" in shown
     assert sorted(tmp_path.rglob("*")) == before
 

@@ -1,6 +1,7 @@
 """The Transform step on a few songs, against numpy."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,7 +137,7 @@ def test_a_word_may_be_any_text(tmp_path):
     # Every word twice, in two fields, with one that is absent from the other songs' vocabulary.
     words = [*AWKWARD, LONG, "nul\0inside"]
     numbers = {"tempo": [1.0], "vector": [1.0, 2.0]}
-    songs = [
+    songs: list[dict[str, Any]] = [
         {
             "song_id": f"{place:03}{copy}",
             "artist": [word],

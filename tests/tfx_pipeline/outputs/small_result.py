@@ -127,7 +127,7 @@ def small_result(home: Path, songs: dict[str, list] = SONGS) -> tuple[RunFolder,
         "evidence": [0.5],
         "evidence_names": ["deviation_0"],
     }
-    matches = [
+    matches: list[list[dict[str, object]]] = [
         [
             {**new, **why, "song_id": "n1", "match_scores": [0.9, -0.25]},
             {**new, "song_id": "n2", "match_scores": [0.5, 0.4]},
@@ -149,7 +149,7 @@ def small_result(home: Path, songs: dict[str, list] = SONGS) -> tuple[RunFolder,
         }
         for rank, user in enumerate(USERS, 1)
     ]
-    summary = [
+    summary: list[dict[str, object]] = [
         {"song_id": "n1", "split": "new", "status": "targeted", "targets": 2, "held_aside": 1},
         {"song_id": "n2", "split": "new", "status": "matches have no listeners"},
     ]

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.files import linked_files
 from serving.files.folder_lock import FolderError
 from tests.any_text import AWKWARD, LONG
 from tests.small_disk import SmallDisk
@@ -31,7 +30,7 @@ from tests.tfx_pipeline.outputs.small_result import (
     write_matches,
 )
 from tfx_pipeline import contract
-from tfx_pipeline.outputs import merging, publishing
+from tfx_pipeline.outputs import merging
 from tfx_pipeline.outputs.publishing import outcome, point_latest, publish
 from tfx_pipeline.outputs.schemas import EMBEDDINGS, MATCHES, TABLES
 from tfx_pipeline.outputs.titles import Titles
@@ -145,7 +144,7 @@ def test_without_hard_links_files_are_copied(tmp_path, monkeypatch):
     def no_link(source, out):
         raise OSError(18, "Invalid cross-device link")
 
-    monkeypatch.setattr(linked_files.os, "link", no_link)
+    monkeypatch.setattr("serving.files.linked_files.os.link", no_link)
     folder, result = small_result(tmp_path)
     publish(folder, result, SETTINGS)
     assert pq.read_table(folder.latest / "embeddings.parquet").num_rows == 5
@@ -169,7 +168,7 @@ def test_a_run_that_was_killed_before_the_link_is_finished_by_the_next(tmp_path,
     publish(folder, result, SETTINGS)
     later = replace(result, run_id="2026-11-02T00:00:00.000000", artifacts="b")
     with monkeypatch.context() as patch:
-        patch.setattr(publishing.os, "replace", killed)
+        patch.setattr("tfx_pipeline.outputs.publishing.os.replace", killed)
         with pytest.raises(KeyboardInterrupt):
             publish(folder, later, SETTINGS)
     assert manifest_of(folder.latest)["run_id"] == "2026-11-01T03-04-05.000006"

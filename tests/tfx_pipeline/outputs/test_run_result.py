@@ -33,23 +33,20 @@ def artifact(uri: Path, number: int, **properties: int | str) -> metadata_store_
 @pytest.fixture
 def record(tmp_path: Path) -> RunRecord:
     """A pushed run in which two models were embedded, and the targets came from the second."""
+    properties: dict[tuple[str, str], dict[str, int | str]] = {
+        ("CatalogueEmbedder", "embeddings"): {},
+        ("SecondEmbedder", "embeddings"): {},
+        ("RetrievalEvaluator", "evaluation"): {},
+        ("RetrievalEvaluator", "blessing"): {"blessed": 1},
+        ("ServingValidator", "blessing"): {"blessed": 1},
+        ("SecondChecker", "blessing"): {"blessed": 1},
+        ("DataGate", "report_of_data"): {},
+        ("Pusher", "pushed_model"): {"pushed": 1, "pushed_destination": "/serving/17"},
+        ("AudienceTargeter", "targets"): {"targeted": 1},
+        ("RunPage", "page"): {},
+    }
     outputs = {
-        key: artifact(tmp_path / "/".join(key), number, **properties)
-        for number, (key, properties) in enumerate(
-            {
-                ("CatalogueEmbedder", "embeddings"): {},
-                ("SecondEmbedder", "embeddings"): {},
-                ("RetrievalEvaluator", "evaluation"): {},
-                ("RetrievalEvaluator", "blessing"): {"blessed": 1},
-                ("ServingValidator", "blessing"): {"blessed": 1},
-                ("SecondChecker", "blessing"): {"blessed": 1},
-                ("DataGate", "report_of_data"): {},
-                ("Pusher", "pushed_model"): {"pushed": 1, "pushed_destination": "/serving/17"},
-                ("AudienceTargeter", "targets"): {"targeted": 1},
-                ("RunPage", "page"): {},
-            }.items(),
-            1,
-        )
+        key: artifact(tmp_path / "/".join(key), number, **properties[key]) for number, key in enumerate(properties, 1)
     }
     for component in ("CatalogueEmbedder", "SecondEmbedder"):
         for name in ("embeddings-00000-of-00002", "embeddings-00001-of-00002", "matches-00000-of-00001"):

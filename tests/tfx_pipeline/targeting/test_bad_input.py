@@ -2,6 +2,7 @@
 
 import dataclasses
 from decimal import Decimal
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -28,7 +29,7 @@ def vector(song, split="new", embedding=(1.0, 0.0)):
 
 
 WARM = [vector("w1", "warm"), vector("w2", "warm", (0.0, 1.0)), vector("w3", "warm", (0.6, 0.8))]
-PLAYS = [
+PLAYS: list[dict[str, Any]] = [
     {"user_id": user, "song_id": song, "plays": 2}
     for user, song in [("a", "w1"), ("b", "w1"), ("b", "w2"), ("c", "w2"), ("d", "w2")]
 ]

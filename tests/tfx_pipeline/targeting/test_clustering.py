@@ -39,7 +39,7 @@ def test_spherical_kmeans_is_a_fixed_point_as_good_as_scikit_learn():
     theirs = []
     for seed in range(5):
         labels = KMeans(6, n_init=1, random_state=seed).fit_predict(points)
-        theirs.append(sum(np.linalg.norm(points[labels == k].sum(axis=0)) for k in range(6)))
+        theirs.append(sum(float(np.linalg.norm(points[labels == k].sum(axis=0))) for k in range(6)))
     assert ours > 0.97 * np.mean(theirs)
 
 

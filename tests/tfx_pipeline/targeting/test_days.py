@@ -4,7 +4,7 @@ import pytest
 
 from tests.tfx_pipeline.labels.test_similar_songs import similar_songs
 from tfx_pipeline.contract.splits import NEW, WARM, ColdSplit
-from tfx_pipeline.labels.similar_songs import AudienceConfig
+from tfx_pipeline.labels.config import AudienceConfig
 from tfx_pipeline.targeting import TargetingConfig
 
 SPLIT = ColdSplit(validation_share=0.0, test_share=0.0)

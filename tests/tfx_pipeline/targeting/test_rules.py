@@ -29,6 +29,13 @@ def cosine(a, b):
     return float(np.dot(a, b) / (np.linalg.norm(a) * np.linalg.norm(b)))
 
 
+def query_of(song, audience, counts, config, seed) -> Query:
+    """The query of a rule that compares vectors: there must be one."""
+    query = make_query(song, audience, counts, config, seed)
+    assert query is not None
+    return query
+
+
 def test_weighted_counts_by_hand():
     counts = weighted_counts(np.array([0, 2, 0, 1]), np.array([0.5, 0.25, 0.75, -0.9]), 4)
     assert counts.tolist() == [1.25, 0.0, 0.25, 0.0]
@@ -53,7 +60,7 @@ def test_song_and_average_are_cosines(audience):
 def test_cat_is_the_closest_centroid(audience):
     vectors, counts, song = audience
     config = TargetingConfig(rule="cat", clusters=5)
-    query = make_query(song, vectors, counts, config, 7)
+    query = query_of(song, vectors, counts, config, 7)
     scores = score_listeners(vectors, counts, query, config)
     assert query.centers.shape == (5, 6)
     for i in range(len(vectors)):
@@ -81,7 +88,7 @@ def test_pooling(audience):
 def test_hybrid_adds_the_log_count(audience):
     vectors, counts, song = audience
     config = TargetingConfig(rule="hybrid", hybrid_with="song", count_weight=0.25)
-    query = dataclasses.replace(make_query(song, vectors, counts, config, 0), count_unit=0.8)
+    query = dataclasses.replace(query_of(song, vectors, counts, config, 0), count_unit=0.8)
     scores = score_listeners(vectors, counts, query, config)
     for i in range(len(vectors)):
         expected = cosine(vectors[i, 0], song) + 0.25 * math.log(1 + counts[i] / 0.8)
@@ -94,7 +101,7 @@ def test_the_song_in_cat(audience):
     plain = TargetingConfig(rule="cat", clusters=4)
     centers = TargetingConfig(rule="cat", clusters=4, song_role="centroids", song_weight=0.5)
     people = TargetingConfig(rule="cat", clusters=4, song_role="listeners", song_weight=0.5)
-    found = {c: make_query(song, vectors, counts, c, 1) for c in (plain, centers, people)}
+    found = {c: query_of(song, vectors, counts, c, 1) for c in (plain, centers, people)}
     scores = {c: score_listeners(vectors, counts, query, c).score for c, query in found.items()}
     for i in range(len(vectors)):
         cosines = [cosine(vectors[i, 0], c) for c in found[plain].centers]
@@ -105,12 +112,12 @@ def test_the_song_in_cat(audience):
     members = TargetingConfig(rule="cat", clusters=1, song_role="members")
     weight = [counts[i] * max(0.0, cosine(vectors[i, 0], song)) for i in range(len(vectors))]
     mean = sum(w * vector[0].astype(float) for w, vector in zip(weight, vectors, strict=True))
-    assert cosine(make_query(song, vectors, counts, members, 0).centers[0], mean) == pytest.approx(1, abs=1e-6)
+    assert cosine(query_of(song, vectors, counts, members, 0).centers[0], mean) == pytest.approx(1, abs=1e-6)
 
 
 def test_members_can_count_the_same(audience):
     vectors, counts, song = audience
-    query = make_query(song, vectors, counts, TargetingConfig(rule="cat", clusters=1, members="uniform"), 0)
+    query = query_of(song, vectors, counts, TargetingConfig(rule="cat", clusters=1, members="uniform"), 0)
     assert cosine(query.centers[0], vectors[:, 0].astype(float).sum(axis=0)) == pytest.approx(1, abs=1e-6)
 
 
@@ -152,14 +159,14 @@ def test_places_go_to_those_who_may_become_targets():
 
 def test_the_mean_of_an_audience_without_weight_is_their_mean():
     vectors = np.eye(4, dtype=np.float32)[:2][:, None]
-    query = make_query(np.zeros(4), vectors, np.zeros(2), TargetingConfig(rule="average"), 0)
+    query = query_of(np.zeros(4), vectors, np.zeros(2), TargetingConfig(rule="average"), 0)
     assert query.centers[0] == pytest.approx([0.5**0.5, 0.5**0.5, 0, 0])
 
 
 def test_zero_vectors_score_zero_and_join_no_cluster():
     vectors = np.zeros((3, 1, 4), np.float32)
     vectors[0, 0, 0] = 1
-    query = make_query(np.ones(4), vectors, np.ones(3), TargetingConfig(rule="cat", clusters=3), 0)
+    query = query_of(np.ones(4), vectors, np.ones(3), TargetingConfig(rule="cat", clusters=3), 0)
     assert query.centers.tolist() == [[1, 0, 0, 0]]
     assert score_listeners(vectors, np.ones(3), query, TargetingConfig(rule="cat")).score.tolist() == [1, 0, 0]
     nobody = make_query(np.ones(4), np.zeros((2, 1, 4), np.float32), np.ones(2), TargetingConfig(rule="cat"), 0)

@@ -1,6 +1,7 @@
 """The same similar songs and targets in memory, from several processes, and from a pool of external workers."""
 
 import contextlib
+import functools
 import os
 import socket
 import subprocess
@@ -15,7 +16,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from tests.waiting import LAST_RESORT, eventually, reserved_port
 from tfx_pipeline.contract.splits import ColdSplit
-from tfx_pipeline.labels.similar_songs import AudienceConfig, FindSimilarSongs
+from tfx_pipeline.labels.config import AudienceConfig
+from tfx_pipeline.labels.similar_songs import FindSimilarSongs
 from tfx_pipeline.runtime.beam_options import IN_MEMORY
 from tfx_pipeline.targeting import TargetingConfig
 
@@ -39,12 +41,15 @@ def _serving(jobs: int, workers: int):
     )
     # The pool starts workers with whatever `python` is on the path; one without Beam dies, and the job waits forever.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    settings = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": {**os.environ, "PATH": path}}
-    processes = [subprocess.Popen([sys.executable, "-m", *module], **settings) for module in modules]
+    environment, quiet = {**os.environ, "PATH": path}, subprocess.DEVNULL
+    processes = [
+        subprocess.Popen([sys.executable, "-m", *module], stdout=quiet, stderr=quiet, env=environment)
+        for module in modules
+    ]
     try:
         for port, process in zip((jobs, workers), processes, strict=True):
-            assert eventually(lambda port=port, process=process: _listens(port) or process.poll() is not None)
-            assert process.poll() is None, f"{process.args} ended with {process.returncode}"
+            assert eventually(functools.partial(_listens_or_ended, port, process))
+            assert process.poll() is None, f"{process.args!r} ended with {process.returncode}"
         service = (f"--job_endpoint=localhost:{jobs}", f"--job_server_timeout={LAST_RESORT}")
         pool = ("--environment_type=EXTERNAL", f"--environment_config=localhost:{workers}")
         yield ("--runner=PortableRunner", *service, *pool)
@@ -57,6 +62,10 @@ def _serving(jobs: int, workers: int):
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _listens_or_ended(port: int, process: subprocess.Popen[bytes]) -> bool:
+    return _listens(port) or process.poll() is not None
 
 
 def _listens(port: int) -> bool:

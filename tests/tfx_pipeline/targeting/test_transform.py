@@ -52,10 +52,13 @@ def cold_songs(world):
 def test_count_average_song_and_hybrid_are_their_definitions(world, run_world):
     vectors = listener_vectors(world)
     song_vector = {row["song_id"]: np.array(row["embedding"], float) for row in world.catalogue}
-    results = {
-        rule: run_world(TargetingConfig(rule=rule, listeners_per_song=90, **settings))
-        for rule, settings in {"count": {}, "average": {}, "song": {}, "hybrid": {"count_weight": 0.3}}.items()
+    configs = {
+        "count": TargetingConfig(rule="count", listeners_per_song=90),
+        "average": TargetingConfig(rule="average", listeners_per_song=90),
+        "song": TargetingConfig(rule="song", listeners_per_song=90),
+        "hybrid": TargetingConfig(rule="hybrid", listeners_per_song=90, count_weight=0.3),
     }
+    results = {rule: run_world(config) for rule, config in configs.items()}
     for song in cold_songs(world):
         counts = audience_counts(world, song)
         mean = sum(counts[user] * vectors[user] for user in counts)
@@ -120,16 +123,16 @@ def test_expand_is_the_best_of_all_listeners(world, run_world):
     vectors = listener_vectors(world)
     song_vector = {row["song_id"]: np.array(row["embedding"], float) for row in world.catalogue}
     config = TargetingConfig(rule="hybrid", count_weight=0.3, reach="expand", listeners_per_song=90)
-    small = {"songs_per_shard": 3, "plays_per_shard": 200, "listeners_at_once": 7}
+    small = dataclasses.replace(config, songs_per_shard=3, plays_per_shard=200, listeners_at_once=7)
     result = run_world(config)
-    in_blocks = run_world(dataclasses.replace(config, listeners_per_song=40, **small))
+    in_blocks = run_world(dataclasses.replace(small, listeners_per_song=40))
     assert rows_of(in_blocks) == [row for row in rows_of(result) if row[1] <= 40]
     outside = 0
     for song in cold_songs(world):
         counts = audience_counts(world, song)
         scores = {
             user: float(vectors[user] @ song_vector[song])
-            + config.count_weight * math.log(1 + counts.get(user, 0.0) / best_match(world, song))
+            + 0.3 * math.log(1 + counts.get(user, 0.0) / best_match(world, song))
             for user in vectors
         }
         found = [row for row in result.targets if row["song_id"] == song]
