@@ -68,7 +68,7 @@ bench: $(READY)
 lint: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy bcl_keras tfx_pipeline serving benchmarks
+	@$(BIN)/mypy bcl_keras tfx_pipeline serving benchmarks tests
 	@$(BIN)/lint-imports --no-cache --no-logo >/dev/null || $(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/python -m benchmarks.results_pages --check
 

@@ -61,7 +61,7 @@ class Service:
 
     def songs_until(self, day: int) -> list[str]:
         """Returns the songs that have come, in their order."""
-        return self.songs.filter(pa.array(self.songs["day"].to_numpy() <= day))["song_id"].to_pylist()  # type: ignore[no-any-return]
+        return self.songs.filter(pa.array(self.songs["day"].to_numpy() <= day))["song_id"].to_pylist()
 
     def write(self, folder: Path, day: int, *, without: str | None = None, cut_short: bool = False) -> None:
         """Writes what the service exports on a day.
