@@ -189,7 +189,7 @@ def test_sparse_songs_are_learnt_from_and_nothing_else(small_run, record):
     assert learnt["songs"] == wanted
     chosen = "recall_with_sparse_songs" if wanted["sparse"] else "recall_without_them"
     assert ridge["validation_recall"] == ridge[chosen]
-    assert "Songs learnt from" in (record.uri("RunPage", "page") / PAGE).read_text()
+    assert "Songs used for training" in (record.uri("RunPage", "page") / PAGE).read_text()
 
 
 def _keep(rows: list) -> None:
