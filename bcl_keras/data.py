@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from bcl_keras.checks import check_pairs
+from bcl_keras.config import BCLConfig
 from bcl_keras.fields import Array
 
 Negatives = Literal["in_batch", "uniform"]
@@ -27,7 +28,7 @@ class PairStream(keras.utils.PyDataset):
         pairs: `(anchors, positives, weights)`: any rows `(P,)`, rows of warm songs `(P,)`, similarities `(P,)` above 0.
         num_songs: Number of warm songs: rows 0 .. num_songs - 1.
         num_rows: Rows of the catalogue, with songs that are no candidates. Defaults to `num_songs`.
-        batch_size: Pairs per batch, and songs in the contrastive batch; at least 2. Defaults to 1024.
+        batch_size: Pairs per batch, and songs in the contrastive batch; at least 2. Defaults to that of `BCLConfig`.
         steps_per_epoch: Batches in an epoch. Defaults to what covers the pairs once.
         popularity: Plays of each song, `(num_rows,)`. Needed if `anchor_power` is not 0.
         anchor_power: 0 draws anchors uniformly over songs, 1 as they are played. Defaults to 0.
@@ -63,7 +64,7 @@ class PairStream(keras.utils.PyDataset):
         num_songs: int,
         *,
         num_rows: int | None = None,
-        batch_size: int = 1024,
+        batch_size: int = BCLConfig.batch_size,
         steps_per_epoch: int | None = None,
         popularity: Any = None,
         anchor_power: float = 0.0,

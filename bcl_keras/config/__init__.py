@@ -1,6 +1,6 @@
 """The settings of the method, each model's in one frozen dataclass.
 
-The room imports the standard library alone. Losses, layers and models import it.
+The room imports the standard library alone. Losses, layers, the closed form and models import it.
 """
 
 from bcl_keras.config.closed_form import RidgeConfig

@@ -1,6 +1,6 @@
 """Retrieval metrics over all candidates: exact ranks, values per query, and Keras metrics named as in keras-rs.
 
-The room imports Keras alone. Callbacks and the pipeline's evaluation import it.
+The room imports Keras alone. Callbacks import it; `bcl_keras.evaluation` has the same figures in numpy.
 """
 
 from bcl_keras.metrics.per_query import ndcg_at_k, recall_at_k, reciprocal_rank

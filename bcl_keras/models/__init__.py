@@ -1,6 +1,6 @@
 """The models: both towers and their training, the closed form, and the two joined.
 
-The room imports all others but `bcl_keras.callbacks`. The pipeline imports it.
+The room imports all others but `bcl_keras.callbacks` and `bcl_keras.metrics`. The pipeline imports it.
 """
 
 from bcl_keras.config import RidgeConfig

@@ -10,7 +10,7 @@ from scipy import sparse
 
 import bcl_keras
 from bcl_keras.evaluation.content import inverse_document_frequency, z_scores
-from benchmarks.targeting_study.datasets import DataSet
+from benchmarks.targeting_study.datasets import DataSet, word_lists
 
 LEAST_SONGS = 2  # a word of fewer warm songs is no feature that songs share
 
@@ -57,15 +57,14 @@ def encode(data: DataSet, warm: np.ndarray) -> Encoding:
     fields, features, idf = [], {}, {}
     for field in data.fields:
         column = data.features[field.name]
-        if field.kind in ("category", "multi_category"):
-            values = column.to_pylist()
-            lists = [v or [] for v in values] if field.kind == "multi_category" else [[v] if v else [] for v in values]
-            ids, weights = _ids(lists, warm)
-            features[field.name] = ids if field.kind == "multi_category" else ids[:, 0]
+        if field.is_categorical:
+            ids, weights = _ids(word_lists(column, field), warm)
+            features[field.name] = ids if field.is_list else ids[:, 0]
             idf[field.name] = weights
             fields.append(bcl_keras.Field(field.name, field.kind, max(2, len(weights))))
         else:
-            features[field.name] = _scaled(column.to_pylist(), field.length, field.kind, warm)
+            scaled = _scaled(column.to_pylist(), field.length, warm)
+            features[field.name] = scaled if field.is_list else scaled[:, 0]
             fields.append(bcl_keras.Field(field.name, field.kind, field.length))
     return Encoding(tuple(fields), features, idf)
 
@@ -86,11 +85,10 @@ def _ids(lists: list[list[str]], warm: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return ids, idf.astype(np.float32)
 
 
-def _scaled(values: list, length: int, kind: str, warm: np.ndarray) -> np.ndarray:
+def _scaled(values: list, length: int, warm: np.ndarray) -> np.ndarray:
     empty = [np.nan] * length
     rows = np.array([empty if v is None else np.ravel(v) for v in values], np.float64)
-    scaled = np.clip(z_scores(rows, warm), -5, 5).astype(np.float32)
-    return scaled[:, 0] if kind == "number" else scaled
+    return np.clip(z_scores(rows, warm), -5, 5).astype(np.float32)
 
 
 def _numbers(encoding: Encoding, group: str, songs: np.ndarray) -> sparse.csr_matrix:

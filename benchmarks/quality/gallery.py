@@ -12,7 +12,7 @@ import bcl_keras
 from benchmarks.quality.metrics import as_truth, metrics_of
 from benchmarks.quality.problem import Problem
 from benchmarks.quality.towers import POSITIVES, scorer
-from benchmarks.targeting_study.datasets import DataSet
+from benchmarks.targeting_study.datasets import DataSet, word_lists
 from tfx_pipeline.contract.splits import TEST, WARM
 
 MAP_SONGS = 2_000
@@ -56,10 +56,9 @@ def _map(problem: Problem, model: bcl_keras.models.JoinedModel) -> dict[str, Any
 
 def _genres(data: DataSet, warm: np.ndarray) -> tuple[str, np.ndarray]:
     """The commonest word of each song in the field of genres, or in the first field of words."""
-    words = [field for field in data.fields if field.kind in ("category", "multi_category")]
+    words = [field for field in data.fields if field.is_categorical]
     field = next((field for field in words if "genre" in field.name), words[0])
-    values = data.features[field.name].to_pylist()
-    lists = [v or [] for v in values] if field.kind == "multi_category" else [[v] if v else [] for v in values]
+    lists = word_lists(data.features[field.name], field)
     counts: dict[str, int] = {}
     for row in np.flatnonzero(warm):
         for word in lists[row]:
@@ -113,7 +112,7 @@ def _content(data: DataSet, row: int) -> str:
     """The words that describe a song, a few of each field."""
     parts = []
     for field in data.fields:
-        if field.kind not in ("category", "multi_category"):
+        if not field.is_categorical:
             continue
         value = data.features[field.name][int(row)].as_py()
         shown = value if isinstance(value, list) else [value] if value else []

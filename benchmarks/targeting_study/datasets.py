@@ -103,17 +103,22 @@ def content_matrix(data: DataSet, warm: np.ndarray) -> sparse.csr_matrix:
     for field in data.fields:
         column = data.features[field.name]
         weight = FIELD_WEIGHTS.get(field.name, 1.0)
-        if field.kind in ("category", "multi_category"):
-            blocks.append(weight * _words(column, warm, tf_idf=field.kind == "multi_category"))
-        elif field.kind == "number":
-            numbers.append(_z_scores(column.to_numpy()[:, None], warm))
-        else:
+        if field.is_categorical:
+            blocks.append(weight * _words(word_lists(column, field), warm, tf_idf=field.is_list))
+        elif field.is_list:
             rows = [value or [np.nan] * field.length for value in column.to_pylist()]
             blocks.append(sparse.csr_matrix(weight * _z_scores(np.array(rows, np.float64), warm)))
+        else:
+            numbers.append(_z_scores(column.to_numpy()[:, None], warm))
     if numbers:
         joined = np.concatenate(numbers, axis=1) / np.sqrt(len(numbers))
         blocks.append(sparse.csr_matrix(NUMBER_WEIGHT * joined))
     return sparse.hstack(blocks).tocsr()
+
+
+def word_lists(column: pa.ChunkedArray, field: SongField) -> list[list[str]]:
+    """Returns the words of each song in a field of words; an empty list where it has none."""
+    return [(value if field.is_list else [value]) if value else [] for value in column.to_pylist()]
 
 
 def _favourites(plays: sparse.csr_matrix) -> sparse.csr_matrix:
@@ -128,9 +133,7 @@ def _favourites(plays: sparse.csr_matrix) -> sparse.csr_matrix:
     return marked
 
 
-def _words(column: pa.ChunkedArray, warm: np.ndarray, *, tf_idf: bool) -> sparse.csr_matrix:
-    values = column.to_pylist()
-    lists = [value or [] for value in values] if tf_idf else [[] if value is None else [value] for value in values]
+def _words(lists: list[list[str]], warm: np.ndarray, *, tf_idf: bool) -> sparse.csr_matrix:
     row = np.repeat(np.arange(len(lists)), [len(words) for words in lists])
     vocabulary, word = np.unique(np.array([word for words in lists for word in words], object), return_inverse=True)
     found = sparse.csr_matrix((np.ones(len(row)), (row, word)), shape=(len(lists), len(vocabulary)))

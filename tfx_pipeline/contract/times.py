@@ -49,15 +49,6 @@ _COUNT = r"^[+-]?(?:[0-9]{1,19}(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 _EXPECTED = "a time as 2024-05-31T12:00:00Z, or a number of seconds since 1970"
 
 
-def epoch_unit(numbers: Numbers) -> str:
-    """Returns the unit of counts since 1970, "s", "ms", "us" or "ns": that of the largest; "s" of none.
-
-    Args:
-        numbers: `(n,)` integers or floats, without a missing one.
-    """
-    return list(UNITS)[int(_places(numbers).max(initial=0))]
-
-
 class EpochUnit:
     """The one unit of a column of counts since 1970, found batch by batch."""
 

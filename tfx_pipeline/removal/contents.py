@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tfx_pipeline.removal.csv_rows import USER
+from tfx_pipeline.contract.ids import USER_ID
 
 STATISTICS = "FeatureStats.pb"
 _CHUNK = 1 << 24
@@ -33,9 +33,9 @@ def listeners_of(path: Path) -> set[str]:
     """Returns the ids in the column of listeners of a Parquet file; none where it has no such column."""
     found: set[str] = set()
     with pq.ParquetFile(path) as file:
-        if USER in file.schema_arrow.names:
+        if USER_ID in file.schema_arrow.names:
             for group in range(file.metadata.num_row_groups):
-                found.update(as_text(file.read_row_group(group, [USER])[USER]).unique().to_pylist())
+                found.update(as_text(file.read_row_group(group, [USER_ID])[USER_ID]).unique().to_pylist())
     return found - {None}
 
 
@@ -59,7 +59,7 @@ def feature_of(record: bytes) -> bool:
     import tensorflow as tf
 
     try:
-        return USER in tf.train.Example.FromString(record).features.feature
+        return USER_ID in tf.train.Example.FromString(record).features.feature
     except Exception:
         return False
 
@@ -70,7 +70,7 @@ def user_statistics(data: bytes) -> tuple[Any, list[Any]]:
 
     found = statistics_pb2.DatasetFeatureStatisticsList.FromString(data)
     features = [feature for dataset in found.datasets for feature in dataset.features]
-    return found, [feature for feature in features if (feature.name or feature.path.step[0]) == USER]
+    return found, [feature for feature in features if (feature.name or feature.path.step[0]) == USER_ID]
 
 
 def records_of(path: Path) -> Iterator[bytes]:
@@ -95,7 +95,7 @@ def users_of(records: list[bytes]) -> list[bytes]:
     from tfx_bsl.coders import example_coder
 
     column = example_coder.ExamplesToRecordBatchDecoder().DecodeBatch(records)
-    values = column.column(column.schema.names.index(USER))
+    values = column.column(column.schema.names.index(USER_ID))
     return [found[0] if found else b"" for found in values.to_pylist()]
 
 
@@ -129,7 +129,7 @@ def texts_of(path: Path, file: pq.ParquetFile, *, with_listeners: bool) -> Itera
     schema = file.schema
     columns = [schema.column(number) for number in range(len(schema))]
     paths = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
-    paths = [name for name in paths if with_listeners or name.split(".")[0] != USER]
+    paths = [name for name in paths if with_listeners or name.split(".")[0] != USER_ID]
     with pq.ParquetFile(path, read_dictionary=paths) as coded:
         for group in range(coded.metadata.num_row_groups):
             for name in paths:

@@ -10,9 +10,6 @@ from pathlib import Path
 from tfx_pipeline.contract.ids import USER_ID
 from tfx_pipeline.removal.wanted import Wanted
 
-#: The header of the column that holds listeners' ids.
-USER = USER_ID
-
 
 def without_rows(path: Path, wanted: Wanted) -> tuple[bytes, str] | None:
     """Returns a CSV file without the rows of the listeners, and how many rows that removes, in words.
@@ -22,10 +19,10 @@ def without_rows(path: Path, wanted: Wanted) -> tuple[bytes, str] | None:
     with path.open("rb") as stream:
         header = stream.readline(1 << 16).decode("utf-8-sig", "replace")
     names = {mark: [cell.strip().strip('"') for cell in header.split(mark)] for mark in ",;\t"}
-    mark = next((mark for mark, cells in names.items() if USER in cells), None)
+    mark = next((mark for mark, cells in names.items() if USER_ID in cells), None)
     if mark is None:
         return None
-    place, lines, gone = names[mark].index(USER), _Lines(path.read_bytes().decode()), 0
+    place, lines, gone = names[mark].index(USER_ID), _Lines(path.read_bytes().decode()), 0
     kept: list[str] = []
     for row in csv.reader(lines, delimiter=mark):
         cell = row[place] if place < len(row) else ""

@@ -12,6 +12,7 @@ import pyarrow.dataset as ds
 import tensorflow as tf
 from tfx import v1 as tfx
 
+from serving.savedmodel.raw_fields import song_id_of, texts_of
 from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.contract.splits import NEW
 from tfx_pipeline.evaluation.catalogue_embedding import MATCHES
@@ -74,12 +75,8 @@ def _names(songs: tfx.types.standard_artifacts.Examples, wanted: set[str]) -> di
     found = {}
     files = tf.io.gfile.glob(split_pattern(songs, ALL))
     for record in tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator():
-        feature = tf.train.Example.FromString(record).features.feature
-        song = feature[SONG_ID].bytes_list.value[0].decode()
-        if song not in wanted:
-            continue
-        for column in _TITLES:
-            if feature[column].bytes_list.value:
-                found[song] = feature[column].bytes_list.value[0].decode()
-                break
+        song = song_id_of(record).decode()
+        titles = [text for column in _TITLES for text in texts_of(record, column)] if song in wanted else []
+        if titles:
+            found[song] = titles[0]
     return found
