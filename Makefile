@@ -13,8 +13,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV_VERSION := 0.13.9
 
 # The file of requirements for this machine; where none suits it, a sentence. Nothing where no Python runs.
-SAID := $(if $(PYTHON),$(shell $(PYTHON) $(dir $(lastword $(MAKEFILE_LIST)))requirements/lane.py 2>/dev/null))
-LANE := $(if $(word 2,$(SAID)),,$(SAID))
+LANE_OR_REASON := $(if $(PYTHON),$(shell $(PYTHON) $(dir $(lastword $(MAKEFILE_LIST)))requirements/lane.py 2>/dev/null))
+LANE := $(if $(word 2,$(LANE_OR_REASON)),,$(LANE_OR_REASON))
 NO_PYTHON = expected Python 3.11 (3.10; up to 3.13 beside glibc 2.39) on x86-64 Linux with glibc. \
 	Received: $(if $(PYTHON),$(PYTHON) that does not run,no python3). Install one and name it: make PYTHON=python3.11
 READY := .venv/ready-$(or $(LANE),nothing)
@@ -74,7 +74,7 @@ lint: $(READY)
 
 ifeq ($(LANE),)
 $(READY):
-	$(error $(or $(SAID),$(NO_PYTHON)))
+	$(error $(or $(LANE_OR_REASON),$(NO_PYTHON)))
 else
 # uv, because tfx 1.16 declares Python < 3.11, which pip takes literally although it works.
 $(READY): requirements/$(LANE).txt pyproject.toml

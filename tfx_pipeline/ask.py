@@ -9,8 +9,8 @@ songs that they play. --song-json asks the model that RUN serves about a song th
 matches and no listeners.
 
 A match's score lies between -1 and 1, and larger is more similar. A listener's score is comparable within one song;
-docs/reference/outputs.md says what it is by rule, and manifest.json its range. A song of which the model knows no value
-has neither.
+docs/reference/outputs.md says what it is by rule, and manifest.json its range. A song has neither if the model knows
+none of its values.
 
 Ends with exit code 2 and one message for a song that does not exist.
 """

@@ -105,7 +105,7 @@ def judged_songs(
 def candidate_pool(positives: Array, count: int, most: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """Returns the candidates that choices are made on, and the positives as places among them.
 
-    Of more than `most` candidates these are the positives and a sample.
+    If there are more than `most` candidates, these are the positives and a sample.
 
     Args:
         positives: `(n, P)` rows of candidates, padded with -1.
@@ -126,7 +126,7 @@ def candidate_pool(positives: Array, count: int, most: int, rng: np.random.Gener
 def choose_weights(
     products: Mapping[str, Array], recall: Callable[[Array], float], grid: Iterable[float]
 ) -> dict[str, float]:
-    """Returns the weight of each block whose weighted sum of scores retrieves best.
+    """Returns the weights of the blocks whose weighted sum of scores retrieves best.
 
     Coordinate ascent: two passes over the blocks, all weights 1 at first. One block at least keeps a weight.
 
@@ -154,7 +154,7 @@ def choose_weights(
 def choose_block_weights(
     queries: Mapping[str, Array], songs: Mapping[str, Array], judge: Judge, grid: Iterable[float]
 ) -> dict[str, float]:
-    """Returns the weight of each block of content by which content alone retrieves best (`choose_weights`).
+    """Returns the block weights with which content alone retrieves best (`choose_weights`).
 
     Args:
         queries: Vectors of the validation songs by block.

@@ -28,7 +28,7 @@ class Inner:
     """
 
     share: float | None = None
-    sizes: tuple[int, ...] = (1,)  # said by a comment
+    sizes: tuple[int, ...] = (1,)  # told by a comment
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,12 @@ def test_a_page_by_hand() -> None:
             f"`{name}`\n\nA section.\n\nIt has two paragraphs.\n\n"
             "| setting | value | default | meaning |\n| --- | --- | --- | --- |\n"
             "| `share` | number or null | `null` | A share \\| of something. `null` for none. |\n"
-            "| `sizes` | list of whole numbers | `[1]` | Said by a comment. |\n"
+            "| `sizes` | list of whole numbers | `[1]` | Told by a comment. |\n"
             for name in ("inner", "spare")
         ),
     ]
 
 
 def test_texts_of_settings() -> None:
-    assert setting_texts(Inner) == {"share": "A share | of something. None for none.", "sizes": "said by a comment"}
+    assert setting_texts(Inner) == {"share": "A share | of something. None for none.", "sizes": "told by a comment"}
     assert introduction(Inner) == "A section.\n\nIt has two paragraphs."

@@ -47,7 +47,7 @@ def convert(archive: Path | str, out: Path | str, *, min_tag_users: int = 1) -> 
     """Writes the archive as a folder in the input contract, whole or not at all.
 
     Args:
-        archive: Hetrec2011-lastfm-2k.zip as downloaded.
+        archive: File hetrec2011-lastfm-2k.zip as downloaded.
         out: The folder: new, empty, or written by an earlier call.
         min_tag_users: How many users must have given a tag to an artist for it to count; 1 by default.
 

@@ -58,7 +58,7 @@ def RetrievalEvaluator(  # noqa: N802
     The report also has the reliability of matches (`tfx_pipeline.evaluation.reliability`).
 
     A pushed model that was trained again on all songs has learnt from the songs that are held out today. So it is
-    represented by its judged model, which has not. The last push is no part of the cache key: the same model with the
+    represented by its judged model, which has not. The last push is not part of the cache key: the same model with the
     same settings is judged once.
 
     Args:
