@@ -51,6 +51,10 @@ def test_the_committed_page_is_current(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert made == PAGE.read_text(encoding="utf-8"), "write the page anew; its first lines name the command"
 
 
+def test_every_setting_has_a_meaning() -> None:
+    assert [row for row in PAGE.read_text(encoding="utf-8").splitlines() if row.endswith("|  |")] == []
+
+
 def test_the_page_has_every_setting() -> None:
     page = PAGE.read_text(encoding="utf-8")
     sections = page.split("\n## ")[1:]

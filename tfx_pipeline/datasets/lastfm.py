@@ -7,8 +7,7 @@ artists, which stand here for songs. The fields, all from the archive:
 - `attribute_tag_words`: the words these tags are made of, so that "indie rock" and "rock" have something in common.
 - `attribute_name_words`: words of the artist's name that at least `MIN_NAMES` names share ("orchestra", "dj", "los").
 - `attribute_script`: the alphabet of the name (latin, cyrillic, cjk ...).
-plays.parquet has the listening counts. Times of tags and friendships are left out: they say who listens, not what
-sounds.
+plays.parquet has the listening counts. Times of tags and friendships are left out: they describe listeners, not songs.
 """
 
 from __future__ import annotations

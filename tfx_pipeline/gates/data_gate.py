@@ -56,7 +56,7 @@ def DataGate(  # noqa: N802
     write_whole(f"{kept}_report.txt", text + "\n")
     if any(finding.stops for of_table in findings.values() for finding in of_table or []):
         raise DataGateError(
-            f"The data differs from that of the last pushed run (delete {kept} if it is meant to):\n{text}"
+            f"The data differs too much from the last pushed run. If that is intended, delete {kept}.\n{text}"
         )
 
 
