@@ -4,7 +4,7 @@
     python -m tfx_pipeline.ask runs/simulated --song new_song_7 --format json
     python -m tfx_pipeline.ask runs/simulated --song-json '{"attribute_genre": "rock"}'
 
---song reads RUN/latest: the songs that are similar, with what they have in common, and the listeners, with the similar
+--song reads RUN/latest. It shows the similar songs with what they have in common, and the listeners with the similar
 songs that they play. --song-json asks the model that RUN serves about a song that need not be in the data; it has
 matches and no listeners.
 

@@ -117,7 +117,7 @@ class AudienceRidge(SongModel):
 
         Raises:
             ValueError: If a field is absent, unknown or breaks its contract, there are fewer rows than warm songs,
-                a pair or a positive names a row that is none, `chosen` is given with `validation`, or it lacks a
+                a pair or a positive names a row that does not exist, `chosen` is given with `validation`, or it lacks a
                 setting or the weight of a block.
         """
         config = self.config if chosen is None else self._fixed(chosen, validation)
