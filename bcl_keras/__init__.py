@@ -1,7 +1,7 @@
 """Bootstrapping contrastive learning for music cold-start matching, in Keras 3 on any backend.
 
-The library imports Keras and numpy alone. Its rooms are `config`, `layers`, `losses`, `metrics`, `ops`, `evaluation`,
-`content`, `closed_form`, `models` and `callbacks`; `data` feeds training.
+The library imports Keras and numpy alone. Its rooms are `config`, `layers`, `losses`, `metrics`, `ops`, `content`,
+`closed_form`, `evaluation`, `models` and `callbacks`; `data` feeds training.
 
 Source: Zhao et al., "Bootstrapping Contrastive Learning Enhanced Music Cold-Start Matching", WWW'23 Companion.
 """

@@ -31,7 +31,7 @@ def check_features(fields: Sequence[Field], features: Any, num_songs: int | None
         num_songs: Number of warm songs where `song_index` may stand among the features, else `None`.
 
     Raises:
-        ValueError: If features are no dict, a field is absent, unknown or breaks its contract, or the fields differ
+        ValueError: If features are not a dict, a field is absent, unknown or breaks its contract, or the fields differ
             in their number of rows.
     """
     if not isinstance(features, Mapping):
@@ -56,7 +56,7 @@ def check_num_songs(num_songs: Any) -> int:
     """Return the number of warm songs.
 
     Raises:
-        ValueError: If it is no integer of at least 1.
+        ValueError: If it is not an integer of at least 1.
     """
     if isinstance(num_songs, bool) or not isinstance(num_songs, (int, np.integer)) or num_songs < 1:
         raise ValueError(f"Argument `num_songs` must be an integer of at least 1. Received: {num_songs!r}")
@@ -79,7 +79,7 @@ def check_rows(rows: Any, name: str, end: int, *, rank: int = 1, padded: bool = 
         padded: Whether -1 means none. Defaults to `False`.
 
     Raises:
-        ValueError: If they are no integers, have another rank, or lie outside.
+        ValueError: If they are not integers, have another rank, or lie outside.
     """
     least, array = (-1 if padded else 0), np.asarray(as_numpy(rows))
     if array.size == 0:

@@ -27,7 +27,7 @@ class PairStream(keras.utils.PyDataset):
     Args:
         pairs: `(anchors, positives, weights)`: any rows `(P,)`, rows of warm songs `(P,)`, similarities `(P,)` above 0.
         num_songs: Number of warm songs: rows 0 .. num_songs - 1.
-        num_rows: Rows of the catalogue, with songs that are no candidates. Defaults to `num_songs`.
+        num_rows: Rows of the catalogue, with songs that are not candidates. Defaults to `num_songs`.
         batch_size: Pairs per batch, and songs in the contrastive batch; at least 2. Defaults to that of `BCLConfig`.
         steps_per_epoch: Batches in an epoch. Defaults to what covers the pairs once.
         popularity: Plays of each song, `(num_rows,)`. Needed if `anchor_power` is not 0.
@@ -36,7 +36,7 @@ class PairStream(keras.utils.PyDataset):
             and shared by the batch. Defaults to `"in_batch"`.
         contrast_over: The contrastive batch's songs: `"warm"`, the whole `"catalogue"` with cold songs, or `"none"`.
             Drawn uniformly, never from the pairs (Yao et al., CIKM'21, call this critical). Defaults to `"warm"`.
-        known_positives: Number of an anchor's strongest pairs that a batch has, so that they are no negatives.
+        known_positives: Number of an anchor's strongest pairs that a batch has, so that they are not negatives.
             Defaults to 20.
         with_log_q: Whether to send the log-probability of each positive. Defaults to `False`.
         seed: Seed of all draws. Defaults to 0.

@@ -199,7 +199,7 @@ def _as_array(values: Any, label: str, field: Field) -> Array:
 
 
 def _uneven(values: Any, label: str, field: Field) -> str:
-    """Return the message that names the first row whose length differs, or that is no list."""
+    """Return the message that names the first row whose length differs, or that is not a list."""
     sizes = [len(value) if hasattr(value, "__len__") else None for value in values]
     row = next((row for row, size in enumerate(sizes) if size != sizes[0]), 0)
     shown = [f"{values[r]!r} in row {r}" if sizes[r] is None else f"{sizes[r]} in row {r}" for r in (row, 0)]

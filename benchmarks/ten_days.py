@@ -33,7 +33,7 @@ _NUMBERS = (
     ("users", 500, "number of users"),
     ("plays", 90_000, "number of pairs of user and song played"),
     ("days", 10, "number of days"),
-    ("window", 8, "number of days whose plays are learnt from"),
+    ("window", 8, "number of days whose plays train the model"),
     ("seed", 0, "number from which the catalogue is drawn"),
 )
 

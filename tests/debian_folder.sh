@@ -42,7 +42,7 @@ install_debian() {
     unshare --mount debootstrap --variant=minbase --force-check-gpg --keyring="$KEYRING" \
         ${packages:+--include="$packages"} "$release" "$folder.partial" ${mirror:+"$mirror"} >"$folder.log" 2>&1 || {
         tail -n 20 "$folder.log" >&2
-        fail "debootstrap failed; the whole of what it said is in $folder.log"
+        fail "debootstrap failed; its full output is in $folder.log"
     }
     mv "$folder.partial" "$folder"
     rm "$folder.log"
@@ -82,7 +82,7 @@ run_in_debian() {
 run_inside() {
     local folder=$1 path settings
     shift
-    # The first process of a namespace heeds only the signals that it asks for; so the command is not the first.
+    # The first process of a namespace gets only the signals that it handles, so the command is not the first.
     trap 'exit 130' INT TERM
     mount -t proc proc "$folder/proc"
     mount --rbind /dev "$folder/dev"

@@ -90,7 +90,7 @@ def _is_number(action: argparse.Action) -> bool:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_help_says_it_all(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_describes_every_option(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     parser = parser_of(command, monkeypatch)
     missing = [lack for below in with_commands(parser) for lack in lacks(below)]
     assert not missing, "\n".join(missing)
@@ -123,7 +123,7 @@ def test_commands_are_found() -> None:
     assert {"benchmarks.quality.__main__", "tfx_pipeline.datasets.simulate"} <= set(found)
 
 
-def test_what_is_not_said_is_found() -> None:
+def test_a_missing_description_is_found() -> None:
     parser = argparse.ArgumentParser(prog="p")
     parser.add_argument("place")
     parser.add_argument("--songs", type=int, default=5, help="number of songs (default: 6)")

@@ -4,13 +4,13 @@
     python -m tfx_pipeline.ask runs/simulated --song new_song_7 --format json
     python -m tfx_pipeline.ask runs/simulated --song-json '{"attribute_genre": "rock"}'
 
---song reads RUN/latest: the songs that are similar, with what they have in common, and the listeners, with the similar
+--song reads RUN/latest. It shows the similar songs with what they have in common, and the listeners with the similar
 songs that they play. --song-json asks the model that RUN serves about a song that need not be in the data; it has
 matches and no listeners.
 
 A match's score lies between -1 and 1, and larger is more similar. A listener's score is comparable within one song;
-docs/reference/outputs.md says what it is by rule, and manifest.json its range. A song of which the model knows no value
-has neither.
+docs/reference/outputs.md says what it is by rule, and manifest.json its range. A song has neither if the model knows
+none of its values.
 
 Ends with exit code 2 and one message for a song that does not exist.
 """

@@ -1,7 +1,7 @@
 """Yesterday's targets against today's plays: `python -m tfx_pipeline.campaign_report --targets FILE --plays FILE`.
 
-Of the listeners that a song was pushed to, and of those that were set aside at random and were not: how many played it
-and how many liked it. The difference of the two is what the push brought.
+It counts how many listeners played and liked a song: among those that it was pushed to, and among those set aside at
+random. The difference of the two is what the push brought.
 """
 
 from __future__ import annotations

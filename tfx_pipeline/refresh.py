@@ -11,7 +11,7 @@ Songs that are taken down are recorded in SERVING_DIR, so that no later refresh 
 
 --targets matches the added songs and finds their listeners with the settings, plays and exclusions of the last run.
 RUN/refreshed/VERSION then has the tables of RUN/latest for these songs: targets, matches, embeddings, songs_summary and
-manifest.json, whole or not at all. A song of which the model knows no value gets neither.
+manifest.json, whole or not at all. A song gets neither matches nor targets if the model knows none of its values.
 
 Ends with exit code 2 and one message on bad input; then nothing is published.
 """

@@ -1,6 +1,7 @@
 """Keras callbacks that watch training: recall on validation songs, and TensorBoard.
 
-The room imports `bcl_keras.metrics`, `bcl_keras.evaluation`, checks and fields. No other room imports it.
+Imports: checks, evaluation, fields, metrics.
+Imported by: bcl_keras.
 """
 
 from bcl_keras.callbacks.picture import encode_png, heatmap

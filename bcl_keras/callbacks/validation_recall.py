@@ -30,7 +30,7 @@ class ValidationRecall(keras.callbacks.Callback):
 
     Raises:
         ValueError: If `every` is below 1 or no validation song has a positive; when training starts, if a field breaks
-            its contract or a positive is no row of a warm song.
+            its contract or a positive is not a row of a warm song.
 
     Examples:
         >>> from bcl_keras import Field

@@ -1,7 +1,7 @@
 """Least squares from content to audiences, in numpy: what `AudienceRidge` solves.
 
-The room imports `bcl_keras.content`, `bcl_keras.config`, `bcl_keras.evaluation`, fields and blocks. `AudienceRidge`
-imports it.
+Imports: blocks, config, content, evaluation, fields.
+Imported by: models.
 """
 
 from bcl_keras.closed_form.audiences import AudienceSimilarity, AudienceTargets

@@ -45,16 +45,16 @@ class BCLConfig:
     plays_dropout: float = 0.5  # chance that a song is trained by content only, as a cold candidate is
 
     # Supervised task (section 3.1: BPR over similar songs; negatives from the batch).
-    supervised_loss: SupervisedLoss = "bpr"
+    supervised_loss: SupervisedLoss = "bpr"  # the loss over similar songs
     temperature: float = 0.1  # scores are cosines divided by it
     negative_hardness: float = 1.0  # of BPR: how much more a negative counts that scores high; 0 = all alike
     margin: float = 5.0  # of BPR: by how much a positive must beat a negative, in scores divided by the temperature
-    mask_accidental_hits: bool = True  # known positives of an anchor are no negatives of it
+    mask_accidental_hits: bool = True  # known positives of an anchor are not negatives of it
     correct_log_q: bool = False  # undo the popularity of in-batch negatives
 
     # Contrastive task (section 3.1: L = L_BPR + lambda L_CL + weight decay).
-    contrast_weight: float = 0.3  # lambda; 0 turns the task off
-    contrast_temperature: float = 0.1  # tau
+    contrast_weight: float = 0.3  # lambda: weight of the contrastive loss; 0 turns the task off
+    contrast_temperature: float = 0.1  # tau: the cosines of the contrastive loss are divided by it
     projection_dim: int = 0  # output of the paper's projection head; 0 = none: contrast on the embeddings served
     views: Views = "split"  # "split": each view keeps one group of fields (V1); "corrupt": each corrupts one (V2)
     operators: tuple[Operator, ...] = ("random_mask",)  # applied in this order to the field vectors
@@ -69,14 +69,14 @@ class BCLConfig:
     unbiased_correlation: bool = False  # U-centred distances
 
     # Grouping (section 3.1.2): "gumbel" is BCL, "top" is CFM, "uniform" is RFM (Yao et al., CIKM'21).
-    grouping: Grouping = "gumbel"
+    grouping: Grouping = "gumbel"  # how the fields of a group are drawn
 
     # Training.
-    learning_rate: float = 5e-3
+    learning_rate: float = 5e-3  # of AdamW
     weight_decay: float = 1e-4  # decoupled (AdamW)
-    batch_size: int = 512
-    epochs: int = 3
-    seed: int = 0
+    batch_size: int = 512  # pairs of similar songs in a training step
+    epochs: int = 3  # passes over the pairs; the pipeline keeps the best one
+    seed: int = 0  # number from which weights and batches are drawn
 
     def __post_init__(self) -> None:
         for name in ("embedding_dim", "field_dim", "update_every", "epochs"):

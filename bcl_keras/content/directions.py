@@ -2,8 +2,8 @@
 
 Eigenvectors and columns of a QR decomposition have no fixed sign. Those of equal weight are defined only by their span.
 So both depend on the last digits of the input. Here a subspace gets the basis that lies nearest to fixed draws, which
-depends on the subspace alone. Directions fade out where the next one weighs as much, so that the subspace changes
-little when its input does.
+depends on the subspace alone. A direction counts less the closer its weight is to that of the first one left out. So
+the subspace changes little when its input does.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def fading(weights: Array, most: int) -> Array:
 
 
 def turn_to_draws(basis: Array) -> Array:
-    """Return the rotation `(d, d)` by which the columns of `basis` `(n, d)` come nearest to fixed normal draws.
+    """Return the rotation `(d, d)` that brings the columns of `basis` `(n, d)` nearest to fixed normal draws.
 
     `basis @ turn_to_draws(basis)` is the same for every rotation and all signs of the columns. A near subspace gives a
     near basis.

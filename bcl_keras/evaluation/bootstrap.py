@@ -24,18 +24,18 @@ class Interval(NamedTuple):
 
 
 def interval(value: float, draws: Array) -> Interval:
-    """Returns a figure with the 95 % interval of its draws."""
+    """Return a figure with the 95 % interval of its draws."""
     low, high = np.quantile(draws, (0.025, 0.975))
     return Interval(float(value), float(low), float(high))
 
 
 def resampled_rows(count: int, draws: int, seed: int) -> Array:
-    """Returns `(draws, count)` row numbers, every draw with replacement."""
+    """Return `(draws, count)` row numbers, every draw with replacement."""
     return np.random.default_rng(seed).integers(count, size=(draws, count))
 
 
 def resampled_means(values: Sequence[Array], seed: int = 0, draws: int = DRAWS) -> Array:
-    """Returns draws of the mean over groups of the means over rows.
+    """Return draws of the mean over groups of the means over rows.
 
     Rows are resampled within each group, such as the split of a seed. All columns of a row are drawn together, so
     differences of columns are differences of pairs.
@@ -81,12 +81,12 @@ class ClusterBootstrap:
             self._weights[start : start + rows] = counts
 
     def ratio(self, top: Array, bottom: Array) -> Interval:
-        """Returns `sum(top) / sum(bottom)` over rows with its interval."""
+        """Return `sum(top) / sum(bottom)` over rows with its interval."""
         drawn = self._sums(top) / np.maximum(self._sums(bottom), _LEAST_SUM)
         return interval(top.sum() / max(bottom.sum(), _LEAST_SUM), drawn)
 
     def mean(self, values: Array) -> Interval:
-        """Returns the mean over rows with its interval."""
+        """Return the mean over rows with its interval."""
         return self.ratio(values, np.ones(len(values)))
 
     def _sums(self, values: Array) -> Array:

@@ -23,12 +23,12 @@ Setting = TypeVar("Setting")
 
 
 def is_better(recall: float, than: float) -> bool:
-    """Returns whether a recall is larger by more than `EQUAL_RECALL`."""
+    """Return whether a recall is larger by more than `EQUAL_RECALL`."""
     return recall > than + EQUAL_RECALL
 
 
 def first_best(recalls: Mapping[Setting, float]) -> Setting:
-    """Returns the first setting whose recall no other recall beats (`is_better`)."""
+    """Return the first setting whose recall no other recall beats (`is_better`)."""
     best = max(recalls.values())
     return next(setting for setting, recall in recalls.items() if not is_better(best, recall))
 
@@ -46,15 +46,15 @@ class Judge:
     k: int = 50
 
     def recall(self, queries: Array, candidates: Array) -> float:
-        """Returns the mean recall of the songs that have positives, by inner products."""
+        """Return the mean recall of the songs that have positives, by inner products."""
         return self.recall_of((queries[rows] @ candidates.T, rows) for rows in in_blocks(np.arange(len(queries))))
 
     def recall_of_scores(self, scores: Array) -> float:
-        """Returns the mean recall of the songs that have positives, by `(n, candidates)` scores."""
+        """Return the mean recall of the songs that have positives, by `(n, candidates)` scores."""
         return self.recall_of([(scores, np.arange(len(scores)))])
 
     def recall_of(self, scores: Iterable[tuple[Array, Array]]) -> float:
-        """Returns the mean recall from blocks of scores `(b, candidates)` with their songs `(b,)`."""
+        """Return the mean recall from blocks of scores `(b, candidates)` with their songs `(b,)`."""
         found = [self._recalls(block, self.positives[rows]) for block, rows in scores]
         return float(np.nanmean(np.concatenate(found)))
 
@@ -66,7 +66,7 @@ class Judge:
 
 
 def best_rows(scores: Array, k: int) -> Array:
-    """Returns which candidates are each song's k best; of nearly equal ones (`EQUAL_SCORE`) the first.
+    """Return which candidates are each song's k best; of nearly equal ones (`EQUAL_SCORE`) the first.
 
     Args:
         scores: `(n, candidates)`.
@@ -86,7 +86,7 @@ def best_rows(scores: Array, k: int) -> Array:
 def judged_songs(
     validation: tuple[Mapping[str, Any], Any] | None, rng: np.random.Generator
 ) -> tuple[dict[str, Array], Array] | None:
-    """Returns the validation songs that have positives, at most `MOST_JUDGED`; None if no song has any.
+    """Return the validation songs that have positives, at most `MOST_JUDGED`; None if no song has any.
 
     Args:
         validation: Features of the songs, and `(n, P)` rows of the candidates they should retrieve, padded with -1.
@@ -103,9 +103,9 @@ def judged_songs(
 
 
 def candidate_pool(positives: Array, count: int, most: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Returns the candidates that choices are made on, and the positives as places among them.
+    """Return the candidates that choices are made on, and the positives as places among them.
 
-    Of more than `most` candidates these are the positives and a sample.
+    If there are more than `most` candidates, these are the positives and a sample.
 
     Args:
         positives: `(n, P)` rows of candidates, padded with -1.
@@ -126,7 +126,7 @@ def candidate_pool(positives: Array, count: int, most: int, rng: np.random.Gener
 def choose_weights(
     products: Mapping[str, Array], recall: Callable[[Array], float], grid: Iterable[float]
 ) -> dict[str, float]:
-    """Returns the weight of each block whose weighted sum of scores retrieves best.
+    """Return the weights of the blocks whose weighted sum of scores retrieves best.
 
     Coordinate ascent: two passes over the blocks, all weights 1 at first. One block at least keeps a weight.
 
@@ -154,7 +154,7 @@ def choose_weights(
 def choose_block_weights(
     queries: Mapping[str, Array], songs: Mapping[str, Array], judge: Judge, grid: Iterable[float]
 ) -> dict[str, float]:
-    """Returns the weight of each block of content by which content alone retrieves best (`choose_weights`).
+    """Return the block weights with which content alone retrieves best (`choose_weights`).
 
     Args:
         queries: Vectors of the validation songs by block.

@@ -8,7 +8,7 @@ from bcl_keras.fields import Array
 
 
 def inverse_document_frequency(counts: Array, documents: int) -> Array:
-    """Returns `log((1 + documents) / (1 + counts))`, `(words,)`: 0 for a word that every document has.
+    """Return `log((1 + documents) / (1 + counts))`, `(words,)`: 0 for a word that every document has.
 
     Args:
         counts: `(words,)` number of documents that have each word.
@@ -18,7 +18,7 @@ def inverse_document_frequency(counts: Array, documents: int) -> Array:
 
 
 def z_scores(values: Array, learnt_from: Array) -> Array:
-    """Returns `(n, c)` values with mean 0 and deviation 1 on some rows; NaN stays, a constant column is only shifted.
+    """Return `(n, c)` values with mean 0 and deviation 1 on some rows; NaN stays, a constant column is only shifted.
 
     Args:
         values: `(n, c)`.
@@ -29,7 +29,7 @@ def z_scores(values: Array, learnt_from: Array) -> Array:
 
 
 def has_value(values: Array) -> Array:
-    """Returns `(n,)` bool, whether a song has a value of a field.
+    """Return `(n,)` bool, whether a song has a value of a field.
 
     Args:
         values: `(n,)` or `(n, L)`: ids with 0 for missing, or numbers with NaN for missing.

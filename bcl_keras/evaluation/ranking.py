@@ -32,7 +32,7 @@ class Rankings:
 
     @classmethod
     def of(cls, scores: Array, relevant: Array, depth: int) -> Rankings:
-        """Returns the rankings of some queries.
+        """Return the rankings of some queries.
 
         Args:
             scores: `(n, m)`, larger is better; compared in float32.
@@ -57,7 +57,7 @@ class Rankings:
 
     @classmethod
     def joined(cls, parts: Sequence[Rankings]) -> Rankings:
-        """Returns the rankings of all parts, one after the other."""
+        """Return the rankings of all parts, one after the other."""
         hits, relevant, first = zip(*((part.hits, part.relevant, part.first) for part in parts), strict=True)
         return cls(np.concatenate(hits), np.concatenate(relevant), np.concatenate(first))
 
@@ -68,11 +68,11 @@ class Rankings:
         return len(self.relevant)
 
     def recall(self, k: int) -> Array:
-        """Returns the share of a query's relevant candidates among its first `k`, `(n,)`."""
+        """Return the share of a query's relevant candidates among its first `k`, `(n,)`."""
         return np.asarray(self.hits[:, :k].sum(axis=1) / self._known())
 
     def ndcg(self, k: int) -> Array:
-        """Returns the normalised discounted gain of a query's first `k` candidates, `(n,)`.
+        """Return the normalised discounted gain of a query's first `k` candidates, `(n,)`.
 
         A relevant candidate at place r, from 0, gains `1 / log2(r + 2)`. The ideal list starts with as many relevant
         candidates as there are.
@@ -83,7 +83,7 @@ class Rankings:
         return np.asarray(self.hits[:, :shown] @ discount / np.where(self.relevant > 0, ideal, np.nan))
 
     def reciprocal_rank(self) -> Array:
-        """Returns one over the place, from 1, of a query's best relevant candidate, `(n,)`."""
+        """Return one over the place, from 1, of a query's best relevant candidate, `(n,)`."""
         return np.where(self.relevant > 0, 1 / (1 + self.first), np.nan)
 
     def _known(self) -> Array:
@@ -91,7 +91,7 @@ class Rankings:
 
 
 def relevant_mask(positions: Array, candidates: int) -> Array:
-    """Returns `(n, candidates)` bool from `(n, P)` positions of the relevant candidates, padded with -1."""
+    """Return `(n, candidates)` bool from `(n, P)` positions of the relevant candidates, padded with -1."""
     mask = np.zeros((len(positions), candidates), bool)
     row, column = np.nonzero(positions >= 0)
     mask[row, positions[row, column]] = True
@@ -99,7 +99,7 @@ def relevant_mask(positions: Array, candidates: int) -> Array:
 
 
 def ranking_keys(scores: Array) -> Array:
-    """Returns `(n, m)` uint64 keys whose ascending order is the ranking.
+    """Return `(n, m)` uint64 keys whose ascending order is the ranking.
 
     A key has the inverted score above and the position below. Unique integers can be partitioned where scores with
     ties would have to be sorted whole, which takes three times as long.

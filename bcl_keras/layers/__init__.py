@@ -1,6 +1,7 @@
 """The Keras layers of the method.
 
-The room imports `bcl_keras.ops`, `bcl_keras.config`, `bcl_keras.content` and the fields. Models import it.
+Imports: checks, config, content, distribution, fields, ops.
+Imported by: bcl_keras, models.
 """
 
 from bcl_keras.layers.content_vector import ContentVector

@@ -1,6 +1,7 @@
 """Losses over the embeddings of songs: pure functions with one value per example, and the classes that training uses.
 
-The room imports `bcl_keras.ops`, and `bcl_keras.config` for the losses that settings ask for. Models import it.
+Imports: config, ops.
+Imported by: bcl_keras, models.
 """
 
 from bcl_keras.losses.classes import BPR, InfoNCE, PairLoss, SampledSoftmax

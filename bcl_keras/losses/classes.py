@@ -22,7 +22,7 @@ class PairLoss(EmbeddingLoss):
 
     Args:
         temperature: Divides the scores; above 0. Defaults to 1.
-        mask_accidental_hits: Whether known positives of an anchor are no negatives of it. Defaults to `True`.
+        mask_accidental_hits: Whether known positives of an anchor are not negatives of it. Defaults to `True`.
         correct_log_q: Whether to undo that popular songs are drawn more often, where log-probabilities are given.
             Defaults to `False`.
         name: Name of the loss.
@@ -99,7 +99,7 @@ class BPR(PairLoss):
         temperature: Divides the scores; above 0. Defaults to 1.
         margin: By how much a positive must score above a negative, in scores divided by the temperature. Defaults to 0.
         hardness: How much more a negative counts that scores high; at least 0. Defaults to 0, all alike.
-        mask_accidental_hits: Whether known positives of an anchor are no negatives of it. Defaults to `True`.
+        mask_accidental_hits: Whether known positives of an anchor are not negatives of it. Defaults to `True`.
         correct_log_q: Whether to undo that popular songs are drawn more often. Defaults to `False`.
         name: Name of the loss. Defaults to `"bpr"`.
         **kwargs: As for every Keras loss.
@@ -143,7 +143,7 @@ class SampledSoftmax(PairLoss):
 
     Args:
         temperature: Divides the scores; above 0. Defaults to 1.
-        mask_accidental_hits: Whether known positives of an anchor are no negatives of it. Defaults to `True`.
+        mask_accidental_hits: Whether known positives of an anchor are not negatives of it. Defaults to `True`.
         correct_log_q: Whether to undo that popular songs are drawn more often. Defaults to `False`.
         name: Name of the loss. Defaults to `"sampled_softmax"`.
         **kwargs: As for every Keras loss.
@@ -175,7 +175,8 @@ class InfoNCE(EmbeddingLoss):
     """Tell a song's second view from other songs: `bcl_keras.losses.info_nce` as a Keras loss.
 
     Args:
-        temperature: Divides the cosines; above 0. Defaults to 0.15.
+        temperature: Divides the cosines; above 0. Defaults to 0.15; without a loss given to `compile`, `BCLModel` uses
+            `BCLConfig.contrast_temperature`.
         symmetric: Whether to add the direction from view 2 to view 1. Defaults to `True`.
         name: Name of the loss. Defaults to `"info_nce"`.
         **kwargs: As for every Keras loss.

@@ -22,8 +22,8 @@ def info_nce(
     Args:
         view_1: `(n, d)`.
         view_2: `(n, d)`, row i the same song as in `view_1`.
-        temperature: Divides the cosines. Defaults to 0.15.
-        ids: `(n,)` integers: a song that is drawn twice is no negative of itself. Defaults to all different.
+        temperature: Divides the cosines. Defaults to 0.15; `BCLModel` trains with `BCLConfig.contrast_temperature`.
+        ids: `(n,)` integers: a song that is drawn twice is not a negative of itself. Defaults to all different.
         symmetric: Whether to add the direction from view 2 to view 1. Defaults to `True`.
 
     Returns:

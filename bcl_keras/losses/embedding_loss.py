@@ -72,7 +72,7 @@ def as_ids(values: Any) -> Tensor:
         values: Integers of any width that the backend holds; JAX holds 32 bits unless it is told otherwise.
 
     Raises:
-        ValueError: If they are no integers, whose last digits may be lost already.
+        ValueError: If they are not integers, whose last digits may be lost already.
     """
     tensor = ops.convert_to_tensor(values)
     dtype = keras.backend.standardize_dtype(tensor.dtype)

@@ -1,6 +1,7 @@
 """Retrieval metrics over all candidates: exact ranks, values per query, and Keras metrics named as in keras-rs.
 
-The room imports Keras alone. Callbacks import it; `bcl_keras.evaluation` has the same figures in numpy.
+Imports: nothing of this project.
+Imported by: bcl_keras, callbacks.
 """
 
 from bcl_keras.metrics.per_query import ndcg_at_k, recall_at_k, reciprocal_rank

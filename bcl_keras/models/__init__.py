@@ -1,6 +1,7 @@
 """The models: both towers and their training, the closed form, and the two joined.
 
-The room imports all others but `bcl_keras.callbacks` and `bcl_keras.metrics`. The pipeline imports it.
+Imports: blocks, checks, closed_form, config, data, distribution, evaluation, fields, layers, losses, ops.
+Imported by: bcl_keras.
 """
 
 from bcl_keras.config import RidgeConfig

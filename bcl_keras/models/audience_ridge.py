@@ -23,7 +23,7 @@ from bcl_keras.models.song_model import SongModel
 Tensor = Any
 
 _CONTENT_LENGTH = 1.3  # mean squared length of the content: with its square the kernel's diagonal is about 3
-_MOST_CANDIDATES = 8192  # candidates by which the weights of the blocks are chosen
+_MOST_CANDIDATES = 8192  # most candidates used to choose the weights of the blocks
 # What is chosen, and the config's values that it is chosen among.
 _CHOSEN = {"ridge": "ridges", "own_share": "own_shares", "power": "powers", "spread": "spreads"}
 
@@ -117,7 +117,7 @@ class AudienceRidge(SongModel):
 
         Raises:
             ValueError: If a field is absent, unknown or breaks its contract, there are fewer rows than warm songs,
-                a pair or a positive names a row that is none, `chosen` is given with `validation`, or it lacks a
+                a pair or a positive names a row that does not exist, `chosen` is given with `validation`, or it lacks a
                 setting or the weight of a block.
         """
         config = self.config if chosen is None else self._fixed(chosen, validation)
@@ -204,9 +204,9 @@ class AudienceRidge(SongModel):
     def block_parts(self, features: Mapping[str, Tensor]) -> Tensor:
         """Return the part of each block in the embeddings of queries, `(n, blocks, embedding_dim)`; exact.
 
-        With p the sum of the blocks' products with a landmark, the kernel is `p + p^2`, of which a block b has
+        With p the sum of the blocks' products with a landmark, the kernel is `p + p^2`. A block b gets
         `p_b (1 + p)`: its own product, its square, and half of what it makes with each other block. That is its
-        Shapley value where a block that is left out is missing, and a block that is missing has nothing.
+        Shapley value, if a block that is left out counts as missing.
         """
         products, start = [], 0
         for name, block in self.content.scaled_blocks(features).items():

@@ -28,7 +28,7 @@ class JoinedModel(SongModel):
 
     With q_i and c_i a model's embeddings, `score = sum_i w_i (q_i . c_i) / sd_i(q_i)`, with sd_i the deviation of the
     query's scores over the warm songs, which `q_i' Cov(c_i) q_i` gives. That is one inner product of joined
-    embeddings. Queries get unit length and the longest warm candidate too, neither of which changes an order. A
+    embeddings. Queries get unit length, and so does the longest warm candidate. Neither changes an order. A
     longer candidate that is not warm is scaled to length 1. So every score lies between -1 and 1.
 
     Args:
@@ -117,7 +117,7 @@ class JoinedModel(SongModel):
             model `alone`.
 
         Raises:
-            ValueError: If a validation song breaks its fields' contract, a positive is no row of a warm song, or
+            ValueError: If a validation song breaks its fields' contract, a positive is not a row of a warm song, or
                 `weights` are not one for each model, or given with `validation`.
         """
         given = self._given_weights(weights, validation)

@@ -118,8 +118,8 @@ class SongTower(keras.layers.Layer):
     def block_parts(self, features: Mapping[str, Tensor]) -> Tensor:
         """Return the part of each block in the embeddings, `(n, blocks, embedding_dim)`.
 
-        It is the mean of two differences: what the block adds to a song of which nothing else is known, and what the
-        song loses without the block. Two blocks that carry the same information share its effect; leaving one out alone
+        It is the mean of two differences: what the block adds to a song without any other block, and what the song
+        loses without the block. Two blocks that carry the same information share its effect; leaving one out alone
         would give nothing to either. Where blocks act alone or in pairs this is the Shapley value.
         """
         vectors, presence = self.encode_fields(features)

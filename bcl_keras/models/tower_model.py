@@ -71,7 +71,7 @@ class TowerModel(SongModel):
 
         Args:
             features: Field name to array of one row per song. Rows 0 .. num_songs - 1 are the warm songs, with
-                `song_index` row + 1; further rows are no candidates: anchors or songs of the contrastive batch alone.
+                `song_index` row + 1; further rows are not candidates: anchors or songs of the contrastive batch alone.
 
         Raises:
             ValueError: If a field is absent, unknown or breaks its contract, or there are fewer rows than warm

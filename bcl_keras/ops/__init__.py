@@ -1,6 +1,7 @@
 """The pure functions of the method, on tensors.
 
-The room imports Keras alone. Layers, losses and models import it.
+Imports: nothing of this project.
+Imported by: bcl_keras, layers, losses, models.
 """
 
 from bcl_keras.ops.correlation import distance_correlation

@@ -12,7 +12,7 @@ import bcl_keras
 from bcl_keras.evaluation.content import inverse_document_frequency, z_scores
 from benchmarks.targeting_study.datasets import DataSet, word_lists
 
-LEAST_SONGS = 2  # a word of fewer warm songs is no feature that songs share
+LEAST_SONGS = 2  # a word of fewer warm songs is not a feature that songs share
 
 
 @dataclass(frozen=True)

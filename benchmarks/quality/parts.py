@@ -65,7 +65,7 @@ PARTS = (
 def parts(study: Study) -> list[dict[str, Any]]:
     """Returns for each part, by slice, the relative difference in recall@50 with its interval, and p over the seeds.
 
-    p is corrected by Holm over the parts, slice by slice. A part of which a row was not run is left out.
+    p is corrected by Holm over the parts, slice by slice. A part is left out if one of its rows was not run.
     """
     slices = [name for name in SLICES if name in (ALL_SONGS, DAY_ZERO) or name in study.slices()[0]]
     known = {row.name for row in study.rows}

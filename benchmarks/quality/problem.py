@@ -65,7 +65,7 @@ class Problem:
 
     @cached_property
     def sparse_songs(self) -> np.ndarray:
-        """Rows of the sparse songs that may be learnt from, as many as the pipeline takes.
+        """Rows of the sparse songs to learn from, as many as the pipeline takes.
 
         They have too few listeners to be candidates or judged, but content, and a listener in common with a warm song.
         """

@@ -38,7 +38,7 @@ SOFTMAX = replace(BPR, supervised_loss="sampled_softmax")
 FIELD_DROPOUT = 0.3
 BEST = "best"
 RIDGE_AND_BCL = "ridge + BCL"
-#: Towers of which validation songs choose what `best` joins with the closed form.
+#: Validation songs choose one of these towers, which `best` joins with the closed form.
 CHOICES = (
     BPR,
     BCL,

@@ -93,11 +93,11 @@ def test_the_command_reads_what_a_run_published(written_targets: Path, tmp_path:
     row = targets.slice(0, 1).to_pylist()[0]
     pq.write_table(pa.table({"user_id": [row["user_id"]], "song_id": [row["song_id"]]}), tmp_path / "plays.parquet")
     pq.write_table(targets, tmp_path / "targets.parquet", row_group_size=2)
-    said = []
+    printed = []
     for written in (written_targets, tmp_path / "targets.parquet"):
         assert main(["--targets", str(written), "--plays", str(tmp_path / "plays.parquet")]) == 0
-        said.append(capsys.readouterr().out)
-    assert said[0] == said[1]
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
     pq.write_table(targets.drop(["group"]), tmp_path / "targets.parquet")
     assert main(["--targets", str(tmp_path / "targets.parquet"), "--plays", str(tmp_path / "plays.parquet")]) == 2
     assert "targets.parquet: expected a column `group`" in capsys.readouterr().err

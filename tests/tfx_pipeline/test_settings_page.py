@@ -28,7 +28,7 @@ class Inner:
     """
 
     share: float | None = None
-    sizes: tuple[int, ...] = (1,)  # said by a comment
+    sizes: tuple[int, ...] = (1,)  # told by a comment
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,10 @@ def test_the_committed_page_is_current(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert settings_page.main(["tfx_pipeline.config:PipelineConfig", str(tmp_path / "settings.md")]) == 0
     made = (tmp_path / "settings.md").read_text(encoding="utf-8")
     assert made == PAGE.read_text(encoding="utf-8"), "write the page anew; its first lines name the command"
+
+
+def test_every_setting_has_a_meaning() -> None:
+    assert [row for row in PAGE.read_text(encoding="utf-8").splitlines() if row.endswith("|  |")] == []
 
 
 def test_the_page_has_every_setting() -> None:
@@ -76,12 +80,12 @@ def test_a_page_by_hand() -> None:
             f"`{name}`\n\nA section.\n\nIt has two paragraphs.\n\n"
             "| setting | value | default | meaning |\n| --- | --- | --- | --- |\n"
             "| `share` | number or null | `null` | A share \\| of something. `null` for none. |\n"
-            "| `sizes` | list of whole numbers | `[1]` | Said by a comment. |\n"
+            "| `sizes` | list of whole numbers | `[1]` | Told by a comment. |\n"
             for name in ("inner", "spare")
         ),
     ]
 
 
 def test_texts_of_settings() -> None:
-    assert setting_texts(Inner) == {"share": "A share | of something. None for none.", "sizes": "said by a comment"}
+    assert setting_texts(Inner) == {"share": "A share | of something. None for none.", "sizes": "told by a comment"}
     assert introduction(Inner) == "A section.\n\nIt has two paragraphs."

@@ -58,7 +58,7 @@ class Rows:
         """Yields the shards that hold rows, ascending, each with its rows.
 
         Args:
-            ids: (n,) the id of each row by which it is sharded.
+            ids: (n,) the id of each row, which decides its shard.
             shards: Number of shards.
         """
         for shard, rows in group_rows(shard_of(ids, shards)):

@@ -18,7 +18,7 @@ CSV is accepted in place of Parquet; `csv.file` states how its cells are read.
 
 `training` counts what training needs beside that: enough listeners, and songs that share them.
 
-The room imports `serving.files`, `runtime` and the settings (`*.config`) of other rooms. Every other room imports it.
+Of `evaluation`, `labels` and `models` it imports only the settings (`*.config`).
 """
 
 from tfx_pipeline.contract.catalogue import Catalogue, check

@@ -29,7 +29,7 @@ def is_list(arrow_type: pa.DataType) -> bool:
 
 
 def element_type(arrow_type: pa.DataType) -> pa.DataType:
-    """Returns the type of a list's elements; the plain type where it is no list."""
+    """Returns the type of a list's elements; the plain type where it is not a list."""
     plain = plain_type(arrow_type)
     return plain_type(plain.value_type) if is_list(plain) else plain
 

@@ -52,12 +52,12 @@ def check(folder: Path | str, *, max_unknown_plays: float = 0.01, training: Trai
     Args:
         folder: Holds songs.parquet and plays.parquet, or the same as CSV, or a folder with both for each day.
         max_unknown_plays: The largest share of plays whose song songs.parquet may lack; 0.01 by default.
-        training: Settings by which to count what training needs; None = not counted, as for a refresh.
+        training: Settings that say what training needs; None = not counted, as for a refresh.
 
     Raises:
         ContractError: The input breaks the contract, and the message names file, column and row. Or training would
             find no songs to learn from, and the message names the setting that could help.
-        ValueError: `max_unknown_plays` is no share.
+        ValueError: `max_unknown_plays` is not a share.
     """
     check_share(max_unknown_plays)
     folder = Path(folder)

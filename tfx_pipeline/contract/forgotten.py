@@ -1,8 +1,8 @@
 """Listeners who asked to be forgotten. Their plays are left out of everything that is prepared in the folder of a run.
 
 The list holds no ids. It keeps the BLAKE2b hash of each id, with a key that is drawn for the folder of the run. So the
-list alone names nobody, and the lists of two folders cannot be joined. With the list and an id one can still ask
-whether that id is on it, as the next run must.
+list alone names nobody, and the lists of two folders cannot be joined. With the list and an id, anybody can test
+whether that id is on it, because the next run must do so.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ ARROW_KINDS: dict[FieldKind, ArrowKind] = {
 
 
 def find_kind(*, is_categorical: bool, is_list: bool) -> FieldKind:
-    """Returns the kind that values have where only their type is known: the first such kind of the table."""
+    """Returns the first kind of the table with this type, where only the type is known."""
     return next(
         name for name, kind in ARROW_KINDS.items() if kind.is_categorical == is_categorical and kind.is_list == is_list
     )
@@ -117,7 +117,7 @@ def kind_of(arrow_type: pa.DataType, column: str, file: Path | str) -> FieldKind
         file: The file that has it, for the message.
 
     Raises:
-        ContractError: The type is that of no kind. A decimal counts as a float.
+        ContractError: No kind has the type. A decimal counts as a float.
     """
     kind, element = possible_kind(arrow_type), element_type(arrow_type)
     if kind or pa.types.is_null(element):

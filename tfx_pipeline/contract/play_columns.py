@@ -38,7 +38,7 @@ def to_counts(array: pa.Array, place: Place) -> pa.Array:
     """Returns the plays of each row as int64; null counts as 1, as an absent column does.
 
     Raises:
-        ContractError: A number is negative, is no whole number or does not fit.
+        ContractError: A number is negative, is not a whole number or does not fit.
     """
     if (found := bad_count(array)) is not None:
         index, expected = found
@@ -47,7 +47,7 @@ def to_counts(array: pa.Array, place: Place) -> pa.Array:
 
 
 def bad_count(array: pa.Array) -> tuple[int, str] | None:
-    """Returns the first element that is no number of plays, and what was expected there; None if all are."""
+    """Returns the first element that is not a number of plays, and what was expected there; None if all are."""
     array = _plain(array)
     numbers, rows = _exact(array.drop_null()), np.flatnonzero(np.asarray(array.is_valid()))
     bad = np.asarray(numbers < 0, bool)
@@ -62,7 +62,7 @@ def bad_count(array: pa.Array) -> tuple[int, str] | None:
 
 
 def count_plays(array: pa.Array) -> pa.Array:
-    """Returns numbers of plays, of which none is bad, as int64; null counts as 1."""
+    """Returns numbers of plays that were checked before as int64; null counts as 1."""
     array = _plain(array)
     counts = np.ones(len(array), np.int64)
     counts[np.asarray(array.is_valid())] = _exact(array.drop_null()).astype(np.int64)

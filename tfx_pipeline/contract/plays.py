@@ -68,7 +68,7 @@ class CheckedPlays:
 def scan_plays(
     source: Source, song_ids: pa.Array, *, max_unknown_plays: float, forgotten: Forgotten = NOBODY
 ) -> CheckedPlays:
-    """Checks plays.parquet and return what it holds.
+    """Checks plays.parquet and returns what it holds.
 
     Args:
         source: The table.

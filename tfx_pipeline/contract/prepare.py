@@ -55,13 +55,13 @@ def prepare(
         max_unknown_plays: The largest share of plays whose song songs.parquet may lack; 0.01 by default.
         window: Of days, how many of the latest are read for plays; None = all. Songs of every day are.
         until: Of days, the number of the last one that is read (20261101 of a date); None = the latest there is.
-        training: Settings by which to count what training needs; None = not counted, as for a refresh.
+        training: Settings that say what training needs; None = not counted, as for a refresh.
 
     Raises:
         ContractError: The input breaks the contract, training would find no songs to learn from, or `out` holds
             something else. Then nothing is written.
         FolderError: `out` cannot be written, or another process is writing it.
-        ValueError: `max_unknown_plays` is no share, or `window` is less than 1.
+        ValueError: `max_unknown_plays` is not a share, or `window` is less than 1.
     """
     check_share(max_unknown_plays)
     folder, out = Path(folder), Path(out)

@@ -35,7 +35,7 @@ class CheckedSongs:
         display: Columns carried for display.
         ids: Every song_id, in the file's order.
         notes: What was passed over, in words.
-        lists: Of each field of lists, how many songs have a list of which length.
+        lists: For each field of lists, the number of songs by length of their list.
     """
 
     fields: tuple[SongField, ...]
@@ -47,7 +47,7 @@ class CheckedSongs:
 
 
 def scan_songs(source: Source) -> CheckedSongs:
-    """Checks songs.parquet and return what it holds.
+    """Checks songs.parquet and returns what it holds.
 
     Raises:
         ContractError: The songs break the contract. Columns are checked first, then rows, then fields.
@@ -148,7 +148,7 @@ class Tally:
         present: Rows with a value.
         holed: Vectors with a null element, which count as missing.
         length: Of the vectors; 0 where there is none, or the field is of another kind.
-        lengths: Of the lists of categories, how many songs have each.
+        lengths: Number of songs by length of their list of categories.
     """
 
     def __init__(self, field: SongField):
@@ -158,7 +158,7 @@ class Tally:
         self.lengths: Counter[int] = Counter()
 
     def add(self, rows: Rows) -> pa.Array:
-        """Counts the rows in and return the column, cleaned.
+        """Counts the rows of a batch and returns the column, cleaned.
 
         Raises:
             ContractError: A value breaks the contract, or a vector is of another length than those before it.

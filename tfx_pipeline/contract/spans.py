@@ -170,7 +170,7 @@ def _span(folder: Path) -> Span | None:
     try:
         date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
     except ValueError as error:
-        raise broken(folder, f"folders of days {DAYS}", f"{folder.name}, which is no date") from error
+        raise broken(folder, f"folders of days {DAYS}", f"{folder.name}, which is not a date") from error
     return Span(int(digits), folder, is_dated=True)
 
 

@@ -71,7 +71,7 @@ class ColdSplit:
 
     @property
     def salt_in_use(self) -> str:
-        """The salt with which `unit_hash` draws the songs that are held out."""
+        """The salt that `unit_hash` draws the held-out songs with."""
         return f"{self.period} {self.salt}" if self.period else self.salt
 
     def without_held_out(self) -> ColdSplit:

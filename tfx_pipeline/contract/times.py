@@ -178,7 +178,7 @@ class TimeReader:
         """Returns the times of trimmed cells, null where the cell is null.
 
         Raises:
-            ContractError: A cell is no time, or the numbers are of several units.
+            ContractError: A cell is not a time, or the numbers are of several units.
         """
         numeric = np.asarray(pc.fill_null(pc.match_substring_regex(cells, _COUNT), False))
         times = parse_times(pc.if_else(pa.array(numeric), pa.scalar(None, pa.string()), cells), place)
@@ -203,7 +203,7 @@ class TimeReader:
             self._first, self._last = min(self._first, int(micros.min())), max(self._last, int(micros.max()))
 
     def notes(self) -> tuple[str, ...]:
-        """Returns how the column was understood, and the days it spans, by which a wrong reading shows."""
+        """Returns how the column was read, and the days it spans, which shows a wrong reading."""
         found = [f"{UNITS[self._unit.unit or 's'][0]} since 1970 (by the size of the numbers)"] * (self._numbers > 0)
         found += ["ISO 8601"] * (self._texts > 0)
         if not found:

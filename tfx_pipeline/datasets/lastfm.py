@@ -7,8 +7,7 @@ artists, which stand here for songs. The fields, all from the archive:
 - `attribute_tag_words`: the words these tags are made of, so that "indie rock" and "rock" have something in common.
 - `attribute_name_words`: words of the artist's name that at least `MIN_NAMES` names share ("orchestra", "dj", "los").
 - `attribute_script`: the alphabet of the name (latin, cyrillic, cjk ...).
-plays.parquet has the listening counts. Times of tags and friendships are left out: they say who listens, not what
-sounds.
+plays.parquet has the listening counts. Times of tags and friendships are left out: they describe listeners, not songs.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ def convert(archive: Path | str, out: Path | str, *, min_tag_users: int = 1) -> 
     """Writes the archive as a folder in the input contract, whole or not at all.
 
     Args:
-        archive: Hetrec2011-lastfm-2k.zip as downloaded.
+        archive: File hetrec2011-lastfm-2k.zip as downloaded.
         out: The folder: new, empty, or written by an earlier call.
         min_tag_users: How many users must have given a tag to an artist for it to count; 1 by default.
 

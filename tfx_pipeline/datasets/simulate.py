@@ -81,7 +81,7 @@ def check_arguments(**given: int) -> None:
 
 
 def _write_songs(path: Path, world: World, count: int, seed: int) -> dict[str, Array]:
-    """Writes songs.parquet and return the truth about the songs."""
+    """Writes songs.parquet and returns the truth about the songs."""
     from tfx_pipeline.datasets.simulation.songs import draw_songs
     from tfx_pipeline.datasets.simulation.truth import TruthSample
 
@@ -104,7 +104,7 @@ def _write_songs(path: Path, world: World, count: int, seed: int) -> dict[str, A
 def _write_plays(
     path: Path, world: World, songs: dict[str, Array], users: int, plays: int, seed: int, progress: Progress | None
 ) -> Users:
-    """Writes plays.parquet and return the users."""
+    """Writes plays.parquet and returns the users."""
     from tfx_pipeline.datasets.simulation.plays import PlayLaw, draw_users
 
     most = max(1, int((songs["song_weight"] > 0).sum()) // 2)
@@ -144,7 +144,7 @@ def _write_truth(path: Path, world: World, songs: dict[str, Any], users: Users, 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Simulate a catalogue; return 0, or 2 with one message on standard error."""
+    """Simulates a catalogue; returns 0, or 2 with one message on standard error."""
     parser = argparse.ArgumentParser(
         prog="python -m tfx_pipeline.datasets.simulate",
         description="Write a simulated catalogue: songs.parquet, plays.parquet and the truth behind them.",

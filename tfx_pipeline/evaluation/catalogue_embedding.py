@@ -41,7 +41,7 @@ def CatalogueEmbedder(  # noqa: N802
         labelled_songs: Songs by split.
         model: The exported model.
         embeddings: Embeddings of every song, matches of every song that is not warm, with the split of each. A song
-            that the model knows no value of has no matches and no targets, because its scores mean nothing.
+            without known values has no matches and no targets, because its scores mean nothing.
         beam_pipeline: Given by TFX.
     """
     saved_model = path_utils.serving_model_path(model.uri)

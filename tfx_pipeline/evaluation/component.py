@@ -58,7 +58,7 @@ def RetrievalEvaluator(  # noqa: N802
     The report also has the reliability of matches (`tfx_pipeline.evaluation.reliability`).
 
     A pushed model that was trained again on all songs has learnt from the songs that are held out today. So it is
-    represented by its judged model, which has not. The last push is no part of the cache key: the same model with the
+    represented by its judged model, which has not. The last push is not part of the cache key: the same model with the
     same settings is judged once.
 
     Args:
@@ -72,8 +72,8 @@ def RetrievalEvaluator(  # noqa: N802
         fields: The song fields.
         settings: How the model is judged.
         judged_dir: Folder of the judged model of the last push, where what was pushed was trained again; may be absent.
-        split: Which songs are held out. A model for which others were held out has learnt from today's, and is no
-            measure.
+        split: Which songs are held out. A model is not compared if other songs were held out for it, because it has
+            learnt from today's.
     """
     uris = split_uris(transformed_songs.uri, (WARM, VALIDATION, TEST))
     transform = tft.TFTransformOutput(transform_graph.uri)

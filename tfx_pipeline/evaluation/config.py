@@ -15,8 +15,8 @@ class EvaluationConfig:
     Args:
         truth: Number of warm songs that count as relevant for a song: those whose audience is most similar.
         k: Length of the ranking that is judged.
-        max_songs: Most songs judged in each split. Of more, a sample is drawn, because each song is ranked against all
-            warm songs.
+        max_songs: Most songs judged in each split. If there are more, a sample is drawn, because each song is ranked
+            against all warm songs.
         min_gain: The model's recall@k on validation songs must exceed that of content cosine by this share.
         min_difference: It must also exceed it by this difference of recalls.
         min_gain_slice: As `min_gain`, within each slice of the songs. None asks nothing of a slice.

@@ -44,6 +44,6 @@ def _above(
     for where, by_row in recalls.items():
         model, other = by_row[MODEL], by_row[rival]
         needed = max(other * (1 + gain), other + (float("-inf") if difference is None else difference))
-        # Beside the last model it is enough not to be worse by the margin. A tie with content cosine is no gain.
+        # Beside the last model it is enough not to be worse by the margin. A tie with content cosine is not a gain.
         if model < needed - _ROUNDING or (model <= needed + _ROUNDING and rival == CONTENT_COSINE):
             yield f"{where}: expected over {needed:.4f} ({rival} {other:.4f}). Received: {model:.4f}"

@@ -14,7 +14,7 @@ MATCH_ROWS = schemas.MATCHES
 
 
 def match_row(song_id: str, split: str, outputs: Mapping[str, Array]) -> dict[str, Any]:
-    """Returns the row of one song; without matches if the model knows no value of the song, as its scores mean nothing.
+    """Returns the row of one song; without matches if it has no known values, because its scores mean nothing.
 
     Args:
         song_id: The song.

@@ -69,7 +69,7 @@ def evaluate(
     config: EvaluationConfig,
     last: tuple[Array, Array] | None = None,
 ) -> dict[str, SplitReport]:
-    """Judges the model, that of the last push, content cosine and a random order on validation and test songs.
+    """Judges the model, the last pushed one, content cosine and a random order on validation and test songs.
 
     The `config.truth` warm songs of most similar audience are relevant. The weights of content cosine are chosen on
     validation songs.

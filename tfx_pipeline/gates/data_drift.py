@@ -1,4 +1,4 @@
-"""Today's data compared with that of the last pushed run, by the statistics of both."""
+"""Compares today's data with the data of the last pushed run, by their statistics."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _OTHERS = "(any other)"
 
 @dataclass(frozen=True)
 class DataGateConfig:
-    """What a run may differ by from the last one that was pushed.
+    """How much the data of a run may differ from that of the last pushed run.
 
     Args:
-        max_drift: Largest Jensen-Shannon divergence (base 2, in [0, 1]) of a field's values; of words, that of the 500
-            most frequent ones of last time and of all others as one.
-        min_presence: A field must be present in at least this share of the share of songs it was present in.
+        max_drift: Largest Jensen-Shannon divergence (base 2, in [0, 1]) between the values of a field last time and
+            today. Of words, the 500 most frequent ones of last time are compared one by one, all others as one.
+        min_presence: Least share of songs with the field, as a fraction of that share last time.
         ignore: Columns that are not compared: ids are new every day.
     """
 

@@ -27,11 +27,11 @@ def DataGate(  # noqa: N802
     kept: tfx.dsl.components.Parameter[str],
     settings: DataGateConfig,
 ) -> None:
-    """Stops the run if the data differs too much from that of the last pushed run; the first run passes.
+    """Stops the run if its data differs too much from the last pushed run's; the first run passes.
 
     The report is also written beside `kept`, because TFX removes the outputs of a component that fails.
 
-    The same data and settings are judged once: the kept statistics are no part of the cache key, so that a run without
+    The same data and settings are judged once: the kept statistics are not part of the cache key, so that a run without
     new data runs no component.
 
     Args:
@@ -56,7 +56,7 @@ def DataGate(  # noqa: N802
     write_whole(f"{kept}_report.txt", text + "\n")
     if any(finding.stops for of_table in findings.values() for finding in of_table or []):
         raise DataGateError(
-            f"The data differs from that of the last pushed run (delete {kept} if it is meant to):\n{text}"
+            f"The data differs too much from the last pushed run. If that is intended, delete {kept}.\n{text}"
         )
 
 

@@ -52,7 +52,7 @@ def keep(folder: RunFolder, run: RecordedRun) -> None:
 
 
 def show_report(folder: RunFolder, run: RecordedRun) -> None:
-    """Makes the report beside the kept statistics that of this run, which may have taken it from the cache."""
+    """Replaces the report beside the kept statistics by this run's, which may come from the cache."""
     report = output_of(folder.pipeline_root, run, "DataGate", "report_of_data")
     shown = folder.kept_statistics.with_name(f"{folder.kept_statistics.name}_report.txt")
     if report is None or not (report / _REPORT).is_file():

@@ -1,4 +1,4 @@
-"""The list of runs: what came of each, its model, and which model is served."""
+"""The list of runs: the outcome of each, its model, and which model is served."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def _is_number(name: str) -> bool:
 
 
 def _published(folder: RunFolder, keep: int, served: int | None) -> list[Path]:
-    """Returns the folders of the history to remove: all but the last ones and that of the served model."""
+    """Returns the folders of the history to remove: all but the last ones and the folder of the served model."""
     history = folder.home / "history"
     found = sorted(path for path in history.glob("[!.]*") if path.is_dir() and not path.is_symlink())
     latest = os.path.realpath(folder.home / "latest")

@@ -39,7 +39,7 @@ class Rollback:
 def roll_back(base: Path) -> Rollback:
     """Serves the previous version again, without songs that were taken down since.
 
-    A second rollback goes one version further back, not to the one that the first went back from.
+    A second rollback goes one version further back. It does not undo the first.
 
     Args:
         base: Folder of the model's versions.

@@ -1,4 +1,4 @@
-"""Serves the model of a run again that took it from TFX's cache, where no component pushes it.
+"""Serves the model of a run again if it came from TFX's cache, where no component pushes it.
 
 This happens where the data is that of an earlier run, and another model was served meanwhile. TFX's cache knows what a
 component wrote, but not what happened to it since. So the model of a run is compared with the served one at the end.
@@ -16,7 +16,7 @@ from serving.savedmodel.publish import latest_version, next_version
 from serving.savedmodel.versions import scan
 from tfx_pipeline.history.gate_memory import keep, show_report
 from tfx_pipeline.history.run_history import RecordedRun, open_store, output_of, pushes, read_runs
-from tfx_pipeline.history.served_copies import Copy, drop_taken_down, left, pushed_as, write_record
+from tfx_pipeline.history.served_copies import Copy, drop_taken_down, pushed_as, rolled_back, write_record
 from tfx_pipeline.runtime.run_folder import RunFolder
 
 _STAGING = ".pushing"
@@ -30,15 +30,15 @@ class Standing:
         version: Number under which it was pushed.
         served: Number that is served; None where there is none.
         is_served: Whether that is this model: itself, a copy or a refresh of it.
-        is_left: Whether it is not served because of a rollback.
+        is_rolled_back: Whether it is not served because of a rollback.
     """
 
     version: int
     served: int | None
     is_served: bool
-    is_left: bool
+    is_rolled_back: bool
 
-    def why_left(self) -> str:
+    def why_rolled_back(self) -> str:
         """Returns why a model that was rolled back is not served."""
         return (
             f"The data gives version {self.version} again. It was rolled back, so version {self.served} is still "
@@ -53,7 +53,7 @@ def standing(serving: Path, runs: list[RecordedRun]) -> Standing | None:
     pushed, version = pushes(runs), int(runs[-1].version)
     served = max(scan(str(serving)), default=None) if serving.is_dir() else None
     is_served = served is not None and pushed_as(serving, served, pushed) == version
-    return Standing(version, served, is_served, not is_served and version in left(serving, pushed))
+    return Standing(version, served, is_served, not is_served and version in rolled_back(serving, pushed))
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ class Served:
 
     Attributes:
         line: A line about the model, which is served again or is not; None where there was nothing to do.
-        is_left: Whether the run's model was rolled back, so that its results are not published.
+        is_rolled_back: Whether the run's model was rolled back, so that its results are not published.
     """
 
     line: str | None = None
-    is_left: bool = False
+    is_rolled_back: bool = False
 
 
 def serve_model_of_last_run(folder: RunFolder) -> Served:
@@ -87,8 +87,8 @@ def serve_model_of_last_run(folder: RunFolder) -> Served:
     found, line = standing(folder.serving, runs), None
     if found is None:
         return Served()
-    if found.is_left:
-        return Served(found.why_left(), is_left=True)
+    if found.is_rolled_back:
+        return Served(found.why_rolled_back(), is_rolled_back=True)
     if not found.is_served:
         number = _publish(folder.serving, folder.pipeline_root, runs[-1], found)
         line = f"The data gives version {found.version} again. It is served as version {number}."
@@ -100,7 +100,7 @@ def serve_index_of_last_refresh(serving: Path, metadata: Path, pipeline_root: Pa
     """Does the same for the refresh pipeline, whose gates compare nothing."""
     runs = read_runs(open_store(metadata, read_only=True))
     found = standing(serving, runs)
-    if found is not None and not found.is_served and not found.is_left:
+    if found is not None and not found.is_served and not found.is_rolled_back:
         _publish(serving, pipeline_root, runs[-1], found)
 
 

@@ -51,7 +51,7 @@ def served_again_by(base: Path) -> dict[str, int]:
 
 
 def origin_of(base: Path, number: int, *, of_rollbacks: bool = False) -> int:
-    """Returns the version of which another is a copy, or a copy's copy; the number itself where it is none.
+    """Returns the version that another was copied from, directly or not; its own number if it is not a copy.
 
     Args:
         base: Folder of the model's versions.
@@ -85,7 +85,7 @@ def pushed_as(base: Path, number: int, pushed: Collection[int]) -> int | None:
     return max((one for one in pushed if one <= number), default=None)
 
 
-def left(base: Path, pushed: Collection[int]) -> set[int]:
+def rolled_back(base: Path, pushed: Collection[int]) -> set[int]:
     """Returns the pushes that were rolled back, as far as the copies are kept."""
     found: set[int] = set()
     for copy in copies(base):

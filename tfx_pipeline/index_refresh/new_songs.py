@@ -28,7 +28,7 @@ class NewSongs:
     Args:
         path: A Parquet file or a folder of them. (What a CSV cell means depends on the whole file it stands in; convert
             the file first.)
-        fields: The model's fields. Each must be a column of its kind; a null is missing, as ever.
+        fields: The model's fields. Each must be a column of its kind; null means missing.
         integer_ids: Whether the index has integers, so that ids must be such, as integers or as text.
 
     Attributes:

@@ -34,7 +34,7 @@ def create_refresh_pipeline(
     Args:
         pipeline_name: Name under which runs are recorded. It must differ from that of the training pipeline.
         pipeline_root: Folder for what the components write.
-        data_root: Folder written by `contract.prepare`, of which only the songs are read.
+        data_root: Folder written by `contract.prepare`. Only its songs are read.
         serving_dir: Folder of the model's versions.
         fields: The song fields that `contract.prepare` found.
         max_dropped: The largest share of the index that may be dropped.

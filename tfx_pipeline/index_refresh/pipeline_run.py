@@ -64,7 +64,7 @@ def run(folder: RunFolder, catalogue: contract.Catalogue, *, max_dropped: float 
 
 
 def metadata_of(folder: RunFolder) -> Path:
-    """Returns the record of refreshes. It is not that of the training runs, whose last one other commands look up."""
+    """Returns the record of refreshes. Training runs have another one, because commands look up its last run."""
     return _home(folder) / "metadata.sqlite"
 
 

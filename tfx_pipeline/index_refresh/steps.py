@@ -33,7 +33,7 @@ class Refresh:
         is_catalogue: Whether `songs` is the whole catalogue, so that other songs are dropped.
         ignore_missing: Whether the lists may hold unknown ids.
         max_dropped: The largest share of the index that a catalogue may drop.
-        rules: Rules by which added songs get targets; None for no targets.
+        rules: Rules for the targets of added songs; None for no targets.
     """
 
     base: str

@@ -24,7 +24,7 @@ class Songs(Rows):
         ids: (m,) ids, ascending.
         listeners: (m,) int64, all of them.
         warm: (m,) bool.
-        new: (m,) bool: of too few listeners to be similar to others, but trained on.
+        new: (m,) bool: too few listeners to be a similar song of others, but used in training.
     """
 
     ids: Ids
@@ -77,7 +77,7 @@ class Plays(NamedTuple):
 
 
 class Histories(NamedTuple):
-    """What some users play who play a song of one shard: that shard's songs, and all warm songs.
+    """Histories of users who play a song of one shard: their plays of that shard's songs and of warm songs.
 
     Attributes:
         counts: (users,) int32, songs that each user plays.

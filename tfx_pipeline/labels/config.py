@@ -15,11 +15,12 @@ class AudienceConfig:
         top_m: Similar songs kept per song.
         min_lift: A pair of songs teaches the model if they are played together more than this many times as often as by
             chance. Held-out songs are judged by all pairs.
-        max_songs_per_user: Most warm songs of a user that are paired. Of more, a sample is drawn by hash, because the
-            work grows with the square of the number. The same holds for sparse songs and for held-out songs.
-        max_listeners_per_song: Most listeners of a song that are counted. Of more, a sample is drawn by hash, with the
-            same listeners first for every song. What two songs share is then estimated from the listeners kept for
-            both.
+        max_songs_per_user: Most warm songs of a user that are paired. If there are more, a sample is drawn by hash,
+            because the work grows with the square of the number. The same holds for sparse songs and for held-out
+            songs.
+        max_listeners_per_song: Most listeners of a song that are counted. If there are more, a sample is drawn by hash,
+            with the same listeners first for every song. What two songs share is then estimated from the listeners kept
+            for both.
         shards: Parts into which songs and users are cut. With more parts, each needs less memory.
     """
 

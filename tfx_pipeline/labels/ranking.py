@@ -24,7 +24,7 @@ def rank_shard(
 
     Args:
         shard: Number of the shard.
-        parts: What everybody plays who plays a song of the shard.
+        parts: Histories of all users who play a song of the shard.
         num_users: Users who play a warm song.
         config: Settings.
     """

@@ -13,7 +13,7 @@ from tfx_pipeline.contract.splits import unit_hash
 
 
 def at_most(owner: Array, most: int, draws_of: Callable[[int, Array], Array]) -> npt.NDArray[np.bool_]:
-    """Returns a mask of the plays to keep: of an owner of more than `most`, those of the lowest draws.
+    """Returns a mask of the plays to keep: for an owner of more than `most`, those with the lowest draws.
 
     Args:
         owner: (n,) the number of each play's owner.

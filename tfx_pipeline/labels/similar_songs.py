@@ -157,7 +157,7 @@ class _GatherHistories(beam.DoFn):
         yield pvalue.TaggedOutput("users", int(warm_listener.sum()))
         user_index = np.concatenate([user_of[p.user_index] for p, user_of in zip(parts, to_user, strict=True)])
         song_index = np.concatenate([song_of[p.song_index] for p, song_of in zip(parts, to_song, strict=True)])
-        # Songs are drawn among their like: a play of a held-out song must not push out one that is trained on.
+        # Each kind of song is sampled apart: a play of a held-out song must not displace one that is trained on.
         like = songs.warm[song_index] + 2 * songs.new[song_index]
         kept = at_most(
             3 * user_index + like,

@@ -67,7 +67,7 @@ def _simulate(console: Console, folder: RunFolder) -> None:
 
 
 def _with_targets(config: PipelineConfig, num_new: int | None) -> PipelineConfig:
-    """Returns settings by which some songs get targets: test songs, where the data has no new song."""
+    """Returns settings that give some songs targets: test songs, where the data has no new song."""
     from tfx_pipeline.contract.splits import NEW, TEST
 
     if num_new == 0 and config.targeting.target_splits == (NEW,):

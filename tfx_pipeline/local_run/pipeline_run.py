@@ -58,7 +58,7 @@ def run(
     if last_run_id(folder.metadata) == before:  # `tfx pipeline create` read the runner script, and nothing ran
         return None
     served = serve_model_of_last_run(folder)
-    if not served.is_left:
+    if not served.is_rolled_back:
         publish(folder, RunResult.read(RunRecord.latest(folder.metadata)), dataclasses.asdict(config), lists)
     return served.line
 

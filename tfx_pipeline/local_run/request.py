@@ -45,7 +45,7 @@ class Request:
         )
 
     def training_needs(self) -> contract.TrainingNeeds:
-        """Returns the settings by which the input is checked.
+        """Returns the settings that the check of the input needs.
 
         Raises:
             SettingsError: If the settings file cannot be used.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tfx_pipeline.runtime.setting_checks import check_at_least
 
-#: Length of the rankings by which models are compared, in training and by default in the evaluation.
+#: Length of the rankings that models are compared on, in training and by default in the evaluation.
 VALIDATION_K = 50
 #: Warm songs of most similar audience that count as relevant there.
 VALIDATION_TRUTH = 20

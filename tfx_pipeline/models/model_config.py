@@ -9,7 +9,7 @@ from tfx_pipeline.runtime.setting_checks import check_at_least
 
 
 def measured_towers() -> bcl_keras.BCLConfig:
-    """Returns the settings of the towers with which the published results were measured.
+    """Returns the settings of the towers in the published results.
 
     They are the defaults of the library, and fields withheld at random in training. That helps songs which lack some.
     """
@@ -23,12 +23,12 @@ class SearchSpace:
     `contrast_temperature` is the paper's tau, `contrast_weight` its lambda, `momentum` alpha, `update_every` k.
     """
 
-    contrast_temperature: tuple[float, ...] = (0.05, 0.1, 0.2, 0.5)
-    contrast_weight: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)
-    momentum: tuple[float, ...] = (0.5, 0.9, 0.99)
-    update_every: tuple[int, ...] = (1, 10, 100)
-    field_dropout: tuple[float, ...] = (0.0, 0.15, 0.3, 0.5)
-    learning_rate: tuple[float, ...] = (2e-3, 5e-3, 1e-2)
+    contrast_temperature: tuple[float, ...] = (0.05, 0.1, 0.2, 0.5)  # tau
+    contrast_weight: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)  # lambda
+    momentum: tuple[float, ...] = (0.5, 0.9, 0.99)  # alpha
+    update_every: tuple[int, ...] = (1, 10, 100)  # k
+    field_dropout: tuple[float, ...] = (0.0, 0.15, 0.3, 0.5)  # chance that a field is withheld
+    learning_rate: tuple[float, ...] = (2e-3, 5e-3, 1e-2)  # of AdamW
 
     def __post_init__(self) -> None:
         for name, values in vars(self).items():

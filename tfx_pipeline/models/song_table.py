@@ -154,7 +154,7 @@ def _take(batch: dict[str, Array], rows: Array) -> dict[str, Array]:
 
 
 def _shared(values: Array, known: dict[bytes, bytes]) -> Array:
-    """Returns ids of which equal ones are one object, since a song is in the lists of many others."""
+    """Returns ids, equal ones as one object, because a song is in the lists of many others."""
     if values.dtype != object:
         return values
     shared = np.empty(values.size, object)

@@ -46,7 +46,7 @@ class TrainerSettings(FittingSettings):
 
     Attributes:
         ridge: The closed form. None for the towers alone.
-        split: The rule by which songs were held out. It goes into what is recorded of the model.
+        split: The rule that held songs out. It is recorded with the model.
         song_ids: As in `PipelineConfig`.
         explain: As in `PipelineConfig`.
     """

@@ -73,7 +73,7 @@ def export_model(
 ) -> None:
     """Writes the SavedModel, and beside it and in the model run what was learnt."""
     learnt["songs"] = {name: len(getattr(songs, name)) for name in ("warm", "sparse", "validation")}
-    logger.info("Learnt and chosen: %s", learnt)
+    logger.info("What was learnt and chosen: %s", learnt)
     settings = settings_of(TrainerSettings, fn_args.custom_config)
     served = served_model(
         model,
@@ -221,7 +221,7 @@ def served_model(
     """Returns the model with transform and index, ready for export.
 
     Raises:
-        ValueError: If `integer_ids` and an id is none.
+        ValueError: If `integer_ids` is set and an id is not an integer.
     """
     ids = texts(warm.ids)
     return ServedModel(

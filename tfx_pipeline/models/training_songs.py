@@ -52,8 +52,8 @@ def read_songs(
 ) -> TrainingSongs:
     """Returns the songs to learn from and those held out for choices.
 
-    Without files of the latter there are none. Of the sparse songs those with a similar warm song count, and a sample
-    of them if there are more than `sparse_per_warm` for every warm song, or `MOST_SPARSE_SONGS`.
+    If the latter have no files, there are none. Only sparse songs with a similar warm song count. If there are more
+    than `sparse_per_warm` for every warm song, or more than `MOST_SPARSE_SONGS`, a sample is drawn.
     """
 
     def read(patterns: Sequence[str], split: str, most_similar: int | None = None) -> SongTable:
@@ -73,7 +73,8 @@ def read_songs(
 def validation_truth(songs: TrainingSongs) -> tuple[dict[str, Array], Array]:
     """Returns the features of validation songs, and rows of the warm songs that they should find, -1 for none.
 
-    Of more than `_MOST_VALIDATION_SONGS` a sample is taken: choices need no more, and each song is ranked against all.
+    If there are more than `_MOST_VALIDATION_SONGS`, a sample is taken: choices need no more, and each song is ranked
+    against all.
     """
     warm, validation = songs.warm, songs.validation
     count = len(validation)

@@ -51,7 +51,7 @@ def title_of(row: Mapping[str, Any]) -> str | None:
 
 
 def in_common(song: Mapping[str, Any], other: Mapping[str, Any], fields: Sequence[str]) -> dict[str, list[Any]]:
-    """Returns the values that both songs have, by field; a field of which they share none is left out."""
+    """Returns the values that both songs have, by field; fields without such values are left out."""
     shared: dict[str, list[Any]] = {}
     for name in fields:
         theirs = _values(other.get(name))
@@ -61,6 +61,6 @@ def in_common(song: Mapping[str, Any], other: Mapping[str, Any], fields: Sequenc
 
 
 def _values(value: Any) -> list[Any]:
-    """Returns the known values; an empty string is no value."""
+    """Returns the known values; an empty string is not a value."""
     values = value if isinstance(value, (list, tuple)) else [value]
     return [one for one in values if one is not None and one != ""]

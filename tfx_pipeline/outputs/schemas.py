@@ -99,7 +99,7 @@ MATCHES = _table(
     schemas.MATCHES,
     {
         **_SONG,
-        "match_ids": "the similar songs, best first; none where the model knows no value of the song",
+        "match_ids": "the similar songs, best first; none for a song without known values",
         "match_titles": "their titles",
         "match_scores": "their scores, from -1 to 1",
         "match_shares": "of each score, what each part of the song gives to it",

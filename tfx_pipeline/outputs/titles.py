@@ -55,7 +55,7 @@ class Titles:
 
 
 def as_array(column: pa.ChunkedArray) -> pa.Array:
-    """Returns the chunks of a column, of which there may be none, as one array."""
+    """Returns the chunks of a column as one array, also if it has no chunk."""
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 

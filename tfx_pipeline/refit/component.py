@@ -92,7 +92,7 @@ def JudgedModelKeeper(  # noqa: N802
 ) -> None:
     """Keeps the judged model of a run that pushed one, so that the next run compares its judged model with it.
 
-    The served model would not do: it has learned from songs that are held out.
+    The served model cannot be used for this, because it has learned from songs that are held out.
 
     Args:
         pushed_model: Says whether a model was pushed.

@@ -55,7 +55,7 @@ def with_every_song(
         settings: What the Trainer of the judged model is told.
         song_schema: Gives the schema of the songs.
         songs: tf.Examples of all songs.
-        plays: Parquet of all plays.
+        plays: Channel of the plays, as Parquet.
     """
     split = config.split.without_held_out()
     labeller = SimilarSongsLabeller(songs=songs, plays=plays, audience=config.audience, split=split)

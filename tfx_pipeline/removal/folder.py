@@ -47,7 +47,7 @@ def take_out(folder: Path, wanted: Wanted, *, tables_only: bool = False, changed
     Args:
         folder: The folder.
         wanted: Their ids.
-        tables_only: Whether to leave text alone that is no table of listeners.
+        tables_only: Whether to change tables of listeners only, and no other text.
         changed_only: Whether to return what would change, and change nothing.
     """
     done = Changes()

@@ -31,7 +31,7 @@ def rewrite(path: Path, wanted: Wanted, *, tables_only: bool = False) -> str | N
     Args:
         path: The file.
         wanted: Their ids.
-        tables_only: Whether to leave text alone that is no table of listeners.
+        tables_only: Whether to change tables of listeners only, and no other text.
 
     Returns:
         What was removed, in words; None where nothing was, and the file is as before.

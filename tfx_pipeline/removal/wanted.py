@@ -22,14 +22,14 @@ Hit = tuple[int, int]  # where it begins and ends
 
 
 class Wanted:
-    """Ids, and the bytes by which they can be found.
+    """Ids, and the bytes that they can be found by.
 
     Bytes cannot tell an id from a song's id or word of the same spelling, nor a short id from chance. Such ids are
     searched for in columns of listeners alone.
 
     Args:
         ids: The ids.
-        others: Ids of other listeners, and words of songs: an id inside one of these is no trace.
+        others: Ids of other listeners, and words of songs: an id inside one of these is not a trace.
     """
 
     def __init__(self, ids: Iterable[str], others: Iterable[str] = ()) -> None:

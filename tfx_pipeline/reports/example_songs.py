@@ -49,7 +49,7 @@ def example_songs(
 
 
 def songs_without_matches(embeddings: SongEmbeddings) -> int:
-    """Returns the number of songs outside the index of which the model knows no value."""
+    """Returns the number of songs without known values outside the index."""
     lengths = pc.list_value_length(_matches(embeddings).to_table(columns=["match_ids"])["match_ids"])
     return int(pc.sum(pc.equal(lengths, 0)).as_py() or 0)
 

@@ -89,7 +89,7 @@ def of_record(folder: RunFolder) -> Outcome:
     last, again, stands = runs[-1], served_again_by(folder.serving), standing(folder.serving, runs)
     if last.run_id in again:
         return Outcome("pushed", last.run_id, str(again[last.run_id]))
-    reasons = (stands.why_left(),) if stands is not None and stands.is_left else ()
+    reasons = (stands.why_rolled_back(),) if stands is not None and stands.is_rolled_back else ()
     return Outcome(last.outcome, last.run_id, last.version or None, reasons=reasons)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from serving.files.folder_lock import FolderError, only_process_in
 
-#: Characters of patterns. TFX puts the folder unescaped into patterns by which TensorFlow and Beam find files.
+#: Characters of patterns. TFX puts the folder unescaped into the patterns that TensorFlow and Beam find files with.
 _OF_PATTERNS = "*?[\\"
 
 

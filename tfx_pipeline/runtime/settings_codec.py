@@ -1,7 +1,7 @@
 """Settings as JSON and back, by the types of their dataclasses.
 
-Pydantic reads strictly: a string is no number, a bool is no number, a whole number does for a fraction, a list for a
-tuple, and an unknown name is an error.
+Pydantic reads strictly. A string or a bool is not accepted as a number. A whole number is accepted as a fraction, and a
+list as a tuple. An unknown name is an error.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def to_json(settings: Any, kind: Any = None) -> str:
 
     Args:
         settings: A dataclass, or plain values with dataclasses in them.
-        kind: The type by which they are read again. Defaults to the class of `settings`.
+        kind: The type that they are read with again. Defaults to the class of `settings`.
     """
     values = _adapter(type(settings) if kind is None else kind).dump_python(settings, mode="json", warnings="error")
     return json.dumps(values, sort_keys=True, allow_nan=False)

@@ -49,8 +49,8 @@ def AudienceTargeter(  # noqa: N802
         plays: Parquet of plays, split `all`.
         embeddings: Embeddings and matches of the catalogue.
         pushed_model: Whether the model is served; targets and served matches are of one model.
-        targets: See `tfx_pipeline.targeting.data.sinks`. The custom property `targeted` says whether there are any,
-            `embeddings` where the matches lie by which they were found.
+        targets: See `tfx_pipeline.targeting.data.sinks`. The custom property `targeted` says whether there are any, and
+            `embeddings` where their matches lie.
         settings: How listeners are scored and chosen.
         listeners: Parquet file of listener vectors (user_id, embedding) in place of those formed from plays; "" = none.
         exclusions: Parquet file of exclusions (user_id, song_id; a null song_id means every song); "" = none.

@@ -51,8 +51,9 @@ class TargetingConfig:
         quota: Whether the targets are filled from every cluster in proportion to its weight. It needs `cat`, or
             `hybrid` with it.
         listener_splits: Splits of the catalogue whose plays describe listeners. Plays of held-out songs never do.
-        max_audience: Most listeners of an audience. Of more, a sample is drawn by a hash of the listener.
-        max_members: Most listeners that are clustered. Of more, a sample is drawn by that hash, and all are ranked.
+        max_audience: Most listeners of an audience. If there are more, a sample is drawn by a hash of the listener.
+        max_members: Most listeners that are clustered. If there are more, a sample by that hash is clustered, and all
+            are ranked.
         threshold: Least score of a target. None for no bound.
         cap: Most songs per listener over all cold songs of the run. None for no bound, which is right for one campaign.
             A service that targets every night needs a bound, so the pipeline sets `NEW_SONGS_PER_LISTENER`.
@@ -133,7 +134,7 @@ class TargetingConfig:
 
 
 def pipeline_targeting() -> TargetingConfig:
-    """Returns the settings of targeting by which the pipeline differs from `TargetingConfig`.
+    """Returns the settings of targeting in the pipeline, where they differ from the defaults of `TargetingConfig`.
 
     A listener gets at most `NEW_SONGS_PER_LISTENER` songs of a run. `benchmarks/targeting.py cap` measures the cost.
 
@@ -187,7 +188,7 @@ def _check_choices(config: TargetingConfig) -> None:
         raise ValueError("`quota` shares out the audience of the matches and needs reach 'filter'. Received: 'expand'")
     if config.quota and config.cap is not None:
         raise ValueError(
-            "`cap` leaves a listener the songs they fit best, and `quota` ranks by places in clusters: one of the two "
+            "`cap` compares a listener's scores, and `quota` replaces scores by places in clusters: one of the two "
             f"must be off. Received: quota=True, cap={config.cap!r}"
         )
     if config.reach == "expand" and config.rule == "count":

@@ -1,4 +1,4 @@
-"""What became of targets: who of those that a song was pushed to, and of those set aside, played and liked it later."""
+"""Outcomes of targets: how many targeted listeners, and how many set aside, later played and liked the song."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def outcomes(targets: pa.Table, plays: pa.Table) -> tuple[list[Outcome], pa.Tabl
 
 
 def _evenly_cut(table: pa.Table) -> pa.Table:
-    """Returns the table with the chunks of all columns cut at the same rows: Arrow 10 groups no others correctly."""
+    """Returns the table with all columns cut into chunks at the same rows: Arrow 10 groups other tables wrongly."""
     return pa.Table.from_batches(table.to_batches(), table.schema)
 
 

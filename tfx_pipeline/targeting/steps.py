@@ -59,8 +59,8 @@ def targeted_listeners(
 ) -> Targeted:
     """Returns the steps that find target listeners, if the model is pushed.
 
-    Songs that were held out are new to the judged model alone. So its matches are taken where their targets are wanted,
-    and its matches choose the weight of the count.
+    Held-out songs are new to the judged model alone. So their targets, and the weight of the count, come from the
+    matches of the judged model.
 
     Args:
         plays: Channel of the plays.

@@ -15,7 +15,7 @@ LEARNT = "learnt.json"
 SERVED = "served.json"
 #: In the artifact of the run page.
 PAGE = "run.html"
-#: Folder of a SavedModel of which TensorFlow Serving reads only the warm-up requests.
+#: Folder of a SavedModel. TensorFlow Serving reads only the warm-up requests in it.
 EXTRA = "assets.extra"
 
 
@@ -23,9 +23,9 @@ class SongEmbeddings(Artifact):
     """Embeddings and matches of the whole catalogue.
 
     `embeddings-*.parquet`: song_id, split, embedding (of its content), candidate_embedding (as in the index).
-    `matches-*.parquet`: song_id, match_ids, match_scores, for every song outside the index, with empty lists where the
-    model knows no value of the song. match_shares and share_names explain the scores; known_fields, evidence and
-    evidence_names are what their reliability is estimated from.
+    `matches-*.parquet`: song_id, match_ids, match_scores, for every song outside the index, with empty lists for a song
+    without known values. match_shares and share_names explain the scores; known_fields, evidence and evidence_names are
+    what their reliability is estimated from.
     """
 
     TYPE_NAME = "bcl.SongEmbeddings"

@@ -20,7 +20,8 @@ class OutOfTimeError(RuntimeError):
 def component_lines(say: Callable[[str], None], *, until: float | None = None) -> Iterator[None]:
     """Calls `say` with a line when a component ends: its name and how long it took, or that the cache had its result.
 
-    TFX offers no hook for this, so its launcher is patched. Its log would not do: components change the log's level.
+    TFX offers no hook for this, so its launcher is patched. Its log is not reliable, because components change the
+    log's level.
 
     Args:
         say: Gets each line.

@@ -179,7 +179,7 @@ def test_links_among_parts_are_followed_once(tmp_path: Path) -> None:
     assert sum(header.num_rows for header in Source.at(tmp_path / "plays").headers) == 20
 
 
-def test_which_table_is_read_is_said(folder: Path) -> None:
+def test_a_note_names_the_table_that_is_read(folder: Path) -> None:
     write_parts(folder / "plays", LISTENING)
     (folder / "songs").mkdir()
     (folder / "songs" / "s0.mp3").write_bytes(b"ID3")
@@ -236,7 +236,7 @@ def test_without_any_vector_a_list_of_a_fixed_size_is_left_out(folder: Path) -> 
     assert "lyric_vector is left out: it has no value in any row." in check(folder).notes
 
 
-def test_the_unit_of_times_is_said(folder: Path) -> None:
+def test_a_note_names_the_unit_of_times(folder: Path) -> None:
     (folder / "plays.parquet").unlink()
     (folder / "plays.parquet").mkdir()
     for number, ticks in enumerate((1_700_000_000, 1_700_000_000_000)):

@@ -1,4 +1,4 @@
-"""Rows of matches from models with and without explanations, and of songs that the model knows nothing of."""
+"""Rows of matches from models with and without explanations, and of songs without known values."""
 
 from __future__ import annotations
 

@@ -102,12 +102,12 @@ def test_a_model_that_was_rolled_back_stays_away(nights: Nights, goes_back_to_fi
     nights.add("pushed", cached=True, of=0 if goes_back_to_first else 1)
     found = serve_model_of_last_run(nights.folder)
     assert served(nights) == model_of(nights, 0) and number(nights) == copy
-    assert found.is_left != goes_back_to_first
+    assert found.is_rolled_back != goes_back_to_first
     assert (found.line is None) == goes_back_to_first
     assert found.line is None or f"It was rolled back, so version {copy} is still served" in found.line
     nights.add("pushed")
     nights.add("pushed", cached=True, of=1)  # long after: the record says it still
-    assert serve_model_of_last_run(nights.folder).is_left and number(nights) != copy + 1
+    assert serve_model_of_last_run(nights.folder).is_rolled_back and number(nights) != copy + 1
 
 
 def test_a_refresh_of_the_model_counts_as_the_model(nights: Nights) -> None:
@@ -238,7 +238,7 @@ def test_the_list_and_the_way_back(nights: Nights, capsys: pytest.CaptureFixture
     assert main(["list", str(nights.folder.home)]) == 0
     assert f"{second} *" in (printed := capsys.readouterr().out) and f"a copy of {second}\n" in printed
     nights.add("pushed", cached=True, of=0)
-    assert serve_model_of_last_run(nights.folder).is_left
+    assert serve_model_of_last_run(nights.folder).is_rolled_back
 
 
 def test_a_refreshed_index_that_is_gone_comes_back(tmp_path: Path) -> None:

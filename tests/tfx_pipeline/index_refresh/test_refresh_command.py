@@ -100,7 +100,7 @@ def test_a_catalogue_is_followed_and_a_second_run_changes_nothing(base: Path, tm
     assert versions(base) == ["1700000000", "1700000001"]
 
 
-def test_songs_of_which_the_model_knows_nothing_are_named(base: Path, tmp_path: Path, capsys: Any) -> None:
+def test_songs_without_known_values_are_named(base: Path, tmp_path: Path, capsys: Any) -> None:
     bare = [{"song_id": f"bare-{number}", "attribute_genre": "unheard"} for number in range(12)]
     code, out, _ = run(capsys, base, "--songs", write(tmp_path / "new.parquet", [*bare, *NEW]))
     assert code == 0 and out.splitlines()[1:] == [

@@ -125,11 +125,11 @@ def test_lines_meant_for_standard_error_stay_there(tmp_path: Path) -> None:
         console = Console(sys.stderr)
         with console.output_to_log(Path(sys.argv[1])):
             console.say("shown")
-            os.write(1, b"chatter")
+            os.write(1, b"noise")
     """
     command = [sys.executable, "-c", textwrap.dedent(script)]
     done = subprocess.run([*command, str(tmp_path / "log")], capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr, (tmp_path / "log").read_text()) == ("", "shown\n", "chatter")
+    assert (done.stdout, done.stderr, (tmp_path / "log").read_text()) == ("", "shown\n", "noise")
 
 
 def commands() -> list[str]:

@@ -118,7 +118,7 @@ def test_the_manifest_has_the_rules_of_the_targeting(tmp_path):
     assert manifest_of(folder.latest)["targeting"] == {**shown, **named}
 
 
-def test_songs_of_which_nothing_is_known_are_counted(tmp_path):
+def test_songs_without_known_values_are_counted(tmp_path):
     folder, result = small_result(tmp_path)
     unknown = {"song_id": "n3", "split": "new", "match_ids": [], "match_scores": []}
     more = write_matches(tmp_path / "more" / "matches-00009.parquet", [unknown, {**unknown, "song_id": "n4"}])

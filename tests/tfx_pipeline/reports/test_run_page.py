@@ -110,7 +110,7 @@ def test_weights_have_names_and_scores_a_meaning() -> None:
     assert "The towers have weight 0: the closed form serves alone." in alone
     assert "New songs" not in alone
     says = shown([1.0, 1.0], unknown_songs=1234, target_scores="A score is <b>.")
-    assert "Of 1,234 songs the model knows no value: they have no matches and no listeners." in says
+    assert "The model knows no value of 1,234 songs: they have no matches and no listeners." in says
     assert "between -1 and 1" in says and "A score is &lt;b&gt;." in says
     nothing_chosen: dict[str, Any] = {"weights": [1.0, 1.0], "validation_recall": None, "alone": []}
     nothing = page(**plain, examples=[], learnt={"history": {}, "joined": nothing_chosen})

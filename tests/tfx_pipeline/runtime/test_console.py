@@ -10,9 +10,9 @@ from pathlib import Path
 from tfx_pipeline.runtime.console import Console
 console = Console()
 with console.output_to_log(Path(sys.argv[1])):
-    print("python chatter")
-    os.write(2, b"native chatter\\n")
-    subprocess.run([sys.executable, "-c", "print('child chatter')"])
+    print("python line")
+    os.write(2, b"native line\\n")
+    subprocess.run([sys.executable, "-c", "print('child line')"])
     console.say("a line for the user")
 console.say("another line")
 """
@@ -25,7 +25,7 @@ def test_only_our_lines_are_seen(tmp_path):
     )
     assert done.stdout == "a line for the user\nanother line\n"
     assert done.stderr == ""
-    assert set(log.read_text().splitlines()) == {"python chatter", "native chatter", "child chatter"}
+    assert set(log.read_text().splitlines()) == {"python line", "native line", "child line"}
 
 
 _LATE = """
@@ -35,7 +35,7 @@ from tfx_pipeline.runtime.console import Console, import_quietly
 import_quietly("noisy")
 with Console().output_to_log(Path(sys.argv[1])):
     import_quietly("noisy_too")
-    print("chatter")
+    print("last line")
 import_quietly("noisy_again")
 """
 
@@ -52,6 +52,6 @@ def test_output_of_imports_reaches_only_the_log(tmp_path):
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     shown = log.read_text()
-    for expected in ("native noisy\n", "noisy warns", "native noisy_too\n", "noisy_too warns", "chatter\n"):
+    for expected in ("native noisy\n", "noisy warns", "native noisy_too\n", "noisy_too warns", "last line\n"):
         assert expected in shown
-    assert shown.index("noisy warns") < shown.index("chatter") and "noisy_again" not in shown
+    assert shown.index("noisy warns") < shown.index("last line") and "noisy_again" not in shown

@@ -29,7 +29,7 @@ from tfx_pipeline.targeting import TargetingConfig
         ),
         (
             {"rule": "cat", "quota": True, "cap": 2},
-            "`cap` leaves a listener .* Received: quota=True, cap=2",
+            "`cap` compares a listener.* Received: quota=True, cap=2",
         ),
         ({"listener_splits": "warm"}, "`listener_splits` must be a list of some of .* Received: 'warm'"),
         ({"listener_splits": ["warm", "test"]}, "plays of held-out songs describe nobody. Received: .*'test'"),

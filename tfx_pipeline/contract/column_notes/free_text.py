@@ -29,7 +29,7 @@ class FreeText:
         self._hashes, self._counts = np.zeros(0, np.uint64), np.zeros(0, np.int64)
 
     def add(self, text: pa.Array) -> None:
-        """Takes a batch of strings into account; null is no value."""
+        """Takes a batch of strings into account; null is not a value."""
         text = text.drop_null()
         if not len(text):
             return

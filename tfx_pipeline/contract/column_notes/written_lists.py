@@ -14,10 +14,10 @@ _SEPARATORS = {",": "commas", ";": "semicolons", "|": "bars"}
 class WrittenLists:
     """Tells lists written as text from words, batch by batch, in memory that is bounded.
 
-    A column is taken for lists if it has at least 10 values, a fifth of them hold a separator, and parted by it they
-    are made of no more different words than there are different values: "rock,pop", "pop,live", "live,rock" have three
-    words. "Paris, France", "Lyon, France" have more words than values. So is a column of which half of the values stand
-    in brackets. Of more than 20,000 different values the first ones are looked at.
+    A column is taken for lists if it has at least 10 values, a fifth of them hold a separator, and splitting them by it
+    gives no more different words than there are different values: "rock,pop", "pop,live", "live,rock" have three words.
+    "Paris, France", "Lyon, France" have more words than values. A column is also taken for lists if half of its values
+    stand in brackets. At most 20,000 different values are looked at, the first ones.
     """
 
     LEAST_VALUES = 10
@@ -30,7 +30,7 @@ class WrittenLists:
         self._seen: dict[str, None] = {}
 
     def add(self, text: pa.Array) -> None:
-        """Takes a batch of strings into account; null is no value."""
+        """Takes a batch of strings into account; null is not a value."""
         text = text.drop_null()
         self._values += len(text)
         self._bracketed += _count(pc.match_substring_regex(text, r"(?s)^\s*\[.*\]\s*$"))
@@ -63,7 +63,7 @@ class WrittenLists:
         if self._separated[separator] < self.LEAST_SEPARATED * self._values:
             return False
         words = {word.strip() for value in self._seen for word in value.split(separator)} - {""}
-        # Numbers with a decimal comma are no lists.
+        # Numbers with a decimal comma are not lists.
         with_letters = sum(any(map(str.isalpha, word)) for word in words)
         return len(words) <= len(self._seen) and 2 * with_letters > len(words)
 

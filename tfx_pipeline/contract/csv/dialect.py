@@ -57,8 +57,8 @@ class Dialect:
 def read_dialect(path: Path) -> Dialect:
     """Returns how the file is written.
 
-    The separator is the first of comma, semicolon and tab by which the header has a column `song_id` or `user_id`; in a
-    header without either, the one by which it has most columns.
+    The separator is the first of comma, semicolon and tab that gives the header a column `song_id` or `user_id`. If
+    none does, it is the one that gives most columns.
 
     Raises:
         ContractError: The file is empty or no text in UTF-8, UTF-16 or UTF-32, or two of its columns have one name.

@@ -3,7 +3,7 @@ r"""Decides the kind of field that a column of a CSV file is, by rules over all 
 A cell is missing if it is blank or `\N`. In a column of numbers, vectors or bracketed lists so are `NA`, `N/A`,
 `#N/A`, `null`, `None`, `NaN` (in any case) and `-`. Among words they stay words, because they may be some (NA is
 Namibia), and a note says so. Of the cells that are not missing,
-- all numbers: a number. `007` is no number: a leading zero makes an id, so that column is a category. Decimal commas
+- all numbers: a number. `007` is not a number: a leading zero makes an id, so that column is a category. Decimal commas
   are read where they can be nothing else. `1,234` alone might mean thousands, and is refused.
 - all lists in brackets (`lists`): a dense vector if every element is a number and one has a decimal point or an
   exponent, otherwise a multi-valued category.

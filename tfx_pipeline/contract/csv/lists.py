@@ -34,7 +34,7 @@ def read_words(cell: str) -> list[str]:
     """Returns the words between brackets, without missing ones. Words with a comma or quotes in them need quotes.
 
     Raises:
-        ValueError: The cell is no list, or a list of lists.
+        ValueError: The cell is not a list, or a list of lists.
     """
     try:
         values = json.loads(cell)

@@ -20,11 +20,11 @@ _SHOWN_TEXT = 80
 def read_rows(path: Path, dialect: Dialect) -> Iterator[tuple[int, pa.RecordBatch]]:
     """Yields (row number of the first row, batch of trimmed string columns, null where empty).
 
-    Rows are counted from 0 after the header, as in Parquet: blank lines are no rows, and a cell that holds line breaks
+    Rows are counted from 0 after the header, as in Parquet: blank lines are not rows, and a cell that holds line breaks
     between quotes is part of one row. Columns without a name are left out.
 
     Raises:
-        ContractError: A row has another number of cells than the header, or a cell is no text.
+        ContractError: A row has another number of cells than the header, or a cell is not text.
     """
     wrong: list[pa.csv.InvalidRow] = []
 

@@ -18,7 +18,7 @@ class Listening:
     Memory grows with the songs times `enough`, and holds at most about twice `most_plays` beside it.
 
     Args:
-        song_ids: Every song, in the order by which songs are numbered here.
+        song_ids: Every song; its place is its number here.
         enough: Up to how many distinct listeners of a song are counted.
         most_plays: How many distinct plays are kept. If there are more, whole users are left out, drawn by a hash.
     """

@@ -132,7 +132,7 @@ class TrainingCheck:
             received = f"none beside {warm} warm songs and {counts.songs[TEST]} test songs"
         else:
             expected = "warm songs that share listeners more often than by chance, to learn from"
-            received = f"none among {warm} warm songs, of which no two share a listener"
+            received = f"none: no two of {warm} warm songs share a listener"
             if counts.pairs.strongest:
                 least_lift = f"over {self.needs.audience.min_lift:g} (`audience.min_lift`)"
                 expected = f"warm songs that are heard together {least_lift} times as often as by chance"
@@ -148,7 +148,7 @@ class TrainingCheck:
         return "No single setting helps. Similar songs need several listeners who each play several songs."
 
     def _draws(self) -> list[float]:
-        """Returns the draws by which songs with enough listeners are split."""
+        """Returns the draws that split the songs with enough listeners."""
         enough = pa.array(np.flatnonzero(self._listening.listeners >= self.needs.split.min_listeners))
         songs = self._listening.song_ids.take(enough).to_pylist()
         return [unit_hash(song.encode(), self.needs.split.salt_in_use) for song in songs]

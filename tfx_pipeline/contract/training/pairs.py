@@ -24,7 +24,7 @@ class Pairs:
         strongest: The largest lift of a pair of warm songs: how many times as often as by chance they are heard
             together. It is 0 where no two share a listener.
         judged: For validation and test, how many songs share a listener with a warm song.
-        users: Users that were looked at.
+        users: Number of users counted.
         is_whole: Whether these are all users given, each with all their songs.
     """
 
@@ -41,8 +41,7 @@ def count_pairs(
     """Returns what warm songs share with each other and with held-out songs.
 
     Args:
-        users: `(plays,)` users of distinct plays, numbered from 0 in an order that has nothing to do with what they
-            play.
+        users: `(plays,)` users of distinct plays, numbered from 0 in an order that is independent of what they play.
         songs: `(plays,)` their songs.
         splits: `(songs,)` split of each song.
         config: Settings of the similar-song step.

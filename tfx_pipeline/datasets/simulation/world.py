@@ -24,7 +24,7 @@ class FieldModel:
 
     Attributes:
         field: Name, kind and length as in the contract.
-        strength: S in [0, 1], the share of the scores' variance that taste explains; 0 is a field of noise.
+        strength: The number s in [0, 1], the share of the scores' variance that taste explains; 0 is a field of noise.
         size: Number of words of a category, 1 for a number, else the vector's length.
         group: Which group factor the rest shares with other fields; r depends on the release time; None for none.
         missing: Share of songs without this field, on top of songs without any field of its group.
@@ -80,13 +80,13 @@ class Settings:
         spread: Deviation of a song's or user's taste around its clusters' centres, in units of a centre's length.
         interests: Concentration of the Dirichlet law of a user's clusters; small = few clusters.
         user_focus: How strongly taste decides the station.
-        song_focus: How strongly a station's place decides the song, against popularity.
+        song_focus: How strongly a station's place decides the song, compared with popularity.
         song_power: Pareto exponent of songs' popularity.
         user_power: Pareto exponent of users' activity.
         unreleased: Share of songs released after the last play, which nobody has played.
         without_lyrics: Share of songs without any lyric field.
         without_audio: Share of songs without any audio field.
-        group_share: R of each group at the first and the last release time; it moves in a straight line.
+        group_share: The number r of each group at the first and the last release time; it moves in a straight line.
         factor_dimensions: Of each group's factor.
         periods: Release periods of equal length for which the truth states correlations.
     """

@@ -29,14 +29,14 @@ def new_songs(examples: Sequence[Example], unknown: int, target_scores: str) -> 
 
     Args:
         examples: The songs.
-        unknown: Number of songs outside the index of which the model knows no value.
+        unknown: Number of songs without known values outside the index.
         target_scores: A sentence on the meaning of a listener's score.
     """
     notes = [
         "A match's score is the inner product of two vectors of length at most one. It lies between -1 and 1, and "
-        "larger is more similar. It orders the matches of one song and is no probability.",
+        "larger is more similar. It orders the matches of one song and is not a probability.",
         target_scores and f"{target_scores} Scores of listeners are comparable within one song.",
-        f"Of {unknown:,} songs the model knows no value: they have no matches and no listeners." if unknown else "",
+        f"The model knows no value of {unknown:,} songs: they have no matches and no listeners." if unknown else "",
     ]
     shown = "".join(f"<p>{html.escape(note)}</p>" for note in notes if note)
     return f"{shown}<div class=cards>{''.join(map(card, examples))}</div>"

@@ -47,7 +47,7 @@ def page(
         examples: New songs with their matches and listeners.
         serving_problem: Why the validation on a server failed; None where it passed.
         served: Report on the served model, where it is not the judged one.
-        unknown_songs: Number of songs outside the index of which the model knows no value.
+        unknown_songs: Number of songs without known values outside the index.
         target_scores: A sentence on the meaning of a listener's score.
     """
     refused_because = [*evaluation.get("refused_because", ()), *(served or {}).get("refused_because", ())]

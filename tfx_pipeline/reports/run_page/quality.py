@@ -6,7 +6,7 @@ from typing import Any
 
 from tfx_pipeline.reports.html import table
 
-_SPLITS = {"test": "Test songs", "val": "Validation songs, by which it is blessed"}
+_SPLITS = {"test": "Test songs", "val": "Validation songs, which decide on the blessing"}
 
 
 def quality(evaluation: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from tfx_pipeline.reports.html import table
 #: By the setting `refit`.
 _MADE = {
     "train": "It is fitted again on all songs, with the settings that the judged model chose. No song is held out, so "
-    "its recall cannot be measured. The recall of the judged model stands for it; the table shows how far both agree.",
+    "its recall cannot be measured. The recall is that of the judged model; the table shows how far both agree.",
     "index": "It is the judged model. The songs held out are in its index by their content; it has not learned from "
     "their plays.",
 }

@@ -176,7 +176,7 @@ class Audiences(NamedTuple):
 
 
 class Request(NamedTuple):
-    """Ids of which a shard of cold songs wants to know more.
+    """Ids that a shard of cold songs asks about.
 
     Attributes:
         cold_shard: The shard that asks.

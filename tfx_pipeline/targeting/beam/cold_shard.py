@@ -68,7 +68,7 @@ class Shard:
         matches: Their matches.
         audiences: Of the matched songs; `user` counts in `listeners`.
         listeners: All listeners of the shard.
-        hashes: (n,) of the listeners, by which audiences are sampled.
+        hashes: (n,) of the listeners, for sampling audiences.
         pairs: Listeners excluded from one song, by the exclusions or because they play it.
     """
 

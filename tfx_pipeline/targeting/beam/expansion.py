@@ -32,8 +32,8 @@ def expand_reach(
     """Adds the best of all listeners to the candidates from the audience and keeps the best of both.
 
     Every listener shard meets every shard of cold songs once, as in a block-nested join, so memory holds one of each.
-    A listener outside the audience has a count of 0 and the count only adds to a score: whoever belongs to the best M
-    in the end is among the best M by vector or in the scored audience, so the result is exact.
+    A listener outside the audience has a count of 0, and a count only adds to a score. So each of the best M listeners
+    is among the best M by vector, or in the scored audience. The result is exact.
 
     Args:
         targets: (cold shard, candidates from the audience).

@@ -26,7 +26,7 @@ def pack_plays(table: pa.Table) -> Plays:
         table: As `PLAYS`; a missing column `plays` or a null in it means 1.
 
     Raises:
-        ValueError: If an id or a number of plays is none.
+        ValueError: If an id is missing, or a number of plays is invalid.
     """
     users, songs = coded_ids(table, "plays", USER_ID), coded_ids(table, "plays", SONG_ID)
     plays = np.ones(table.num_rows, dtype=np.int64)
@@ -49,7 +49,7 @@ def pack_catalogue(table: pa.Table) -> Catalogue:
         table: As `CATALOGUE`.
 
     Raises:
-        ValueError: If an id, a split or a vector is none.
+        ValueError: If an id, a split or a vector is missing or invalid.
     """
     ids, split = ids_of(table, "catalogue", SONG_ID), ids_of(table, "catalogue", "split")
     unknown = ~among(split, id_array(SPLITS))
@@ -71,7 +71,7 @@ def pack_listeners(table: pa.Table) -> Listeners:
         table: As `LISTENERS`.
 
     Raises:
-        ValueError: If an id or a vector is none.
+        ValueError: If an id or a vector is missing or invalid.
     """
     users = ids_of(table, "listeners", USER_ID)
     return Listeners.not_excluded(users, vectors_of(table, "listeners", "embedding", users)[:, None])
@@ -84,7 +84,7 @@ def pack_exclusions(table: pa.Table) -> Pairs:
         table: As `EXCLUSIONS`; a null `song_id`, coded as b"", means every song.
 
     Raises:
-        ValueError: If an id is none.
+        ValueError: If an id is missing or invalid.
     """
     users = ids_of(table, "exclusions", USER_ID)
     if SONG_ID not in table.column_names:
@@ -108,7 +108,7 @@ def pack_matches(table: pa.Table, most: int) -> Matches:
         most: Matches to keep for each song.
 
     Raises:
-        ValueError: If an id is none, or ids and scores differ in number.
+        ValueError: If an id is missing, or ids and scores differ in number.
     """
     songs = ids_of(table, "matches", SONG_ID)
     lists = checked_column(table, "matches", "match_ids", "lists of strings")

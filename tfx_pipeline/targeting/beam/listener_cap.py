@@ -29,8 +29,9 @@ def cap_listeners(
 
     Deferred acceptance (Gale and Shapley 1962), `ROUNDS` rounds of it. Each song proposes to its best
     `config.listeners_per_song`. Listeners keep the best songs that propose and refuse the others. A song that was
-    refused proposes to its next candidates. So a listener's cap goes to songs of which they become a target. Songs
-    enter with `config.depth` candidates; the summary shows those that still end with fewer targets than asked.
+    refused proposes to its next candidates. So only songs whose target a listener becomes count towards the listener's
+    cap. Songs enter with `config.depth` candidates; the summary shows those that still end with fewer targets than
+    asked.
 
     The default of `config.cap` for a service is `NEW_SONGS_PER_LISTENER`, in `tfx_pipeline.targeting.config`.
 

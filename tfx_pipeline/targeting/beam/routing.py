@@ -31,7 +31,7 @@ def rows_by(block: RowsT, column: str, shards: int) -> Iterator[tuple[int, RowsT
 
     Args:
         block: Rows.
-        column: Name of the column of ids by which rows are sharded.
+        column: Name of the column of ids that decides the shard of a row.
         shards: Number of shards.
     """
     yield from block.by_shard(getattr(block, column), shards)

@@ -40,8 +40,8 @@ class TargetListeners(beam.PTransform[Any, Any]):
         catalogue: song_id, split, embedding, candidate_embedding. Songs of split `warm` are matched to. Songs of
             `config.target_splits`, by default the new ones, get targets.
         matches: song_id, match_ids, match_scores; at most one row per cold song.
-        plays: user_id, song_id, plays (optional, 1). Plays of held-out songs may be among them and are not used. Who
-            plays a new song is no target of it.
+        plays: user_id, song_id, plays (optional, 1). Plays of held-out songs may be among them and are not used. A
+            listener who plays a new song is not a target of it.
         listeners (optional): user_id, embedding; replaces the vectors formed from plays.
         exclusions (optional): user_id, song_id; a null song_id excludes the listener from every song.
 

@@ -33,7 +33,7 @@ def score_range(config: TargetingConfig) -> tuple[float, float]:
 
 
 def about_scores(config: TargetingConfig) -> dict[str, Any]:
-    """Returns the entry on scores of a manifest: the weight of the count and both ranges; None is no upper end.
+    """Returns the entry on scores of a manifest: the weight of the count and both ranges; None means no upper end.
 
     Args:
         config: Settings, with a number as `count_weight` where the rule is `hybrid`.
