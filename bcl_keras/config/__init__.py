@@ -1,7 +1,7 @@
 """The settings of the method, each model's in one frozen dataclass.
 
 Imports: nothing of this project.
-Imported by: bcl_keras, closed_form, layers, losses, models.
+Imported by: bcl_keras, closed_form, data, layers, losses, models.
 """
 
 from bcl_keras.config.closed_form import RidgeConfig
