@@ -99,6 +99,9 @@ class ServerFlags:
     rest_api_max_held_bytes: int = _flag(
         256 * 2**20, "bytes of the bodies of all REST requests that are read, wait or run", ours=True
     )
+    rest_api_max_parsed_bytes: int = _flag(
+        64 * 2**20, "bytes of the unpacked bodies that are parsed and run at the same time; 0 = no limit", ours=True
+    )
     rest_api_max_json_lists: int = _flag(65536, "lists and objects in a JSON body; 0 = no limit", ours=True)
     rest_api_max_json_depth: int = _flag(64, "lists and objects inside each other in a JSON body", ours=True)
     rest_api_max_connections: int = _flag(

@@ -31,7 +31,7 @@ from serving.server.limits import Bounds, Budget, Limits, Work
 from serving.server.metrics import Metrics
 from serving.server.models.core import ServerCore
 from serving.server.models.reload import Reloads
-from serving.server.rest.bodies import Bodies, RefusedError, unpacked
+from serving.server.rest.bodies import Bodies, RefusedError, largest_unpacked, unpacked
 from serving.server.rest.connections import connection_limit
 from serving.server.rest.json_document import JsonLimits, parse_object
 from serving.server.rest.json_tensors import read_tensor
@@ -195,6 +195,9 @@ def test_a_plain_list_of_numbers_is_read_as_one_array() -> None:
 def test_nothing_beyond_the_limit_is_unpacked(encoding: str) -> None:
     pack: Callable[[bytes], bytes] = gzip.compress if encoding == "gzip" else zlib.compress
     assert unpacked(pack(b" " * 1000), encoding, 1000) == b" " * 1000
+    assert largest_unpacked(pack(b" " * 1000), encoding, 1000) == largest_unpacked(b" " * 1000, "", 9) == 1000
+    million = pack(b" " * 1_000_000)
+    assert largest_unpacked(million, encoding, 2_000_000) >= 1_000_000
     for body, status in (
         (pack(b" " * 1001), HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
         (pack(b"x" * 900)[:-9], HTTPStatus.BAD_REQUEST),

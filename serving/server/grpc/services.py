@@ -118,9 +118,12 @@ class Services:
         )
 
     def _running(self, function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-        """Returns a method that runs the model, within the call's deadline."""
+        """Returns a method that runs the model, within the call's deadline and while its client is there."""
 
         def run(request: Any, context: Any) -> Any:
+            if not context.is_active():
+                # The client left while the request waited for a thread.
+                context.abort(grpc.StatusCode.CANCELLED, "the client has left")
             settings = replace(self._settings, timeout_ms=timeout_ms(context), metrics=self._metrics)
             return answer(context, lambda: function(self._core, request, settings))
 

@@ -8,6 +8,8 @@ from http import HTTPStatus
 from typing import Any
 
 _GZIP, _DEFLATE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS
+# Of deflate, which packs at most 1,032 bytes into one.
+_LARGEST_RATIO = 1032
 _WINDOWS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": _DEFLATE}
 
 
@@ -83,6 +85,11 @@ def too_large(limit: int) -> RefusedError:
     return RefusedError(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"Body is larger than {limit} bytes (--rest_api_max_body_bytes)"
     )
+
+
+def largest_unpacked(body: bytes, encoding: str, limit: int) -> int:
+    """Returns the most bytes that `unpacked` can return."""
+    return min(limit, len(body) * _LARGEST_RATIO) if encoding else len(body)
 
 
 def unpacked(body: bytes, encoding: str, limit: int) -> bytes:

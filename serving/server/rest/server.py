@@ -12,9 +12,9 @@ from aiohttp import web
 from serving.protocol.errors import RequestError, deadline_exceeded, internal, unavailable
 from serving.server.config_files import metrics_path
 from serving.server.flags import ServerFlags, address
-from serving.server.limits import Work
+from serving.server.limits import Budget, Work
 from serving.server.metrics import Metrics
-from serving.server.rest.bodies import Bodies, RefusedError, unpacked
+from serving.server.rest.bodies import Bodies, RefusedError, largest_unpacked, unpacked
 from serving.server.rest.connections import Connection, Connections, connection_limit, listen
 from serving.server.rest.handlers import RestHandlers
 from serving.server.rest.replies import error_to_json
@@ -54,6 +54,7 @@ class RestServer:
             max_held_bytes=flags.rest_api_max_held_bytes,
             timeout=self._timeout,
         )
+        self._parsed = Budget(flags.rest_api_max_parsed_bytes, "bytes (--rest_api_max_parsed_bytes)")
         self._running = 0  # changed on the event loop's thread alone
         threads = flags.rest_api_num_threads or flags.grpc_max_threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="serving-rest")
@@ -192,7 +193,9 @@ class RestServer:
 
     def _work(self, method: str, path: str, body: bytes, encoding: str, work: Work) -> bytes:
         """Answers on a thread of the pool."""
-        text = self._handlers.answer(method, path, unpacked(body, encoding, self._max_body_bytes), work)
+        amount = largest_unpacked(body, encoding, self._max_body_bytes)
+        with self._parsed.share(amount, work.left_ms()):
+            text = self._handlers.answer(method, path, unpacked(body, encoding, self._max_body_bytes), work)
         # Strings that were not UTF-8 in the request are the same bytes in the reply.
         return text.encode("utf-8", "surrogateescape")
 
