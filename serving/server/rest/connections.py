@@ -46,14 +46,16 @@ class Connections:
 class Connection(RequestHandler):
     """One connection. `header_arrived` and `answered` tell it when a request runs."""
 
-    __slots__ = ("_connections", "_header_timer", "_is_counted", "_runs")
+    __slots__ = ("_connections", "_header_timer", "_is_ahead", "_is_counted", "_request")
 
     def __init__(self, connections: Connections, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(server, loop=loop, **server._kwargs)
         self._connections = connections
         self._header_timer: asyncio.TimerHandle | None = None
         self._is_counted = False
-        self._runs = False
+        self._request: web.BaseRequest | None = None
+        # Whether the next header began before the answer was written.
+        self._is_ahead = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Refuses one connection too many, else waits for its first header."""
@@ -73,7 +75,9 @@ class Connection(RequestHandler):
         """Passes bytes on; the first ones after an answer begin a header."""
         if not self._is_counted:
             return
-        if not self._runs and self._header_timer is None:
+        if self._request is not None:
+            self._is_ahead = self._is_ahead or self._request.content.is_eof()
+        elif self._header_timer is None:
             self._await_header()
         super().data_received(data)
 
@@ -85,16 +89,20 @@ class Connection(RequestHandler):
             self._connections.count -= 1
             super().connection_lost(exc)
 
-    def header_arrived(self) -> None:
+    def header_arrived(self, request: web.BaseRequest) -> None:
         """Notes that a request runs."""
-        self._runs = True
+        self._request = request
+        self._is_ahead = False
         self._stop_timer()
 
     def answered(self) -> None:
         """Notes that the request has its answer."""
-        self._runs = False
+        self._request = None
+        if self._is_ahead and self._is_counted:
+            self._await_header()
 
     def _await_header(self) -> None:
+        self._stop_timer()
         self._header_timer = self._loop.call_later(self._connections.header_seconds, self.force_close)
 
     def _stop_timer(self) -> None:

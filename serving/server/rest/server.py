@@ -23,6 +23,8 @@ from serving.server.rest.replies import error_to_json
 _GRACE_SECONDS = 5.0
 # How long a client that still sends can read its error. With aiohttp's 10 s, slow bodies would keep connections.
 _LINGERING_SECONDS = 1.0
+# How long a connection may rest between two requests.
+_KEEPALIVE_SECONDS = 75.0
 _CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "POST, GET",
@@ -92,6 +94,7 @@ class RestServer:
             access_log=None,
             lingering_time=_LINGERING_SECONDS,
             auto_decompress=False,
+            keepalive_timeout=_KEEPALIVE_SECONDS,
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=_GRACE_SECONDS / 2)
         await self._runner.setup()
@@ -107,7 +110,7 @@ class RestServer:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
         assert isinstance(connection, Connection)
-        connection.header_arrived()
+        connection.header_arrived(request)
         work = Work(self._timeout)
         try:
             reply = await self._reply(request, work)
