@@ -221,6 +221,7 @@ class Sent:
         self._parts = [*parts, b""]
         self.content_length = length
         self.content = self
+        self.headers: dict[str, str] = {}
 
     async def readany(self) -> bytes:
         return self._parts.pop(0)

@@ -172,6 +172,20 @@ def test_bodies_up_to_the_limit(pack: Callable[[bytes], bytes]) -> None:
         assert post(port, pack(b" " * 1001), **headers) == (413, refusal)
 
 
+def test_a_client_that_asks_first_is_told_to_go_on_or_not() -> None:
+    """curl does so for a large body."""
+    header = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\n".encode()
+    with serve(rest_api_max_body_bytes=1000) as (port, _):
+        with connect(port) as client:
+            client.sendall(header + b"Content-Length: 1000\r\n\r\n")
+            assert client.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            client.sendall(b" " * 1000)
+            assert client.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
+        with connect(port) as client:
+            client.sendall(header + b"Content-Length: 1001\r\n\r\n")
+            assert client.recv(65536).startswith(b"HTTP/1.1 413 ")
+
+
 def test_a_broken_request_line_is_refused() -> None:
     with serve() as (port, _), connect(port) as client:
         client.sendall(b"\x00\xff\r\n\r\n")

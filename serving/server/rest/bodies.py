@@ -48,6 +48,10 @@ class Bodies:
         """
         if request.content_length is not None and request.content_length > self._max_body_bytes:
             raise self._too_large()
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            # Otherwise aiohttp takes it for the beginning of the reply.
+            request.writer.output_size = 0
         body = bytearray()
         try:
             await asyncio.wait_for(self._collect(request.content, body), self._timeout)
