@@ -26,8 +26,8 @@ STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
 CLASSIFY = "/tensorflow.serving.PredictionService/Classify"
 Code = grpc.StatusCode
-# 60 MB in 60 KB.
-_BOMB = gzip.compress(b" " * 60_000_000, 1)
+# Ten megabytes in ten kilobytes.
+_BOMB = gzip.compress(b" " * 10_000_000)
 # Seconds; a busy machine does not reach it.
 _LAST_RESORT = 1800.0
 INVALID, INTERNAL, MISSING = Code.INVALID_ARGUMENT, Code.INTERNAL, Code.NOT_FOUND
@@ -357,7 +357,7 @@ def _send_rest(connection: http.client.HTTPConnection, rng: random.Random) -> in
     return reply.status
 
 
-def besiege(target: str, rest_port: int, count: int, seed: int) -> None:
+def send_hostile(target: str, rest_port: int, count: int, seed: int) -> None:
     """Sends `count` small requests that ask for much, of the sizes that a server without limits falls to.
 
     Raises:
