@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from serving.protocol.errors import RequestError, deadline_exceeded, invalid_argument
 from serving.protocol.protos import DATA_TYPES
+from serving.protocol.tensors import from_proto
 from serving.server.flags import ServerFlags
 from serving.server.inference.context import RunContext
 
@@ -94,14 +95,16 @@ class Limits:
         kind = request.input.WhichOneof("kind")
         if kind is None:
             return 0
-        examples = getattr(request.input, kind).examples
-        self.check_rows(len(examples), "input")
+        examples = list(getattr(request.input, kind).examples)
+        rows = len(examples)
+        self.check_rows(rows, "input")
         if kind == "example_list_with_context":
             # The context is copied into every example.
-            size = request.input.example_list_with_context.context.ByteSize()
-            self.check_values(size // _BYTES_PER_NUMBER * len(examples), "context", are_strings=False)
-        self._check_examples(examples, len(examples), max(map(_size, examples), default=0), "input")
-        return len(examples)
+            context = request.input.example_list_with_context.context
+            self.check_values(context.ByteSize() // _BYTES_PER_NUMBER * rows, "context", are_strings=False)
+            examples.append(context)
+        self._check_examples(examples, rows, max(map(_size, examples), default=0), "input")
+        return rows
 
     def _check_tensors(self, inputs: Mapping[str, Any]) -> int:
         rows, counts = 0, {True: 0, False: 0}
@@ -117,8 +120,8 @@ class Limits:
             counts[is_string] += max(math.prod(sizes), len(proto.string_val))
             self.check_values(counts[is_string], f"inputs up to {name}", are_strings=is_string)
             if is_string and name in _EXAMPLES and len(sizes) == 1:
-                longest = max(map(len, proto.string_val), default=0)
-                self._check_examples(map(_parsed, proto.string_val), own, longest, f"input {name}")
+                longest = max(map(len, proto.string_val), default=len(proto.tensor_content))
+                self._check_examples(map(_parsed, _strings(proto)), own, longest, f"input {name}")
         return rows
 
     def _check_examples(self, examples: Iterable[Any], count: int, longest: int, where: str) -> None:
@@ -142,6 +145,15 @@ class Limits:
 
 def _size(message: Any) -> int:
     return int(message.ByteSize())
+
+
+def _strings(proto: Any) -> Iterator[bytes]:
+    """Yields the strings of a tensor; none where it cannot be read, which whoever reads it refuses."""
+    if proto.tensor_content:
+        with suppress(ValueError):
+            yield from from_proto(proto)
+    else:
+        yield from proto.string_val
 
 
 def _parsed(data: bytes) -> Any:

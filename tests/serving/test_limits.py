@@ -66,6 +66,15 @@ def serialized(*words: int) -> Any:
     return sent(np.array([example(count).SerializeToString() for count in words], object), "examples")
 
 
+def packed(*words: int) -> Any:
+    """The same with the strings in `tensor_content`, lengths first."""
+    request = declared(STRING, len(words), name="examples")
+    texts = [example(count).SerializeToString() for count in words]
+    assert all(len(text) < 128 for text in texts)
+    request.inputs["examples"].tensor_content = bytes(map(len, texts)) + b"".join(texts)
+    return request
+
+
 def listed(*words: int, context: int = 0) -> Any:
     request = classification_pb2.ClassificationRequest()
     target = request.input.example_list_with_context if context else request.input.example_list
@@ -90,9 +99,11 @@ GRPC = [
     (sent(np.full((1, 41), b"", object)), STRINGS, 41),
     (serialized(*[1] * 11), ROWS, 11),
     (serialized(1, 1, 1, 1, 11), STRINGS, 55),
+    (packed(1, 1, 1, 1, 11), STRINGS, 55),
     (listed(*[1] * 11), ROWS, 11),
     (listed(1, 1, 1, 1, 11), STRINGS, 55),
     (listed(*[0] * 10, context=20), VALUES, None),
+    (listed(*[0] * 5, context=11), STRINGS, 55),
 ]
 
 
@@ -115,6 +126,7 @@ def test_a_request_over_grpc_is_refused_by_its_size(request_: Any, limit: str, r
         (declared(STRING, -1, 10), 0),
         (serialized(4, 4, 4, 4, 4, 4, 4, 4, 4, 4), 10),
         (sent(np.array([b"\xff" * 90], object), "examples"), 1),
+        (packed(4, 4, 4), 3),
         (listed(4, 4), 2),
         (classification_pb2.ClassificationRequest(), 0),
     ],
