@@ -55,11 +55,11 @@ def test_hostile_requests_leave_memory_and_good_clients_alone(saved_model: Path,
             line = process.stdout.readline()
             port, rest_port = re.findall(r"127\.0\.0\.1:(\d+)", line)
             target, memory = f"127.0.0.1:{port}", psutil.Process(process.pid).memory_info
-            send_hostile(target, int(rest_port), count=100, seed=1)
+            send_hostile(target, int(rest_port), count=60, seed=1)
             before, stop = memory().rss, threading.Event()
             with ThreadPoolExecutor(3) as pool:
                 good = [pool.submit(_ask_until, target, stop) for _ in range(2)]
-                send_hostile(target, int(rest_port), count=300, seed=2)
+                send_hostile(target, int(rest_port), count=160, seed=2)
                 stop.set()
                 assert all(future.result() > 0 for future in good)
             assert memory().rss < 1.1 * before
