@@ -10,6 +10,9 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+#: Songs whose scores are in memory at the same time: 64 MiB for 1,024 queries.
+BLOCK_SONGS = 16384
+
 
 class SongIndex(tfrs.layers.factorized_top_k.BruteForce):
     """Exact search whose graph holds for any number of songs.
@@ -44,6 +47,44 @@ class SongIndex(tfrs.layers.factorized_top_k.BruteForce):
         """Returns the number of songs, known only when the graph runs."""
         return tf.shape(self._identifiers)[0]
 
+    def call(self, queries: tf.Tensor, k: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns `(scores, ids)`, each `(n, k)`, best first: what `BruteForce` returns, by blocks of songs."""
+        scores, rows = self._best(queries, self._k if k is None else k)
+        return scores, tf.gather(self._identifiers, rows)
+
+    def _best(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns scores and positions of the best songs, `(n, k)`.
+
+        The scores of all songs are never there at once, only those of a block. Of equal scores the first song wins, as
+        in `tf.math.top_k` of all: what was found before stands in front of a block.
+        """
+        candidates = tf.convert_to_tensor(self._candidates)
+        count = tf.shape(candidates)[0]
+        # The first block has k songs to choose from.
+        block = tf.maximum(BLOCK_SONGS, k)
+
+        def scores_of(start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
+            return tf.linalg.matmul(queries, candidates[start:end], transpose_b=True)
+
+        def further(start: tf.Tensor, scores: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            end = tf.minimum(start + block, count)
+            joined = tf.concat([scores, scores_of(start, end)], axis=1)
+            new_rows = tf.broadcast_to(tf.range(start, end), [tf.shape(queries)[0], end - start])
+            scores, chosen = tf.math.top_k(joined, k)
+            return end, scores, tf.gather(tf.concat([rows, new_rows], axis=1), chosen, batch_dims=1)
+
+        end = tf.minimum(block, count)
+        first = tf.math.top_k(scores_of(tf.constant(0), end), k)
+        unknown = tf.TensorShape([None, None])
+        _, scores, rows = tf.while_loop(
+            lambda start, *_: start < count,
+            further,
+            (end, first.values, first.indices),
+            shape_invariants=(end.shape, unknown, unknown),
+            parallel_iterations=1,
+        )
+        return scores, rows
+
     def nearest(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns `(ids, scores)`, each `(n, k)`, best first. `k` may not exceed the number of songs."""
         scores, ids = self(queries, k=k)
@@ -51,7 +92,7 @@ class SongIndex(tfrs.layers.factorized_top_k.BruteForce):
 
     def nearest_vectors(self, queries: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Returns as `nearest`, and the embeddings of these songs, `(n, k, d)`."""
-        scores, rows = tf.math.top_k(tf.linalg.matmul(queries, self._candidates, transpose_b=True), k=k)
+        scores, rows = self._best(queries, k)
         return tf.gather(self._identifiers, rows), scores, tf.gather(self._candidates, rows)
 
     def nearest_vectors_but(

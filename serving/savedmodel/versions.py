@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -70,6 +71,24 @@ def scan(base_path: str, duplicates: list[str] | None = None) -> dict[int, str]:
                 duplicates.append(f"version {version} is loaded from {path}, not from {found[version]}")
             found[version] = path
     return found
+
+
+def why_unlisted(base_path: str, name: str, error: OSError) -> str:
+    """Returns why a model's folder could not be listed: it is not there, or the process has too many files open.
+
+    Args:
+        base_path: The folder.
+        name: The model.
+        error: What `scan` raised.
+    """
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return (
+            f"Could not list base path {base_path} for servable {name}: {error.strerror}. "
+            "Raise `ulimit -n`, or lower --rest_api_max_connections."
+        )
+    if isinstance(error, FileNotFoundError):
+        return f"Could not find base path {base_path} for servable {name}"
+    return f"Could not list base path {base_path} for servable {name}: {error.strerror}"
 
 
 def dangling(base_path: str) -> dict[int, str]:

@@ -6,10 +6,10 @@ from typing import Any
 
 from serving.server.batching.parameters import read_batch_parameters
 from serving.server.batching.scheduler import BatchScheduler
-from serving.server.config_files import metrics_path
 from serving.server.flags import ServerFlags, address
 from serving.server.grpc.server import GrpcServer
 from serving.server.inference.context import RunContext
+from serving.server.limits import Bounds, Limits
 from serving.server.metrics import Metrics
 from serving.server.models.config import Roots, read_model_config_file, single_model
 from serving.server.models.core import ServerCore
@@ -18,6 +18,7 @@ from serving.server.models.loader import Loader
 from serving.server.models.manager import ModelManager
 from serving.server.models.reload import ConfigFilePoller
 from serving.server.rest.handlers import RestHandlers
+from serving.server.rest.json_document import JsonLimits
 from serving.server.rest.server import RestServer
 
 
@@ -65,6 +66,7 @@ class EmbeddedServer:
             roots=roots,
             labels_for_unavailable=self.flags.allow_version_labels_for_unavailable_models,
         )
+        self._bounds = Bounds(Limits.from_flags(self.flags), self.flags.max_running_rows)
         self._grpc: GrpcServer | None = None
         self._rest: RestServer | None = None
         self._poller: ConfigFilePoller | None = None
@@ -133,31 +135,29 @@ class EmbeddedServer:
         rest = f", REST on {address(self.flags.host, self.rest_port)}" if self.rest_port else ""
         return f"Serving {', '.join(models)}: gRPC on {address(self.flags.host, self.port)}{rest}"
 
-    def _settings(self, timeout_ms: int | None = None) -> RunContext:
+    def _settings(self) -> RunContext:
         return RunContext(
-            self.flags.enable_signature_method_name_check,
-            self.flags.enable_serialization_as_tensor_content,
-            timeout_ms,
+            self.flags.enable_signature_method_name_check, self.flags.enable_serialization_as_tensor_content
         )
 
     def _start_grpc(self) -> None:
-        server = GrpcServer(self.flags, self.core, self._settings(), self.metrics)
+        server = GrpcServer(self.flags, self.core, self._settings(), self.metrics, self._bounds)
         self.port = server.start()
         self._grpc = server
 
     def _start_rest(self) -> None:
         if not self.flags.rest_api_port:
             return
-        settings = self._settings(self.flags.rest_api_timeout_in_ms)
-        server = RestServer(
-            RestHandlers(self.core, settings, self.metrics, strict=self.flags.rest_api_strict),
+        handlers = RestHandlers(
+            self.core,
+            self._settings(),
             self.metrics,
-            metrics_path=metrics_path(self.flags.monitoring_config_file),
-            max_body_bytes=self.flags.rest_api_max_body_bytes,
-            cors=self.flags.rest_api_enable_cors_support,
-            threads=self.flags.rest_api_num_threads or self.flags.grpc_max_threads,
-            max_requests=self.flags.grpc_max_concurrent_requests,
-            timeout=self.flags.rest_api_timeout_in_ms / 1000,
+            bounds=self._bounds,
+            json_limits=JsonLimits(
+                self.flags.max_request_values, self.flags.rest_api_max_json_lists, self.flags.rest_api_max_json_depth
+            ),
+            strict=self.flags.rest_api_strict,
         )
+        server = RestServer(handlers, self.metrics, self.flags)
         self.rest_port = server.start(self.flags.host, max(0, self.flags.rest_api_port))
         self._rest = server

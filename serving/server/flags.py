@@ -18,6 +18,12 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "rest_api_num_threads": (0, math.inf),
     "rest_api_timeout_in_ms": (1, math.inf),
     "grpc_max_threads": (1, math.inf),
+    "max_request_rows": (0, math.inf),
+    "max_request_values": (0, math.inf),
+    "max_request_strings": (0, math.inf),
+    "max_running_rows": (0, math.inf),
+    "rest_api_max_connections": (1, math.inf),
+    "rest_api_header_seconds": (0.001, math.inf),
 }
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -37,7 +43,7 @@ class ServerFlags:
     grpc_socket_path: str = _flag("", "path of a Unix socket to answer gRPC on as well")
     rest_api_port: int = _flag(0, "TCP port of REST; 0 = no REST, -1 picks a free one")
     rest_api_num_threads: int = _flag(0, "REST requests that run at the same time; 0 = as --grpc_max_threads")
-    rest_api_timeout_in_ms: int = _flag(30000, "milliseconds that a REST request may take")
+    rest_api_timeout_in_ms: int = _flag(30000, "milliseconds that a REST request may take: read, run and write")
     rest_api_enable_cors_support: bool = _flag(False, "answer CORS preflight requests")
     model_name: str = _flag("default", "name of the model; ignored with --model_config_file")
     model_base_path: str = _flag("", "absolute path of the folder that holds the version folders")
@@ -71,14 +77,37 @@ class ServerFlags:
         "HandleReloadConfigRequest can name no others. TensorFlow Serving itself loads from any path it is sent",
         ours=True,
     )
-    grpc_max_message_bytes: int = _flag(2**31 - 1, "bytes of the largest message, both ways", ours=True)
+    allow_reload: bool = _flag(
+        False, "answer HandleReloadConfigRequest, as TensorFlow Serving does for everyone; at most 4 wait", ours=True
+    )
+    max_request_rows: int = _flag(1024, "rows of a request, which are its songs; 0 = no limit", ours=True)
+    max_request_values: int = _flag(
+        4 * 2**20, "numbers of a request, and values of a JSON body; 0 = no limit", ours=True
+    )
+    max_request_strings: int = _flag(
+        256 * 2**10, "words of a request, its lists padded to one length; 0 = no limit", ours=True
+    )
+    max_running_rows: int = _flag(
+        4096, "rows that run at the same time; the requests of further rows wait; 0 = no limit", ours=True
+    )
+    grpc_max_message_bytes: int = _flag(16 * 2**20, "bytes of the largest request over gRPC", ours=True)
     grpc_max_concurrent_streams: int = _flag(1000, "requests that one connection may have open", ours=True)
     grpc_max_concurrent_requests: int = _flag(
         1000, "requests that may run or wait, as many again over REST; further ones get RESOURCE_EXHAUSTED", ours=True
     )
-    rest_api_max_body_bytes: int = _flag(
-        256 * 2**20, "bytes of the largest body of a REST request, unpacked", ours=True
+    rest_api_max_body_bytes: int = _flag(16 * 2**20, "bytes of the largest body of a REST request, unpacked", ours=True)
+    rest_api_max_held_bytes: int = _flag(
+        256 * 2**20, "bytes of the bodies of all REST requests that are read, wait or run", ours=True
     )
+    rest_api_max_parsed_bytes: int = _flag(
+        64 * 2**20, "bytes of the unpacked bodies that are parsed and run at the same time; 0 = no limit", ours=True
+    )
+    rest_api_max_json_lists: int = _flag(65536, "lists and objects in a JSON body; 0 = no limit", ours=True)
+    rest_api_max_json_depth: int = _flag(64, "lists and objects inside each other in a JSON body", ours=True)
+    rest_api_max_connections: int = _flag(
+        512, "open REST connections, and at most half of the process's file descriptors", ours=True
+    )
+    rest_api_header_seconds: float = _flag(10.0, "seconds in which the header of a REST request must arrive", ours=True)
     rest_api_strict: bool = _flag(
         False, "refuse over REST what TensorFlow Serving refuses: missing fields, lists of different length", ours=True
     )

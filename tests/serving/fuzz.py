@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import random
@@ -13,6 +14,8 @@ from typing import Any
 
 import grpc
 import numpy as np
+from tensorflow.core.example import example_pb2
+from tensorflow_serving.apis import classification_pb2, model_management_pb2
 
 from serving.protocol import protos
 from serving.protocol.tensors import to_proto
@@ -20,8 +23,11 @@ from serving.protocol.tensors import to_proto
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
 STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
+RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
 CLASSIFY = "/tensorflow.serving.PredictionService/Classify"
 Code = grpc.StatusCode
+# Ten megabytes in ten kilobytes.
+_BOMB = gzip.compress(b" " * 10_000_000)
 # Seconds; a busy machine does not reach it.
 _LAST_RESORT = 1800.0
 INVALID, INTERNAL, MISSING = Code.INVALID_ARGUMENT, Code.INTERNAL, Code.NOT_FOUND
@@ -111,7 +117,8 @@ def _broken_tensor(rng: random.Random) -> Malformed:
         tensor.ClearField("tensor_content")
         tensor.float_val.append(1.0)
         tensor.tensor_shape.dim[0].size = rng.choice([2**24, 2**31, 2**40, 2**62])
-    return Malformed(PREDICT, request.SerializeToString(), (INVALID,), "^tensor parsing error: x$")
+    text = r"max_request_rows\)" if kind == 3 else "^tensor parsing error: x$"
+    return Malformed(PREDICT, request.SerializeToString(), (INVALID,), text)
 
 
 def _truncated(rng: random.Random) -> Malformed:
@@ -163,6 +170,69 @@ def _other_calls(rng: random.Random) -> Malformed:
     return Malformed(method, request.SerializeToString(), (INVALID, MISSING))
 
 
+def _declared(rng: random.Random) -> Malformed:
+    """A shape without values: a few bytes that ask for a large tensor."""
+    request = predict_request(rng.choice(["serving_default", "dense", "embed"]))
+    sizes = rng.choice([(100_000,), (3_000_000,), (2**62,), (1, 2**30), (1000, 1000, 1000)])
+    name = rng.choice(["examples", "x", "attribute_genre"])
+    request.inputs[name].dtype = rng.choice([1, 3, 7, 9])
+    for size in sizes:
+        request.inputs[name].tensor_shape.dim.add(size=size)
+    return Malformed(
+        PREDICT, request.SerializeToString(), (INVALID,), r"expected at most \d+ \w+ \(--max_request_\w+\)"
+    )
+
+
+def _many_rows(rng: random.Random) -> Malformed:
+    rows = rng.randint(1025, 20_000)
+    data = predict_request(x=np.zeros((rows, 2), np.float32)).SerializeToString()
+    return Malformed(PREDICT, data, (INVALID,), rf"at most 1024 rows \(--max_request_rows\)\. Received: {rows}$")
+
+
+def _wide_examples(rng: random.Random) -> Malformed:
+    """One long list, to the length of which a model would pad all rows."""
+    example = example_of_words(20_000)
+    rows = rng.randint(100, 1024)
+    if rng.randrange(2):
+        values = np.array([example, *[b""] * (rows - 1)], object)
+        data, method = predict_request("serving_default", examples=values).SerializeToString(), PREDICT
+    else:
+        request = classification_pb2.ClassificationRequest()
+        request.model_spec.name, request.model_spec.signature_name = "bcl", "classify"
+        request.input.example_list.examples.add().ParseFromString(example)
+        for _ in range(rows - 1):
+            request.input.example_list.examples.add()
+        data, method = request.SerializeToString(), CLASSIFY
+    return Malformed(method, data, (INVALID,), r"padded: expected at most 262144 strings \(--max_request_strings\)")
+
+
+def _many_examples(rng: random.Random) -> Malformed:
+    """Many empty examples, or a large context that each of them would get a copy of."""
+    request = classification_pb2.ClassificationRequest()
+    request.model_spec.name, request.model_spec.signature_name = "bcl", "classify"
+    if rng.randrange(2):
+        target, rows, limit = request.input.example_list, 20_000, "rows"
+    else:
+        target, rows, limit = request.input.example_list_with_context, 1000, "values"
+        target.context.ParseFromString(example_of_words(20_000))
+    for _ in range(rows):
+        target.examples.add()
+    return Malformed(CLASSIFY, request.SerializeToString(), (INVALID,), rf"\(--max_request_{limit}\)")
+
+
+def _reload_of_nothing(_: random.Random) -> Malformed:
+    request = model_management_pb2.ReloadConfigRequest()
+    request.config.model_config_list.SetInParent()
+    return Malformed(RELOAD, request.SerializeToString(), (Code.PERMISSION_DENIED,), "--allow_reload=true")
+
+
+def example_of_words(count: int) -> bytes:
+    """Returns a serialized tf.Example with a list of so many words."""
+    example = example_pb2.Example()
+    example.features.feature["attribute_tags"].bytes_list.value.extend([b"w"] * count)
+    return bytes(example.SerializeToString())
+
+
 KINDS: list[Callable[[random.Random], Malformed]] = [
     _wrong_dtype,
     _wrong_shape,
@@ -177,7 +247,14 @@ KINDS: list[Callable[[random.Random], Malformed]] = [
     _unknown_method,
     _broken_examples,
     _other_calls,
+    _declared,
+    _many_rows,
+    _wide_examples,
+    _many_examples,
+    _reload_of_nothing,
 ]
+#: Small requests that ask for much, over gRPC.
+HOSTILE = KINDS[-5:]
 
 
 def _broken_body(rng: random.Random) -> bytes:
@@ -214,6 +291,26 @@ def _broken_example(rng: random.Random) -> bytes:
     )
 
 
+def _hostile_body(rng: random.Random, size: int) -> bytes:
+    """A body of about `size` bytes, small when packed, that would become many objects, rows or levels."""
+    count = size // 5
+    return rng.choice(
+        [
+            b'{"instances": [' + b"[]," * count + b"[]]}",
+            b'{"instances": [' + b"{}," * count + b"{}]}",
+            b'{"examples": [' + b"{}," * count + b"{}]}",
+            b'{"signature_name": "dense", "inputs": [' + b"[1,1]," * (size // 7) + b"[1,1]]}",
+            b'{"instances": ' + b"[" * count + b"]" * count + b"}",
+            b'{"instances": ' + b'{"a":' * (count // 2) + b"1" + b"}" * (count // 2) + b"}",
+            b'{"signature_name": "embed", "instances": [{"attribute_tags": ['
+            + b'"w",' * (min(size, 100_000) // 5)
+            + b'"w"]}'
+            + b",{}" * 999
+            + b"]}",
+        ]
+    )
+
+
 @dataclass(frozen=True)
 class _Rest:
     """One request over REST, and the only status it may get."""
@@ -222,7 +319,7 @@ class _Rest:
     path: str
     body: bytes | None
     status: int
-    gzip: bool = False
+    is_packed: bool = False
 
 
 def _rest(rng: random.Random) -> _Rest:
@@ -235,7 +332,9 @@ def _rest(rng: random.Random) -> _Rest:
             _Rest("POST", predict, _broken_body(rng), 400),
             _Rest("POST", f"/v1/models/bcl:{rng.choice(['classify', 'regress'])}", _broken_example(rng), 400),
             _Rest("POST", predict, b" " * 300_000, 413),
-            _Rest("POST", predict, rng.randbytes(50), 400, gzip=True),
+            _Rest("POST", predict, rng.randbytes(50), 400, is_packed=True),
+            _Rest("POST", predict, gzip.compress(_hostile_body(rng, 150_000), 1), 400, is_packed=True),
+            _Rest("POST", predict, _BOMB, 413, is_packed=True),
             _Rest("POST", rng.choice(["/v1/models/nope:predict", "/v1/models/bcl/versions/9:predict"]), good, 404),
             _Rest("POST", rng.choice(["/v1/models/%ff:predict", "/v1/models/bcl/labels/x:predict"]), good, 400),
             _Rest("GET", rng.choice(["/v1/models/nope", "/v1/models/bcl/versions/9"]), None, 404),
@@ -248,7 +347,7 @@ def _rest(rng: random.Random) -> _Rest:
 
 def _send_rest(connection: http.client.HTTPConnection, rng: random.Random) -> int:
     request = _rest(rng)
-    headers = {"Content-Encoding": "gzip"} if request.gzip else {}
+    headers = {"Content-Encoding": "gzip"} if request.is_packed else {}
     connection.request(request.method, request.path, request.body, headers)
     reply = connection.getresponse()
     text = reply.read()
@@ -256,6 +355,33 @@ def _send_rest(connection: http.client.HTTPConnection, rng: random.Random) -> in
     if request.path.startswith("/v1/"):
         assert list(json.loads(text)) == ["error"], text
     return reply.status
+
+
+def send_hostile(target: str, rest_port: int, count: int, seed: int) -> None:
+    """Sends `count` small requests that ask for much, of the sizes that a server without limits falls to.
+
+    Raises:
+        AssertionError: If a request gets another answer than its refusal.
+    """
+    rng = random.Random(seed)
+    bodies = [gzip.compress(_hostile_body(rng, 12_000_000), 1) for _ in range(8)]
+    with grpc.insecure_channel(target) as channel:
+        for number in range(count):
+            if number % 4 == 3:
+                connection = http.client.HTTPConnection(target.rsplit(":", 1)[0], rest_port, timeout=_LAST_RESORT)
+                connection.request("POST", "/v1/models/bcl:predict", rng.choice(bodies), {"Content-Encoding": "gzip"})
+                reply = connection.getresponse()
+                text = reply.read().decode()
+                assert reply.status == 400 and "expected at most" in text, (reply.status, text)
+                connection.close()
+                continue
+            request = rng.choice(HOSTILE)(rng)
+            try:
+                channel.unary_unary(request.method)(request.data, timeout=_LAST_RESORT)
+                code, details = Code.OK, ""
+            except grpc.RpcError as error:
+                code, details = error.code(), error.details()
+            assert code in request.codes and re.search(request.text, details), (code, details)
 
 
 def fuzz(target: str, rest_port: int, count: int, seed: int) -> Counter[str]:

@@ -36,7 +36,7 @@ POLL = 0.05
 
 
 def serve(base: Path, **settings: Any) -> EmbeddedServer:
-    options = {"file_system_poll_wait_seconds": POLL, "max_num_load_retries": 0, **settings}
+    options = {"file_system_poll_wait_seconds": POLL, "max_num_load_retries": 0, "allow_reload": True, **settings}
     return EmbeddedServer(port=0, model_name="bcl", model_base_path=str(base), **options)
 
 

@@ -155,7 +155,8 @@ def test_a_few_bytes_cannot_declare_a_huge_tensor(stub: Any, rows: int) -> None:
     message.inputs["x"].tensor_content = b""
     message.inputs["x"].float_val.append(1.0)
     message.inputs["x"].tensor_shape.dim[0].size = rows
-    assert refusal(stub.Predict, message) == (INVALID, "tensor parsing error: x")
+    text = f"input x: expected at most 1024 rows (--max_request_rows). Received: {rows}"
+    assert refusal(stub.Predict, message) == (INVALID, text)
 
 
 def test_one_value_may_stand_for_many(stub: Any) -> None:

@@ -235,7 +235,8 @@ def test_several_inputs_need_names(server: Any) -> None:
         (b"nope", "JSON Parse error: Invalid value. at offset: 0"),
         (b"[1]", "Is not object"),
         (b'{"a": "\\x"}', "JSON Parse error: Invalid escape character in string."),
-        (b"[" * 100_000, "JSON Parse error: "),
+        (b"[" * 60, "JSON Parse error: "),
+        (b"[" * 100_000, "at most 65536 lists and objects (--rest_api_max_json_lists). Received: 100000"),
     ],
 )
 def test_documents_that_are_no_json(server: Any, body: bytes, text: str) -> None:
@@ -329,9 +330,10 @@ def test_slow_bodies_do_not_block_other_clients(saved_model: Path, tmp_path: Pat
 
 
 def test_deep_nesting_is_refused(server: Any) -> None:
-    body = b'{"signature_name": "dense", "inputs": ' + b"[" * 900 + b"1" + b"]" * 900 + b"}"
-    status, error = refused(server, body)
-    assert status == 400 and ("at most 32 dimensions. Received: 900" in error or "nested too deeply" in error)
+    for depth, text in ((33, "at most 32 dimensions. Received: 33"), (900, "at most 64 levels")):
+        body = b'{"signature_name": "dense", "inputs": ' + b"[" * depth + b"1" + b"]" * depth + b"}"
+        status, error = refused(server, body)
+        assert status == 400 and text in error
 
 
 @pytest.mark.parametrize(
@@ -408,7 +410,7 @@ def limited(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 def test_large_bodies_are_refused_packed_or_not(limited: EmbeddedServer) -> None:
     large = json.dumps({"signature_name": "dense", "instances": [[1, 1]] * 5000}).encode()
-    assert refused(limited, large) == (413, "Body is larger than 10000 bytes")
+    assert refused(limited, large) == (413, "Body is larger than 10000 bytes (--rest_api_max_body_bytes)")
     packed = gzip.compress(large)
     assert len(packed) < 10_000
     status, _, _ = send(limited, "POST", "/v1/models/bcl:predict", packed, **{"Content-Encoding": "gzip"})

@@ -514,7 +514,7 @@ def test_sigterm_ends_it_while_handlers_wait_and_run(base: Path, tmp_path: Path)
     empty = tmp_path / "empty"
     empty.mkdir()
     roots = f"--model_roots={base.parent}:{tmp_path}"
-    arguments = ["--model_name=bcl", f"--model_base_path={base}", roots, "--port=0"]
+    arguments = ["--model_name=bcl", f"--model_base_path={base}", roots, "--port=0", "--allow_reload"]
     process = start(*arguments, cwd=tmp_path)
     assert process.stdout is not None and process.stderr is not None
     port = process.stdout.readline().strip().rsplit(":", 1)[1]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,9 +14,10 @@ from typing import Any
 
 import grpc
 import numpy as np
+import psutil
 import pytest
 import small_model
-from fuzz import PREDICT, fuzz, predict_request
+from fuzz import PREDICT, fuzz, predict_request, send_hostile
 
 from serving.client import Client
 from serving.protocol import protos
@@ -36,6 +40,43 @@ def test_malformed_requests_get_their_codes_and_the_server_lives_on(saved_model:
         assert sum(seen.values()) == 1500
         expected = {"INVALID_ARGUMENT", "INTERNAL", "NOT_FOUND", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED"}
         assert expected | {"UNIMPLEMENTED", "HTTP 400", "HTTP 404", "HTTP 413"} <= set(seen)
+
+
+@pytest.mark.slow
+def test_hostile_requests_leave_memory_and_good_clients_alone(saved_model: Path, tmp_path: Path) -> None:
+    """One client sends what would take gigabytes, others ask on. The server is a process, to see its memory."""
+    small_model.publish(saved_model, tmp_path / "bcl", 1)
+    command = [sys.executable, "-m", "serving.server", "--port=0", "--rest_api_port=-1", "--model_name=bcl"]
+    with subprocess.Popen(
+        [*command, f"--model_base_path={tmp_path / 'bcl'}"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            port, rest_port = re.findall(r"127\.0\.0\.1:(\d+)", line)
+            target, memory = f"127.0.0.1:{port}", psutil.Process(process.pid).memory_info
+            send_hostile(target, int(rest_port), count=60, seed=1)
+            before, stop = memory().rss, threading.Event()
+            with ThreadPoolExecutor(3) as pool:
+                good = [pool.submit(_ask_until, target, stop) for _ in range(2)]
+                send_hostile(target, int(rest_port), count=160, seed=2)
+                stop.set()
+                assert all(future.result() > 0 for future in good)
+            assert memory().rss < 1.1 * before
+            # VmHWM: the most that the process ever had. Unbounded, one of these requests takes 4 GB.
+            peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
+            assert peak is not None and int(peak[1]) * 1024 < before + 500 * 2**20
+        finally:
+            process.kill()
+
+
+def _ask_until(target: str, stop: threading.Event) -> int:
+    answered = 0
+    with Client(target, timeout=LAST_RESORT) as client:
+        while not stop.is_set():
+            assert client.embed([{}]).shape == (1, 4)
+            answered += 1
+    return answered
 
 
 def test_unreadable_requests_do_not_use_up_streams(saved_model: Path, tmp_path: Path) -> None:

@@ -92,3 +92,13 @@ def test_names_of_types() -> None:
     assert (numpy_dtype(9), numpy_dtype(999)) == (np.dtype(np.int64), None)
     assert array_dtype_name(np.zeros(1, np.float32)) == "DT_FLOAT"
     assert array_dtype_name(np.zeros(1, "datetime64[D]")) == "datetime64[D]"
+
+
+def test_one_value_is_not_repeated_without_end() -> None:
+    """The reader's own bound, for those that read without a server's limits."""
+    message = protos.TensorProto()
+    message.dtype, count = 1, 2**24 + 1
+    message.float_val.append(1.0)
+    message.tensor_shape.dim.add(size=count)
+    with pytest.raises(ValueError, match=rf"more than {64 * 2**20} bytes\. Received: 1 of {count}$"):
+        from_proto(message)

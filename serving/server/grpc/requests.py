@@ -8,6 +8,7 @@ the method refuses it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -33,13 +34,17 @@ def refuse_undecodable(request: Any, context: Any) -> None:
         context.abort(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
 
 
-def unary(request_class: Any, run: Callable[[Any, Any], Any]) -> grpc.RpcMethodHandler:
-    """Returns a method of one request and one reply."""
+def unary(
+    request_class: Any, run: Callable[[Any, Any], Any], pool: ThreadPoolExecutor | None = None
+) -> grpc.RpcMethodHandler:
+    """Returns a method of one request and one reply; it runs on the server's threads, or on those of `pool`."""
 
     def checked(request: Any, context: Any) -> Any:
         refuse_undecodable(request, context)
         return run(request, context)
 
+    # gRPC's Python server looks for this name. See grpc.experimental in its documentation.
+    checked.experimental_thread_pool = pool  # type: ignore[attr-defined]
     return grpc.unary_unary_rpc_method_handler(
         checked,
         request_deserializer=decoder(request_class),

@@ -14,10 +14,13 @@ from serving.server.flags import ServerFlags, address
 from serving.server.grpc.health import Health
 from serving.server.grpc.services import Services
 from serving.server.inference.context import RunContext
+from serving.server.limits import Bounds
 from serving.server.metrics import Metrics
 from serving.server.models.core import ServerCore
+from serving.server.models.reload import Reloads
 
 _GRACE_SECONDS = 5.0
+_HANDSHAKE_MS = 10_000
 
 
 class GrpcServer:
@@ -28,9 +31,12 @@ class GrpcServer:
         core: The models.
         settings: How requests are run.
         metrics: Where they are counted.
+        bounds: What a request may cost.
     """
 
-    def __init__(self, flags: ServerFlags, core: ServerCore, settings: RunContext, metrics: Metrics) -> None:
+    def __init__(
+        self, flags: ServerFlags, core: ServerCore, settings: RunContext, metrics: Metrics, bounds: Bounds
+    ) -> None:
         self._flags = flags
         self._credentials = server_credentials(flags.ssl_config_file)
         self._pool = ThreadPoolExecutor(flags.grpc_max_threads, thread_name_prefix="serving-grpc")
@@ -38,7 +44,9 @@ class GrpcServer:
             self._pool, options=_arguments(flags), maximum_concurrent_rpcs=flags.grpc_max_concurrent_requests
         )
         self._ended: threading.Event | None = None
-        self._server.add_generic_rpc_handlers(Services(core, settings, metrics).handlers())
+        reloads = Reloads(core, metrics, is_allowed=flags.allow_reload)
+        self._services = Services(core, settings, metrics, bounds, reloads)
+        self._server.add_generic_rpc_handlers(self._services.handlers())
         if flags.enable_grpc_healthcheck_service:
             self._server.add_generic_rpc_handlers((Health().handler(),))
 
@@ -65,6 +73,7 @@ class GrpcServer:
         assert self._ended is not None
         self._ended.wait()
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._services.stop()
 
     def _listen(self, where: str) -> int:
         try:
@@ -78,7 +87,10 @@ class GrpcServer:
 def _arguments(flags: ServerFlags) -> list[tuple[str, Any]]:
     arguments: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", flags.grpc_max_message_bytes),
-        ("grpc.max_send_message_length", flags.grpc_max_message_bytes),
+        # Bounded by the rows of a request. Clients have a limit of their own.
+        ("grpc.max_send_message_length", -1),
+        # A connection without a whole handshake holds a file descriptor.
+        ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
         ("grpc.max_concurrent_streams", flags.grpc_max_concurrent_streams),
         # Without this, two servers on one port would share its requests. The second must fail.
         ("grpc.so_reuseport", 0),

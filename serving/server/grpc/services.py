@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -26,9 +27,10 @@ from serving.server.inference.metadata import get_model_metadata
 from serving.server.inference.multi_inference import multi_inference
 from serving.server.inference.predict import predict
 from serving.server.inference.regression import REGRESS
+from serving.server.limits import Answer, Bounds
 from serving.server.metrics import Metrics
 from serving.server.models.core import ServerCore
-from serving.server.models.reload import handle_reload
+from serving.server.models.reload import MAX_RELOADS, Reloads
 from serving.server.models.status import get_model_status
 
 logger = logging.getLogger("serving.server")
@@ -72,22 +74,34 @@ class Services:
         core: The models.
         settings: How requests are run.
         metrics: Where they are counted.
+        bounds: What a request may cost.
+        reloads: Answer HandleReloadConfigRequest.
     """
 
-    def __init__(self, core: ServerCore, settings: RunContext, metrics: Metrics) -> None:
+    def __init__(
+        self, core: ServerCore, settings: RunContext, metrics: Metrics, bounds: Bounds, reloads: Reloads
+    ) -> None:
         self._core = core
         self._settings = settings
         self._metrics = metrics
+        self._bounds = bounds
+        self._reloads = reloads
+        # Reloads wait for models and must not hold the threads of predictions. One thread more refuses the fifth.
+        self._reload_pool = ThreadPoolExecutor(MAX_RELOADS + 1, thread_name_prefix="serving-reload")
+
+    def stop(self) -> None:
+        """Takes no more reloads. Threads that still run are left behind."""
+        self._reload_pool.shutdown(wait=False, cancel_futures=True)
 
     def handlers(self) -> tuple[grpc.GenericRpcHandler, grpc.GenericRpcHandler]:
         """Returns what the gRPC server registers."""
         prediction = {
-            "Predict": unary(predict_pb2.PredictRequest, self._running(counted("Predict", predict))),
-            "Classify": unary(
-                classification_pb2.ClassificationRequest, self._running(counted("Classify", CLASSIFY.answer))
+            "Predict": unary(predict_pb2.PredictRequest, self._counted("Predict", predict)),
+            "Classify": unary(classification_pb2.ClassificationRequest, self._counted("Classify", CLASSIFY.answer)),
+            "Regress": unary(regression_pb2.RegressionRequest, self._counted("Regress", REGRESS.answer)),
+            "MultiInference": unary(
+                inference_pb2.MultiInferenceRequest, self._running(self._bounds.around(multi_inference))
             ),
-            "Regress": unary(regression_pb2.RegressionRequest, self._running(counted("Regress", REGRESS.answer))),
-            "MultiInference": unary(inference_pb2.MultiInferenceRequest, self._running(multi_inference)),
             "GetModelMetadata": unary(get_model_metadata_pb2.GetModelMetadataRequest, self._asking(get_model_metadata)),
         }
         models = {
@@ -95,6 +109,7 @@ class Services:
             "HandleReloadConfigRequest": unary(
                 model_management_pb2.ReloadConfigRequest,
                 self._reload,
+                self._reload_pool,
             ),
         }
         return (
@@ -103,18 +118,25 @@ class Services:
         )
 
     def _running(self, function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-        """Returns a method that runs the model, within the call's deadline."""
+        """Returns a method that runs the model, within the call's deadline and while its client is there."""
 
         def run(request: Any, context: Any) -> Any:
+            if not context.is_active():
+                # The client left while the request waited for a thread.
+                context.abort(grpc.StatusCode.CANCELLED, "the client has left")
             settings = replace(self._settings, timeout_ms=timeout_ms(context), metrics=self._metrics)
             return answer(context, lambda: function(self._core, request, settings))
 
         return run
 
+    def _counted(self, api: str, function: Answer) -> Callable[[Any, Any], Any]:
+        """Returns a method that runs the model within the bounds, and is counted."""
+        return self._running(counted(api, self._bounds.around(function)))
+
     def _reload(self, request: Any, context: Any) -> Any:
         """Reloads models, for as long as the client waits; gRPC reports that it left only to those who ask."""
         context.add_callback(self._core.versions.wake)
-        return answer(context, lambda: handle_reload(self._core, request, self._metrics, context.is_active))
+        return answer(context, lambda: self._reloads.answer(request, context.is_active))
 
     def _asking(self, function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
         """Returns a method about the models."""

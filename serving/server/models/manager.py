@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from serving.protocol.errors import RequestError, internal
-from serving.savedmodel.versions import dangling, scan
+from serving.savedmodel.versions import dangling, scan, why_unlisted
 from serving.server.models.config import ModelConfig, Roots
 from serving.server.models.lifecycle import AVAILABLE, END, LOADING, UNLOADING, ModelVersion
 from serving.server.models.version_table import VersionTable
@@ -112,9 +112,9 @@ class ModelManager:
             try:
                 found = model.policy.select(scan(model.base_path, duplicates))
                 broken_links = dangling(model.base_path)
-            except OSError:
+            except OSError as error:
                 # The versions are unknown if the folder cannot be read. Those that serve keep serving.
-                self._complain(name, f"Could not find base path {model.base_path} for servable {name}")
+                self._complain(name, why_unlisted(model.base_path, name, error))
                 continue
             if not found:
                 self._complain(

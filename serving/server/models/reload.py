@@ -10,41 +10,71 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import grpc
 from tensorflow_serving.apis import model_management_pb2
 
-from serving.protocol.errors import RequestError, invalid_argument
+from serving.protocol.errors import RequestError, invalid_argument, permission_denied
 from serving.server.metrics import Metrics
 from serving.server.models.config import read_model_config_file
 from serving.server.models.core import ServerCore
 
 logger = logging.getLogger("serving.server")
+#: Reloads that may run or wait. One waits for as long as its models are not loaded.
+MAX_RELOADS = 4
 
 
-def handle_reload(core: ServerCore, request: Any, metrics: Metrics, wanted: Callable[[], bool] = lambda: True) -> Any:
-    """Replaces the models by those of a ReloadConfigRequest.
+class Reloads:
+    """Answers HandleReloadConfigRequest, where the flags allow it.
 
     Args:
         core: The models.
-        request: A ReloadConfigRequest.
-        metrics: Asked for the increases that the request wants.
-        wanted: Whether the client is still there.
-
-    Raises:
-        RequestError: With TensorFlow Serving's code and text. (It puts the status into the response too, but gRPC
-            drops the response of a call that failed.)
+        metrics: Asked for the increases that a request wants.
+        is_allowed: `--allow_reload`. A reload can unload every model.
     """
-    if request.config.WhichOneof("config") != "model_config_list":
-        raise invalid_argument(
-            "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently "
-            "supported"
-        )
-    before = {name: metrics.value(name) for name in request.metric_names}
-    core.reload(request.config, wanted=wanted)
-    response = model_management_pb2.ReloadConfigResponse()
-    response.status.error_code = 0
-    for name, value in before.items():
-        response.metric.add(name=name, int64_value_increase=int(metrics.value(name) - value))
-    return response
+
+    def __init__(self, core: ServerCore, metrics: Metrics, *, is_allowed: bool) -> None:
+        self._core = core
+        self._metrics = metrics
+        self._is_allowed = is_allowed
+        self._free = threading.BoundedSemaphore(MAX_RELOADS)
+
+    def answer(self, request: Any, wanted: Callable[[], bool] = lambda: True) -> Any:
+        """Replaces the models by those of a ReloadConfigRequest.
+
+        Args:
+            request: A ReloadConfigRequest.
+            wanted: Whether the client is still there.
+
+        Raises:
+            RequestError: With TensorFlow Serving's code and text. (It puts the status into the response too, but gRPC
+                drops the response of a call that failed.) PERMISSION_DENIED without `--allow_reload`, and
+                RESOURCE_EXHAUSTED if too many reloads run or wait.
+        """
+        if not self._is_allowed:
+            raise permission_denied("HandleReloadConfigRequest: expected --allow_reload=true. Received: false")
+        if not self._free.acquire(blocking=False):
+            raise RequestError(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"expected at most {MAX_RELOADS} reloads to run or wait. Received: one more. Try again later.",
+            )
+        try:
+            return self._reload(request, wanted)
+        finally:
+            self._free.release()
+
+    def _reload(self, request: Any, wanted: Callable[[], bool]) -> Any:
+        if request.config.WhichOneof("config") != "model_config_list":
+            raise invalid_argument(
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently "
+                "supported"
+            )
+        before = {name: self._metrics.value(name) for name in request.metric_names}
+        self._core.reload(request.config, wanted=wanted)
+        response = model_management_pb2.ReloadConfigResponse()
+        response.status.error_code = 0
+        for name, value in before.items():
+            response.metric.add(name=name, int64_value_increase=int(self._metrics.value(name) - value))
+        return response
 
 
 class ConfigFilePoller:

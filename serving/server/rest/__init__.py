@@ -1,5 +1,5 @@
 """Takes requests over REST: paths, JSON as tensors, replies, and songs as JSON objects.
 
-Imports: flags, inference, metrics, models, protocol.
+Imports: config_files, flags, inference, limits, metrics, models, protocol.
 Imported by: embedded.
 """

@@ -27,10 +27,11 @@ from serving.server.inference.metadata import SIGNATURE_DEF, get_model_metadata
 from serving.server.inference.model_spec import signature_name
 from serving.server.inference.predict import predict
 from serving.server.inference.regression import REGRESS
+from serving.server.limits import Answer, Bounds, Work
 from serving.server.metrics import Metrics
 from serving.server.models.core import ServerCore
 from serving.server.models.status import get_model_status
-from serving.server.rest.json_document import parse_object, read_signature_name, text_of
+from serving.server.rest.json_document import JsonLimits, parse_object, read_signature_name, text_of
 from serving.server.rest.replies import (
     classification_to_json,
     metadata_to_json,
@@ -54,41 +55,56 @@ class RestHandlers:
 
     Args:
         core: The models.
-        settings: As for gRPC, with the time limit of REST.
+        settings: As for gRPC.
         metrics: Where requests are counted.
+        bounds: What a request may cost.
+        json_limits: Of a body.
         strict: Refuse what TensorFlow Serving refuses: missing fields, lists of different length.
     """
 
-    def __init__(self, core: ServerCore, settings: RunContext, metrics: Metrics, *, strict: bool = False) -> None:
+    def __init__(
+        self,
+        core: ServerCore,
+        settings: RunContext,
+        metrics: Metrics,
+        *,
+        bounds: Bounds,
+        json_limits: JsonLimits,
+        strict: bool = False,
+    ) -> None:
         self._core = core
+        self._bounds = bounds
+        self._json_limits = json_limits
         self._strict = strict
         self._settings = replace(settings, metrics=metrics)
         self._metrics = metrics
 
-    def answer(self, method: str, path: str, body: bytes) -> str:
+    def answer(self, method: str, path: str, body: bytes, work: Work) -> str:
         """Returns the JSON text of the reply.
 
         Args:
             method: GET, POST, ...
             path: As sent, not decoded, without the query.
-            body: As sent.
+            body: As sent, unpacked.
+            work: The time of the request.
 
         Raises:
             RequestError: With TensorFlow Serving's code and text.
         """
+        work.check()
         if method == "POST" and (match := _PREDICTION.fullmatch(path)):
-            return self._infer(match, body)
+            return self._infer(match, body, work)
         if method == "GET" and (match := _STATUS.fullmatch(path)):
             return self._describe(match)
         raise invalid_argument(f"Malformed request: {method} {path}")
 
-    def _infer(self, match: re.Match[str], body: bytes) -> str:
+    def _infer(self, match: re.Match[str], body: bytes, work: Work) -> str:
         method = match["method"].lower()
         run = {"predict": self._predict, "classify": self._classify, "regress": self._regress}[method]
         name = _decoded(match["name"])
         with self._metrics.counted(name, method.capitalize(), "REST"):
             try:
-                return run(match, body)
+                return run(match, body, work)
             except RecursionError as error:
                 raise invalid_argument("JSON Parse error: the document is nested too deeply") from error
             except UnicodeEncodeError as error:
@@ -97,10 +113,11 @@ class RestHandlers:
                     f"JSON Value: {text_of(error.object)} is not valid UTF-8, as a name must be"
                 ) from error
 
-    def _predict(self, match: re.Match[str], body: bytes) -> str:
+    def _predict(self, match: re.Match[str], body: bytes, work: Work) -> str:
         request = predict_pb2.PredictRequest()
         _fill_model_spec(match, request.model_spec)
-        document: Mapping[str, Any] = parse_object(body)
+        document: Mapping[str, Any] = parse_object(body, self._json_limits)
+        self._bounds.limits.check_body(document)
         request.model_spec.signature_name = read_signature_name(document)
         name = signature_name(request.model_spec)
         with self._core.lease(request.model_spec) as lent:
@@ -110,24 +127,31 @@ class RestHandlers:
             if not signature.inputs:
                 raise invalid_argument(f"Failed to get input map for signature: {name}")
             if not self._strict:
-                document = completed(document, signature)
+                document = completed(document, signature, self._bounds.limits)
             form = fill_predict_request(document, signature, request)
-        response = predict(self._core, request, self._settings)
+        response = self._run(predict, request, work)
         return tensors_to_json({key: from_proto(value) for key, value in sorted(response.outputs.items())}, form)
 
-    def _classify(self, match: re.Match[str], body: bytes) -> str:
+    def _classify(self, match: re.Match[str], body: bytes, work: Work) -> str:
         request = classification_pb2.ClassificationRequest()
         self._fill_examples(match, body, request)
-        return classification_to_json(CLASSIFY.answer(self._core, request, self._settings).result)
+        return classification_to_json(self._run(CLASSIFY.answer, request, work).result)
 
-    def _regress(self, match: re.Match[str], body: bytes) -> str:
+    def _regress(self, match: re.Match[str], body: bytes, work: Work) -> str:
         request = regression_pb2.RegressionRequest()
         self._fill_examples(match, body, request)
-        return regression_to_json(REGRESS.answer(self._core, request, self._settings).result)
+        return regression_to_json(self._run(REGRESS.answer, request, work).result)
+
+    def _run(self, answer: Answer, request: Any, work: Work) -> Any:
+        work.check()
+        response = self._bounds.around(answer)(self._core, request, replace(self._settings, timeout_ms=work.left_ms()))
+        work.check()
+        return response
 
     def _fill_examples(self, match: re.Match[str], body: bytes, request: Any) -> None:
         _fill_model_spec(match, request.model_spec)
-        document = parse_object(body)
+        document = parse_object(body, self._json_limits)
+        self._bounds.limits.check_body(document)
         request.model_spec.signature_name = read_signature_name(document)
         fill_examples(document, request)
 

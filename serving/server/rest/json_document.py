@@ -11,9 +11,13 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from serving.protocol.errors import invalid_argument
+import numpy as np
+
+from serving.protocol.errors import RequestError, invalid_argument
+from serving.server.limits import exceeds
 
 # Python's words for a broken document -> those of the parser in TensorFlow Serving.
 _PARSE_ERRORS = {
@@ -31,6 +35,8 @@ _PARSE_ERRORS = {
 }
 _TEXT_LIMIT = 1024
 _WRITER = json.JSONEncoder(indent=4)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 # Every escape in a document. The group matches half a surrogate pair without its other half.
 _ESCAPES = re.compile(r"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(u[dD][89a-fA-F]\w\w)|.)", re.DOTALL)
 
@@ -50,14 +56,58 @@ def _float(digits: str) -> float:
     return number
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
+@dataclass(frozen=True)
+class JsonLimits:
+    """Limits of a document; 0 = no limit.
+
+    Attributes:
+        max_values: Numbers, words and all other values.
+        max_lists: Lists and objects.
+        max_depth: Lists and objects inside each other.
+    """
+
+    max_values: int = 4 * 2**20
+    max_lists: int = 65536
+    max_depth: int = 64
+
+    def check(self, body: bytes) -> None:
+        """Refuses a document that would become too many Python objects, before it is parsed.
+
+        Raises:
+            RequestError: INVALID_ARGUMENT. It names the flag, its value and what was received.
+        """
+        # Brackets and commas inside strings count, too. They are taken out only where that decides.
+        if self._excess(body) and (error := self._excess(_STRINGS.sub(b"", body))):
+            raise error
+
+    def _excess(self, body: bytes) -> RequestError | None:
+        brackets = np.frombuffer(body.translate(None, _NO_BRACKETS), np.uint8)
+        opens = (brackets == ord("[")) | (brackets == ord("{"))
+        steps = np.where(opens, np.int8(1), np.int8(-1))
+        counts = (
+            ("rest_api_max_json_lists", self.max_lists, int(opens.sum()), "lists and objects"),
+            ("rest_api_max_json_depth", self.max_depth, int(steps.cumsum(dtype=np.int64).max(initial=0)), "levels"),
+            ("max_request_values", self.max_values, body.count(b",") + 1, "values"),
+        )
+        for flag, limit, received, what in counts:
+            if 0 < limit < received:
+                return exceeds(flag, limit, received, what, "JSON body")
+        return None
+
+
+def parse_object(body: bytes, limits: JsonLimits | None = None) -> dict[str, Any]:
     """Parses a body that must be a JSON object; NaN and Infinity are allowed, bytes that are no UTF-8 are kept.
 
+    Args:
+        body: The document.
+        limits: Of its size; None = those of `JsonLimits()`.
+
     Raises:
-        RequestError: INVALID_ARGUMENT, if it is something else.
+        RequestError: INVALID_ARGUMENT, if it is something else, or too large.
     """
     if not body:
         raise invalid_argument("JSON Parse error: The document is empty")
+    (limits or JsonLimits()).check(body)
     try:
         document = json.loads(body.decode("utf-8", "surrogateescape"), parse_int=_integer, parse_float=_float)
     except json.JSONDecodeError as error:

@@ -6,6 +6,7 @@ Source: tensorflow_serving/util/json_tensor.cc.
 from __future__ import annotations
 
 import math
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -99,8 +100,11 @@ def read_tensor(value: Any, dtype: int) -> Array:
     if len(shape) > _MAX_RANK:
         raise invalid_argument(f"a tensor must have at most {_MAX_RANK} dimensions. Received: {len(shape)}")
     flat: list[Any] = []
-    _fill(value, 0, shape, tf.as_dtype(dtype).name.replace("float32", "float").replace("float64", "double"), flat)
+    name = tf.as_dtype(dtype).name.replace("float32", "float").replace("float64", "double")
     target = numpy_dtype(dtype)
+    if (plain := _plain_numbers(value, shape, name)) is not None:
+        return plain.astype(target).reshape(shape)
+    _fill(value, 0, shape, name, flat)
     if target == np.dtype(object):
         array = object_array(flat)
     else:
@@ -108,6 +112,25 @@ def read_tensor(value: Any, dtype: int) -> Array:
         wide = np.int64 if target is not None and target.kind in "iu" and target.itemsize < 8 else target
         array = np.array(flat, wide).astype(target)
     return array.reshape(shape)
+
+
+def _plain_numbers(value: Any, shape: list[int], name: str) -> Array | None:
+    """Returns the numbers of a list, or of a list of lists, at once; None where a value must be looked at by itself."""
+    if name not in _LARGEST_EXACT or len(shape) not in (1, 2):
+        return None
+    rows = value if len(shape) == 2 else [value]
+    if any(type(row) is not list or len(row) != shape[-1] for row in rows):
+        return None
+    kinds = set(map(type, chain.from_iterable(rows)))
+    if not kinds <= {float, int}:
+        return None
+    largest = _LARGEST_EXACT[name] if int in kinds else float(np.finfo(name.replace("float", "float32")).max)
+    try:
+        numbers = np.fromiter(chain.from_iterable(rows), np.float64, count=len(rows) * shape[-1])
+    except OverflowError:
+        return None
+    finite = np.isfinite(numbers)
+    return numbers if np.all(np.abs(numbers, where=finite, out=np.zeros_like(numbers)) <= largest) else None
 
 
 def _fill(value: Any, level: int, shape: list[int], name: str, flat: list[Any]) -> None:

@@ -9,9 +9,13 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from serving.protocol.errors import RequestError, internal, unavailable
-from serving.server.flags import address
+from serving.protocol.errors import RequestError, deadline_exceeded, internal, unavailable
+from serving.server.config_files import metrics_path
+from serving.server.flags import ServerFlags, address
+from serving.server.limits import Budget, Work
 from serving.server.metrics import Metrics
+from serving.server.rest.bodies import Bodies, RefusedError, largest_unpacked, unpacked
+from serving.server.rest.connections import Connection, Connections, connection_limit, listen
 from serving.server.rest.handlers import RestHandlers
 from serving.server.rest.replies import error_to_json
 
@@ -19,20 +23,13 @@ from serving.server.rest.replies import error_to_json
 _GRACE_SECONDS = 5.0
 # How long a client that still sends can read its error. With aiohttp's 10 s, slow bodies would keep connections.
 _LINGERING_SECONDS = 1.0
+# How long a connection may rest between two requests.
+_KEEPALIVE_SECONDS = 75.0
 _CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "POST, GET",
     "Access-Control-Allow-Headers": "Content-Type",
 }
-
-
-class _RefusedError(Exception):
-    """A request that reaches no handler."""
-
-    def __init__(self, status: HTTPStatus, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
 
 
 class RestServer:
@@ -41,38 +38,32 @@ class RestServer:
     Args:
         handlers: Answer the requests.
         metrics: What the metrics page shows.
-        metrics_path: Path of that page, None for no page.
-        max_body_bytes: Largest body, unpacked; larger ones get 413.
-        cors: Answer preflight requests of browsers.
-        threads: Requests that run at the same time.
-        max_requests: Requests that may run or wait; further ones get 429.
-        timeout: Seconds within which a body must arrive; slower ones get 408.
+        flags: The settings.
     """
 
-    def __init__(
-        self,
-        handlers: RestHandlers,
-        metrics: Metrics,
-        *,
-        metrics_path: str | None,
-        max_body_bytes: int,
-        cors: bool,
-        threads: int,
-        max_requests: int,
-        timeout: float,
-    ) -> None:
+    def __init__(self, handlers: RestHandlers, metrics: Metrics, flags: ServerFlags) -> None:
         self._handlers = handlers
         self._metrics = metrics
-        self._metrics_path = metrics_path
-        self._max_body_bytes = max_body_bytes
-        self._cors = cors
-        self._max_requests = max_requests
-        self._timeout = timeout
+        self._metrics_path = metrics_path(flags.monitoring_config_file)
+        self._max_body_bytes = flags.rest_api_max_body_bytes
+        self._cors = flags.rest_api_enable_cors_support
+        self._max_requests = flags.grpc_max_concurrent_requests
+        self._max_connections = connection_limit(flags.rest_api_max_connections)
+        self._header_seconds = flags.rest_api_header_seconds
+        self._timeout = flags.rest_api_timeout_in_ms / 1000
+        self._bodies = Bodies(
+            max_body_bytes=flags.rest_api_max_body_bytes,
+            max_held_bytes=flags.rest_api_max_held_bytes,
+            timeout=self._timeout,
+        )
+        self._parsed = Budget(flags.rest_api_max_parsed_bytes, "bytes (--rest_api_max_parsed_bytes)")
         self._running = 0  # changed on the event loop's thread alone
+        threads = flags.rest_api_num_threads or flags.grpc_max_threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="serving-rest")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="serving-rest", daemon=True)
-        self._runner: web.AppRunner | None = None
+        self._runner: web.ServerRunner | None = None
+        self._socket: asyncio.Server | None = None
 
     def start(self, host: str, port: int) -> int:
         """Listens; returns the port, which the system chooses for 0.
@@ -90,23 +81,79 @@ class RestServer:
     def stop(self) -> None:
         """Lets requests end, for a few seconds, then closes the port. Threads that still run are left behind."""
         if self._runner is not None:
-            asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
+            asyncio.run_coroutine_threadsafe(self._close(self._runner), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _open(self, host: str, port: int) -> int:
-        application = web.Application(client_max_size=self._max_body_bytes)
-        application.router.add_route("*", "/{path:.*}", self._answer)
-        self._runner = web.AppRunner(
-            application, access_log=None, shutdown_timeout=_GRACE_SECONDS / 2, lingering_time=_LINGERING_SECONDS
+        server = web.Server(
+            self._answer,
+            handler_cancellation=True,
+            access_log=None,
+            lingering_time=_LINGERING_SECONDS,
+            auto_decompress=False,
+            keepalive_timeout=_KEEPALIVE_SECONDS,
         )
+        self._runner = web.ServerRunner(server, shutdown_timeout=_GRACE_SECONDS / 2)
         await self._runner.setup()
-        await web.TCPSite(self._runner, host.strip("[]"), port).start()
-        return int(self._runner.addresses[0][1])
+        connections = Connections(server, max_connections=self._max_connections, header_seconds=self._header_seconds)
+        self._socket = await listen(connections, host.strip("[]"), port)
+        return int(self._socket.sockets[0].getsockname()[1])
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _close(self, runner: web.ServerRunner) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        await runner.cleanup()
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        connection.header_arrived(request)
+        work = Work(self._timeout)
+        try:
+            reply = await self._reply(request, work)
+            await self._send(request, reply, work)
+            return reply
+        finally:
+            # The client may have left, or the server may stop. Whatever still runs for it ends soon.
+            work.leave()
+            connection.answered()
+
+    async def _send(self, request: web.BaseRequest, reply: web.Response, work: Work) -> None:
+        """Writes a reply; a client that does not take it in time loses its connection."""
+        try:
+            await reply.prepare(request)
+            # A reply that is late has a moment to tell so.
+            await asyncio.wait_for(reply.write_eof(), max(_LINGERING_SECONDS, (work.left_ms() or 0) / 1000))
+        except asyncio.TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("the reply was not taken in time") from None
+
+    async def _reply(self, request: web.BaseRequest, work: Work) -> web.Response:
+        if (page := self._page(request)) is not None:
+            return page
+        headers = _CORS if self._cors else None
+        try:
+            self._check_running()
+            body = await self._bodies.read(request)
+        except RefusedError as refused:
+            return _refusal(refused, headers)
+        except (web.RequestPayloadError, ConnectionError) as error:
+            return _refusal(RefusedError(HTTPStatus.BAD_REQUEST, f"Body cannot be read: {error}"), headers)
+        try:
+            # Counted only now: otherwise clients that send slowly would keep all others out.
+            self._check_running()
+            return await self._run(request, body, headers, work)
+        except RefusedError as refused:
+            return _refusal(refused, headers)
+        finally:
+            self._bodies.release(body)
+
+    def _page(self, request: web.BaseRequest) -> web.Response | None:
+        """Returns what is answered without the models, None for a request that needs them."""
         path = request.rel_url.raw_path
         if path == self._metrics_path and request.method == "GET":
             return web.Response(text=self._metrics.render(), content_type="text/plain")
@@ -114,59 +161,60 @@ class RestServer:
             return _html(HTTPStatus.NOT_FOUND)
         if self._cors and request.method == "OPTIONS" and "Origin" in request.headers:
             return web.Response(headers=_CORS, content_type="application/json")
-        headers = _CORS if self._cors else None
-        try:
-            self._check_running()
-            body = await self._read(request)
-            # Counted only now: otherwise clients that send slowly would keep all others out.
-            self._check_running()
-        except _RefusedError as refused:
-            reply = _json(error_to_json(refused.message), refused.status, headers)
-            if refused.status == HTTPStatus.REQUEST_TIMEOUT:
-                reply.force_close()
-            return reply
-        self._running += 1
-        try:
-            return await self._answer_model(request.method, path, body, headers)
-        finally:
-            self._running -= 1
+        return None
 
     def _check_running(self) -> None:
         if self._running >= self._max_requests:
-            raise _RefusedError(
+            raise RefusedError(
                 HTTPStatus.TOO_MANY_REQUESTS, f"More than {self._max_requests} requests at the same time"
             )
 
-    async def _read(self, request: web.Request) -> bytes:
+    async def _run(
+        self, request: web.BaseRequest, body: bytes, headers: dict[str, str] | None, work: Work
+    ) -> web.Response:
+        encoding = request.headers.get("Content-Encoding", "")
+        self._running += 1
         try:
-            return await asyncio.wait_for(request.read(), self._timeout)
-        except asyncio.TimeoutError as error:
-            raise _RefusedError(
-                HTTPStatus.REQUEST_TIMEOUT, f"Body did not arrive within {self._timeout:g} s"
-            ) from error
-        except web.HTTPRequestEntityTooLarge as error:
-            raise _RefusedError(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"Body is larger than {self._max_body_bytes} bytes"
-            ) from error
-        except (web.RequestPayloadError, ConnectionError) as error:
-            raise _RefusedError(HTTPStatus.BAD_REQUEST, f"Body cannot be read: {error}") from error
-
-    async def _answer_model(self, method: str, path: str, body: bytes, headers: dict[str, str] | None) -> web.Response:
-        try:
-            text = await asyncio.get_running_loop().run_in_executor(
-                self._pool, self._handlers.answer, method, path, body
+            answer = asyncio.get_running_loop().run_in_executor(
+                self._pool, self._work, request.method, request.rel_url.raw_path, body, encoding, work
             )
-            return _json(text, 200, headers)
+            return _json(
+                await asyncio.wait_for(answer, (work.left_ms() or 0) / 1000 + _LINGERING_SECONDS), 200, headers
+            )
+        except asyncio.TimeoutError:
+            late = deadline_exceeded(f"expected the request to take at most {self._timeout:g} s")
+            return _json(_error(late.message), late.http_status, headers)
         except RequestError as error:
-            return _json(error_to_json(error.message), error.http_status, headers)
+            return _json(_error(error.message), error.http_status, headers)
+        except RefusedError:
+            raise
         except Exception as error:
             failure = internal(f"{type(error).__name__}: {error}")
-            return _json(error_to_json(failure.message), failure.http_status, headers)
+            return _json(_error(failure.message), failure.http_status, headers)
+        finally:
+            self._running -= 1
+
+    def _work(self, method: str, path: str, body: bytes, encoding: str, work: Work) -> bytes:
+        """Answers on a thread of the pool."""
+        amount = largest_unpacked(body, encoding, self._max_body_bytes)
+        with self._parsed.share(amount, work.left_ms()):
+            text = self._handlers.answer(method, path, unpacked(body, encoding, self._max_body_bytes), work)
+        # Strings that were not UTF-8 in the request are the same bytes in the reply.
+        return text.encode("utf-8", "surrogateescape")
 
 
-def _json(text: str, status: int, headers: dict[str, str] | None) -> web.Response:
-    # Strings that were not UTF-8 in the request are the same bytes in the reply.
-    body = text.encode("utf-8", "surrogateescape")
+def _error(message: str) -> bytes:
+    return error_to_json(message).encode("utf-8", "surrogateescape")
+
+
+def _refusal(refused: RefusedError, headers: dict[str, str] | None) -> web.Response:
+    reply = _json(_error(refused.message), refused.status, headers)
+    if refused.status == HTTPStatus.REQUEST_TIMEOUT:
+        reply.force_close()
+    return reply
+
+
+def _json(body: bytes, status: int, headers: dict[str, str] | None) -> web.Response:
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeGuard
 from serving.protocol.arrays import padded
 from serving.protocol.errors import RequestError, invalid_argument
 from serving.protocol.protos import DATA_TYPES
+from serving.server.limits import Limits
 from serving.server.rest.json_document import is_base64, text_of
 from serving.server.rest.json_tensors import convert
 
@@ -28,12 +29,13 @@ _SURELY_FITS = 1e38
 Fail = Callable[[int, str, str], RequestError]
 
 
-def completed(document: Mapping[str, Any], signature: Any) -> Mapping[str, Any]:
+def completed(document: Mapping[str, Any], signature: Any, limits: Limits) -> Mapping[str, Any]:
     """Returns the body of a predict request in the form that TensorFlow Serving takes.
 
     Args:
         document: The body.
         signature: The SignatureDef that is asked for.
+        limits: Of the lists of words after they are padded.
 
     Raises:
         RequestError: INVALID_ARGUMENT, if a value of a song's field is wrong. Row and field are named.
@@ -43,9 +45,9 @@ def completed(document: Mapping[str, Any], signature: Any) -> Mapping[str, Any]:
     if not fields or (rows is not None and columns is not None):
         return document
     if isinstance(rows, list) and rows and _is_object(rows[0]):
-        return {**document, "instances": _rows(rows, fields, signature.inputs)}
+        return {**document, "instances": _rows(rows, fields, signature.inputs, limits)}
     if _is_object(columns):
-        return {**document, "inputs": _columns(columns, fields, signature.inputs)}
+        return {**document, "inputs": _columns(columns, fields, signature.inputs, limits)}
     return document
 
 
@@ -86,7 +88,9 @@ def _fields(inputs: Mapping[str, Any]) -> list[_Field]:
     return fields
 
 
-def _rows(rows: Sequence[dict[str, Any]], fields: Sequence[_Field], inputs: Mapping[str, Any]) -> list[Any]:
+def _rows(
+    rows: Sequence[dict[str, Any]], fields: Sequence[_Field], inputs: Mapping[str, Any], limits: Limits
+) -> list[Any]:
     def fail(number: int, name: str, text: str) -> RequestError:
         return invalid_argument(
             f"Failed to process element: {number} key: {name} of 'instances' list. Error: {invalid_argument(text)}"
@@ -100,13 +104,15 @@ def _rows(rows: Sequence[dict[str, Any]], fields: Sequence[_Field], inputs: Mapp
                 raise fail(number, name, f"JSON object: does not have named input: {name}{_known(inputs)}")
         for name in sorted(set(inputs) - set(row) - {field.name for field in fields} - {_EXCLUDE}):
             raise fail(number, name, f"Missing named input: {name}")
-    filled = {field.name: _filled([row.get(field.name) for row in rows], field, fail) for field in fields}
+    filled = {field.name: _filled([row.get(field.name) for row in rows], field, fail, limits) for field in fields}
     if _EXCLUDE in inputs:
         filled[_EXCLUDE] = _exclude([row.get(_EXCLUDE) for row in rows], inputs)
     return [{**row, **{name: values[number] for name, values in filled.items()}} for number, row in enumerate(rows)]
 
 
-def _columns(columns: dict[str, Any], fields: Sequence[_Field], inputs: Mapping[str, Any]) -> dict[str, Any]:
+def _columns(
+    columns: dict[str, Any], fields: Sequence[_Field], inputs: Mapping[str, Any], limits: Limits
+) -> dict[str, Any]:
     def fail(number: int, name: str, text: str) -> RequestError:
         return invalid_argument(
             f"Failed to process element: {number} of {name} in 'inputs' object. Error: {invalid_argument(text)}"
@@ -120,7 +126,7 @@ def _columns(columns: dict[str, Any], fields: Sequence[_Field], inputs: Mapping[
     filled: dict[str, Any] = {}
     for field in fields:
         values = columns.get(field.name)
-        filled[field.name] = _filled([None] * count if values is None else values, field, fail)
+        filled[field.name] = _filled([None] * count if values is None else values, field, fail, limits)
     if _EXCLUDE in inputs:
         excluded = columns.get(_EXCLUDE)
         excluded = [None] * count if excluded is None else excluded
@@ -153,7 +159,7 @@ def _count(columns: Mapping[str, Any], fields: Sequence[_Field]) -> int:
     return first[1] if first else max((len(value) for value in columns.values() if isinstance(value, list)), default=1)
 
 
-def _filled(values: Sequence[Any], field: _Field, fail: Fail) -> list[Any]:
+def _filled(values: Sequence[Any], field: _Field, fail: Fail, limits: Limits) -> list[Any]:
     """Returns one value for each song, none of them missing, all of one shape."""
     for number, value in enumerate(values):
         if value is None:
@@ -171,6 +177,9 @@ def _filled(values: Sequence[Any], field: _Field, fail: Fail) -> list[Any]:
     if not field.is_list:
         return [missing if value is None else value for value in values]
     rows = [[missing if part is None else part for part in value or ()] for value in values]
+    if field.size is None:
+        cells = len(rows) * (1 + max(map(len, rows), default=0))
+        limits.check_values(cells, f"{field.name}, padded", are_strings=True)
     return padded(rows, missing) if field.size is None else [row or [missing] * field.size for row in rows]
 
 

@@ -1,0 +1,267 @@
+"""What one request may cost: rows, values and words, and how much of all requests runs at the same time.
+
+A refusal names the flag, its value and what was received. A limit of 0 is no limit.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import grpc
+import tensorflow as tf
+
+from serving.protocol.errors import RequestError, deadline_exceeded, invalid_argument
+from serving.protocol.protos import DATA_TYPES
+from serving.protocol.tensors import from_proto
+from serving.server.flags import ServerFlags
+from serving.server.inference.context import RunContext
+
+_STRING = DATA_TYPES["DT_STRING"]
+# The served model's input of serialized tf.Examples, and the name that TensorFlow's own exporters give it.
+_EXAMPLES = ("examples", "inputs")
+# A number in a tf.Example takes four bytes, a word at least two.
+_BYTES_PER_NUMBER, _BYTES_PER_WORD = 4, 2
+Answer = Callable[[Any, Any, RunContext], Any]
+
+
+def exceeds(flag: str, limit: int, received: int, what: str, where: str = "the request") -> RequestError:
+    """Returns the refusal of something too large, with the flag that limits it."""
+    return invalid_argument(f"{where}: expected at most {limit} {what} (--{flag}). Received: {received}")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of one request; 0 = no limit. The names are the flags'.
+
+    Attributes:
+        max_request_rows: Rows, which are the songs of a request.
+        max_request_values: Numbers in all inputs together.
+        max_request_strings: Words in all inputs together.
+    """
+
+    max_request_rows: int = 1024
+    max_request_values: int = 4 * 2**20
+    max_request_strings: int = 256 * 2**10
+
+    @classmethod
+    def from_flags(cls, flags: ServerFlags) -> Limits:
+        """Returns the limits that the flags set."""
+        return cls(flags.max_request_rows, flags.max_request_values, flags.max_request_strings)
+
+    def check_rows(self, rows: int, where: str) -> None:
+        """Refuses too many rows."""
+        if 0 < self.max_request_rows < rows:
+            raise exceeds("max_request_rows", self.max_request_rows, rows, "rows", where)
+
+    def check_values(self, count: int, where: str, *, are_strings: bool) -> None:
+        """Refuses too many numbers or words."""
+        flag, what = ("max_request_strings", "strings") if are_strings else ("max_request_values", "values")
+        limit = getattr(self, flag)
+        if 0 < limit < count:
+            raise exceeds(flag, limit, count, what, where)
+
+    def check_body(self, document: Mapping[str, Any]) -> None:
+        """Refuses a JSON body with too many rows, before a tensor is made of it."""
+        for key in ("instances", "examples"):
+            if isinstance(rows := document.get(key), list):
+                self.check_rows(len(rows), f"'{key}'")
+        inputs = document.get("inputs")
+        columns = inputs if isinstance(inputs, dict) else {"inputs": inputs}
+        for name, values in columns.items():
+            if isinstance(values, list):
+                self.check_rows(len(values), f"'{name}' of 'inputs'")
+
+    def check(self, request: Any) -> int:
+        """Refuses a request that is too large, before a tensor is made of it.
+
+        Args:
+            request: A PredictRequest, or a request with an Input of tf.Examples.
+
+        Returns:
+            The number of rows.
+
+        Raises:
+            RequestError: INVALID_ARGUMENT. It names the flag, its value and what was received.
+        """
+        if hasattr(request, "inputs"):
+            return self._check_tensors(request.inputs)
+        kind = request.input.WhichOneof("kind")
+        if kind is None:
+            return 0
+        examples = list(getattr(request.input, kind).examples)
+        rows = len(examples)
+        self.check_rows(rows, "input")
+        if kind == "example_list_with_context":
+            # The context is copied into every example.
+            context = request.input.example_list_with_context.context
+            self.check_values(context.ByteSize() // _BYTES_PER_NUMBER * rows, "context", are_strings=False)
+            examples.append(context)
+        self._check_examples(examples, rows, max(map(_size, examples), default=0), "input")
+        return rows
+
+    def _check_tensors(self, inputs: Mapping[str, Any]) -> int:
+        rows, counts = 0, {True: 0, False: 0}
+        for name, proto in sorted(inputs.items()):
+            sizes = [dim.size for dim in proto.tensor_shape.dim]
+            if any(size < 0 for size in sizes):
+                continue  # whoever reads the tensor refuses it
+            own = sizes[0] if sizes else 1
+            self.check_rows(own, f"input {name}")
+            rows = max(rows, own)
+            is_string = proto.dtype == _STRING
+            # A shape may declare more values than the message has: the last one is repeated.
+            counts[is_string] += max(math.prod(sizes), len(proto.string_val))
+            self.check_values(counts[is_string], f"inputs up to {name}", are_strings=is_string)
+            if is_string and name in _EXAMPLES and len(sizes) == 1:
+                longest = max(map(len, proto.string_val), default=len(proto.tensor_content))
+                self._check_examples(map(_parsed, _strings(proto)), own, longest, f"input {name}")
+        return rows
+
+    def _check_examples(self, examples: Iterable[Any], count: int, longest: int, where: str) -> None:
+        """Refuses a list so long that rows padded to its length are too many values.
+
+        Args:
+            examples: tf.Examples, None for one that cannot be read.
+            count: How many rows there are.
+            longest: Bytes of the longest.
+            where: For the message.
+        """
+        if not self.max_request_strings or count * longest // _BYTES_PER_WORD <= self.max_request_strings:
+            return
+        for example in examples:
+            for name, feature in example.features.feature.items() if example is not None else ():
+                kind = feature.WhichOneof("kind")
+                length = 0 if kind is None else len(getattr(feature, kind).value)
+                text = f"{where}, feature {name}, padded"
+                self.check_values(length * count, text, are_strings=kind != "float_list")
+
+
+def _size(message: Any) -> int:
+    return int(message.ByteSize())
+
+
+def _strings(proto: Any) -> Iterator[bytes]:
+    """Yields the strings of a tensor; none where it cannot be read, which whoever reads it refuses."""
+    if proto.tensor_content:
+        with suppress(ValueError):
+            yield from from_proto(proto)
+    else:
+        yield from proto.string_val
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return tf.train.Example.FromString(data)
+    except Exception:  # protobuf's classes differ by implementation. The graph refuses the example by its own text.
+        return None
+
+
+class Budget:
+    """Units that requests share, such as rows that run at the same time. First come, first served.
+
+    Args:
+        total: Units that may be in use; a request for more gets them all. 0 = no limit.
+        what: What a unit is, for the message.
+    """
+
+    def __init__(self, total: int, what: str) -> None:
+        self._total = total
+        self._free = total
+        self._what = what
+        self._changed = threading.Condition()
+        self._waiting: deque[object] = deque()
+
+    @contextmanager
+    def share(self, amount: int, timeout_ms: int | None = None) -> Iterator[None]:
+        """Lends some units.
+
+        Raises:
+            RequestError: DEADLINE_EXCEEDED, if they are not free in time.
+        """
+        amount = min(amount, self._total)
+        self._take(amount, timeout_ms)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += amount
+                self._changed.notify_all()
+
+    def _take(self, amount: int, timeout_ms: int | None) -> None:
+        ticket = object()
+        with self._changed:
+            self._waiting.append(ticket)
+            try:
+                in_time = self._changed.wait_for(
+                    lambda: self._waiting[0] is ticket and self._free >= amount,
+                    None if timeout_ms is None else timeout_ms / 1000,
+                )
+                if not in_time:
+                    raise deadline_exceeded(f"waited {timeout_ms} ms for {amount} of {self._total} {self._what}")
+                self._free -= amount
+            finally:
+                self._waiting.remove(ticket)
+                self._changed.notify_all()
+
+
+class Work:
+    """The time of one request, and whether its client still waits.
+
+    Args:
+        seconds: The time limit; None = none.
+    """
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self._seconds = seconds
+        self._end = None if seconds is None else time.monotonic() + seconds
+        self._is_left = False
+
+    def leave(self) -> None:
+        """Notes that nobody waits any more."""
+        self._is_left = True
+
+    def left_ms(self) -> int | None:
+        """Returns the milliseconds left, None without a limit."""
+        return None if self._end is None else max(0, int((self._end - time.monotonic()) * 1000))
+
+    def check(self) -> None:
+        """Ends the request where its time is over or its client has left.
+
+        Raises:
+            RequestError: DEADLINE_EXCEEDED or CANCELLED.
+        """
+        if self._is_left:
+            raise RequestError(grpc.StatusCode.CANCELLED, "the client has left")
+        if self._end is not None and time.monotonic() >= self._end:
+            raise deadline_exceeded(f"expected the request to take at most {self._seconds:g} s")
+
+
+class Bounds:
+    """The limits of one request, and the rows that run at the same time, for both protocols.
+
+    Args:
+        limits: Of one request.
+        max_running_rows: Rows that run at the same time; further ones wait.
+    """
+
+    def __init__(self, limits: Limits, max_running_rows: int) -> None:
+        self.limits = limits
+        self._running = Budget(max_running_rows, "rows (--max_running_rows)")
+
+    def around(self, answer: Answer) -> Answer:
+        """Returns a function like `answer` of models, request and context, within the bounds."""
+
+        def run(models: Any, request: Any, context: RunContext) -> Any:
+            rows = self.limits.check(request)
+            work = Work(None if context.timeout_ms is None else context.timeout_ms / 1000)
+            with self._running.share(rows, context.timeout_ms):
+                return answer(models, request, replace(context, timeout_ms=work.left_ms()))
+
+        return run

@@ -1,0 +1,116 @@
+"""REST connections: how many there may be, and how long one may take to send a header."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import Callable
+from typing import cast
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+_BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+    b"Connection: close\r\n\r\n%s"
+)
+
+
+def connection_limit(wanted: int) -> int:
+    """Returns how many REST connections may be open: half of the file descriptors stay for gRPC, models and logs."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft // 2))
+
+
+class Connections:
+    """Makes the connections of a listening socket.
+
+    Args:
+        server: aiohttp's.
+        max_connections: How many may be open; further ones get 503.
+        header_seconds: In which a header must have arrived. After that the connection is closed.
+    """
+
+    def __init__(self, server: web.Server, *, max_connections: int, header_seconds: float) -> None:
+        self.max_connections = max_connections
+        self.header_seconds = header_seconds
+        self.count = 0  # changed on the event loop's thread alone
+        self._server = server
+
+    def __call__(self) -> Connection:
+        """Returns the protocol of a new connection."""
+        loop = asyncio.get_running_loop()
+        return Connection(self, self._server, loop)
+
+
+class Connection(RequestHandler):
+    """One connection. `header_arrived` and `answered` tell it when a request runs."""
+
+    __slots__ = ("_connections", "_header_timer", "_is_ahead", "_is_counted", "_request")
+
+    def __init__(self, connections: Connections, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(server, loop=loop, **server._kwargs)
+        self._connections = connections
+        self._header_timer: asyncio.TimerHandle | None = None
+        self._is_counted = False
+        self._request: web.BaseRequest | None = None
+        # Whether the next header began before the answer was written.
+        self._is_ahead = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Refuses one connection too many, else waits for its first header."""
+        limit = self._connections.max_connections
+        if self._connections.count >= limit:
+            text = b'{"error": "expected at most %d connections (--rest_api_max_connections)"}' % limit
+            stream = cast(asyncio.Transport, transport)
+            stream.write(_BUSY % (len(text), text))
+            stream.close()
+            return
+        self._connections.count += 1
+        self._is_counted = True
+        super().connection_made(transport)
+        self._await_header()
+
+    def data_received(self, data: bytes) -> None:
+        """Passes bytes on; the first ones after an answer begin a header."""
+        if not self._is_counted:
+            return
+        if self._request is not None:
+            self._is_ahead = self._is_ahead or self._request.content.is_eof()
+        elif self._header_timer is None:
+            self._await_header()
+        super().data_received(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Makes room for another connection."""
+        self._stop_timer()
+        if self._is_counted:
+            self._is_counted = False
+            self._connections.count -= 1
+            super().connection_lost(exc)
+
+    def header_arrived(self, request: web.BaseRequest) -> None:
+        """Notes that a request runs."""
+        self._request = request
+        self._is_ahead = False
+        self._stop_timer()
+
+    def answered(self) -> None:
+        """Notes that the request has its answer."""
+        self._request = None
+        if self._is_ahead and self._is_counted:
+            self._await_header()
+
+    def _await_header(self) -> None:
+        self._stop_timer()
+        self._header_timer = self._loop.call_later(self._connections.header_seconds, self.force_close)
+
+    def _stop_timer(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+
+async def listen(connections: Callable[[], Connection], host: str, port: int) -> asyncio.Server:
+    """Returns the listening sockets."""
+    return await asyncio.get_running_loop().create_server(connections, host, port, reuse_address=True)
