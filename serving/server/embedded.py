@@ -64,6 +64,7 @@ class EmbeddedServer:
             self._manager,
             roots=roots,
             labels_for_unavailable=self.flags.allow_version_labels_for_unavailable_models,
+            zero_is_latest=self.flags.version_zero_is_latest,
         )
         self._grpc: GrpcServer | None = None
         self._rest: RestServer | None = None
@@ -138,6 +139,8 @@ class EmbeddedServer:
             self.flags.enable_signature_method_name_check,
             self.flags.enable_serialization_as_tensor_content,
             timeout_ms,
+            check_songs=self.flags.check_song_inputs,
+            allow_unknown_songs=self.flags.allow_unknown_songs,
         )
 
     def _start_grpc(self) -> None:
