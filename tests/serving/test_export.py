@@ -8,6 +8,7 @@ import math
 import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -258,6 +259,23 @@ def test_a_song_without_known_fields_has_no_matches_unless_asked(
         assert [i.decode() for i in asked["song_ids"][row]] == [exported.ids[i] for i in ranked(exported, song)[:2]]
     with pytest.warns(UnknownSongWarning):
         assert numbered.match([{}], k=3)[0].tolist() == [[-1, -1, -1]]
+
+
+def test_places_without_a_song_are_plain_json(folder: Path) -> None:
+    def refuse(token: str) -> None:
+        raise AssertionError(f"{token} is not JSON")
+
+    rows = [{"k": 2}, {"audio_tempo": 1.0, "k": 1}]
+    body = json.dumps({"signature_name": "match", "instances": rows}).encode()
+    with EmbeddedServer(
+        port=0, rest_api_port=-1, model_name="bcl", model_base_path=str(folder.parent), enable_model_warmup=False
+    ) as server:
+        url = f"http://localhost:{server.rest_port}/v1/models/bcl:predict"
+        with urllib.request.urlopen(url, body, timeout=60) as reply:
+            unknown, known = json.loads(reply.read(), parse_constant=refuse)["predictions"]
+    assert (unknown["song_ids"], unknown["known_fields"]) == (["", ""], 0)
+    assert known["song_ids"][0] and known["song_ids"][1] == ""
+    assert known["scores"][0] > known["scores"][1]
 
 
 def test_the_server_can_be_told_to_match_unknown_songs(
