@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -475,3 +476,59 @@ def test_the_input_of_each_kind_of_field() -> None:
     assert multi.to_array([None, ["a", "b"]]).tolist() == [["", "", ""], ["", "a", "b"]]
     kinds = ("category", "multi_category", "number")
     assert [RawField("f", kind).stand_in() for kind in kinds] == ["-", ["-"], 0.0]
+
+
+@pytest.fixture(scope="module")
+def batched(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """A server that runs three rows at a time, and waits until they are there."""
+    file = tmp_path_factory.mktemp("batched") / "batching.config"
+    file.write_text("max_batch_size { value: 3 } batch_timeout_micros { value: 600000000 }")
+    with EmbeddedServer(
+        port=0,
+        model_name="bcl",
+        model_base_path=str(folder.parent),
+        enable_batching=True,
+        batching_parameters_file=str(file),
+        enable_model_warmup=False,  # its requests have two rows
+    ) as server:
+        yield server
+
+
+def at_once(server: EmbeddedServer, signature: str, requests: list[dict[str, Any]]) -> list[Any]:
+    """Returns the outputs of requests that share a batch, or their errors."""
+
+    def ask(inputs: dict[str, Any]) -> Any:
+        with Client(server.target, timeout=None) as client:
+            try:
+                return client.predict(inputs, signature)
+            except ServingError as error:
+                return error
+
+    with ThreadPoolExecutor(len(requests)) as pool:
+        return list(pool.map(ask, requests))
+
+
+def test_each_client_of_a_batch_has_its_own_k_and_its_own_error(batched: EmbeddedServer) -> None:
+    def matches(*wanted: int) -> list[Any]:
+        return at_once(batched, "match", [named_inputs(KNOWN_SONG, k=[k]) for k in wanted])
+
+    def songs(outputs: Any) -> list[bytes]:
+        return [song for song in outputs["song_ids"][0].tolist() if song]
+
+    two, five, three = matches(2, 5, 3)
+    assert [len(songs(found)) for found in (two, five, three)] == [2, 5, 3]
+    assert songs(two) == songs(five)[:2] and songs(three) == songs(five)[:3]
+    good, bad, other = matches(2, 2000, 3)
+    assert (songs(good), songs(other)) == (songs(two), songs(three))
+    assert isinstance(bad, ServingError) and "Received: 2000" in str(bad)
+
+
+def test_garbage_of_one_client_reaches_no_other(batched: EmbeddedServer) -> None:
+    song = encode_song(KNOWN_SONG, small_export.FIELDS)
+    examples = [song, b"\xffsecret of one", b"\xffsecret of another"]
+    found = at_once(batched, "serving_default", [{"examples": np.array([data], object)} for data in examples])
+    assert found[0]["known_fields"].tolist() == [1]
+    texts = [str(error) for error in found[1:]]
+    assert all("Could not parse example input" in text for text in texts)
+    assert ["secret of one" in text for text in texts] == [True, False]
+    assert ["secret of another" in text for text in texts] == [False, True]
