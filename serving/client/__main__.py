@@ -22,6 +22,7 @@ from typing import Any
 from serving.client import TLS, Client, Explained, ServingError, UnknownSongWarning
 from serving.client.json_songs import read_songs
 from serving.client.known_fields import KNOWN_FIELDS
+from serving.client.results import is_song
 from serving.client.songs import SONG_ID
 
 # JSON escapes control characters below U+0020, but not these.
@@ -39,7 +40,8 @@ def _match(client: Client, arguments: argparse.Namespace) -> Iterator[dict[str, 
     )
     rows = zip(_heads(songs, known), ids.tolist(), scores.tolist(), strict=True)
     for head, row_ids, row_scores in rows:
-        matches = [{"song_id": i, "score": round(s, 6)} for i, s in zip(row_ids, row_scores, strict=True)]
+        of_song = zip(row_ids, row_scores, strict=True)
+        matches = [{"song_id": i, "score": round(s, 6)} for i, s in of_song if is_song(i)]
         yield {**head, "matches": matches}
 
 
@@ -53,6 +55,7 @@ def _explained(found: Explained, songs: Sequence[Any]) -> Iterator[dict[str, Any
                 "shares": {name: round(share, 6) for name, share in zip(found.parts, shares, strict=True)},
             }
             for song_id, score, shares in of_song
+            if is_song(song_id)
         ]
         yield {SONG_ID: song.get(SONG_ID), "matches": matches}
 

@@ -31,8 +31,8 @@ def warn_of_unknown(known_fields: Array | None) -> None:
     unknown = np.flatnonzero(known_fields == 0)
     # Without ids: Python remembers every text that it has shown, which would fill a service's memory.
     warnings.warn(
-        f"The model knows no value of {len(unknown)} of {len(known_fields)} songs (first: `songs[{unknown[0]}]`), "
-        "and answers as for a song without values.",
+        f"The model knows no value of {len(unknown)} of {len(known_fields)} songs (first: `songs[{unknown[0]}]`). "
+        "They are embedded like a song without values, and matches do not depend on them.",
         UnknownSongWarning,
         stacklevel=_TO_THE_CALLER,
     )

@@ -134,17 +134,19 @@ class Operations(ModelCalls):
 
         Args:
             songs: As in `embed`.
-            k: How many; default 10. Fewer come back where the index has fewer, or the model gives no more.
+            k: How many; default 10. A number that the model does not allow, such as 1,001, is refused. Fewer come back
+                where the index has fewer songs.
             exclude: Per song an id that must not come back, or None; default each song's own `song_id`.
             ignore: As in `embed`.
             with_known_fields: As in `embed`.
             timeout: As in `embed`.
 
         Returns:
-            `(ids, scores)`, each `(n, k)`, best first; or `(ids, scores, known_fields)`, the last as in `embed`.
+            `(ids, scores)`, each `(n, k)`, best first; or `(ids, scores, known_fields)`, the last as in `embed`. A song
+            of which the model knows no field has no matches: its ids are "" or -1, its scores the lowest float32.
 
         Warns:
-            UnknownSongWarning: If the model knows no field of a song, so that its matches are not similar to it.
+            UnknownSongWarning: If the model knows no field of a song. Models exported earlier return some songs for it.
         """
         outputs = yield from self._matches("match", songs, k, exclude, ignore, self._deadline(timeout))
         ids, scores, known_fields = _ids(outputs), outputs["scores"], outputs.get(KNOWN_FIELDS)
@@ -216,7 +218,7 @@ class Operations(ModelCalls):
             arrays["k"] = k_input(k, len(rows), definition.inputs["k"])
         if "exclude" in definition.inputs:
             arrays["exclude"] = exclude_input(rows, exclude, definition.inputs["exclude"])
-        # A batching server answers all requests of a batch with the largest `k` among them.
+        # A batching server answers all requests of a batch in rows as long as the largest `k` among them asks for.
         return (yield from self._run(arrays, definition, deadline, columns=k))
 
 

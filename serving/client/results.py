@@ -29,6 +29,11 @@ class VersionStatus:
     error_message: str
 
 
+def is_song(song_id: object) -> bool:
+    """Returns whether an id is that of a song; a place of `match` without a song has "" or -1."""
+    return song_id not in ("", -1)
+
+
 def read_status(reply: Any) -> list[VersionStatus]:
     """Returns the versions of a GetModelStatusResponse, highest first."""
     versions = [

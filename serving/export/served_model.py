@@ -9,17 +9,20 @@ TensorFlow Serving needs nothing else: no custom op, no Python of ours, and clie
 | `match_examples` | `examples` | as `match`, with `BULK_MATCHES` songs; `song_ids` are strings always |
 | `embed` | the raw fields | `embedding`: float32 `(n, d)` |
 | `match` | the raw fields, `k`: int32 `(n,)`, `exclude`: an id `(n,)` | `song_ids`, `scores`: `(n, k)` |
+| `match_unknown` | as `match` | as `match`, also for songs of which the model knows no field |
 | `explain`, if asked for | as `match` | as `match`, with `shares` and `share_names` |
 
 Every signature also gives `known_fields`: int32 `(n,)`, how many fields of the song the model knows. A number or a
 vector is known if it is there, a category if the vocabulary has it, a multi_category if the vocabulary has one of its
-words. A song with 0 is embedded like any song without values, so its matches do not depend on it.
+words. A song with 0 is embedded like any song without values, so matches would not depend on it. `match` and `explain`
+give it none. `match_examples` leaves that to its caller.
 
 The raw fields are one input each: category string `(n,)`, "" = missing; multi_category string `(n, l)`, padded with "";
-number float32 `(n,)`, NaN = missing; vector float32 `(n, length)`, a row with NaN = missing. Ids are strings, or int64
-of 0 or more, as the index was made. `k` is one number per song because a batching server joins requests row by row:
-every row gets the largest `k` of its batch, at least 1, at most `MAX_MATCHES` and one less than there are songs in the
-index. `exclude` is the id of a song that must not be returned, usually the song itself; "" or -1 excludes none.
+number float32 `(n,)`, NaN = missing; vector float32 `(n, length)`, a row with NaN = missing, another length is refused.
+Ids are strings, or int64 of 0 or more, as the index was made. `k` is one number per song, from 1 to `MAX_MATCHES`: a
+batching server joins requests row by row. All rows have as many places as the largest `k`, fewer where the index has
+fewer songs. Places after a row's own `k` are blank: see `serving.export.matches`. `exclude` is the id of a song that
+must not be returned, usually the song itself; "" or -1 excludes none.
 `shares`, float32 `(n, k, parts)`, is what each part of a song gives to a score: the parts are blocks of fields and a
 rest, named by `share_names`, string `(n, parts)`, and the shares of a match add up to its score. `match_examples` gives
 them too, and `evidence` and `evidence_names`, where the model has them: see `serving.export.explanation`.
@@ -37,10 +40,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from serving.export.explanation import can_explain, evidence, shares
+from serving.export.explanation import SHARES, can_explain, evidence, shares
+from serving.export.matches import MAX_MATCHES, blanked, filled_places, places, wanted
 from serving.export.song_index import SongIndex
 from serving.files.whole_files import put_folder
-from serving.savedmodel.raw_fields import KNOWN_FIELDS, SONG_ID, RawField, encode_song
+from serving.savedmodel.raw_fields import KNOWN_FIELDS, SONG_ID, UNKNOWN_TOO, RawField, encode_song
 from serving.savedmodel.warmup_requests import write_requests
 
 __all__ = ["BULK_MATCHES", "MAX_MATCHES", "RawField", "ServedModel", "export"]
@@ -48,8 +52,6 @@ __all__ = ["BULK_MATCHES", "MAX_MATCHES", "RawField", "ServedModel", "export"]
 Tensors = dict[str, tf.Tensor]
 #: Songs that `match_examples` returns for each song, if the index has as many.
 BULK_MATCHES = 100
-#: The largest `k` of `match`, so that a small request cannot ask for the whole catalogue.
-MAX_MATCHES = 1000
 
 
 class ServedModel(tf.Module):
@@ -108,6 +110,7 @@ class ServedModel(tf.Module):
             "match_examples": _graph(self.match_examples).get_concrete_function(examples),
             "embed": _graph(self.embed).get_concrete_function(raw),
             "match": _graph(self.match).get_concrete_function({**raw, **per_song}),
+            UNKNOWN_TOO["match"]: _graph(self.match_unknown).get_concrete_function({**raw, **per_song}),
         }
         if self._explains:
             functions["explain"] = _graph(self.explain).get_concrete_function({**raw, **per_song})
@@ -129,6 +132,7 @@ class ServedModel(tf.Module):
             "match_examples": examples,
             "embed": raw,
             "match": match,
+            UNKNOWN_TOO["match"]: match,
         }
         return requests | ({"explain": match} if self._explains else {})
 
@@ -158,26 +162,32 @@ class ServedModel(tf.Module):
         return {"song_ids": ids, "scores": scores, KNOWN_FIELDS: songs[KNOWN_FIELDS], **reasons}
 
     def match(self, raw: Tensors) -> Tensors:
-        """Returns the songs of the index most similar to songs given by their raw fields, best first."""
-        songs = self.embed({field.name: raw[field.name] for field in self._fields})
-        ids, scores = self.index.nearest_but(songs["embedding"], raw["exclude"], k=self._matches(raw["k"]))
-        return {"song_ids": ids, "scores": scores, KNOWN_FIELDS: songs[KNOWN_FIELDS]}
+        """Returns the songs of the index most similar to songs given by their raw fields, best first.
+
+        A song of which the model knows no field gets none.
+        """
+        return self._match(raw, unknown_too=False)
+
+    def match_unknown(self, raw: Tensors) -> Tensors:
+        """Returns what `match` returns, but finds songs for a song without known fields, too: always the same ones."""
+        return self._match(raw, unknown_too=True)
+
+    def _match(self, raw: Tensors, *, unknown_too: bool) -> Tensors:
+        songs, k = self.embed({field.name: raw[field.name] for field in self._fields}), wanted(raw["k"])
+        count, known = places(k, self.index.size()), songs[KNOWN_FIELDS]
+        ids, scores = self.index.nearest_but(songs["embedding"], raw["exclude"], k=count)
+        filled = filled_places(k, None if unknown_too else known, count)
+        return blanked(filled, ids, scores) | {KNOWN_FIELDS: known}
 
     def explain(self, raw: Tensors) -> Tensors:
         """Returns what `match` returns, and what each part of a song gives to each score."""
-        inputs = self._raw_inputs(raw)
-        songs = self._embedded(inputs)
-        ids, scores, vectors = self.index.nearest_vectors_but(
-            songs["embedding"], raw["exclude"], k=self._matches(raw["k"])
-        )
+        inputs, k = self._raw_inputs(raw), wanted(raw["k"])
+        songs, count = self._embedded(inputs), places(k, self.index.size())
+        ids, scores, vectors = self.index.nearest_vectors_but(songs["embedding"], raw["exclude"], k=count)
+        filled = filled_places(k, songs[KNOWN_FIELDS], count)
         reasons = shares(self._model, inputs, vectors)
-        return {"song_ids": ids, "scores": scores, KNOWN_FIELDS: songs[KNOWN_FIELDS], **reasons}
-
-    def _matches(self, wanted: tf.Tensor) -> tf.Tensor:
-        """Returns how many matches all rows get."""
-        # One song may be excluded, so every row has at least one match less than the index has songs.
-        most = tf.minimum(MAX_MATCHES, self.index.size() - 1)
-        return tf.minimum(tf.maximum(tf.reduce_max(wanted), 1), most)
+        reasons[SHARES] = tf.where(filled[:, :, tf.newaxis], reasons[SHARES], 0.0)
+        return blanked(filled, ids, scores) | {KNOWN_FIELDS: songs[KNOWN_FIELDS], **reasons}
 
     def _raw_inputs(self, raw: Tensors) -> Tensors:
         return self._inputs({field.name: field.to_sparse(raw[field.name]) for field in self._fields})
@@ -191,7 +201,8 @@ class ServedModel(tf.Module):
         }
 
     def _parse(self, examples: tf.Tensor) -> dict[str, tf.SparseTensor]:
-        return tf.io.parse_example(examples, {field.name: tf.io.VarLenFeature(field.dtype) for field in self._fields})
+        parsed = tf.io.parse_example(examples, {field.name: tf.io.VarLenFeature(field.dtype) for field in self._fields})
+        return {field.name: field.checked_feature(parsed[field.name]) for field in self._fields}
 
     def _inputs(self, sparse: Mapping[str, tf.SparseTensor]) -> Tensors:
         inputs = self._transform(dict(sparse))

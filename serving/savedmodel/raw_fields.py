@@ -12,9 +12,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from serving.savedmodel.graph_checks import of_count, of_width
+
 SONG_ID = "song_id"
 #: The output of every signature that counts the fields of a song that the model knows.
 KNOWN_FIELDS = "known_fields"
+#: Signatures that give songs without known fields no matches, and those that give them some.
+UNKNOWN_TOO = {"match": "match_unknown"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,12 @@ class RawField:
         return tf.TensorSpec([None, *row], self.dtype, name=self.name)
 
     def to_sparse(self, values: tf.Tensor) -> tf.SparseTensor:
-        """Returns a named input in the form of a parsed tf.Example, which is what the feature transform takes."""
+        """Returns a named input in the form of a parsed tf.Example, which is what the feature transform takes.
+
+        A vector of another length ends the run with INVALID_ARGUMENT. One with NaN is missing.
+        """
+        if self.is_sized:
+            values = of_width(values, self.name, self.length)
         matrix = values if self.is_list else values[:, tf.newaxis]
         if self.is_categorical:
             present = tf.not_equal(matrix, "")
@@ -91,6 +100,11 @@ class RawField:
             present = tf.broadcast_to(tf.reduce_all(finite, axis=1, keepdims=True), tf.shape(matrix))
         indices = tf.where(present)
         return tf.SparseTensor(indices, tf.gather_nd(matrix, indices), tf.shape(matrix, out_type=tf.int64))
+
+    def checked_feature(self, parsed: tf.SparseTensor) -> tf.SparseTensor:
+        """Returns the parsed feature of tf.Examples; one with too few or too many values ends the run."""
+        is_any_length = self.is_list and not self.is_sized
+        return parsed if is_any_length else of_count(parsed, self.name, self.length)
 
     def stand_in(self) -> Any:
         """Returns a value for a warm-up request: nothing real, but not missing either."""

@@ -65,6 +65,7 @@ class EmbeddedServer:
             self._manager,
             roots=roots,
             labels_for_unavailable=self.flags.allow_version_labels_for_unavailable_models,
+            zero_is_latest=self.flags.version_zero_is_latest,
         )
         self._bounds = Bounds(Limits.from_flags(self.flags), self.flags.max_running_rows)
         self._grpc: GrpcServer | None = None
@@ -137,7 +138,10 @@ class EmbeddedServer:
 
     def _settings(self) -> RunContext:
         return RunContext(
-            self.flags.enable_signature_method_name_check, self.flags.enable_serialization_as_tensor_content
+            self.flags.enable_signature_method_name_check,
+            self.flags.enable_serialization_as_tensor_content,
+            check_songs=self.flags.check_song_inputs,
+            allow_unknown_songs=self.flags.allow_unknown_songs,
         )
 
     def _start_grpc(self) -> None:

@@ -111,6 +111,15 @@ class ServerFlags:
     rest_api_strict: bool = _flag(
         False, "refuse over REST what TensorFlow Serving refuses: missing fields, lists of different length", ours=True
     )
+    check_song_inputs: bool = _flag(
+        True, "refuse vectors of the wrong length and unknown features of tf.Examples for every model", ours=True
+    )
+    allow_unknown_songs: bool = _flag(
+        False, "let `match` find songs also for a song of which the model knows no field", ours=True
+    )
+    version_zero_is_latest: bool = _flag(
+        False, "take version 0 of a request for the latest version, as ovmsclient means it", ours=True
+    )
     log_file: str = _flag("", "file for what TensorFlow and gRPC write; default nowhere", ours=True)
 
     def __post_init__(self) -> None:

@@ -8,7 +8,9 @@ import math
 import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from serving.savedmodel.warmup_requests import REQUESTS_FILE, warmed_signatures
 from serving.server import EmbeddedServer, RequestError
 
 SONGS = small_export.catalogue(40)
-SIGNATURES = {"serving_default", "candidate", "match_examples", "embed", "match"}
+SIGNATURES = {"serving_default", "candidate", "match_examples", "embed", "match", "match_unknown"}
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +83,8 @@ def test_documented_names_types_and_shapes(client: Client) -> None:
     assert texts(signatures["embed"].inputs) == raw
     assert texts(signatures["match"].inputs) == {**raw, "k": "int32 (?)", "exclude": "string (?)"}
     known = {"known_fields": "int32 (?)"}
-    for name in ("match", "match_examples"):
+    assert signatures["match_unknown"].inputs == signatures["match"].inputs
+    for name in ("match", "match_unknown", "match_examples"):
         assert texts(signatures[name].outputs) == {**known, "song_ids": "string (?, ?)", "scores": "float (?, ?)"}
     for name in ("serving_default", "candidate", "match_examples"):
         assert texts(signatures[name].inputs) == {"examples": "string (?)"}
@@ -90,7 +93,7 @@ def test_documented_names_types_and_shapes(client: Client) -> None:
 
 
 def test_every_signature_equals_numpy(client: Client, exported: small_export.SmallExport) -> None:
-    songs = [*SONGS[:5], {**small_export.catalogue(1, seed=9)[0], "song_id": "new"}]
+    songs = [*SONGS[1:6], {**small_export.catalogue(1, seed=9)[0], "song_id": "new"}]
     examples = {"examples": np.array([encode_song(song, small_export.FIELDS) for song in songs], object)}
     expected = exported.embed(songs)
     np.testing.assert_allclose(client.predict(examples)["embedding"], expected, atol=1e-5)
@@ -128,7 +131,7 @@ def test_every_signature_counts_known_fields(client: Client) -> None:
     raw = {field.name: field.to_array([song.get(field.name) for song in songs]) for field in small_export.FIELDS}
     per_song = {"k": np.full(len(songs), 3, np.int32), "exclude": np.full(len(songs), "", object)}
     inputs = {"serving_default": examples, "candidate": examples, "match_examples": examples}
-    inputs |= {"embed": raw, "match": {**raw, **per_song}}
+    inputs |= {"embed": raw, "match": {**raw, **per_song}, "match_unknown": {**raw, **per_song}}
     assert set(inputs) == SIGNATURES
     for name, values in inputs.items():
         known = client.predict(values, name)["known_fields"]
@@ -161,8 +164,9 @@ def test_the_client_warns_of_songs_that_the_model_does_not_know(client: Client) 
     text = r"knows no value of 2 of 3 songs \(first: `songs\[1\]`\)"
     with pytest.warns(UnknownSongWarning, match=text) as caught:
         ids, scores = client.match(songs, k=3)
-    # The warning names the line that called the client, and the result is as usual.
+    # The warning names the line that called the client. The songs that are not known have no matches.
     assert ids.shape == scores.shape == (3, 3) and [one.filename for one in caught] == [__file__]
+    assert all(ids[0]) and ids[1:].tolist() == [["", "", ""]] * 2
     with pytest.warns(UnknownSongWarning, match=text):
         assert client.embed(songs).shape == (3, 6)
 
@@ -195,29 +199,164 @@ def test_the_command_prints_known_fields(folder: Path, capsys: pytest.CaptureFix
             assert [(line["song_id"], line["known_fields"]) for line in lines] == [("a", 1), (None, 0)]
             assert error.startswith("The model knows no value of 1 of 2 songs (first: `songs[1]`)")
             assert error.count("\n") == 1
+            if command == "match":
+                assert [len(line["matches"]) for line in lines] == [10, 0]
         assert main(["match", f"--target={server.target}", "--song-json", '{"audio_tempo": 1}']) == 0
         assert capsys.readouterr().err == ""
 
 
 def test_a_song_is_not_its_own_match(client: Client, exported: small_export.SmallExport) -> None:
-    ids, _ = client.match(SONGS, k=len(SONGS))
-    assert ids.shape == (len(SONGS), len(SONGS) - 1)
-    for row, song in enumerate(SONGS):
+    ids, _ = client.match(SONGS[1:], k=len(SONGS))  # the model knows no field of the first
+    assert ids.shape == (len(SONGS) - 1, len(SONGS) - 1)
+    for row, song in enumerate(SONGS[1:]):
         assert song["song_id"] not in ids[row] and len(set(ids[row])) == len(SONGS) - 1
 
 
-@pytest.mark.parametrize(("asked", "given"), [(-5, 1), (0, 1), (1, 1), (38, 38), (39, 39), (40, 39), (2**31 - 1, 39)])
-def test_k_is_kept_within_its_bounds(client: Client, asked: int, given: int) -> None:
-    inputs = {field.name: field.to_array([None]) for field in small_export.FIELDS}
-    outputs = client.predict({**inputs, "k": [asked], "exclude": [""]}, "match")
+KNOWN_SONG = {"audio_tempo": 1.0}
+
+
+def named_inputs(*songs: dict[str, Any], k: list[int]) -> dict[str, Any]:
+    """The inputs of `match`, excluding nothing."""
+    raw = {field.name: field.to_array([song.get(field.name) for song in songs]) for field in small_export.FIELDS}
+    return {**raw, "k": np.array(k, np.int32), "exclude": np.full(len(songs), "", object)}
+
+
+@pytest.mark.parametrize(("asked", "given"), [(1, 1), (38, 38), (39, 39), (40, 39), (1000, 39)])
+def test_as_many_matches_as_asked_or_all_there_are(client: Client, asked: int, given: int) -> None:
+    outputs = client.predict(named_inputs(KNOWN_SONG, k=[asked]), "match")
     assert outputs["song_ids"].shape == outputs["scores"].shape == (1, given)
+    assert len(set(outputs["song_ids"][0]) - {b""}) == given
 
 
-def test_k_has_a_maximum(monkeypatch: pytest.MonkeyPatch, exported: small_export.SmallExport) -> None:
-    monkeypatch.setattr(export_module, "MAX_MATCHES", 7)
-    raw = {field.name: tf.constant(field.to_array([None])) for field in small_export.FIELDS}
-    answer = exported.model.match({**raw, "k": tf.constant([30]), "exclude": tf.constant([""])})
-    assert answer["song_ids"].shape == (1, 7)
+@pytest.mark.parametrize("wrong", [-5, 0, 1001, 2**31 - 1])
+def test_k_out_of_range_is_refused(client: Client, wrong: int) -> None:
+    text = f"INVALID_ARGUMENT: .*k: expected an integer from 1 to 1000 for each song. Received: {wrong}]"
+    for signature in ("match", "match_unknown"):
+        with pytest.raises(ServingError, match=text):
+            client.predict(named_inputs(KNOWN_SONG, KNOWN_SONG, k=[3, wrong]), signature)
+
+
+def test_every_row_gets_its_own_k(client: Client) -> None:
+    songs = [{"audio_tempo": tempo} for tempo in (-2.0, 0.5, 3.0)]
+    found = client.predict(named_inputs(*songs, k=[1, 5, 3]), "match")
+    for row, (song, k) in enumerate(zip(songs, (1, 5, 3), strict=True)):
+        alone = client.predict(named_inputs(song, k=[k]), "match")
+        assert found["song_ids"][row, :k].tolist() == alone["song_ids"][0].tolist()
+        np.testing.assert_allclose(found["scores"][row, :k], alone["scores"][0], atol=1e-6)
+        assert found["song_ids"][row, k:].tolist() == [b""] * (5 - k)
+        assert (found["scores"][row, k:] == np.finfo(np.float32).min).all()
+
+
+def test_a_song_without_known_fields_has_no_matches_unless_asked(
+    client: Client, numbered: Client, exported: small_export.SmallExport
+) -> None:
+    unknown = {"attribute_genre": "unheard"}
+    found = client.predict(named_inputs(unknown, KNOWN_SONG, {}, k=[2, 2, 2]), "match")
+    assert found["known_fields"].tolist() == [0, 1, 0]
+    assert [all(row) for row in found["song_ids"].tolist()] == [False, True, False]
+    assert (found["scores"][[0, 2]] == np.finfo(np.float32).min).all()
+    asked = client.predict(named_inputs(unknown, KNOWN_SONG, {}, k=[2, 2, 2]), "match_unknown")
+    for row, song in enumerate((unknown, KNOWN_SONG, {})):
+        assert [i.decode() for i in asked["song_ids"][row]] == [exported.ids[i] for i in ranked(exported, song)[:2]]
+    with pytest.warns(UnknownSongWarning):
+        assert numbered.match([{}], k=3)[0].tolist() == [[-1, -1, -1]]
+
+
+def test_places_without_a_song_are_plain_json(folder: Path) -> None:
+    def refuse(token: str) -> None:
+        raise AssertionError(f"{token} is not JSON")
+
+    rows = [{"k": 2}, {"audio_tempo": 1.0, "k": 1}]
+    body = json.dumps({"signature_name": "match", "instances": rows}).encode()
+    with EmbeddedServer(
+        port=0, rest_api_port=-1, model_name="bcl", model_base_path=str(folder.parent), enable_model_warmup=False
+    ) as server:
+        url = f"http://localhost:{server.rest_port}/v1/models/bcl:predict"
+        with urllib.request.urlopen(url, body, timeout=60) as reply:
+            unknown, known = json.loads(reply.read(), parse_constant=refuse)["predictions"]
+    assert (unknown["song_ids"], unknown["known_fields"]) == (["", ""], 0)
+    assert known["song_ids"][0] and known["song_ids"][1] == ""
+    assert known["scores"][0] > known["scores"][1]
+
+
+def test_the_server_can_be_told_to_match_unknown_songs(
+    folder: Path, exported: small_export.SmallExport, client: Client
+) -> None:
+    with (
+        EmbeddedServer(
+            port=0, model_name="bcl", model_base_path=str(folder.parent), allow_unknown_songs=True
+        ) as server,
+        Client(server.target) as asked,
+    ):
+        with pytest.warns(UnknownSongWarning):
+            ids, _ = asked.match([{}], k=2)
+        assert ids[0].tolist() == [exported.ids[place] for place in ranked(exported, {})[:2]]
+
+
+def raw_examples(**features: Any) -> dict[str, Any]:
+    """A song as a tf.Example that TensorFlow's own classes write."""
+    example = tf.train.Example()
+    for name, value in features.items():
+        values = example.features.feature[name]
+        (values.bytes_list if isinstance(value[0], bytes) else values.float_list).value.extend(value)
+    return {"examples": np.array([encode_song(KNOWN_SONG, small_export.FIELDS), example.SerializeToString()], object)}
+
+
+OF_EXAMPLES = ["serving_default", "candidate", "match_examples"]
+
+
+@pytest.fixture(scope="module")
+def unchecked(folder: Path) -> Iterator[Client]:
+    """A server that leaves all checks to the graph, as TensorFlow Serving does."""
+    with (
+        EmbeddedServer(port=0, model_name="bcl", model_base_path=str(folder.parent), check_song_inputs=False) as server,
+        Client(server.target) as running,
+    ):
+        yield running
+
+
+@pytest.mark.parametrize("width", [0, 1, 2, 4, 300])
+def test_a_vector_of_the_wrong_width_is_refused(client: Client, unchecked: Client, width: int) -> None:
+    text = f"INVALID_ARGUMENT: .*lyric_vector: expected 3 numbers for each song. Received: {width}"
+    inputs = {**named_inputs({}, KNOWN_SONG, k=[1, 1]), "lyric_vector": np.ones((2, width), np.float32)}
+    fields = {field.name: inputs[field.name] for field in small_export.FIELDS}
+    for asked in (client, unchecked):
+        with pytest.raises(ServingError, match=text):
+            asked.predict(inputs, "match")
+        with pytest.raises(ServingError, match=text):
+            asked.predict(fields, "embed")
+
+
+@pytest.mark.parametrize("width", [1, 2, 4])
+@pytest.mark.parametrize("signature", OF_EXAMPLES)
+def test_a_vector_of_the_wrong_width_in_an_example_is_refused(
+    client: Client, unchecked: Client, signature: str, width: int
+) -> None:
+    for asked in (client, unchecked):
+        text = rf"INVALID_ARGUMENT: .*lyric_vector: expected 3 \w+ for each song, or none. Received: {width}"
+        with pytest.raises(ServingError, match=text):
+            asked.predict(raw_examples(lyric_vector=[0.5] * width), signature)
+        assert asked.predict(raw_examples(lyric_vector=[0.5] * 3), signature)["known_fields"].tolist() == [1, 1]
+
+
+def test_two_values_of_a_field_that_has_one_are_refused(client: Client) -> None:
+    text = "audio_tempo: expected 1 value for each song, or none. Received: 2"
+    with pytest.raises(ServingError, match=text):
+        client.predict(raw_examples(audio_tempo=[1.0, 2.0]))
+
+
+@pytest.mark.parametrize("signature", OF_EXAMPLES)
+def test_an_unknown_feature_of_an_example_is_refused_where_the_server_checks(
+    client: Client, unchecked: Client, signature: str
+) -> None:
+    misspelt = raw_examples(audio_temp=[1.0], song_id=[b"song-3"])
+    text = (
+        r"INVALID_ARGUMENT: examples\[1\]: expected no features other than attribute_genre, attribute_tags, "
+        "audio_tempo, lyric_vector and song_id. Received: audio_temp"
+    )
+    with pytest.raises(ServingError, match=text):
+        client.predict(misspelt, signature)
+    assert unchecked.predict(misspelt, signature)["known_fields"].tolist() == [1, 0]  # a graph cannot see it
 
 
 def test_an_index_of_one_song_gives_no_match() -> None:
@@ -230,16 +369,16 @@ def test_an_index_of_one_song_gives_no_match() -> None:
 def test_integer_ids(numbered: Client, client: Client) -> None:
     signature = numbered.metadata()["match"]
     assert (str(signature.inputs["exclude"]), str(signature.outputs["song_ids"])) == ("int64 (?)", "int64 (?, ?)")
-    songs = [{**song, "song_id": number} for number, song in enumerate(SONGS[:8])]
+    songs = [{**song, "song_id": number} for number, song in enumerate(SONGS[1:9], start=1)]
     ids, scores = numbered.match(songs, k=5)
     assert ids.dtype == np.int64
-    named, same = client.match(SONGS[:8], k=5)
+    named, same = client.match(SONGS[1:9], k=5)
     assert [[f"song-{i}" for i in row] for row in ids.tolist()] == named.tolist()
     np.testing.assert_allclose(scores, same, atol=1e-5)
-    for row, number in enumerate(range(8)):
+    for row, number in enumerate(range(1, 9)):
         assert number not in ids[row]
     # Ids as text, as in songs.parquet, name the same songs.
-    as_text = [{**song, "song_id": str(number)} for number, song in enumerate(SONGS[:8])]
+    as_text = [{**song, "song_id": str(number)} for number, song in enumerate(SONGS[1:9], start=1)]
     np.testing.assert_array_equal(numbered.match(as_text, k=5)[0], ids)
     everything, _ = numbered.match({}, k=39)
     assert everything.shape == (1, 39)
@@ -337,3 +476,59 @@ def test_the_input_of_each_kind_of_field() -> None:
     assert multi.to_array([None, ["a", "b"]]).tolist() == [["", "", ""], ["", "a", "b"]]
     kinds = ("category", "multi_category", "number")
     assert [RawField("f", kind).stand_in() for kind in kinds] == ["-", ["-"], 0.0]
+
+
+@pytest.fixture(scope="module")
+def batched(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """A server that runs three rows at a time, and waits until they are there."""
+    file = tmp_path_factory.mktemp("batched") / "batching.config"
+    file.write_text("max_batch_size { value: 3 } batch_timeout_micros { value: 600000000 }")
+    with EmbeddedServer(
+        port=0,
+        model_name="bcl",
+        model_base_path=str(folder.parent),
+        enable_batching=True,
+        batching_parameters_file=str(file),
+        enable_model_warmup=False,  # its requests have two rows
+    ) as server:
+        yield server
+
+
+def at_once(server: EmbeddedServer, signature: str, requests: list[dict[str, Any]]) -> list[Any]:
+    """Returns the outputs of requests that share a batch, or their errors."""
+
+    def ask(inputs: dict[str, Any]) -> Any:
+        with Client(server.target, timeout=None) as client:
+            try:
+                return client.predict(inputs, signature)
+            except ServingError as error:
+                return error
+
+    with ThreadPoolExecutor(len(requests)) as pool:
+        return list(pool.map(ask, requests))
+
+
+def test_each_client_of_a_batch_has_its_own_k_and_its_own_error(batched: EmbeddedServer) -> None:
+    def matches(*wanted: int) -> list[Any]:
+        return at_once(batched, "match", [named_inputs(KNOWN_SONG, k=[k]) for k in wanted])
+
+    def songs(outputs: Any) -> list[bytes]:
+        return [song for song in outputs["song_ids"][0].tolist() if song]
+
+    two, five, three = matches(2, 5, 3)
+    assert [len(songs(found)) for found in (two, five, three)] == [2, 5, 3]
+    assert songs(two) == songs(five)[:2] and songs(three) == songs(five)[:3]
+    good, bad, other = matches(2, 2000, 3)
+    assert (songs(good), songs(other)) == (songs(two), songs(three))
+    assert isinstance(bad, ServingError) and "Received: 2000" in str(bad)
+
+
+def test_garbage_of_one_client_reaches_no_other(batched: EmbeddedServer) -> None:
+    song = encode_song(KNOWN_SONG, small_export.FIELDS)
+    examples = [song, b"\xffsecret of one", b"\xffsecret of another"]
+    found = at_once(batched, "serving_default", [{"examples": np.array([data], object)} for data in examples])
+    assert found[0]["known_fields"].tolist() == [1]
+    texts = [str(error) for error in found[1:]]
+    assert all("Could not parse example input" in text for text in texts)
+    assert ["secret of one" in text for text in texts] == [True, False]
+    assert ["secret of another" in text for text in texts] == [False, True]

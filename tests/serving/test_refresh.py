@@ -147,6 +147,12 @@ def test_songs_missing_from_a_catalogue_are_dropped(version: SavedVersion) -> No
     assert not changes and changes.kept == 30
 
 
+def test_an_index_of_fewer_songs_than_a_warm_up_request_asks_for(version: SavedVersion, tmp_path: Path) -> None:
+    index, _ = refreshed_index(version, (), drop={song["song_id"] for song in SONGS[3:]})
+    write_version(version.path, str(tmp_path / "2"), index)  # answers the warm-up requests, with k 10
+    assert len(index.ids) == 3
+
+
 def test_a_song_to_drop_is_not_added(version: SavedVersion) -> None:
     _, changes = refreshed_index(version, encoded(NEW), drop={"new-0", "song-9", "never there"})
     assert changes.added == ("new-1", "new-2", "new-3", "new-4") and changes.dropped == ("song-9",)

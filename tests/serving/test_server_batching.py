@@ -137,14 +137,11 @@ def test_batches_are_filled_up_with_the_first_row_of_the_last_request(batching: 
     np.testing.assert_array_equal(results[1].ravel(), [6, 8, 10])
 
 
-def test_rows_of_different_lengths(batching: Any) -> None:
+def test_rows_of_different_lengths_run_alone(batching: Any) -> None:
     recording, session = batching(max_batch_size=10)
     results = together(session, recording, [[[1.0]], [[2.0, 3.0]]])
-    for result in results:
-        assert result.code.name == "FAILED_PRECONDITION"
-        assert result.message.startswith(
-            "Tensors with name 'x:0' from different tasks have different shapes and padding is turned off."
-        )
+    assert [result.tolist() for result in results] == [[[2.0]], [[4.0, 6.0]]]
+    assert [value.shape for value in recording.runs] == [(1, 1), (1, 1), (1, 2)]
 
 
 def test_padding_uses_the_first_element_of_each_request(batching: Any) -> None:
@@ -152,15 +149,46 @@ def test_padding_uses_the_first_element_of_each_request(batching: Any) -> None:
     together(session, recording, [[[7.0], [8.0]], [[2.0, 3.0]]])
     np.testing.assert_array_equal(recording.runs[1], [[7, 7], [8, 7], [2, 3]])
     results = together(session, recording, [np.zeros((1, 0)), [[2.0]]])
-    assert results[1].message == "Got empty tensor in batch of non-empty tensors."
+    assert [result.shape for result in results] == [(1, 0), (1, 1)]  # no element to pad the first with
 
 
-def test_requests_of_different_types_fail_together(batching: Any) -> None:
+def test_requests_of_different_types_run_alone(batching: Any) -> None:
     recording, session = batching(max_batch_size=10)
     results = together(session, recording, [np.ones((1, 1), np.float32), np.ones((1, 1), np.float64)])
-    for result in results:
-        assert result.code.name == "INTERNAL"
-        assert result.message.endswith("have different data types. Got float and double.")
+    assert [result.dtype.name for result in results] == ["float32", "float64"]
+
+
+def test_a_failing_request_fails_alone_and_no_other_client_sees_its_bytes(batching: Any) -> None:
+    recording, session = batching(max_batch_size=10)
+    run_all = recording.run
+
+    def refuse_negative(feeds: Sequence[tuple[str, np.ndarray]], *rest: Any) -> list[Any]:
+        found = run_all(feeds, *rest)
+        if len(negative := (values := dict(feeds)["x:0"])[values < 0]):
+            raise RequestError.from_number(3, f"refused {negative.tolist()}")
+        return found
+
+    recording.run = refuse_negative
+    results = together(session, recording, [[[1.0]], [[-2.0]], [[3.0], [4.0]], [[-5.0]]])
+    assert [results[0].tolist(), results[2].tolist()] == [[[2.0]], [[6.0], [8.0]]]
+    assert [results[1].message, results[3].message] == ["refused [-2.0]", "refused [-5.0]"]
+    assert [len(value) for value in recording.runs] == [1, 5, 1, 1, 2, 1]  # the gate's, the batch, each request
+
+
+def test_a_batch_that_used_up_its_time_does_not_run_again(batching: Any) -> None:
+    recording, session = batching(max_batch_size=10)
+    run_all = recording.run
+
+    def too_slow(feeds: Sequence[tuple[str, np.ndarray]], *rest: Any) -> list[Any]:
+        found = run_all(feeds, *rest)
+        if len(recording.runs) > 1:
+            raise RequestError.from_number(4, "Timed out waiting for notification")
+        return found
+
+    recording.run = too_slow
+    results = together(session, recording, [[[1.0]], [[2.0]]])
+    assert [result.code.name for result in results] == ["DEADLINE_EXCEEDED"] * 2
+    assert [len(value) for value in recording.runs] == [1, 2]
 
 
 def test_inputs_that_cannot_be_batched(batching: Any) -> None:
@@ -245,7 +273,7 @@ def test_the_longest_deadline_of_a_batch_counts(batching: Any) -> None:
             expired.result()
 
 
-def test_an_unexpected_failure_reaches_every_request(batching: Any) -> None:
+def test_an_unexpected_failure_reaches_the_client(batching: Any) -> None:
     recording, session = batching(max_batch_size=8)
     recording.signatures = {}
     recording.run = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -19,6 +20,8 @@ from tensorflow_serving.apis import (
 )
 
 from serving.protocol.errors import RequestError
+from serving.server import EmbeddedServer
+from serving.server.flags import ServerFlags
 from tests.waiting import eventually
 
 INVALID, MISSING = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
@@ -96,7 +99,7 @@ def test_unknown_model(stub: Any) -> None:
     assert refusal(stub.Predict, message) == (MISSING, "Servable not found for request: Latest(nope)")
 
 
-@pytest.mark.parametrize("version", [0, 7])
+@pytest.mark.parametrize("version", [0, 7, -1, 2**63 - 1, -(2**63)])
 def test_unknown_version(stub: Any, version: int) -> None:
     message = request(x=X)
     message.model_spec.version.value = version
@@ -299,3 +302,18 @@ def test_status_refusals(models: Any) -> None:
     assert refusal(call, status_request("m")) == (MISSING, "Could not find any versions of model m")
     assert refusal(call, status_request("")) == (MISSING, "Could not find any versions of model ")
     assert refusal(call, status_request("bcl", 5)) == (MISSING, "Could not find version 5 of model bcl")
+
+
+def test_version_0_is_the_latest_only_if_the_server_is_told_so(saved_model: Path, tmp_path: Path) -> None:
+    for version in (3, 4):
+        small_model.publish(saved_model, tmp_path / "bcl", version)
+    message = request(x=X)
+    message.model_spec.version.value = 0
+    flags = ServerFlags(port=0, model_name="bcl", model_base_path=str(tmp_path / "bcl"), version_zero_is_latest=True)
+    with EmbeddedServer(flags) as told, grpc.insecure_channel(told.target) as channel:
+        predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+        assert predict(message).model_spec.version.value == 4
+        status = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus
+        assert [found.version for found in status(status_request("bcl", 0)).model_version_status] == [4]
+        message.model_spec.version.value = 5
+        assert refusal(predict, message) == (MISSING, "Servable not found for request: Specific(bcl, 5)")

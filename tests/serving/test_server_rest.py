@@ -155,6 +155,18 @@ def test_paths_that_are_wrong(server: Any) -> None:
     assert refused(server, None, "/v1/models/..%2f..%2fetc/metadata", "GET")[0] == 404
 
 
+@pytest.mark.parametrize(
+    ("digits", "status"),
+    [("9" * 5000, 400), (str(2**63), 400), (str(2**63 - 1), 404), ("0" * 5000 + "7", 404), ("0" * 5000, 404)],
+    ids=lambda value: str(value)[-6:],
+)
+def test_version_numbers_of_any_length(server: Any, digits: str, status: int) -> None:
+    for path in (f"/v1/models/bcl/versions/{digits}", f"/v1/models/bcl/versions/{digits}/metadata"):
+        assert refused(server, None, path, "GET")[0] == status
+    body = {"signature_name": "dense", "inputs": [[1.0, 2.0]]}
+    assert refused(server, body, f"/v1/models/bcl/versions/{digits}:predict")[0] == status
+
+
 def test_order_of_the_checks(server: Any) -> None:
     status, text = refused(server, b"[1, 2]]", "/v1/models/m:predict")
     assert (status, text) == (

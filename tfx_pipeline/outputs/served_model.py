@@ -46,11 +46,11 @@ def matches_of(folder: RunFolder, song: Mapping[str, Any], count: int) -> Served
 
     Raises:
         PublishError: If no model was pushed.
-        ValueError, TypeError: If the song does not fit the model's fields.
+        ValueError, TypeError: If the song does not fit the model's fields, or the model does not return so many.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import_quietly("tensorflow")
-    from serving.client import Client, UnknownSongWarning
+    from serving.client import Client, ServingError, UnknownSongWarning, is_song
     from serving.savedmodel.publish import latest_version
     from serving.server import EmbeddedServer
 
@@ -64,11 +64,15 @@ def matches_of(folder: RunFolder, song: Mapping[str, Any], count: int) -> Served
     ):
         warnings.simplefilter("ignore", UnknownSongWarning)  # the answer has a note on it
         song = _with_id_of_index(song, client.metadata()["match"])
-        ids, scores, known = client.match([song], k=count, ignore=(*display, *NAMING), with_known_fields=True)
+        try:
+            ids, scores, known = client.match([song], k=count, ignore=(*display, *NAMING), with_known_fields=True)
+        except ServingError as error:
+            raise ValueError(str(error)) from error
         shares = _shares(client, song)
+    found = [(str(match), float(score)) for match, score in zip(ids[0], scores[0], strict=True) if is_song(match)]
     return ServedMatches(
-        [str(match) for match in ids[0]],
-        [float(score) for score in scores[0]],
+        [match for match, _ in found],
+        [score for _, score in found],
         None if known is None else int(known[0]),
         str(version),
         shares,

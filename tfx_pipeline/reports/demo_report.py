@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serving.client import Client
+from serving.client import Client, is_song
 from serving.savedmodel.publish import latest_version
 from tfx_pipeline import contract
 from tfx_pipeline.contract.ids import SONG_ID, USER_ID
@@ -90,7 +90,8 @@ class DemoReport:
                 name = f"{on_one_line(titles.get(song_id, song_id))} ({self._in_words(song)})"
                 yield f"\n{_TITLES[split]}: {name}"
                 yield f"  {'similar songs':<44}score"
-                for place, (match, score) in enumerate(zip(ids, scores, strict=True), 1):
+                found = [match for match in zip(ids, scores, strict=True) if is_song(match[0])]
+                for place, (match, score) in enumerate(found, 1):
                     yield f"  {place:>3}. {on_one_line(titles.get(match, match), 36):<38}{score:6.3f}"
                 yield f"  {'target listeners':<44}score  because they play"
                 for row in read_targets(str(self.targets), [song_id]).slice(0, num_listeners).to_pylist():

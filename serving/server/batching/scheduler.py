@@ -1,7 +1,8 @@
 """Queues of requests that become batches, and the threads that run them.
 
 Source: tensorflow/core/kernels/batching_util/shared_batch_scheduler.h: one pool of threads for all queues, a queue per
-model and signature, the tail batch of a queue open for more requests until it is full or its time is up.
+model and signature, the tail batch of a queue open for more requests until it is full or its time is up. Where a batch
+fails, TensorFlow Serving fails all its requests. Here each runs again alone.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import grpc
 
 from serving.protocol.errors import RequestError, internal, invalid_argument, unavailable
 from serving.server.batching.parameters import BatchParameters
@@ -38,7 +41,11 @@ class Task:
     done: threading.Event = field(default_factory=threading.Event)
 
     def result(self) -> Any:
-        """Waits for the batch and returns the outputs; an error of the batch is every task's error."""
+        """Waits for the batch and returns the outputs.
+
+        Raises:
+            RequestError: If this task fails by itself, too. What fails only beside other tasks is run again alone.
+        """
         self.done.wait()
         if self.error is not None:
             raise self.error
@@ -57,7 +64,7 @@ class Queue:
 
     Args:
         scheduler: Whose threads run the batches.
-        run_batch: Sets the outputs of all its tasks, or raises RequestError for all of them.
+        run_batch: Sets the outputs of all its tasks, or raises. Then it is called again for each task alone.
     """
 
     def __init__(self, scheduler: BatchScheduler, run_batch: Callable[[Sequence[Task]], None]) -> None:
@@ -171,9 +178,7 @@ class BatchScheduler:
             self._queues.remove(queue)
             left = [task for batch in queue.batches for task in batch.tasks]
             queue.batches = deque([_Batch()])
-        _fail(left, unavailable("the model was unloaded"))
-        for task in left:
-            task.done.set()
+        _finish(left, unavailable("the model was unloaded"))
 
     def check_open(self) -> None:
         """Raises UNAVAILABLE once the scheduler was stopped."""
@@ -211,16 +216,29 @@ class BatchScheduler:
     def _work(self) -> None:
         while (found := self._next()) is not None:
             queue, tasks = found
-            try:
-                queue.run_batch(tasks)
-            except RequestError as error:
-                _fail(tasks, error)
-            except Exception as error:
-                _fail(tasks, internal(f"{type(error).__name__}: {error}"))
+            error = _run(queue, tasks)
+            if error is None or len(tasks) == 1 or error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
+                # A batch runs as long as its most patient task may, so no task has time left after its deadline.
+                _finish(tasks, error)
+                continue
+            # One bad request must not fail the others, nor may its bytes in the error's text reach their clients.
             for task in tasks:
-                task.done.set()
+                _finish([task], _run(queue, [task]))
 
 
-def _fail(tasks: Sequence[Task], error: RequestError) -> None:
+def _run(queue: Queue, tasks: Sequence[Task]) -> RequestError | None:
+    """Runs tasks as one batch and returns why it failed; None where it did not."""
+    try:
+        queue.run_batch(tasks)
+    except RequestError as error:
+        return error
+    except Exception as error:
+        return internal(f"{type(error).__name__}: {error}")
+    return None
+
+
+def _finish(tasks: Sequence[Task], error: RequestError | None) -> None:
+    """Lets the clients of tasks have their outputs, or the error."""
     for task in tasks:
         task.error = error
+        task.done.set()

@@ -16,9 +16,13 @@ class RunContext:
         as_content: `--enable_serialization_as_tensor_content`.
         timeout_ms: Milliseconds left, None without a deadline.
         metrics: None for warm-up, which is not counted.
+        check_songs: `--check_song_inputs`; not for warm-up, as an earlier export may have recorded anything.
+        allow_unknown_songs: `--allow_unknown_songs`.
     """
 
     check_method_name: bool = False
     as_content: bool = False
     timeout_ms: int | None = None
     metrics: Metrics | None = None
+    check_songs: bool = False
+    allow_unknown_songs: bool = False

@@ -12,6 +12,7 @@ from tensorflow_serving.apis import predict_pb2
 
 from serving.protocol.errors import failed_precondition, internal, invalid_argument
 from serving.protocol.tensors import to_proto
+from serving.savedmodel.raw_fields import UNKNOWN_TOO
 from serving.server.inference.context import RunContext
 from serving.server.inference.model_spec import check_model_spec, set_model_spec, signature_name
 from serving.server.inference.servable import Models, Servable
@@ -89,10 +90,15 @@ def run_predict(servable: Servable, request: Any, version: int, context: RunCont
     if name not in servable.signatures:
         raise failed_precondition(f'Serving signature key "{name}" not found.')
     signature = servable.signatures[name]
+    if context.allow_unknown_songs:
+        signature = servable.signatures.get(UNKNOWN_TOO.get(name, name), signature)
     if context.check_method_name:
         check_method_name(signature)
     _check_input_count(signature, request.inputs)
     feeds = read_inputs(signature, request.inputs)
+    if context.check_songs:
+        values_sent = [value for _, value in feeds]
+        servable.song_fields.check(signature, dict(zip(sorted(signature.inputs), values_sent, strict=True)))
     aliases = choose_outputs(signature, request.output_filter)
     values = servable.run(feeds, [signature.outputs[alias].name for alias in aliases], context, api="Predict")
     response = predict_pb2.PredictResponse()

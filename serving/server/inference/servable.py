@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from serving.savedmodel.session import Array, SavedModelSession
 from serving.server.inference.context import RunContext
+from serving.server.inference.song_fields import SongFields
 
 
 class Servable:
@@ -26,6 +27,7 @@ class Servable:
         self._batching = batching
         # A plain dict: a lookup in a protobuf map adds the entry that it lacks.
         self.signatures: Mapping[str, Any] = dict(session.signatures)
+        self.song_fields = SongFields(self.signatures)
 
     def run(
         self, feeds: Sequence[tuple[str, Array]], fetches: Sequence[str], context: RunContext, *, api: str | None

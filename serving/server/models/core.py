@@ -22,16 +22,25 @@ class ServerCore:
         roots: Where base paths may lie.
         labels_for_unavailable: `--allow_version_labels_for_unavailable_models`: a new label may name a version that is
             not loaded yet.
+        zero_is_latest: `--version_zero_is_latest`: a request for version 0 means the latest version.
 
     Attributes:
         versions: What the server knows of, and lends.
     """
 
-    def __init__(self, manager: ModelManager, *, roots: Roots, labels_for_unavailable: bool = False) -> None:
+    def __init__(
+        self,
+        manager: ModelManager,
+        *,
+        roots: Roots,
+        labels_for_unavailable: bool = False,
+        zero_is_latest: bool = False,
+    ) -> None:
         self._manager = manager
         self.versions = manager.table
         self._roots = roots
         self._labels_for_unavailable = labels_for_unavailable
+        self._zero_is_latest = zero_is_latest
         self._config = model_server_config_pb2.ModelServerConfig()
         self._reloading = False  # behind the lock of `versions`
         self._labels: dict[str, dict[str, int]] = {}
@@ -102,6 +111,12 @@ class ServerCore:
                 labels.setdefault(model.name, {})[label] = version
         return labels
 
+    def version_number(self, model_spec: Any) -> int | None:
+        """Returns the version number of a ModelSpec that has one; None where 0 stands for the latest version."""
+        version = int(model_spec.version.value)
+        is_latest = version == 0 and self._zero_is_latest and 0 not in self.versions.states(model_spec.name)
+        return None if is_latest else version
+
     @contextmanager
     def lease(self, model_spec: Any) -> Iterator[ModelVersion]:
         """Lends the version that a ModelSpec names.
@@ -114,7 +129,7 @@ class ServerCore:
         choice = model_spec.WhichOneof("version_choice")
         version: int | None = None
         if choice == "version":
-            version = model_spec.version.value
+            version = self.version_number(model_spec)
         elif choice == "version_label":
             version = self._labels.get(model_spec.name, {}).get(model_spec.version_label)
             if version is None:

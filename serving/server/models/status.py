@@ -24,10 +24,11 @@ def get_model_status(core: ServerCore, request: Any) -> Any:
     name = request.model_spec.name
     states = core.versions.states(name)
     if request.model_spec.WhichOneof("version_choice") == "version":
-        version = request.model_spec.version.value
-        if version not in states:
-            raise not_found(f"Could not find version {version} of model {name}")
-        states = {version: states[version]}
+        version = core.version_number(request.model_spec)
+        if version is not None:
+            if version not in states:
+                raise not_found(f"Could not find version {version} of model {name}")
+            states = {version: states[version]}
     if not states:
         raise not_found(f"Could not find any versions of model {name}")
     response = get_model_status_pb2.GetModelStatusResponse()

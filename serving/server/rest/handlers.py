@@ -49,6 +49,9 @@ _STATUS = re.compile(
     re.IGNORECASE,
 )
 
+# Of the largest int64.
+_INT64_DIGITS = 19
+
 
 class RestHandlers:
     """Answers requests by path and body.
@@ -174,11 +177,17 @@ def _decoded(text: str) -> str:
         raise invalid_argument(f"Failed to decode model name:{text}") from error
 
 
+def _version_number(digits: str) -> int:
+    """Returns the number that digits stand for. Python itself refuses to read thousands of them."""
+    significant = digits.lstrip("0")
+    if len(significant) > _INT64_DIGITS or int(significant or "0") >= 2**63:
+        raise invalid_argument(f"Failed to convert version: {digits[:100]} to numeric.")
+    return int(significant or "0")
+
+
 def _fill_model_spec(match: re.Match[str], model_spec: Any) -> None:
     model_spec.name = _decoded(match["name"])
     if match["version"]:
-        if int(match["version"][:20]) >= 2**63:
-            raise invalid_argument(f"Failed to convert version: {match['version']} to numeric.")
-        model_spec.version.value = int(match["version"])
+        model_spec.version.value = _version_number(match["version"])
     if match["label"]:
         model_spec.version_label = _decoded(match["label"])

@@ -8,7 +8,6 @@ signature is a field of songs if its name has a prefix of the input contract. Al
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -16,11 +15,11 @@ from typing import Any, TypeGuard
 from serving.protocol.arrays import padded
 from serving.protocol.errors import RequestError, invalid_argument
 from serving.protocol.protos import DATA_TYPES
+from serving.server.inference.song_fields import FIELD_NAME
 from serving.server.limits import Limits
 from serving.server.rest.json_document import is_base64, text_of
 from serving.server.rest.json_tensors import convert
 
-_FIELD_NAME = re.compile("(attribute|audio|lyric)_.")
 #: The input of `match` that may be left out. Then no song is excluded.
 _EXCLUDE = "exclude"
 _NO_SONG = {DATA_TYPES["DT_STRING"]: "", DATA_TYPES["DT_INT64"]: -1}
@@ -82,7 +81,7 @@ def _fields(inputs: Mapping[str, Any]) -> list[_Field]:
         is_text, is_number = info.dtype == DATA_TYPES["DT_STRING"], info.dtype == DATA_TYPES["DT_FLOAT"]
         # A missing list of numbers needs a length.
         has_shape = len(sizes) == 1 or (len(sizes) == 2 and (is_text or sizes[1] > 0))
-        if _FIELD_NAME.match(name) and (is_text or is_number) and has_shape:
+        if FIELD_NAME.match(name) and (is_text or is_number) and has_shape:
             is_list = len(sizes) == 2
             fields.append(_Field(name, is_text, is_list, sizes[1] if is_list and not is_text else None))
     return fields

@@ -151,7 +151,7 @@ def test_the_validator_replays_the_warm_up_requests(saved_model: Path, tmp_path:
     shutil.rmtree(broken / "assets.extra")
     assert problem_of(str(broken), songs) == (
         "assets.extra: expected a warm-up request for each signature. Received: none for ['candidate', 'embed', "
-        "'match', 'match_examples', 'serving_default']"
+        "'match', 'match_examples', 'match_unknown', 'serving_default']"
     )
     assert "finite rows" in (
         problem_of(str(saved_model), [encode_song({"audio_tempo": float("inf")}, small_export.FIELDS)]) or ""
