@@ -15,6 +15,8 @@ from serving.protocol.errors import RequestError
 # TensorFlow Serving's buckets, for microseconds and for numbers of examples.
 _LATENCIES = [10 * 1.8**exponent for exponent in range(33)]
 _COUNTS = [2.0**exponent for exponent in range(15)]
+#: The type of `Metrics.render`.
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX = ":tensorflow:serving:"
 # Clients can name any model, and each name is kept as a label.
 _MAX_NAMES, _MAX_NAME_LENGTH, _OTHERS = 1000, 200, "(others)"

@@ -1,5 +1,5 @@
 """Takes requests over REST: paths, JSON as tensors, replies, and songs as JSON objects.
 
-Imports: flags, inference, metrics, models, protocol.
+Imports: access_log, flags, inference, metrics, models, protocol, public_text, tokens, traffic.
 Imported by: embedded.
 """

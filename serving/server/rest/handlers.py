@@ -5,6 +5,7 @@ Source: tensorflow_serving/model_servers/{http_rest_api_handler,http_rest_api_ut
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,8 +20,9 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.protocol.errors import invalid_argument
+from serving.protocol.errors import RequestError, invalid_argument
 from serving.protocol.tensors import from_proto
+from serving.server.access_log import note
 from serving.server.inference.classification import CLASSIFY
 from serving.server.inference.context import RunContext
 from serving.server.inference.metadata import SIGNATURE_DEF, get_model_metadata
@@ -30,6 +32,7 @@ from serving.server.inference.regression import REGRESS
 from serving.server.metrics import Metrics
 from serving.server.models.core import ServerCore
 from serving.server.models.status import get_model_status
+from serving.server.public_text import unforeseen
 from serving.server.rest.json_document import parse_object, read_signature_name, text_of
 from serving.server.rest.replies import (
     classification_to_json,
@@ -41,6 +44,7 @@ from serving.server.rest.replies import (
 from serving.server.rest.requests import fill_examples, fill_predict_request
 from serving.server.rest.songs import completed
 
+logger = logging.getLogger("serving.server")
 _MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _PREDICTION = re.compile(_MODEL + r":(?P<method>classify|regress|predict)", re.IGNORECASE)
 _STATUS = re.compile(
@@ -76,6 +80,15 @@ class RestHandlers:
         Raises:
             RequestError: With TensorFlow Serving's code and text.
         """
+        try:
+            return self._answer(method, path, body)
+        except RequestError:
+            raise
+        except Exception as error:
+            logger.exception("request failed in the server")
+            raise unforeseen(error) from error
+
+    def _answer(self, method: str, path: str, body: bytes) -> str:
         if method == "POST" and (match := _PREDICTION.fullmatch(path)):
             return self._infer(match, body)
         if method == "GET" and (match := _STATUS.fullmatch(path)):
@@ -100,6 +113,7 @@ class RestHandlers:
     def _predict(self, match: re.Match[str], body: bytes) -> str:
         request = predict_pb2.PredictRequest()
         _fill_model_spec(match, request.model_spec)
+        note(request)
         document: Mapping[str, Any] = parse_object(body)
         request.model_spec.signature_name = read_signature_name(document)
         name = signature_name(request.model_spec)
@@ -112,24 +126,31 @@ class RestHandlers:
             if not self._strict:
                 document = completed(document, signature)
             form = fill_predict_request(document, signature, request)
+        note(request)
         response = predict(self._core, request, self._settings)
+        note(request, response)
         return tensors_to_json({key: from_proto(value) for key, value in sorted(response.outputs.items())}, form)
 
     def _classify(self, match: re.Match[str], body: bytes) -> str:
         request = classification_pb2.ClassificationRequest()
         self._fill_examples(match, body, request)
-        return classification_to_json(CLASSIFY.answer(self._core, request, self._settings).result)
+        response = CLASSIFY.answer(self._core, request, self._settings)
+        note(request, response)
+        return classification_to_json(response.result)
 
     def _regress(self, match: re.Match[str], body: bytes) -> str:
         request = regression_pb2.RegressionRequest()
         self._fill_examples(match, body, request)
-        return regression_to_json(REGRESS.answer(self._core, request, self._settings).result)
+        response = REGRESS.answer(self._core, request, self._settings)
+        note(request, response)
+        return regression_to_json(response.result)
 
     def _fill_examples(self, match: re.Match[str], body: bytes, request: Any) -> None:
         _fill_model_spec(match, request.model_spec)
         document = parse_object(body)
         request.model_spec.signature_name = read_signature_name(document)
         fill_examples(document, request)
+        note(request)
 
     def _describe(self, match: re.Match[str]) -> str:
         if not match["name"]:
@@ -137,9 +158,11 @@ class RestHandlers:
         if match["metadata"]:
             metadata = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=[SIGNATURE_DEF])
             _fill_model_spec(match, metadata.model_spec)
+            note(metadata)
             return metadata_to_json(get_model_metadata(self._core, metadata))
         status = get_model_status_pb2.GetModelStatusRequest()
         _fill_model_spec(match, status.model_spec)
+        note(status)
         return status_to_json(get_model_status(self._core, status))
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
-from serving.protocol.errors import RequestError, internal, unavailable
+from serving.protocol.errors import RequestError, unavailable
 from serving.server.flags import address
-from serving.server.metrics import Metrics
+from serving.server.metrics import CONTENT_TYPE, Metrics
 from serving.server.rest.handlers import RestHandlers
+from serving.server.rest.middlewares import name_no_versions
 from serving.server.rest.replies import error_to_json
 
 # aiohttp waits twice, for the handler and then for the connection, each time half of this.
@@ -47,6 +51,7 @@ class RestServer:
         threads: Requests that run at the same time.
         max_requests: Requests that may run or wait; further ones get 429.
         timeout: Seconds within which a body must arrive; slower ones get 408.
+        middlewares: What every request passes, the outermost first.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class RestServer:
         threads: int,
         max_requests: int,
         timeout: float,
+        middlewares: Sequence[Middleware] = (),
     ) -> None:
         self._handlers = handlers
         self._metrics = metrics
@@ -68,6 +74,7 @@ class RestServer:
         self._cors = cors
         self._max_requests = max_requests
         self._timeout = timeout
+        self._middlewares = middlewares
         self._running = 0  # changed on the event loop's thread alone
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="serving-rest")
         self._loop = asyncio.new_event_loop()
@@ -97,7 +104,8 @@ class RestServer:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _open(self, host: str, port: int) -> int:
-        application = web.Application(client_max_size=self._max_body_bytes)
+        name_no_versions()
+        application = web.Application(client_max_size=self._max_body_bytes, middlewares=self._middlewares)
         application.router.add_route("*", "/{path:.*}", self._answer)
         self._runner = web.AppRunner(
             application, access_log=None, shutdown_timeout=_GRACE_SECONDS / 2, lingering_time=_LINGERING_SECONDS
@@ -109,7 +117,7 @@ class RestServer:
     async def _answer(self, request: web.Request) -> web.Response:
         path = request.rel_url.raw_path
         if path == self._metrics_path and request.method == "GET":
-            return web.Response(text=self._metrics.render(), content_type="text/plain")
+            return web.Response(text=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
         if not path.lower().startswith("/v1/"):
             return _html(HTTPStatus.NOT_FOUND)
         if self._cors and request.method == "OPTIONS" and "Origin" in request.headers:
@@ -154,14 +162,11 @@ class RestServer:
     async def _answer_model(self, method: str, path: str, body: bytes, headers: dict[str, str] | None) -> web.Response:
         try:
             text = await asyncio.get_running_loop().run_in_executor(
-                self._pool, self._handlers.answer, method, path, body
+                self._pool, contextvars.copy_context().run, self._handlers.answer, method, path, body
             )
             return _json(text, 200, headers)
         except RequestError as error:
             return _json(error_to_json(error.message), error.http_status, headers)
-        except Exception as error:
-            failure = internal(f"{type(error).__name__}: {error}")
-            return _json(error_to_json(failure.message), failure.http_status, headers)
 
 
 def _json(text: str, status: int, headers: dict[str, str] | None) -> web.Response:
