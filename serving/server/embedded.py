@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import grpc
@@ -79,6 +80,7 @@ class EmbeddedServer:
             roots=roots,
             labels_for_unavailable=self.flags.allow_version_labels_for_unavailable_models,
         )
+        self._watch()
         self._grpc: GrpcServer | None = None
         self._rest: RestServer | None = None
         self._poller: ConfigFilePoller | None = None
@@ -166,6 +168,22 @@ class EmbeddedServer:
             models.append(f"{name} version {max(ready, default='none yet')}")
         rest = f", REST on {address(self.flags.host, self.rest_port)}" if self.rest_port else ""
         return f"Serving {', '.join(models)}: gRPC on {address(self.flags.host, self.port)}{rest}"
+
+    def _watch(self) -> None:
+        """Puts what changes by itself on the metrics page."""
+        for interface in ("gRPC", "REST"):
+            self.metrics.watch(
+                "serving_requests_in_flight",
+                "Requests that run now.",
+                partial(self.traffic.running, interface),
+                interface=interface,
+            )
+        self.metrics.watch("serving_loaded_versions", "Versions that answer now.", self._loaded)
+        if self._scheduler is not None:
+            self.metrics.watch("serving_batch_queue_depth", "Tasks that wait for a batch.", self._scheduler.waiting)
+
+    def _loaded(self) -> int:
+        return sum(version.state == AVAILABLE for version in self._manager.table.all())
 
     def _settings(self, timeout_ms: int | None = None) -> RunContext:
         return RunContext(

@@ -6,6 +6,7 @@ import http.client
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -429,3 +430,41 @@ def test_errors_of_the_server_are_json_lines_with_the_request() -> None:
     assert (line["level"], line["message"], line["request_id"]) == ("ERROR", "request failed", "the-id")
     assert line["traceback"].endswith("ValueError: boom")
     assert os.linesep not in JsonFormatter().format(record)
+
+
+# ---- Metrics.
+
+
+def test_metrics_tell_of_requests_batches_versions_and_the_process(base: Path) -> None:
+    with serve(base, enable_batching=True) as server, Client(server.target) as client, ThreadPoolExecutor(1) as pool:
+        client.embed([{}, {}, {}])
+        held = pool.submit(client.predict, {"rows": [7]}, "hold")
+        assert eventually(lambda: server.traffic.running("gRPC") == 1)
+        try:
+            samples = dict(line.rsplit(" ", 1) for line in server.metrics.render().splitlines() if line[0] != "#")
+        finally:
+            small_model.release(server, 1)
+        held.result()
+    assert samples['serving_requests_in_flight{interface="gRPC"}'] == "1"
+    assert samples['serving_requests_in_flight{interface="REST"}'] == "0"
+    assert samples["serving_loaded_versions{}"] == "1"
+    assert samples['serving_load_seconds_count{model_name="bcl"}'] == "1"
+    assert float(samples["serving_batch_rows_sum{}"]) >= 3
+    assert int(samples["serving_batch_queue_depth{}"]) in (0, 1)
+    assert float(samples["process_resident_memory_bytes{}"]) > 1e7
+    assert 0 < float(samples["process_open_fds{}"]) < float(samples["process_max_fds{}"])
+
+
+def test_the_dashboard_asks_for_metrics_that_are_there(base: Path) -> None:
+    path = Path(__file__).parents[2] / "serving" / "config" / "grafana.json"
+    panels = json.loads(path.read_text(encoding="utf-8"))["panels"]
+    asked = {
+        name
+        for panel in panels
+        for target in panel["targets"]
+        for name in re.findall(r":?(?:tensorflow|serving|process)[:_][\w:]+", target["expr"])
+    }
+    with serve(base, enable_batching=True) as server, Client(server.target) as client:
+        client.embed({})
+        shown = {re.split(r"[{ ]", line)[0] for line in server.metrics.render().splitlines() if line[0] != "#"}
+    assert len(asked) >= 10 and asked <= shown
