@@ -17,6 +17,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from serving.client import TLS, Client, Explained, ServingError, UnknownSongWarning
@@ -131,6 +132,7 @@ def _server_arguments() -> argparse.ArgumentParser:
     common.add_argument("--version", type=int, help="number of the model's version (default: the latest)")
     common.add_argument("--label", help="label of the model's version (default: none)")
     common.add_argument("--timeout", type=float, default=10.0, help="most seconds for a call (default: %(default)s)")
+    common.add_argument("--token-file", help="file with the bearer token that the server asks for (default: none)")
     common.add_argument("--tls-ca", help="PEM file of the server's authority: switches TLS on (default: none)")
     common.add_argument("--tls-cert", help="PEM file of the client's certificate (default: none)")
     common.add_argument("--tls-key", help="PEM file of the client's key (default: none)")
@@ -167,7 +169,19 @@ def _client(arguments: argparse.Namespace) -> Client:
         version_label=arguments.label,
         timeout=arguments.timeout,
         tls=tls,
+        token=_token(arguments.token_file),
     )
+
+
+def _token(path: str | None) -> str | None:
+    """Returns the first token of a file. Not an argument: other users of the machine see arguments."""
+    if path is None:
+        return None
+    lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    tokens = [line for line in lines if line and not line.startswith("#")]
+    if not tokens:
+        raise ValueError(f"{path}: expected a token on a line of its own. Received: none")
+    return tokens[0]
 
 
 def _write_warning(

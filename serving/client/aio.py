@@ -58,7 +58,9 @@ class AsyncClient(Connection):
             call = next(steps)
             while True:
                 try:
-                    reply = await self._stubs[call.method](call.request, timeout=call.deadline.left())
+                    reply = await self._stubs[call.method](
+                        call.request, timeout=call.deadline.left(), metadata=self._metadata
+                    )
                 except grpc.RpcError as error:
                     call = steps.throw(error)
                 else:

@@ -60,6 +60,15 @@ def channel_options(max_message_bytes: int, backoff: Backoff) -> list[tuple[str,
     ]
 
 
+def bearer_metadata(token: str | None) -> tuple[tuple[str, str], ...]:
+    """Returns gRPC metadata that carry a token; none for None. ValueError for a token that no header can carry."""
+    if token is None:
+        return ()
+    if not token or not all("!" <= letter <= "~" for letter in token):
+        raise ValueError("`token` must be visible ASCII characters without spaces. Received: another text")
+    return (("authorization", f"Bearer {token}"),)
+
+
 def check_target(target: str) -> str:
     """Accepts `host:port`, `unix:/path` and gRPC's other schemes; ValueError for a bare host or a URL of HTTP."""
     if "://" in target and target.split("://", 1)[0] in ("http", "https"):

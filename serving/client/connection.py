@@ -8,7 +8,14 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from serving.client.calls import METHODS
-from serving.client.channel import DEFAULT_MAX_MESSAGE_BYTES, DEFAULT_MAX_ROWS, TLS, channel_options, check_target
+from serving.client.channel import (
+    DEFAULT_MAX_MESSAGE_BYTES,
+    DEFAULT_MAX_ROWS,
+    TLS,
+    bearer_metadata,
+    channel_options,
+    check_target,
+)
 from serving.client.operations import Operations
 from serving.client.retry import Backoff
 
@@ -31,6 +38,7 @@ class Connection:
         version_label: Label of the version that answers; default the latest version.
         timeout: Seconds for a whole operation, its retries and all parts of a split batch; default 10, None = no limit.
         tls: Certificates; None = plain text.
+        token: Bearer token, for a server that asks for one; None sends none. In plain text anyone on the way reads it.
         backoff: Retries on UNAVAILABLE, and on nothing else.
         max_message_bytes: Larger batches are sent in several messages; default 4 MiB.
         max_rows: So are batches of more rows, where every output has a row per row; default 256, as many as
@@ -49,6 +57,7 @@ class Connection:
         version_label: str | None = None,
         timeout: float | None = 10.0,
         tls: TLS | None = None,
+        token: str | None = None,
         backoff: Backoff | None = None,
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
         max_rows: int | None = DEFAULT_MAX_ROWS,
@@ -63,6 +72,8 @@ class Connection:
             max_message_bytes=max_message_bytes,
             max_rows=max_rows,
         )
+        #: What every call sends beside its request.
+        self._metadata = bearer_metadata(token)
         options = channel_options(max_message_bytes, backoff or Backoff())
         if tls is None:
             self._channel = self._library.insecure_channel(target, options)

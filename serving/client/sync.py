@@ -87,7 +87,9 @@ class Client(Connection):
             call = next(steps)
             while True:
                 try:
-                    reply = self._stubs[call.method](call.request, timeout=call.deadline.left())
+                    reply = self._stubs[call.method](
+                        call.request, timeout=call.deadline.left(), metadata=self._metadata
+                    )
                 except grpc.RpcError as error:
                     call = steps.throw(error)
                 else:

@@ -2,13 +2,15 @@
 
     python -m serving.server --port=8500 --model_name=bcl --model_base_path=/absolute/path
 
-Prints one line when it is ready. The exit code is 0 after SIGTERM or Ctrl-C, and 255 if it cannot start, as TensorFlow
-Serving's.
+Prints one line when it is ready. After SIGTERM its health says NOT_SERVING, and it answers requests for
+`--drain_seconds`. Ctrl-C ends it without that. A second signal ends it at once. The exit code is 0 after a signal, and
+255 if it cannot start, as TensorFlow Serving's.
 """
 
 from __future__ import annotations
 
 import logging
+import logging.handlers
 import os
 import signal
 import sys
@@ -18,6 +20,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from serving.protocol.errors import RequestError, internal
+from serving.server.access_log import JsonFormatter
 from serving.server.flags import ServerFlags, parse_flags
 
 _FAILED = 255
@@ -25,8 +28,14 @@ _FAILED = 255
 _LAST_THREADS = 1.0
 
 
-def _redirect(log_file: str, terminal: TextIO) -> None:
-    """Sends what TensorFlow and gRPC write from C++ to a file, or silences it; our own lines stay on the terminal."""
+def _redirect(log_file: str, error_log_file: str, terminal: TextIO) -> None:
+    """Sends what TensorFlow and gRPC write from C++ to a file, or silences it; our own lines go elsewhere.
+
+    Args:
+        log_file: The file; empty silences them.
+        error_log_file: Where our own lines go, as JSON; empty means to the terminal, as text.
+        terminal: What standard error was.
+    """
     if log_file:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0")
         descriptor = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -36,8 +45,13 @@ def _redirect(log_file: str, terminal: TextIO) -> None:
         descriptor = os.open(os.devnull, os.O_WRONLY)
     os.dup2(descriptor, sys.stderr.fileno())
     os.close(descriptor)
-    handler = logging.StreamHandler(terminal)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler: logging.Handler
+    if error_log_file:
+        handler = logging.handlers.WatchedFileHandler(error_log_file, encoding="utf-8")
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler = logging.StreamHandler(terminal)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("serving.server")
     logger.addHandler(handler)
     logger.propagate = False
@@ -46,11 +60,16 @@ def _redirect(log_file: str, terminal: TextIO) -> None:
 class _StopRequestedError(Exception):
     """A signal asked the server to stop."""
 
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
 
-def _stop(*_: object) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-    raise _StopRequestedError
+
+def _stop(number: int, _: object) -> None:
+    # From now on a signal ends the process at once.
+    for again in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(again, signal.SIG_DFL)
+    raise _StopRequestedError(number)
 
 
 def _serve(flags: ServerFlags) -> None:
@@ -61,9 +80,13 @@ def _serve(flags: ServerFlags) -> None:
         from serving.server.embedded import EmbeddedServer
 
         with EmbeddedServer(flags) as server:
-            sys.stdout.write(server.describe() + "\n")
-            sys.stdout.flush()
-            threading.Event().wait()
+            try:
+                sys.stdout.write(server.describe() + "\n")
+                sys.stdout.flush()
+                threading.Event().wait()
+            except _StopRequestedError as stop:
+                if stop.number == signal.SIGTERM:
+                    server.drain(flags.drain_seconds)
     except _StopRequestedError:
         pass
 
@@ -74,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         flags = parse_flags(argv)
         terminal = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
-        _redirect(flags.log_file, terminal)
+        _redirect(flags.log_file, flags.error_log_file, terminal)
         _serve(flags)
     except Exception as error:
         # Any type: standard error is a log file by now, where nobody would look for a traceback.

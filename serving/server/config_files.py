@@ -58,6 +58,22 @@ def server_credentials(path: str) -> grpc.ServerCredentials | None:
     )
 
 
+def check_plaintext(ssl_config_file: str, rest_api_port: int, *, allowed: bool) -> None:
+    """Checks that REST, which has no TLS, is no way round the certificates that gRPC asks its clients for.
+
+    Raises:
+        RequestError: INVALID_ARGUMENT, if it is and was not allowed.
+    """
+    if not ssl_config_file or not rest_api_port or allowed:
+        return
+    if read_text_proto(ssl_config_file, "SSLConfig").client_verify:
+        raise invalid_argument(
+            f"`client_verify` in {ssl_config_file} asks clients for certificates, but REST on port {rest_api_port} "
+            "would take requests in plain text from anyone. Leave --rest_api_port out, or put a proxy with TLS before "
+            "it and set --allow_plaintext_rest"
+        )
+
+
 def metrics_path(path: str) -> str | None:
     """Returns the metrics' path on the REST port, by `--monitoring_config_file`; None where they are switched off."""
     if not path:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import grpc
+from aiohttp.typedefs import Middleware
+
+from serving.server.access_log import AccessLog
 from serving.server.batching.parameters import read_batch_parameters
 from serving.server.batching.scheduler import BatchScheduler
+from serving.server.config_files import check_plaintext, metrics_path
 from serving.server.flags import ServerFlags, address
+from serving.server.grpc.interceptors import ObservingInterceptor, TokenInterceptor
 from serving.server.grpc.server import GrpcServer
 from serving.server.inference.context import RunContext
 from serving.server.limits import Bounds, Limits
@@ -17,9 +24,13 @@ from serving.server.models.lifecycle import AVAILABLE
 from serving.server.models.loader import Loader
 from serving.server.models.manager import ModelManager
 from serving.server.models.reload import ConfigFilePoller
+from serving.server.ports import check_ports
 from serving.server.rest.handlers import RestHandlers
 from serving.server.rest.json_document import JsonLimits
+from serving.server.rest.middlewares import LIVE, READY, observing, with_health, with_tokens
 from serving.server.rest.server import RestServer
+from serving.server.tokens import Tokens
+from serving.server.traffic import QUIET_SECONDS, Traffic
 
 
 class EmbeddedServer:
@@ -43,7 +54,11 @@ class EmbeddedServer:
         if flags is not None and settings:
             raise ValueError(f"`flags` and single settings exclude each other. Received: {sorted(settings)}")
         self.flags = flags if flags is not None else ServerFlags(**settings)
+        check_plaintext(self.flags.ssl_config_file, self.flags.rest_api_port, allowed=self.flags.allow_plaintext_rest)
         self.metrics = Metrics()
+        self.traffic = Traffic()
+        self._tokens = Tokens(self.flags.auth_token_file) if self.flags.auth_token_file else None
+        self._log = AccessLog(self.flags.access_log_file, self.flags.access_log_sample, self.flags.slow_request_ms)
         self.port = 0
         self.rest_port = 0
         self._config = (
@@ -60,6 +75,7 @@ class EmbeddedServer:
             poll_seconds=self.flags.file_system_poll_wait_seconds,
             max_retries=self.flags.max_num_load_retries,
             retry_seconds=self.flags.load_retry_interval_micros / 1e6,
+            retry_multiplier=self.flags.load_retry_multiplier,
         )
         self.core = ServerCore(
             self._manager,
@@ -68,6 +84,7 @@ class EmbeddedServer:
             zero_is_latest=self.flags.version_zero_is_latest,
         )
         self._bounds = Bounds(Limits.from_flags(self.flags), self.flags.max_running_rows)
+        self._watch()
         self._grpc: GrpcServer | None = None
         self._rest: RestServer | None = None
         self._poller: ConfigFilePoller | None = None
@@ -78,7 +95,7 @@ class EmbeddedServer:
         return address("localhost" if self.flags.host in ("0.0.0.0", "::", "[::]") else self.flags.host, self.port)
 
     def start(self, timeout: float | None = None) -> EmbeddedServer:
-        """Loads the models, then opens the ports.
+        """Checks the ports, loads the models, then opens the ports.
 
         Args:
             timeout: Seconds to wait for the models; default no limit, as an empty folder may be filled later.
@@ -88,6 +105,7 @@ class EmbeddedServer:
             TimeoutError: If a model is not there in time.
         """
         try:
+            check_ports(self.flags)
             self._manager.start()
             self.core.reload(self._config, timeout, trusted=not self.flags.model_roots)
             self._start_grpc()
@@ -100,6 +118,24 @@ class EmbeddedServer:
             self._poller = ConfigFilePoller(self.core, self.flags.model_config_file, seconds)
             self._poller.start()
         return self
+
+    def drain(self, seconds: float, *, quiet: float = QUIET_SECONDS) -> bool:
+        """Answers requests for a while, but says by its health that it is about to end. Loads no more models.
+
+        Args:
+            seconds: The longest time.
+            quiet: Seconds without a request that end it early; default 5.
+
+        Returns:
+            Whether no request runs now.
+        """
+        self.traffic.begin_drain()
+        if self._grpc is not None:
+            self._grpc.begin_drain()
+        if self._poller is not None:
+            self._poller.begin_stop()
+        self._manager.table.release()
+        return self.traffic.wait_until_quiet(seconds, quiet)
 
     def stop(self) -> None:
         """Lets running requests end, for a few seconds, then closes the ports and unloads the models.
@@ -119,6 +155,7 @@ class EmbeddedServer:
         self._manager.stop()
         if self._scheduler is not None:
             self._scheduler.stop()
+        self._log.close()
 
     def __enter__(self) -> EmbeddedServer:
         return self.start()
@@ -136,6 +173,22 @@ class EmbeddedServer:
         rest = f", REST on {address(self.flags.host, self.rest_port)}" if self.rest_port else ""
         return f"Serving {', '.join(models)}: gRPC on {address(self.flags.host, self.port)}{rest}"
 
+    def _watch(self) -> None:
+        """Puts what changes by itself on the metrics page."""
+        for interface in ("gRPC", "REST"):
+            self.metrics.watch(
+                "serving_requests_in_flight",
+                "Requests that run now.",
+                partial(self.traffic.running, interface),
+                interface=interface,
+            )
+        self.metrics.watch("serving_loaded_versions", "Versions that answer now.", self._loaded)
+        if self._scheduler is not None:
+            self.metrics.watch("serving_batch_queue_depth", "Tasks that wait for a batch.", self._scheduler.waiting)
+
+    def _loaded(self) -> int:
+        return sum(version.state == AVAILABLE for version in self._manager.table.all())
+
     def _settings(self) -> RunContext:
         return RunContext(
             self.flags.enable_signature_method_name_check,
@@ -145,7 +198,10 @@ class EmbeddedServer:
         )
 
     def _start_grpc(self) -> None:
-        server = GrpcServer(self.flags, self.core, self._settings(), self.metrics, self._bounds)
+        interceptors: list[grpc.ServerInterceptor] = [ObservingInterceptor(self.traffic, self._log)]
+        if self._tokens is not None:
+            interceptors.append(TokenInterceptor(self._tokens, free_health="health" in self.flags.free_of_tokens()))
+        server = GrpcServer(self.flags, self.core, self._settings(), self.metrics, self._bounds, interceptors)
         self.port = server.start()
         self._grpc = server
 
@@ -162,6 +218,16 @@ class EmbeddedServer:
             ),
             strict=self.flags.rest_api_strict,
         )
-        server = RestServer(handlers, self.metrics, self.flags)
+        page = metrics_path(self.flags.monitoring_config_file)
+        server = RestServer(handlers, self.metrics, self.flags, self._middlewares(page))
         self.rest_port = server.start(self.flags.host, max(0, self.flags.rest_api_port))
         self._rest = server
+
+    def _middlewares(self, page: str | None) -> list[Middleware]:
+        """Returns what REST requests pass, the outermost first; `page` is the path of the metrics."""
+        paths = {"health": {LIVE, READY}, "metrics": {page} if page else set()}
+        middlewares = [observing(self.traffic, self._log, set().union(*paths.values()))]
+        if self._tokens is not None:
+            free = self.flags.free_of_tokens()
+            middlewares.append(with_tokens(self._tokens, set().union(*(paths[name] for name in free))))
+        return [*middlewares, with_health(self.traffic)]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from serving.protocol.errors import invalid_argument
+from serving.server.foreign_flags import split_foreign
 
 # Smallest and largest value. Beyond them the libraries fail late or use another value: port 70000 becomes 4464.
 _BOUNDS: dict[str, tuple[float, float]] = {
@@ -24,7 +26,12 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "max_running_rows": (0, math.inf),
     "rest_api_max_connections": (1, math.inf),
     "rest_api_header_seconds": (0.001, math.inf),
+    "load_retry_multiplier": (1, math.inf),
+    "drain_seconds": (0, math.inf),
+    "access_log_sample": (0, 1),
+    "slow_request_ms": (0, math.inf),
 }
+_MAY_BE_FREE = ("health", "metrics")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -52,7 +59,12 @@ class ServerFlags:
     saved_model_tags: str = _flag("serve", "tags of the graph to load, separated by commas")
     file_system_poll_wait_seconds: float = _flag(1.0, "seconds between looks for new versions; 0 = only one look")
     max_num_load_retries: int = _flag(5, "further attempts to load a version that failed")
-    load_retry_interval_micros: int = _flag(60_000_000, "microseconds between attempts to load")
+    load_retry_interval_micros: int = _flag(
+        5_000_000, "microseconds before the first retry of a failed load; 60000000 in TensorFlow Serving"
+    )
+    load_retry_multiplier: float = _flag(
+        2.0, "growth of that time from retry to retry; 1 keeps it, as TensorFlow Serving does", ours=True
+    )
     allow_version_labels_for_unavailable_models: bool = _flag(False, "let new labels name versions not yet loaded")
     enable_model_warmup: bool = _flag(True, "replay assets.extra/tf_serving_warmup_requests before a version serves")
     num_request_iterations_for_warmup: int = _flag(1, "how often each warm-up record is replayed")
@@ -120,6 +132,29 @@ class ServerFlags:
     version_zero_is_latest: bool = _flag(
         False, "take version 0 of a request for the latest version, as ovmsclient means it", ours=True
     )
+    drain_seconds: float = _flag(
+        30.0,
+        "after SIGTERM, the most seconds in which requests are still answered while health says not to send any; "
+        "5 seconds without a request end it early",
+        ours=True,
+    )
+    auth_token_file: str = _flag(
+        "",
+        "file with a bearer token a line, one of which every request must send; default none is asked for",
+        ours=True,
+    )
+    auth_free: str = _flag("health", "what needs no token, separated by commas: health, metrics", ours=True)
+    allow_plaintext_rest: bool = _flag(
+        False,
+        "open the REST port, in plain text, although --ssl_config_file asks gRPC's clients for certificates",
+        ours=True,
+    )
+    access_log_file: str = _flag("", "file for a JSON line a request, - for standard output; default none", ours=True)
+    access_log_sample: float = _flag(
+        1.0, "share of the requests with a line, 0 to 1; failed and slow ones always have one", ours=True
+    )
+    slow_request_ms: float = _flag(1000.0, "milliseconds from which the access log calls a request slow", ours=True)
+    error_log_file: str = _flag("", "file for the server's own messages as JSON lines; default the terminal", ours=True)
     log_file: str = _flag("", "file for what TensorFlow and gRPC write; default nowhere", ours=True)
 
     def __post_init__(self) -> None:
@@ -131,6 +166,9 @@ class ServerFlags:
             raise invalid_argument(
                 "Both server_options.model_base_path and server_options.model_config_file are empty!"
             )
+        unknown = sorted(self.free_of_tokens() - set(_MAY_BE_FREE))
+        if unknown:
+            raise invalid_argument(f"`auth_free` must name some of {', '.join(_MAY_BE_FREE)}. Received: {unknown[0]!r}")
         parallelism = (self.tensorflow_intra_op_parallelism, self.tensorflow_inter_op_parallelism)
         if self.tensorflow_session_parallelism > 0 and min(parallelism) > 0:
             raise invalid_argument(
@@ -143,6 +181,10 @@ class ServerFlags:
             if not least <= value <= most:
                 wanted = f"{least} or more" if most == math.inf else f"between {least} and {most}"
                 raise invalid_argument(f"`{name}` must be {wanted}. Received: {value}")
+
+    def free_of_tokens(self) -> set[str]:
+        """Returns what needs no token."""
+        return {name.strip() for name in self.auth_free.split(",") if name.strip()}
 
 
 def address(host: str, port: int) -> str:
@@ -160,6 +202,8 @@ def _boolean(text: str) -> bool:
 def parse_flags(argv: Sequence[str] | None = None) -> ServerFlags:
     """Reads a command line; both `--flag=value` and `--flag value`, and a bare `--flag` for booleans.
 
+    One line on standard error names the flags of tensorflow_model_server that do nothing here.
+
     Raises:
         SystemExit: If flags or values are unknown, as argparse does.
         RequestError: If flags exclude each other, or one needs another.
@@ -176,4 +220,8 @@ def parse_flags(argv: Sequence[str] | None = None) -> ServerFlags:
             parser.add_argument(f"--{flag.name}", type=_boolean, nargs="?", const=True, default=flag.default, help=text)
         else:
             parser.add_argument(f"--{flag.name}", type=kind, default=flag.default, metavar=kind.__name__, help=text)
-    return ServerFlags(**vars(parser.parse_args(argv)))
+    own, foreign = split_foreign(sys.argv[1:] if argv is None else argv)
+    if foreign:
+        names = ", ".join(f"--{name}" for name in foreign)
+        sys.stderr.write(f"Flags of tensorflow_model_server that do nothing here: {names}\n")
+    return ServerFlags(**vars(parser.parse_args(own)))

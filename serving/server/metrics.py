@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import prometheus_client
@@ -14,7 +14,10 @@ from serving.protocol.errors import RequestError
 
 # TensorFlow Serving's buckets, for microseconds and for numbers of examples.
 _LATENCIES = [10 * 1.8**exponent for exponent in range(33)]
+_LOAD_SECONDS = [0.1, 0.3, 1, 3, 10, 30, 100, 300]
 _COUNTS = [2.0**exponent for exponent in range(15)]
+#: The type of `Metrics.render`.
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX = ":tensorflow:serving:"
 # Clients can name any model, and each name is kept as a label.
 _MAX_NAMES, _MAX_NAME_LENGTH, _OTHERS = 1000, 200, "(others)"
@@ -26,6 +29,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._models: set[str] = set()
+        self._gauges: dict[str, prometheus_client.Gauge] = {}
         # prometheus_client removes `_total` from names. One name of TensorFlow Serving ends so.
         self._names: dict[str, str] = {}
 
@@ -55,6 +59,28 @@ class Metrics:
         self.batches = self._counter(
             "batching_session:wrapped_run_count", "Total count of run calls on the wrapped session", []
         )
+
+        # From here on names that TensorFlow Serving lacks.
+        self.batch_rows = prometheus_client.Histogram(
+            "serving_batch_rows", "Rows of a batch, before padding.", registry=self.registry, buckets=_COUNTS
+        )
+        self.load_seconds = prometheus_client.Histogram(
+            "serving_load_seconds",
+            "Time to load and warm up a version.",
+            ["model_name"],
+            registry=self.registry,
+            buckets=_LOAD_SECONDS,
+        )
+        # Memory and file descriptors of the process.
+        prometheus_client.ProcessCollector(registry=self.registry)
+        self._names["process_cpu_seconds"] = "process_cpu_seconds_total"
+
+    def watch(self, name: str, text: str, read: Callable[[], float], **labels: str) -> None:
+        """Shows on the metrics page what `read` returns at that time."""
+        if name not in self._gauges:
+            self._gauges[name] = prometheus_client.Gauge(name, text, list(labels), registry=self.registry)
+        gauge = self._gauges[name]
+        (gauge.labels(**labels) if labels else gauge).set_function(read)
 
     def count_examples(self, model_name: str, count: int) -> None:
         """Counts the tf.Examples of one request."""
@@ -118,7 +144,7 @@ class Metrics:
 
 
 def _number(value: float) -> str:
-    return str(int(value)) if value.is_integer() else repr(value)
+    return str(int(value)) if float(value).is_integer() else repr(value)
 
 
 def _label(key: str, value: str) -> str:

@@ -250,7 +250,7 @@ def test_every_row_gets_its_own_k(client: Client) -> None:
 def test_a_song_without_known_fields_has_no_matches_unless_asked(
     client: Client, numbered: Client, exported: small_export.SmallExport
 ) -> None:
-    unknown = {"attribute_genre": "unheard"}
+    unknown: dict[str, Any] = {"attribute_genre": "unheard"}
     found = client.predict(named_inputs(unknown, KNOWN_SONG, {}, k=[2, 2, 2]), "match")
     assert found["known_fields"].tolist() == [0, 1, 0]
     assert [all(row) for row in found["song_ids"].tolist()] == [False, True, False]

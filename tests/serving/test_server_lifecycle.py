@@ -282,7 +282,7 @@ def test_versions_outside_the_base_are_refused(base: Path, saved_model: Path, tm
         assert eventually(lambda: states(server).get(7) == "END")
         status = client.status()[0]
         assert status.error_code == grpc.StatusCode.PERMISSION_DENIED.value[0]
-        assert "version 7 of model bcl must lie in one of" in status.error_message
+        assert "version 7 of model bcl must lie in a base path of the configuration" in status.error_message
         assert client.embed({}).shape == (1, 4)
 
 
@@ -449,7 +449,7 @@ def test_reload_cannot_leave_the_configured_folders(reloadable: Any, tmp_path: P
     small_model.publish(saved_model, tmp_path / "secret", 1)
     for path in (tmp_path / "secret", base / ".." / ".." / "secret"):
         code, text = refusal(call, reload_request(("m", path)))
-        assert code == "PERMISSION_DENIED" and text.startswith("base path of model m must lie in one of")
+        assert code == "PERMISSION_DENIED" and text.startswith("base path of model m must lie in a base path of")
     assert states(server) == {1: "AVAILABLE"}
 
 
@@ -462,7 +462,8 @@ def test_without_roots_only_the_configured_paths_may_be_named(base: Path, saved_
         code, text = refusal(call, reload_request(("bcl", base), ("other", base.with_name("other"))))
         assert (code, text) == (
             "PERMISSION_DENIED",
-            f"base path of model other must lie in one of {[str(base)]}. Received: {base.with_name('other')}",
+            "base path of model other must lie in a base path of the configuration or a folder of --model_roots. "
+            f"Received: {base.with_name('other')}",
         )
         call(reload_request(("bcl", base), ("inner", base / "inner"), ("again", base)))
         with Client(server.target, model_name="inner") as client:

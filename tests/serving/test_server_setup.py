@@ -450,6 +450,7 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
 def test_command_line_from_start_to_kill_to_start(base: Path, tmp_path: Path) -> None:
     log, sock = tmp_path / "server.log", tmp_path / "serving.sock"
     arguments = ["--model_name=bcl", f"--model_base_path={base}", f"--log_file={log}", f"--grpc_socket_path={sock}"]
+    arguments.append("--drain_seconds=0")
     with reserved_port() as grpc_port, reserved_port() as rest_port:
         ports = [f"--port={grpc_port}", f"--rest_api_port={rest_port}"]
         _from_start_to_kill_to_start([*arguments, *ports], grpc_port, rest_port, sock)
@@ -514,7 +515,14 @@ def test_sigterm_ends_it_while_handlers_wait_and_run(base: Path, tmp_path: Path)
     empty = tmp_path / "empty"
     empty.mkdir()
     roots = f"--model_roots={base.parent}:{tmp_path}"
-    arguments = ["--model_name=bcl", f"--model_base_path={base}", roots, "--port=0", "--allow_reload"]
+    arguments = [
+        "--model_name=bcl",
+        f"--model_base_path={base}",
+        roots,
+        "--port=0",
+        "--allow_reload",
+        "--drain_seconds=1",
+    ]
     process = start(*arguments, cwd=tmp_path)
     assert process.stdout is not None and process.stderr is not None
     port = process.stdout.readline().strip().rsplit(":", 1)[1]

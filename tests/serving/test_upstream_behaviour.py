@@ -257,7 +257,9 @@ def test_metrics_are_written_as_upstream_writes_them(server: EmbeddedServer, stu
     stub.Regress(with_example(regression_pb2.RegressionRequest(), "half_plus_three", "regress_x_to_y"))
     lines = call(server, "/monitoring/prometheus/metrics").splitlines()
     types = [line for line in lines if line.startswith("#")]
-    assert types == sorted(types) and all(line.startswith("# TYPE :tensorflow:serving:") for line in types)
+    # Our own metrics have names of their own and stand after TensorFlow Serving's.
+    known = tuple(f"# TYPE {prefix}" for prefix in (":tensorflow:serving:", "process_", "serving_"))
+    assert types == sorted(types) and all(line.startswith(known) for line in types)
     prefix, label = ":tensorflow:serving:request_example_count", '{model="half_plus_three"'
     assert [line for line in lines if line.startswith(prefix) and label in line][:4] == [
         f"{prefix}_total{label}}} 2",

@@ -180,6 +180,11 @@ class BatchScheduler:
             queue.batches = deque([_Batch()])
         _finish(left, unavailable("the model was unloaded"))
 
+    def waiting(self) -> int:
+        """Returns how many tasks wait in all queues."""
+        with self.changed:
+            return sum(len(batch.tasks) for queue in self._queues for batch in queue.batches)
+
     def check_open(self) -> None:
         """Raises UNAVAILABLE once the scheduler was stopped."""
         if self._stopping:

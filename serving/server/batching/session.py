@@ -69,6 +69,7 @@ class BatchingSession:
         padding = parameters.padded(size) - size if size else 0
         feeds = _merge([task.inputs for task in tasks], padding, parameters)
         self._metrics.batches.inc()
+        self._metrics.batch_rows.observe(size)
         values = dict(zip(fetches, self._session.run(feeds, fetches, timeout_ms), strict=True))
         for value in values.values():
             if value.ndim == 0:

@@ -1,6 +1,6 @@
 """grpc.health.v1.Health, behind `--enable_grpc_healthcheck_service`.
 
-TensorFlow Serving registers short names, which are SERVING for as long as it runs.
+The short names are TensorFlow Serving's. There they are SERVING to the end, here until a drain begins.
 """
 
 from __future__ import annotations
@@ -43,6 +43,10 @@ class Health:
         return grpc.method_handlers_generic_handler(
             "grpc.health.v1.Health", {"Check": unary(HealthCheckRequest, self._servicer.Check), "Watch": watch}
         )
+
+    def begin_drain(self) -> None:
+        """Turns all names to NOT_SERVING for good, and tells the watchers."""
+        self._servicer.enter_graceful_shutdown()
 
     def _watch(self, request: Any, context: Any) -> Iterator[Any]:
         refuse_undecodable(request, context)

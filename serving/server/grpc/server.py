@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -32,23 +33,34 @@ class GrpcServer:
         settings: How requests are run.
         metrics: Where they are counted.
         bounds: What a request may cost.
+        interceptors: What every call passes, the outermost first.
     """
 
     def __init__(
-        self, flags: ServerFlags, core: ServerCore, settings: RunContext, metrics: Metrics, bounds: Bounds
+        self,
+        flags: ServerFlags,
+        core: ServerCore,
+        settings: RunContext,
+        metrics: Metrics,
+        bounds: Bounds,
+        interceptors: Sequence[grpc.ServerInterceptor] = (),
     ) -> None:
         self._flags = flags
         self._credentials = server_credentials(flags.ssl_config_file)
         self._pool = ThreadPoolExecutor(flags.grpc_max_threads, thread_name_prefix="serving-grpc")
         self._server = grpc.server(
-            self._pool, options=_arguments(flags), maximum_concurrent_rpcs=flags.grpc_max_concurrent_requests
+            self._pool,
+            options=_arguments(flags),
+            maximum_concurrent_rpcs=flags.grpc_max_concurrent_requests,
+            interceptors=tuple(interceptors),
         )
         self._ended: threading.Event | None = None
         reloads = Reloads(core, metrics, is_allowed=flags.allow_reload)
         self._services = Services(core, settings, metrics, bounds, reloads)
         self._server.add_generic_rpc_handlers(self._services.handlers())
-        if flags.enable_grpc_healthcheck_service:
-            self._server.add_generic_rpc_handlers((Health().handler(),))
+        self._health = Health() if flags.enable_grpc_healthcheck_service else None
+        if self._health is not None:
+            self._server.add_generic_rpc_handlers((self._health.handler(),))
 
     def start(self) -> int:
         """Listens; returns the TCP port.
@@ -61,6 +73,11 @@ class GrpcServer:
             self._listen(f"unix:{self._flags.grpc_socket_path}")
         self._server.start()
         return port
+
+    def begin_drain(self) -> None:
+        """Tells those who ask for health that the server is about to end. Requests are still answered."""
+        if self._health is not None:
+            self._health.begin_drain()
 
     def begin_stop(self) -> None:
         """Takes no more requests; those that run have a few seconds to end."""

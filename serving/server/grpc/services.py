@@ -19,7 +19,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.protocol.errors import RequestError, internal
+from serving.protocol.errors import RequestError
 from serving.server.grpc.requests import unary
 from serving.server.inference.classification import CLASSIFY
 from serving.server.inference.context import RunContext
@@ -32,6 +32,7 @@ from serving.server.metrics import Metrics
 from serving.server.models.core import ServerCore
 from serving.server.models.reload import MAX_RELOADS, Reloads
 from serving.server.models.status import get_model_status
+from serving.server.public_text import unforeseen
 
 logger = logging.getLogger("serving.server")
 T = TypeVar("T")
@@ -52,7 +53,7 @@ def answer(context: Any, run: Callable[[], T]) -> T:
         context.abort(error.code, error.wire_message)
     except Exception as error:
         logger.exception("request failed in the server")
-        context.abort(grpc.StatusCode.INTERNAL, internal(f"{type(error).__name__}: {error}").wire_message)
+        context.abort(grpc.StatusCode.INTERNAL, unforeseen(error).wire_message)
     raise AssertionError("context.abort returned")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from serving.protocol.errors import failed_precondition, invalid_argument, permi
 from serving.savedmodel.versions import Policy
 from serving.server.config_files import fill_text_proto
 
+logger = logging.getLogger("serving.server")
 PLATFORM = "tensorflow"
 
 
@@ -130,4 +132,7 @@ class Roots:
         """Raises PERMISSION_DENIED where `path`, its links followed, is outside."""
         real = os.path.realpath(path)
         if not any(os.path.commonpath([root, real]) == root for root in self._paths):
-            raise permission_denied(f"{what} must lie in one of {self._paths}. Received: {path}")
+            logger.error("%s must lie in one of %s. Received: %s", what, self._paths, path)
+            raise permission_denied(
+                f"{what} must lie in a base path of the configuration or a folder of --model_roots. Received: {path}"
+            )

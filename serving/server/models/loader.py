@@ -38,6 +38,7 @@ class Loader:
         Raises:
             RequestError: If it cannot be loaded, or a warm-up request fails.
         """
+        start = time.perf_counter()
         tags = self._flags.saved_model_tags.split(",")
         session = SavedModelSession(version.path, tags=tags, config=self._session_config())
         batching = None if self._scheduler is None else BatchingSession(session, self._scheduler, self._metrics)
@@ -48,6 +49,7 @@ class Loader:
         except BaseException:
             servable.close()
             raise
+        self._metrics.load_seconds.labels(version.name).observe(time.perf_counter() - start)
         return servable
 
     def _session_config(self) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,11 +21,14 @@ from serving.savedmodel.versions import dangling, scan, why_unlisted
 from serving.server.models.config import ModelConfig, Roots
 from serving.server.models.lifecycle import AVAILABLE, END, LOADING, UNLOADING, ModelVersion
 from serving.server.models.version_table import VersionTable
+from serving.server.public_text import public_error
 
 logger = logging.getLogger("serving.server")
 _NEVER = threading.TIMEOUT_MAX / 2
 # When the server stops, a request that still runs after these seconds loses its model.
 _LAST_REQUESTS = 1.0
+# Retries wait no longer than this, unless the first wait is longer.
+_LONGEST_WAIT = 300.0
 # A load cannot be interrupted. A server that stops does not wait longer for one.
 _LAST_LOAD = 10.0
 
@@ -41,7 +45,8 @@ class ModelManager:
         roots: Where models may lie.
         poll_seconds: Time between looks at the folders; default 1. 0 or less = only when the models change.
         max_retries: Further attempts to load a version that failed; default 5.
-        retry_seconds: Time between them; default 60.
+        retry_seconds: Time before the first of them; default 5.
+        retry_multiplier: Growth of that time from attempt to attempt; default 2. It never exceeds five minutes.
     """
 
     def __init__(
@@ -51,13 +56,15 @@ class ModelManager:
         roots: Roots,
         poll_seconds: float = 1.0,
         max_retries: int = 5,
-        retry_seconds: float = 60.0,
+        retry_seconds: float = 5.0,
+        retry_multiplier: float = 2.0,
     ) -> None:
         self._load = load
         self._roots = roots
         self._poll_seconds = poll_seconds
         self._max_retries = max_retries
         self._retry_seconds = retry_seconds
+        self._retry_multiplier = retry_multiplier
         self._wake = threading.Event()
         self.table = VersionTable(self._wake.set)
         self._look_now = False
@@ -169,10 +176,10 @@ class ModelManager:
 
     def _note_failure(self, version: ModelVersion, error: RequestError) -> None:
         with self.table.changed:
-            version.error = error
+            version.error = public_error(error, os.path.dirname(version.path))
             left = self._max_retries - version.attempts + 1
             if left > 0 and version.aspired:
-                version.retry_at = time.monotonic() + self._retry_seconds
+                version.retry_at = time.monotonic() + self._wait_before_retry(version.attempts)
             else:
                 version.state = END
             self.table.changed.notify_all()
@@ -180,6 +187,15 @@ class ModelManager:
             "Loading servable: {name: %s version: %s} failed: %s (%s attempts left)",
             *(version.name, version.version, error, max(0, left)),
         )
+
+    def _wait_before_retry(self, attempts: int) -> float:
+        """Returns the seconds from a failed attempt to the next."""
+        wait = self._retry_seconds
+        for _ in range(attempts - 1):
+            if wait >= _LONGEST_WAIT:
+                break
+            wait = min(_LONGEST_WAIT, wait * self._retry_multiplier)
+        return wait
 
     def _unload(self, version: ModelVersion) -> None:
         servable, version.servable = version.servable, None

@@ -5,6 +5,7 @@ Source: tensorflow_serving/model_servers/{http_rest_api_handler,http_rest_api_ut
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,8 +20,9 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.protocol.errors import invalid_argument
+from serving.protocol.errors import RequestError, invalid_argument
 from serving.protocol.tensors import from_proto
+from serving.server.access_log import note
 from serving.server.inference.classification import CLASSIFY
 from serving.server.inference.context import RunContext
 from serving.server.inference.metadata import SIGNATURE_DEF, get_model_metadata
@@ -31,6 +33,7 @@ from serving.server.limits import Answer, Bounds, Work
 from serving.server.metrics import Metrics
 from serving.server.models.core import ServerCore
 from serving.server.models.status import get_model_status
+from serving.server.public_text import unforeseen
 from serving.server.rest.json_document import JsonLimits, parse_object, read_signature_name, text_of
 from serving.server.rest.replies import (
     classification_to_json,
@@ -42,6 +45,7 @@ from serving.server.rest.replies import (
 from serving.server.rest.requests import fill_examples, fill_predict_request
 from serving.server.rest.songs import completed
 
+logger = logging.getLogger("serving.server")
 _MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _PREDICTION = re.compile(_MODEL + r":(?P<method>classify|regress|predict)", re.IGNORECASE)
 _STATUS = re.compile(
@@ -94,6 +98,15 @@ class RestHandlers:
         Raises:
             RequestError: With TensorFlow Serving's code and text.
         """
+        try:
+            return self._answer(method, path, body, work)
+        except RequestError:
+            raise
+        except Exception as error:
+            logger.exception("request failed in the server")
+            raise unforeseen(error) from error
+
+    def _answer(self, method: str, path: str, body: bytes, work: Work) -> str:
         work.check()
         if method == "POST" and (match := _PREDICTION.fullmatch(path)):
             return self._infer(match, body, work)
@@ -119,6 +132,7 @@ class RestHandlers:
     def _predict(self, match: re.Match[str], body: bytes, work: Work) -> str:
         request = predict_pb2.PredictRequest()
         _fill_model_spec(match, request.model_spec)
+        note(request)
         document: Mapping[str, Any] = parse_object(body, self._json_limits)
         self._bounds.limits.check_body(document)
         request.model_spec.signature_name = read_signature_name(document)
@@ -132,6 +146,7 @@ class RestHandlers:
             if not self._strict:
                 document = completed(document, signature, self._bounds.limits)
             form = fill_predict_request(document, signature, request)
+        note(request)
         response = self._run(predict, request, work)
         return tensors_to_json({key: from_proto(value) for key, value in sorted(response.outputs.items())}, form)
 
@@ -149,6 +164,7 @@ class RestHandlers:
         work.check()
         response = self._bounds.around(answer)(self._core, request, replace(self._settings, timeout_ms=work.left_ms()))
         work.check()
+        note(request, response)
         return response
 
     def _fill_examples(self, match: re.Match[str], body: bytes, request: Any) -> None:
@@ -157,6 +173,7 @@ class RestHandlers:
         self._bounds.limits.check_body(document)
         request.model_spec.signature_name = read_signature_name(document)
         fill_examples(document, request)
+        note(request)
 
     def _describe(self, match: re.Match[str]) -> str:
         if not match["name"]:
@@ -164,9 +181,11 @@ class RestHandlers:
         if match["metadata"]:
             metadata = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=[SIGNATURE_DEF])
             _fill_model_spec(match, metadata.model_spec)
+            note(metadata)
             return metadata_to_json(get_model_metadata(self._core, metadata))
         status = get_model_status_pb2.GetModelStatusRequest()
         _fill_model_spec(match, status.model_spec)
+        note(status)
         return status_to_json(get_model_status(self._core, status))
 
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http import HTTPStatus
+from typing import Any, cast
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
-from serving.protocol.errors import RequestError, deadline_exceeded, internal, unavailable
+from serving.protocol.errors import RequestError, deadline_exceeded, unavailable
 from serving.server.config_files import metrics_path
 from serving.server.flags import ServerFlags, address
 from serving.server.limits import Budget, Work
-from serving.server.metrics import Metrics
+from serving.server.metrics import CONTENT_TYPE, Metrics
 from serving.server.rest.bodies import Bodies, RefusedError, largest_unpacked, unpacked
 from serving.server.rest.connections import Connection, Connections, connection_limit, listen
 from serving.server.rest.handlers import RestHandlers
+from serving.server.rest.middlewares import name_no_versions
 from serving.server.rest.replies import error_to_json
 
 # aiohttp waits twice, for the handler and then for the connection, each time half of this.
@@ -28,7 +34,7 @@ _KEEPALIVE_SECONDS = 75.0
 _CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "POST, GET",
-    "Access-Control-Allow-Headers": "Content-Type",
+    "Access-Control-Allow-Headers": "Content-Type, Authorization",
 }
 
 
@@ -39,11 +45,15 @@ class RestServer:
         handlers: Answer the requests.
         metrics: What the metrics page shows.
         flags: The settings.
+        middlewares: What every request passes, the outermost first.
     """
 
-    def __init__(self, handlers: RestHandlers, metrics: Metrics, flags: ServerFlags) -> None:
+    def __init__(
+        self, handlers: RestHandlers, metrics: Metrics, flags: ServerFlags, middlewares: Sequence[Middleware] = ()
+    ) -> None:
         self._handlers = handlers
         self._metrics = metrics
+        self._middlewares = middlewares
         self._metrics_path = metrics_path(flags.monitoring_config_file)
         self._max_body_bytes = flags.rest_api_max_body_bytes
         self._cors = flags.rest_api_enable_cors_support
@@ -88,6 +98,7 @@ class RestServer:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _open(self, host: str, port: int) -> int:
+        name_no_versions()
         server = web.Server(
             self._answer,
             handler_cancellation=True,
@@ -113,7 +124,7 @@ class RestServer:
         connection.header_arrived(request)
         work = Work(self._timeout)
         try:
-            reply = await self._reply(request, work)
+            reply = await self._through_middlewares(request, work)
             await self._send(request, reply, work)
             return reply
         finally:
@@ -121,7 +132,16 @@ class RestServer:
             work.leave()
             connection.answered()
 
-    async def _send(self, request: web.BaseRequest, reply: web.Response, work: Work) -> None:
+    async def _through_middlewares(self, request: web.BaseRequest, work: Work) -> web.StreamResponse:
+        async def innermost(request: web.BaseRequest) -> web.StreamResponse:
+            return await self._reply(request, work)
+
+        handler: Any = innermost
+        for middleware in reversed(self._middlewares):
+            handler = partial(middleware, handler=handler)
+        return cast(web.StreamResponse, await handler(request))
+
+    async def _send(self, request: web.BaseRequest, reply: web.StreamResponse, work: Work) -> None:
         """Writes a reply; a client that does not take it in time loses its connection."""
         try:
             await reply.prepare(request)
@@ -156,7 +176,7 @@ class RestServer:
         """Returns what is answered without the models, None for a request that needs them."""
         path = request.rel_url.raw_path
         if path == self._metrics_path and request.method == "GET":
-            return web.Response(text=self._metrics.render(), content_type="text/plain")
+            return web.Response(text=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
         if not path.lower().startswith("/v1/"):
             return _html(HTTPStatus.NOT_FOUND)
         if self._cors and request.method == "OPTIONS" and "Origin" in request.headers:
@@ -175,8 +195,9 @@ class RestServer:
         encoding = request.headers.get("Content-Encoding", "")
         self._running += 1
         try:
+            run = contextvars.copy_context().run  # the access log's line of this request, on the thread, too
             answer = asyncio.get_running_loop().run_in_executor(
-                self._pool, self._work, request.method, request.rel_url.raw_path, body, encoding, work
+                self._pool, run, self._work, request.method, request.rel_url.raw_path, body, encoding, work
             )
             return _json(
                 await asyncio.wait_for(answer, (work.left_ms() or 0) / 1000 + _LINGERING_SECONDS), 200, headers
@@ -186,11 +207,6 @@ class RestServer:
             return _json(_error(late.message), late.http_status, headers)
         except RequestError as error:
             return _json(_error(error.message), error.http_status, headers)
-        except RefusedError:
-            raise
-        except Exception as error:
-            failure = internal(f"{type(error).__name__}: {error}")
-            return _json(_error(failure.message), failure.http_status, headers)
         finally:
             self._running -= 1
 
