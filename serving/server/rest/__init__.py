@@ -1,5 +1,5 @@
 """Takes requests over REST: paths, JSON as tensors, replies, and songs as JSON objects.
 
-Imports: config_files, flags, inference, limits, metrics, models, protocol.
+Imports: access_log, config_files, flags, inference, limits, metrics, models, protocol, public_text, tokens, traffic.
 Imported by: embedded.
 """
