@@ -26,6 +26,7 @@ from serving.server.flags import ServerFlags, parse_flags
 _FAILED = 255
 # Seconds that the server's threads have to end after it has stopped.
 _LAST_THREADS = 1.0
+_TURN = 0.5  # seconds after which the main thread looks for a signal again
 
 
 def _redirect(log_file: str, error_log_file: str, terminal: TextIO) -> None:
@@ -83,7 +84,9 @@ def _serve(flags: ServerFlags) -> None:
             try:
                 sys.stdout.write(server.describe() + "\n")
                 sys.stdout.flush()
-                threading.Event().wait()
+                # In turns: a signal that comes just before a wait begins does not end it.
+                while not threading.Event().wait(_TURN):
+                    pass
             except _StopRequestedError as stop:
                 if stop.number == signal.SIGTERM:
                     server.drain(flags.drain_seconds)

@@ -257,11 +257,10 @@ def test_the_async_client_tries_again_too(flaky: Any) -> None:
 def test_a_large_request_is_tried_again_too(flaky: Any) -> None:
     """Larger than the 256 KiB that gRPC keeps of a call by default."""
     handler, target = flaky(0, grpc.StatusCode.UNAVAILABLE)
-    with Client(target, backoff=QUICK, max_rows=None) as client:
+    with Client(target, backoff=QUICK) as client:
         client.metadata()
         handler.left = 1
-        rows = np.ones((200_000, 2), np.float32)
-        assert len(client.predict({"x": rows}, "dense")["y"]) == len(rows)
+        assert len(client.embed({"attribute_genre": "x" * 300_000, "audio_tempo": 1.0})) == 1
     assert handler.calls == 3
 
 
