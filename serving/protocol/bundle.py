@@ -2,8 +2,9 @@
 
     python -m serving.protocol.bundle FOLDER
 
-FOLDER gets `tensorflow.proto` and `tensorflow_serving.proto` for compilers, and `bcl.protoset`, a FileDescriptorSet, for
-tools that read messages without one. The names and numbers are TensorFlow Serving's, hence so are the bytes on the wire.
+FOLDER gets `tensorflow.proto` and `tensorflow_serving.proto` for compilers. It gets `bcl.protoset`, a
+FileDescriptorSet, for tools that need no compiler. Names and numbers are TensorFlow Serving's, and so are the bytes on
+the wire.
 """
 
 from __future__ import annotations
