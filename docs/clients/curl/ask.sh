@@ -29,7 +29,8 @@ ask() {
 
 predict() {
   [ -r "$2" ] || { echo "$2: cannot be read" >&2; exit 2; }
-  { printf '{"signature_name": "%s", "instances": ' "$1"; cat "$2"; printf '}'; } | ask --data-binary @- "$model:predict"
+  { printf '{"signature_name": "%s", "instances": ' "$1"; cat "$2"; printf '}'; } |
+    ask --data-binary @- "$model:predict"
 }
 
 case ${1:-} in

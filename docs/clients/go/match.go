@@ -2,15 +2,17 @@
 //
 //	go run . songs.json
 //
-// Settings: BCL_TARGET (localhost:8500), BCL_MODEL (bcl), BCL_TIMEOUT (10s), BCL_CA (PEM file of the server's authority;
-// switches TLS on), BCL_TOKEN_FILE (file with the token).
+// Settings: BCL_TARGET (localhost:8500), BCL_MODEL (bcl), BCL_TIMEOUT (10 seconds), BCL_CA (PEM file of the server's
+// authority; switches TLS on), BCL_TOKEN_FILE (file with the token).
 package main
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -49,11 +51,11 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	timeout, err := time.ParseDuration(setting("BCL_TIMEOUT", "10s"))
+	seconds, err := strconv.ParseFloat(setting("BCL_TIMEOUT", "10"), 64)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(seconds*float64(time.Second)))
 	defer cancel()
 	if path := os.Getenv("BCL_TOKEN_FILE"); path != "" {
 		token, err := os.ReadFile(path)
@@ -124,7 +126,7 @@ func rows(ids, scores *pb.TensorProto, count int) ([]found, error) {
 		names = append(names, fmt.Sprint(id))
 	}
 	if len(names) != len(scores.GetFloatVal()) {
-		return nil, fmt.Errorf("expected a score for each id, as typed values. Received: %d scores", len(scores.GetFloatVal()))
+		return nil, errors.New("expected a score for each id, as typed values")
 	}
 	result := make([]found, count)
 	for row := range result {

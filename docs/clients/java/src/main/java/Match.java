@@ -14,10 +14,10 @@ import java.io.File;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.TimeUnit;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 import tensorflow.TensorInfo;
@@ -82,7 +82,7 @@ public final class Match {
       PredictionServiceBlockingStub stub =
           PredictionServiceGrpc.newBlockingStub(channel)
               .withInterceptors(MetadataUtils.newAttachHeadersInterceptor(headers()))
-              .withDeadlineAfter(Long.parseLong(setting("BCL_TIMEOUT", "10")), TimeUnit.SECONDS);
+              .withDeadlineAfter(Duration.ofMillis((long) (1000 * Double.parseDouble(setting("BCL_TIMEOUT", "10")))));
       ModelSpec spec = ModelSpec.newBuilder().setName(setting("BCL_MODEL", "bcl")).setSignatureName("match").build();
       Map<String, TensorInfo> fields =
           stub.getModelMetadata(
