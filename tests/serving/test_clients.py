@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -183,6 +186,27 @@ def test_a_server_that_never_answers(program: client_programs.Program) -> None:
     else:
         assert done.returncode == 1
         assert without_case("DEADLINE_EXCEEDED") in without_case(done.stderr)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs the command curl")
+def test_the_other_questions_of_curl(
+    exported: small_export.SmallExport, secure: EmbeddedServer, folder: Path, tmp_path: Path
+) -> None:
+    def ask(*words: str) -> subprocess.CompletedProcess[str]:
+        settings = settings_of(secure, BCL_MODEL="new-songs", BCL_TOKEN_FILE=str(folder / "token"))
+        command = ["bash", str(client_programs.SOURCES / "curl" / "ask.sh"), *words]
+        return subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=False)
+
+    songs = [{name: value for name, value in song.items() if name != "k"} for song in SONGS]
+    (tmp_path / "songs.json").write_text(json.dumps(songs))
+    rows = json.loads(ask("embed", str(tmp_path / "songs.json")).stdout)["predictions"]
+    np.testing.assert_allclose([row["embedding"] for row in rows], exported.embed(songs), atol=1e-5)
+    assert json.loads(ask("status").stdout)["model_version_status"][0]["state"] == "AVAILABLE"
+    assert "match" in json.loads(ask("metadata").stdout)["metadata"]["signature_def"]["signature_def"]
+    assert json.loads(ask("health").stdout) == {"status": "ready"}
+    for words in ([], ["delete"], ["match"], ["match", "nowhere.json"]):
+        done = ask(*words)
+        assert done.returncode == 2 and done.stderr and not done.stdout
 
 
 def test_the_songs_of_the_page_are_those_of_the_demo(tmp_path: Path) -> None:

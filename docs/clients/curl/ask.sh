@@ -28,13 +28,13 @@ ask() {
 }
 
 predict() {
-  [ -r "$2" ] || { echo "$2: cannot be read" >&2; exit 2; }
+  [ -r "$2" ] || { echo "${2:-the file of songs}: cannot be read" >&2; exit 2; }
   { printf '{"signature_name": "%s", "instances": ' "$1"; cat "$2"; printf '}'; } |
     ask --data-binary @- "$model:predict"
 }
 
 case ${1:-} in
-  match | embed) predict "$1" "${2:?expected a file of songs}" ;;
+  match | embed) predict "$1" "${2:-}" ;;
   status) ask "$model" ;;
   metadata) ask "$model/metadata" ;;
   health) ask "$url/v1/health/ready" ;;
