@@ -2,6 +2,6 @@
 
 The .proto files are in `definitions`; `generate` compiles them.
 
-Imports: nothing of this project.
+Imports: files.
 Imported by: client, refresh, savedmodel, server, tfx_pipeline.
 """

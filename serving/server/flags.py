@@ -75,6 +75,9 @@ class ServerFlags:
     )
     ssl_config_file: str = _flag("", "file with a text proto SSLConfig with PEM contents: TLS on gRPC")
     enable_grpc_healthcheck_service: bool = _flag(False, "answer grpc.health.v1.Health")
+    enable_grpc_reflection: bool = _flag(
+        False, "tell tools such as grpcurl the services and messages; needs grpcio-reflection", ours=True
+    )
     grpc_channel_arguments: str = _flag("", "comma-separated key=value arguments of the gRPC server")
     grpc_max_threads: int = _flag(32, "requests that run at the same time")
     enable_signature_method_name_check: bool = _flag(False, "refuse signatures whose method_name does not fit the call")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +18,12 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
+    model_service_pb2_grpc,
     predict_pb2,
+    prediction_service_pb2_grpc,
 )
 
-from serving.protocol import generate, protos
+from serving.protocol import bundle, generate, protos
 from serving.protocol.descriptors import FILES
 from serving.protocol.tensors import from_proto, to_proto
 
@@ -83,6 +87,59 @@ def test_fields_are_those_of_the_generated_modules(full_name: str) -> None:
 def test_the_module_of_descriptors_is_what_the_proto_files_give() -> None:
     pytest.importorskip("grpc_tools")
     assert generate.MODULE.read_text(encoding="utf-8") == generate.module_text(generate.compiled())
+
+
+class Methods:
+    """Stands for a channel: notes the paths that a stub of tensorflow-serving-api calls, and their replies."""
+
+    def __init__(self) -> None:
+        self.replies: dict[str, str] = {}
+
+    def unary_unary(self, path: str, response_deserializer: Any, **_: Any) -> None:
+        self.replies[path] = response_deserializer(b"").DESCRIPTOR.full_name
+
+
+def test_services_are_those_of_the_generated_modules() -> None:
+    theirs = Methods()
+    prediction_service_pb2_grpc.PredictionServiceStub(theirs)
+    model_service_pb2_grpc.ModelServiceStub(theirs)
+    (file,) = (file for file in FileDescriptorSet.FromString(FILES).file if file.name == "tensorflow_serving.proto")
+    assert [service.name for service in file.service] == ["PredictionService", "ModelService"]
+    for service in file.service:
+        assert service.method
+        for method in service.method:
+            path = f"/{file.package}.{service.name}/{method.name}"
+            assert method.output_type == f".{theirs.replies[path]}"
+            assert method.input_type == f".{theirs.replies[path].removesuffix('Response')}Request"
+
+
+def test_the_bundle_compiles_to_the_descriptors_that_it_has(tmp_path: Path) -> None:
+    protoc = pytest.importorskip("grpc_tools.protoc")
+    assert bundle.main([str(tmp_path / "new" / "bundle")]) == 0
+    folder = tmp_path / "new" / "bundle"
+    assert {path.name for path in folder.iterdir()} == {"tensorflow.proto", "tensorflow_serving.proto", "bcl.protoset"}
+    includes = [f"--proto_path={folder}", f"--proto_path={Path(protoc.__file__).with_name('_proto')}"]
+    out = tmp_path / "compiled"
+    command = ["protoc", *includes, "--include_imports", f"--descriptor_set_out={out}", "tensorflow_serving.proto"]
+    assert protoc.main(command) == 0
+    compiled = {file.name: file for file in FileDescriptorSet.FromString(out.read_bytes()).file}
+    given = {file.name: file for file in FileDescriptorSet.FromString((folder / "bcl.protoset").read_bytes()).file}
+    assert set(given) == set(compiled)
+    assert all(given[name] == compiled[name] for name in bundle.SOURCES)
+
+
+def test_the_set_of_the_bundle_can_be_read_alone() -> None:
+    pool = descriptor_pool.DescriptorPool()
+    for file in FileDescriptorSet.FromString(bundle.descriptor_set()).file:
+        pool.AddSerializedFile(file.SerializeToString())
+    method = pool.FindServiceByName("tensorflow.serving.PredictionService").methods_by_name["Predict"]
+    assert method.input_type.fields_by_name["inputs"].message_type.GetOptions().map_entry
+
+
+def test_a_bundle_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert bundle.main([str(tmp_path / "file" / "bundle")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
 
 
 def test_data_types_and_states_have_their_official_numbers() -> None:

@@ -13,6 +13,7 @@ from serving.protocol.errors import unavailable
 from serving.server.config_files import server_credentials
 from serving.server.flags import ServerFlags, address
 from serving.server.grpc.health import Health
+from serving.server.grpc.reflection import Reflection
 from serving.server.grpc.services import Services
 from serving.server.inference.context import RunContext
 from serving.server.limits import Bounds
@@ -61,6 +62,8 @@ class GrpcServer:
         self._health = Health() if flags.enable_grpc_healthcheck_service else None
         if self._health is not None:
             self._server.add_generic_rpc_handlers((self._health.handler(),))
+        if flags.enable_grpc_reflection:
+            self._server.add_generic_rpc_handlers(Reflection(health=self._health is not None).handlers())
 
     def start(self) -> int:
         """Listens; returns the TCP port.
