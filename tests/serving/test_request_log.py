@@ -327,7 +327,7 @@ def test_a_killed_server_leaves_whole_files_and_whole_records(base: Path, tmp_pa
             with Client(f"127.0.0.1:{port}") as client:
                 for number in range(20):
                     client.predict({"rows": [number % 5]}, "gather")
-            # The writer hands every record to the system at once, or within a second.
+            # The writer hands every record to the system within a fraction of a second.
             assert eventually(lambda: _records(prefix) == 20)
         finally:
             process.send_signal(signal.SIGKILL)

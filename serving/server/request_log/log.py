@@ -26,8 +26,9 @@ from serving.server.request_log.settings import LogSettings
 
 logger = logging.getLogger("serving.server")
 _QUEUE_BYTES = 64 * 2**20
-# Seconds: the longest time that a record stays in the process, and that a broken log is left alone.
-_FLUSH, _REPAIR = 1.0, 10.0
+# Seconds: the longest time that a record stays in the process, and that a broken log is left alone. The writer is not
+# woken for each record: that would take time from the requests.
+_FLUSH, _REPAIR = 0.2, 10.0
 _LAST_RECORDS = 10.0  # seconds that the end waits for the disk
 _WRITTEN, _DROPPED = "written", "dropped"
 
@@ -97,7 +98,8 @@ class RequestLog:
             if fits:
                 self._waiting += len(data)
                 self._queue.append((name, settings.prefix, data))
-                self._changed.notify()
+                if self._is_urgent():
+                    self._changed.notify()
         if not fits:
             self._count.labels(name, _DROPPED).inc()
 
@@ -109,11 +111,15 @@ class RequestLog:
         if self._thread is not None:
             self._thread.join(_LAST_RECORDS)
 
+    def _is_urgent(self) -> bool:
+        """Whether the writer must look now: at the end, or when the queue fills up."""
+        return self._is_ending or self._waiting > self._queue_bytes // 4
+
     def _work(self) -> None:
         is_ending = False
         while not is_ending:
             with self._changed:
-                self._changed.wait_for(lambda: self._queue or self._is_ending, _FLUSH)
+                self._changed.wait_for(self._is_urgent, _FLUSH)
                 is_ending = self._is_ending
                 records, self._queue = self._queue, deque()
             for name, prefix, data in records:
