@@ -16,6 +16,7 @@ from tfx_pipeline.models.model_config import TuningConfig, measured_towers
 from tfx_pipeline.runtime.settings_codec import with_changes
 from tfx_pipeline.runtime.settings_file import read_object
 from tfx_pipeline.targeting.config import TargetingConfig, pipeline_targeting
+from tfx_pipeline.tfx_extensions.push_config import PushConfig
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class PipelineConfig:
         ridge: The closed form, whose scores are joined to those of the towers. None serves the towers alone.
         tuning: The search for settings of the towers before they are trained. None trains with `model` as it is.
         evaluation: How the model is judged, and what it needs to be pushed.
+        push: Which versions go from the folder of the served versions when a version is pushed.
         targeting: How new songs get their target listeners.
         song_ids: What the ids of the served model are, `"string"` or `"int64"`. With `"int64"`, every song id must be a
             whole number.
@@ -54,6 +56,7 @@ class PipelineConfig:
     ridge: bcl_keras.models.RidgeConfig | None = field(default_factory=bcl_keras.models.RidgeConfig)
     tuning: TuningConfig | None = None
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    push: PushConfig = field(default_factory=PushConfig)
     targeting: TargetingConfig = field(default_factory=pipeline_targeting)
     song_ids: Literal["string", "int64"] = "string"
     refit: Literal["train", "index", "off"] = "train"

@@ -82,7 +82,7 @@ def create_pipeline(
     served = judged
     if config.refit != "off":
         served = with_every_song(judged, config, settings, fitted.schema, data.songs.examples, data.plays.examples)
-    pushed = _pushed(served, folders)
+    pushed = _pushed(served, folders, config)
     keepers = _keepers(pushed, data, fitted, folders, config)
 
     # 5. New songs get their target listeners, and the run gets its page.
@@ -182,7 +182,7 @@ class _Pushed:
         return [self.validator, self.pusher]
 
 
-def _pushed(served: ModelSteps, folders: _Folders) -> _Pushed:
+def _pushed(served: ModelSteps, folders: _Folders, config: PipelineConfig) -> _Pushed:
     model = served.model.outputs["model"]
     validator = ServingValidator(model=model, labelled_songs=served.labeller.outputs["labelled_songs"])
     pusher = standard.pusher(
@@ -190,6 +190,7 @@ def _pushed(served: ModelSteps, folders: _Folders) -> _Pushed:
         model_blessing=served.judge.outputs["blessing"],
         infra_blessing=validator.outputs["blessing"],
         serving_dir=folders.serving,
+        push=config.push,
     )
     return _Pushed(validator, pusher)
 

@@ -98,6 +98,20 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="with --targets: who gets none, as the pipeline takes it (default: as in the last run)",
     )
+    parser.add_argument(
+        "--keep-versions",
+        "--keep_versions",
+        type=int,
+        metavar="N",
+        help="remove all but the latest N versions afterwards; a rollback needs 2 (default: none is removed)",
+    )
+    parser.add_argument(
+        "--model-config-file",
+        "--model_config_file",
+        type=Path,
+        metavar="FILE",
+        help="with --keep-versions: the server's own; what its policies and labels name stays (default: it has none)",
+    )
     return parser
 
 
@@ -132,6 +146,10 @@ def _check(arguments: argparse.Namespace) -> None:
             raise ValueError(f"--{option}: expected --songs with it, which {why}. Received: no --songs")
     if arguments.exclusions is not None and not arguments.targets:
         raise ValueError("--exclusions: expected --targets with it. Received: no --targets")
+    if arguments.keep_versions is not None and arguments.keep_versions < 1:
+        raise ValueError(f"--keep-versions: expected at least 1. Received: {arguments.keep_versions}")
+    if arguments.model_config_file is not None and arguments.keep_versions is None:
+        raise ValueError("--model-config-file: expected --keep-versions with it. Received: no --keep-versions")
 
 
 def _request(arguments: argparse.Namespace, rules: Rules | None) -> Refresh:
@@ -146,6 +164,8 @@ def _request(arguments: argparse.Namespace, rules: Rules | None) -> Refresh:
         ignore_missing=arguments.ignore_missing,
         max_dropped=arguments.max_dropped,
         rules=rules,
+        keep_versions=arguments.keep_versions,
+        model_config_file=arguments.model_config_file,
     )
 
 

@@ -3,5 +3,5 @@
 The .proto files are in `definitions`; `generate` compiles them.
 
 Imports: files.
-Imported by: client, refresh, savedmodel, server, tfx_pipeline.
+Imported by: client, refresh, request_log, savedmodel, server, tfx_pipeline.
 """

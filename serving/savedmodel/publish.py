@@ -13,7 +13,9 @@ from serving.files.whole_files import put_folder
 from serving.savedmodel.versions import dangling, scan
 
 # Not numbers, so that no server takes them for versions.
-_STAGING, _LOCK = ".refreshing", ".refresh.lock"
+_STAGING = ".refreshing"
+#: The file that a process locks which publishes or removes versions.
+LOCK = ".refresh.lock"
 
 
 class PublishError(ValueError):
@@ -92,7 +94,7 @@ def next_version(base: str) -> Iterator[Publication]:
 def _only_one(base: str) -> Iterator[None]:
     with ExitStack() as stack:
         try:
-            stack.enter_context(only_process_in(base, _LOCK))
+            stack.enter_context(only_process_in(base, LOCK))
         except FolderError as error:
             raise PublishError(str(error)) from error
         yield

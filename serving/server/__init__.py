@@ -2,8 +2,8 @@
 
 `grpc` and `rest` take requests, `inference` answers them, `models` loads versions, `batching` joins requests.
 
-Imports: protocol, savedmodel.
-Imported by: refresh, tfx_pipeline.
+Imports: files, protocol, savedmodel.
+Imported by: refresh, request_log, tfx_pipeline.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from serving.server.models.loader import Loader
 from serving.server.models.manager import ModelManager
 from serving.server.models.reload import ConfigFilePoller
 from serving.server.ports import check_ports
+from serving.server.request_log.log import RequestLog, rotation_of
 from serving.server.rest.handlers import RestHandlers
 from serving.server.rest.json_document import JsonLimits
 from serving.server.rest.middlewares import LIVE, READY, observing, with_health, with_tokens
@@ -64,7 +65,7 @@ class EmbeddedServer:
         self._config = (
             read_model_config_file(self.flags.model_config_file)
             if self.flags.model_config_file
-            else single_model(self.flags.model_name, self.flags.model_base_path)
+            else single_model(self.flags)
         )
         batching = read_batch_parameters(self.flags.batching_parameters_file) if self.flags.enable_batching else None
         self._scheduler = None if batching is None else BatchScheduler(batching)
@@ -77,11 +78,13 @@ class EmbeddedServer:
             retry_seconds=self.flags.load_retry_interval_micros / 1e6,
             retry_multiplier=self.flags.load_retry_multiplier,
         )
+        self._request_log = RequestLog(self.metrics, rotation_of(self.flags))
         self.core = ServerCore(
             self._manager,
             roots=roots,
             labels_for_unavailable=self.flags.allow_version_labels_for_unavailable_models,
             zero_is_latest=self.flags.version_zero_is_latest,
+            log=self._request_log,
         )
         self._bounds = Bounds(Limits.from_flags(self.flags), self.flags.max_running_rows)
         self._watch()
@@ -155,6 +158,7 @@ class EmbeddedServer:
         self._manager.stop()
         if self._scheduler is not None:
             self._scheduler.stop()
+        self._request_log.stop()
         self._log.close()
 
     def __enter__(self) -> EmbeddedServer:
@@ -195,6 +199,7 @@ class EmbeddedServer:
             self.flags.enable_serialization_as_tensor_content,
             check_songs=self.flags.check_song_inputs,
             allow_unknown_songs=self.flags.allow_unknown_songs,
+            log=self._request_log,
         )
 
     def _start_grpc(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from serving.protocol.errors import invalid_argument
 from serving.server.foreign_flags import split_foreign
+from serving.server.request_log.settings import check_prefix
 
 # Smallest and largest value. Beyond them the libraries fail late or use another value: port 70000 becomes 4464.
 _BOUNDS: dict[str, tuple[float, float]] = {
@@ -30,6 +31,10 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "drain_seconds": (0, math.inf),
     "access_log_sample": (0, 1),
     "slow_request_ms": (0, math.inf),
+    "request_log_sample": (0, 1),
+    "request_log_file_bytes": (1024, math.inf),
+    "request_log_file_seconds": (0.001, math.inf),
+    "request_log_max_bytes": (0, math.inf),
 }
 _MAY_BE_FREE = ("health", "metrics")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
@@ -157,6 +162,20 @@ class ServerFlags:
         1.0, "share of the requests with a line, 0 to 1; failed and slow ones always have one", ours=True
     )
     slow_request_ms: float = _flag(1000.0, "milliseconds from which the access log calls a request slow", ours=True)
+    request_log_prefix: str = _flag(
+        "",
+        "absolute path that the names of the request log's files begin with, which hold PredictionLogs in TFRecord; "
+        "default none. With --model_config_file, `logging_config` of each model says this",
+        ours=True,
+    )
+    request_log_sample: float = _flag(1.0, "share of the requests that are logged, 0 to 1", ours=True)
+    request_log_file_bytes: int = _flag(64 * 2**20, "bytes of a file of the request log", ours=True)
+    request_log_file_seconds: float = _flag(
+        3600.0, "seconds after which a file of the request log is whole, however small", ours=True
+    )
+    request_log_max_bytes: int = _flag(
+        2**30, "bytes of all files of a request log; the oldest go; 0 = no limit", ours=True
+    )
     error_log_file: str = _flag("", "file for the server's own messages as JSON lines; default the terminal", ours=True)
     log_file: str = _flag("", "file for what TensorFlow and gRPC write; default nowhere", ours=True)
 
@@ -168,6 +187,18 @@ class ServerFlags:
         if not self.model_base_path and not self.model_config_file:
             raise invalid_argument(
                 "Both server_options.model_base_path and server_options.model_config_file are empty!"
+            )
+        if self.request_log_prefix:
+            check_prefix(self.request_log_prefix, "`request_log_prefix`")
+            if self.model_config_file:
+                raise invalid_argument(
+                    "`request_log_prefix`: expected `logging_config` in the file of --model_config_file. "
+                    "Received: both flags"
+                )
+        if 0 < self.request_log_max_bytes < self.request_log_file_bytes:
+            raise invalid_argument(
+                f"`request_log_max_bytes` must be 0, or at least --request_log_file_bytes, which is "
+                f"{self.request_log_file_bytes}. Received: {self.request_log_max_bytes}"
             )
         unknown = sorted(self.free_of_tokens() - set(_MAY_BE_FREE))
         if unknown:

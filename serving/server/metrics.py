@@ -71,9 +71,16 @@ class Metrics:
             registry=self.registry,
             buckets=_LOAD_SECONDS,
         )
+        self.request_log = prometheus_client.Counter(
+            "serving_request_log_records",
+            "Requests for the request log, by outcome: written or dropped.",
+            ["model_name", "outcome"],
+            registry=self.registry,
+        )
         # Memory and file descriptors of the process.
         prometheus_client.ProcessCollector(registry=self.registry)
-        self._names["process_cpu_seconds"] = "process_cpu_seconds_total"
+        for name in ("process_cpu_seconds", "serving_request_log_records"):
+            self._names[name] = f"{name}_total"
 
     def watch(self, name: str, text: str, read: Callable[[], float], **labels: str) -> None:
         """Shows on the metrics page what `read` returns at that time."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import logging
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,7 +25,7 @@ import pytest
 import small_model
 from grpc_health.v1 import health_pb2
 
-from serving.client import Backoff, Client, ServingError
+from serving.client import AsyncClient, Backoff, Client, ServingError
 from serving.server import EmbeddedServer, RequestError
 from serving.server.access_log import Access, AccessLog, JsonFormatter, current, request_id
 from serving.server.config_files import check_plaintext
@@ -256,6 +258,41 @@ def test_both_ports_ask_for_a_token(guarded: tuple[EmbeddedServer, Path]) -> Non
         assert (status, headers["WWW-Authenticate"]) == (401, "Bearer"), path
     status, body, _ = ask(server.rest_port, "/v1/models/bcl", headers={"Authorization": "Basic first-token"})
     assert status == 401 and json.loads(body)["error"].startswith("a bearer token is needed")
+
+
+def test_the_client_for_asyncio_sends_a_token_too(guarded: tuple[EmbeddedServer, Path]) -> None:
+    server, _ = guarded
+
+    async def ask_with(token: str | None) -> int:
+        async with AsyncClient(server.target, token=token, backoff=ONCE) as client:
+            assert (await client.embed([{}, {}])).shape == (2, 4)
+            return len(await client.status())
+
+    assert asyncio.run(ask_with("second-token")) == 1
+    for token, message in ((None, "a bearer token is needed"), ("second", "the bearer token is unknown")):
+        with pytest.raises(ServingError, match=f"UNAUTHENTICATED: {message}"):
+            asyncio.run(ask_with(token))
+    with pytest.raises(ValueError, match="`token` must be visible ASCII characters"):
+        asyncio.run(ask_with("two words"))
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_the_certificate_and_the_token_of_the_page_work(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "serve-in-production.md").read_text(encoding="utf-8")
+    section = page[page.index("**TLS and tokens.**") : page.index("**mTLS.**")]
+    (commands,) = re.findall(r"^```bash\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    (asking,) = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    subprocess.run(["bash", "-ec", commands], cwd=tmp_path, check=True, capture_output=True)
+    monkeypatch.chdir(tmp_path)
+    with serve(base, ssl_config_file="ssl.config", auth_token_file="tokens") as server:
+        exec(asking.replace("localhost:8500", f"localhost:{server.port}"), {})
+        assert "AVAILABLE" in capsys.readouterr().out
+        # REST stays plain text, and asks for the token.
+        assert ask(server.rest_port, "/v1/models/bcl")[0] == 401
+        token = (tmp_path / "tokens").read_text().strip()
+        assert ask(server.rest_port, "/v1/models/bcl", headers=bearer(token))[0] == 200
 
 
 def test_a_refused_call_says_which_scheme_is_wanted(guarded: tuple[EmbeddedServer, Path]) -> None:

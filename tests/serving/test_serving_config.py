@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import subprocess
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +106,47 @@ def test_the_smoke_test_names_what_is_missing(tmp_path: Path, capsys: Any, monke
         smoke.check_model_dir(str(tmp_path))
     (tmp_path / "1").mkdir()
     assert smoke.check_model_dir(str(tmp_path)) == str(tmp_path)
+
+
+# ---- The dashboard.
+
+PROMTOOL = shutil.which("promtool")
+
+
+def queries() -> list[str]:
+    panels = json.loads((CONFIG / "grafana.json").read_text(encoding="utf-8"))["panels"]
+    return [target["expr"] for panel in panels for target in panel["targets"]]
+
+
+def test_every_query_of_the_dashboard_fits_the_type_of_its_metrics(saved_model: Path, tmp_path: Path) -> None:
+    small_model.publish(saved_model, tmp_path / "bcl", 1)
+    settings: dict[str, Any] = {"model_name": "bcl", "model_base_path": str(tmp_path / "bcl"), "enable_batching": True}
+    monitoring = str(CONFIG / "monitoring.config")
+    with EmbeddedServer(port=0, rest_api_port=-1, monitoring_config_file=monitoring, **settings) as server:
+        with Client(server.target) as client:
+            client.embed({})
+        url = f"http://127.0.0.1:{server.rest_port}/monitoring/prometheus/metrics"
+        with urllib.request.urlopen(url) as page:
+            lines = page.read().decode().splitlines()
+    types = dict(line.split()[2:] for line in lines if line.startswith("# TYPE "))
+    seen = set()
+    for query in queries():
+        for name in re.findall(r"(?<![\w:]):?(?:tensorflow|serving|process)[:_][\w:]+", query):
+            family = name if name in types else re.sub("_(bucket|sum|count)$", "", name)
+            seen.add(family)
+            is_rate = f"rate({name}[" in query
+            # A sum by a count of the same histogram is a mean.
+            is_mean = types[family] == "histogram" and name.endswith(("_sum", "_count")) and " / " in query
+            assert is_mean or is_rate == (types[family] in ("counter", "histogram")), query
+    assert len(seen) >= 9
+
+
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian: prometheus)")
+def test_prometheus_can_read_every_query_of_the_dashboard(tmp_path: Path) -> None:
+    rules = [{"record": f"panel:query{number}", "expr": query} for number, query in enumerate(queries())]
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    assert PROMTOOL is not None
+    done = subprocess.run([PROMTOOL, "check", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"SUCCESS: {len(rules)} rules found" in done.stdout

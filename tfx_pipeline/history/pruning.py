@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,13 +16,11 @@ from pathlib import Path
 
 from ml_metadata.proto import metadata_store_pb2
 
+from serving.refresh.old_versions import GOING, old_versions, remove_aside
 from serving.savedmodel.versions import scan
 from tfx_pipeline.history.run_history import RecordedRun, open_store, place_of, pushes, read_runs
 from tfx_pipeline.history.served_copies import pushed_as
 from tfx_pipeline.runtime.run_folder import RunFolder
-
-#: A folder is renamed to this before it is removed, so that nobody sees a half of it.
-_GOING = ".pruning"
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class Plan:
         for metadata, ids in self.artifacts.items():
             _mark_deleted(metadata, ids)
         for folder in self.folders:
-            _remove(folder)
+            remove_aside(folder)
 
     def in_words(self) -> str:
         """Returns one line."""
@@ -80,7 +77,8 @@ def plan(folder: RunFolder, keep: int) -> Plan:
     if keep < 1:
         raise ValueError(f"--keep: expected at least 1. Received: {keep}")
     versions = scan(str(folder.serving)) if folder.serving.is_dir() else {}
-    gone_versions = sorted(versions)[:-keep]
+    old = old_versions(folder.serving, keep) if versions else {}
+    gone_versions = sorted(old)
     served: int | None = None
     folders = [*_half_gone(folder), *(Path(versions[number]) for number in gone_versions)]
     runs: tuple[str, ...] = ()
@@ -143,9 +141,7 @@ def _half_gone(folder: RunFolder) -> list[Path]:
     outputs = [
         path for home in homes for pattern in ("*/*", "*/.system/executor_execution") for path in home.glob(pattern)
     ]
-    return [
-        path for parent in (folder.serving, folder.home / "history", *outputs) if (path := parent / _GOING).is_dir()
-    ]
+    return [path for parent in (folder.serving, folder.home / "history", *outputs) if (path := parent / GOING).is_dir()]
 
 
 def _is_number(name: str) -> bool:
@@ -179,16 +175,6 @@ def _mark_deleted(metadata: Path, ids: tuple[int, ...]) -> None:
     for artifact in found:
         artifact.state = metadata_store_pb2.Artifact.DELETED
     store.put_artifacts(found)
-
-
-def _remove(path: Path) -> None:
-    if path.is_symlink():
-        path.unlink()
-        return
-    aside = path.parent / _GOING
-    if path != aside:
-        os.rename(path, aside)
-    shutil.rmtree(aside)
 
 
 def _files(folders: Iterable[Path]) -> Iterator[Path]:

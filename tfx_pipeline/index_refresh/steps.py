@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serving.protocol.errors import RequestError
 from serving.refresh.index import Changes, refreshed_index
+from serving.refresh.old_versions import old_versions, remove_old_versions
 from serving.refresh.saved_version import SavedVersion, write_version
 from serving.refresh.takedown import record_taken_down, taken_down
-from serving.savedmodel.publish import next_version
+from serving.savedmodel.publish import latest_version, next_version
 from tfx_pipeline.contract.id_lists import IdList
 from tfx_pipeline.index_refresh.new_songs import NewSongs
 
@@ -34,6 +36,8 @@ class Refresh:
         ignore_missing: Whether the lists may hold unknown ids.
         max_dropped: The largest share of the index that a catalogue may drop.
         rules: Rules for the targets of added songs; None for no targets.
+        keep_versions: How many of the latest versions stay afterwards; None for all.
+        model_config_file: The server's configuration file, which says what it may serve; None for none.
     """
 
     base: str
@@ -44,14 +48,29 @@ class Refresh:
     ignore_missing: bool
     max_dropped: float
     rules: Rules | None = None
+    keep_versions: int | None = None
+    model_config_file: Path | None = None
 
     def publish(self) -> list[str]:
         """Publishes the next version, if anything changes, and the targets; returns lines about it."""
+        if self.keep_versions is not None:
+            # What cannot be used is found before anything is published.
+            latest_version(self.base)
+            old_versions(self.base, self.keep_versions, self.model_config_file)
         try:
-            return self._publish()
+            lines = self._publish()
         except BaseException:
             self._settle()
             raise
+        return lines if self.keep_versions is None else [*lines, self._removed(self.keep_versions)]
+
+    def _removed(self, keep: int) -> str:
+        """Removes old versions, and returns the line about it. What was published stands in any case."""
+        try:
+            gone = remove_old_versions(self.base, keep, self.model_config_file)
+        except (ValueError, RequestError, OSError) as error:
+            return f"old versions are still there: {error}"
+        return f"versions removed: {', '.join(map(str, gone)) or 'none'}"
 
     def _publish(self) -> list[str]:
         lines: list[str] = []

@@ -1,5 +1,7 @@
 """Pusher executor that publishes by rename, since TensorFlow Serving loads a version the moment its number appears."""
 
+import json
+import logging
 import os
 import shutil
 from typing import Any
@@ -12,10 +14,13 @@ from tfx.utils import proto_utils
 
 from serving.files.linked_files import share_files
 from serving.files.whole_files import put_folder
+from serving.protocol.errors import RequestError
 from serving.refresh.index import drop_songs
+from serving.refresh.old_versions import remove_old_versions
 from serving.refresh.takedown import taken_down
 from tfx_pipeline.tfx_extensions.artifacts import EXTRA, SERVED
 
+logger = logging.getLogger(__name__)
 _STAGING = ".pushing"
 
 
@@ -47,6 +52,7 @@ class Executor(executor.Executor):
             self._share(input_dict, output_dict, staging)
             blessings = input_dict.get(standard_component_specs.MODEL_BLESSING_KEY, [])
             self._publish(output_dict, base, staging, [os.path.join(blessing.uri, SERVED) for blessing in blessings])
+            self._remove_old(output_dict, base, exec_properties)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
@@ -77,3 +83,17 @@ class Executor(executor.Executor):
                 shutil.copyfile(path, os.path.join(staged, EXTRA, SERVED))
             put_folder(staged, published)
         pushed.set_string_custom_property("pushed_destination", published)
+
+    def _remove_old(
+        self, output_dict: dict[str, list[types.Artifact]], base: str, exec_properties: dict[str, Any]
+    ) -> None:
+        """Removes old versions once another was pushed. The push stands where they cannot be removed."""
+        pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
+        settings = json.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY]) or {}
+        if not pushed.get_int_custom_property("pushed") or not settings.get("keep_versions"):
+            return
+        try:
+            gone = remove_old_versions(base, settings["keep_versions"], settings["model_config_file"])
+            logger.info("versions removed from %s: %s", base, gone or "none")
+        except (ValueError, RequestError, OSError) as error:
+            logger.warning("old versions stay in %s: %s", base, error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import tensorflow_data_validation as tfdv
@@ -16,6 +17,7 @@ from tfx.types import Channel
 from tfx_pipeline.runtime.fingerprint import code_fingerprint
 from tfx_pipeline.tfx_extensions import parquet_executor, pusher_executor
 from tfx_pipeline.tfx_extensions.example_files import ALL
+from tfx_pipeline.tfx_extensions.push_config import PushConfig
 
 
 class ParquetExampleGen(FileBasedExampleGen):
@@ -69,8 +71,18 @@ def pusher(
     model_blessing: Channel,
     infra_blessing: Channel,
     serving_dir: Path | str,
+    push: PushConfig | None = None,
 ) -> RenamingPusher:
-    """Pushes a model that has both blessings into the folder that TensorFlow Serving watches."""
+    """Pushes a model that has both blessings into the folder that TensorFlow Serving watches.
+
+    Args:
+        model: The model.
+        model_blessing: What judged it.
+        infra_blessing: What tried it out in a server.
+        serving_dir: The folder.
+        push: Which versions go then; None = none.
+    """
+    settings = asdict(push) if push is not None and push.keep_versions is not None else {}
     return RenamingPusher(
         model=model,
         model_blessing=model_blessing,
@@ -78,5 +90,5 @@ def pusher(
         push_destination=tfx.proto.PushDestination(
             filesystem=tfx.proto.PushDestination.Filesystem(base_directory=str(serving_dir))
         ),
-        custom_config={"code": code_fingerprint(pusher_executor.__name__)},
+        custom_config={"code": code_fingerprint(pusher_executor.__name__), **settings},
     ).with_id("Pusher")

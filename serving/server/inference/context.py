@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from serving.server.metrics import Metrics
+from serving.server.request_log.log import RequestLog
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,7 @@ class RunContext:
         metrics: None for warm-up, which is not counted.
         check_songs: `--check_song_inputs`; not for warm-up, as an earlier export may have recorded anything.
         allow_unknown_songs: `--allow_unknown_songs`.
+        log: Gets requests and replies; None for warm-up, which is not logged.
     """
 
     check_method_name: bool = False
@@ -26,3 +31,10 @@ class RunContext:
     metrics: Metrics | None = None
     check_songs: bool = False
     allow_unknown_songs: bool = False
+    log: RequestLog | None = None
+
+    def logged(self, request: object, reply: T) -> T:
+        """Returns the reply of a request, and hands both to the request log."""
+        if self.log is not None:
+            self.log.record(request, reply)
+        return reply

@@ -71,7 +71,7 @@ class ExampleMethod:
         """
         check_model_spec(request)
         with models.lease(request.model_spec) as lent:
-            return self.run(lent.servable, request, lent.version, context)
+            return context.logged(request, self.run(lent.servable, request, lent.version, context))
 
 
 def read_examples(inputs: Any) -> Array:

@@ -70,4 +70,4 @@ def multi_inference(models: Models, request: Any, context: RunContext) -> Any:
     if not request.tasks:
         raise invalid_argument("ModelSpec has no name specified.")
     with models.lease(request.tasks[0].model_spec) as lent:
-        return run_multi_inference(lent.servable, request, lent.version, context)
+        return context.logged(request, run_multi_inference(lent.servable, request, lent.version, context))

@@ -116,4 +116,4 @@ def predict(models: Models, request: Any, context: RunContext) -> Any:
     """
     check_model_spec(request)
     with models.lease(request.model_spec) as lent:
-        return run_predict(lent.servable, request, lent.version, context)
+        return context.logged(request, run_predict(lent.servable, request, lent.version, context))

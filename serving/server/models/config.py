@@ -13,6 +13,8 @@ from tensorflow_serving.config import model_server_config_pb2
 from serving.protocol.errors import failed_precondition, invalid_argument, permission_denied
 from serving.savedmodel.versions import Policy
 from serving.server.config_files import fill_text_proto
+from serving.server.flags import ServerFlags
+from serving.server.request_log.settings import LogSettings
 
 logger = logging.getLogger("serving.server")
 PLATFORM = "tensorflow"
@@ -20,18 +22,24 @@ PLATFORM = "tensorflow"
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """One model: where its versions are, which of them to serve, and names for some of them."""
+    """One model: where its versions are, which of them to serve, names for some of them, and the log of requests."""
 
     name: str
     base_path: str
     policy: Policy = field(default_factory=Policy)
     labels: Mapping[str, int] = field(default_factory=dict)
+    log: LogSettings | None = None
 
 
-def single_model(name: str, base_path: str) -> Any:
-    """Returns the ModelServerConfig of `--model_name` and `--model_base_path`."""
+def single_model(flags: ServerFlags) -> Any:
+    """Returns the ModelServerConfig of `--model_name`, `--model_base_path` and the flags of the request log."""
     config = model_server_config_pb2.ModelServerConfig()
-    config.model_config_list.config.add(name=name, base_path=base_path, model_platform=PLATFORM)
+    model = config.model_config_list.config.add(
+        name=flags.model_name, base_path=flags.model_base_path, model_platform=PLATFORM
+    )
+    if flags.request_log_prefix:
+        model.logging_config.log_collector_config.filename_prefix = flags.request_log_prefix
+        model.logging_config.sampling_config.sampling_rate = flags.request_log_sample
     return config
 
 
@@ -100,7 +108,7 @@ def read_models(config: Any) -> list[ModelConfig]:
     """Returns the models of a checked ModelServerConfig.
 
     Raises:
-        RequestError: If a platform is missing, or another than TensorFlow.
+        RequestError: If a platform is missing, or another than TensorFlow, or a `logging_config` cannot be used.
     """
     models = []
     for entry in config.model_config_list.config:
@@ -108,7 +116,8 @@ def read_models(config: Any) -> list[ModelConfig]:
         if platform != PLATFORM:
             raise invalid_argument(f"Model {entry.name} requests unsupported platform {platform}")
         policy = Policy.from_proto(entry.model_version_policy)
-        models.append(ModelConfig(entry.name, entry.base_path, policy, dict(entry.version_labels)))
+        log = LogSettings.from_proto(entry.logging_config, entry.name)
+        models.append(ModelConfig(entry.name, entry.base_path, policy, dict(entry.version_labels), log))
     return models
 
 

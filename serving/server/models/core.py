@@ -8,10 +8,11 @@ from typing import Any
 
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving.protocol.errors import RequestError, failed_precondition, invalid_argument
+from serving.protocol.errors import RequestError, failed_precondition, invalid_argument, permission_denied
 from serving.server.models.config import ModelConfig, Roots, check_transition, read_models
 from serving.server.models.lifecycle import ModelVersion
 from serving.server.models.manager import ModelManager
+from serving.server.request_log.log import RequestLog
 
 
 class ServerCore:
@@ -23,6 +24,7 @@ class ServerCore:
         labels_for_unavailable: `--allow_version_labels_for_unavailable_models`: a new label may name a version that is
             not loaded yet.
         zero_is_latest: `--version_zero_is_latest`: a request for version 0 means the latest version.
+        log: Told which models are logged, and where.
 
     Attributes:
         versions: What the server knows of, and lends.
@@ -35,12 +37,14 @@ class ServerCore:
         roots: Roots,
         labels_for_unavailable: bool = False,
         zero_is_latest: bool = False,
+        log: RequestLog | None = None,
     ) -> None:
         self._manager = manager
         self.versions = manager.table
         self._roots = roots
         self._labels_for_unavailable = labels_for_unavailable
         self._zero_is_latest = zero_is_latest
+        self._log = log
         self._config = model_server_config_pb2.ModelServerConfig()
         self._reloading = False  # behind the lock of `versions`
         self._labels: dict[str, dict[str, int]] = {}
@@ -75,6 +79,7 @@ class ServerCore:
                 if trusted:
                     self._roots.allow(model.base_path)
                 self._roots.check(model.base_path, f"base path of model {model.name}")
+            self._update_log(models, trusted=trusted)
             known = {entry.name for entry in self._config.model_config_list.config}
             self._config = config
             self._labels = self._new_labels(models)
@@ -83,6 +88,17 @@ class ServerCore:
             failed = self.versions.wait_until_available(new, timeout, wanted)
             if failed:
                 raise _not_available(failed, "model(s)" if known else "servable(s)")
+
+    def _update_log(self, models: list[ModelConfig], *, trusted: bool) -> None:
+        if self._log is None:
+            return
+        for model in models:
+            if not trusted and model.log is not None and model.log != self._log.settings(model.name):
+                raise permission_denied(
+                    f"`logging_config` of model {model.name}: expected it in --model_config_file alone, as it names "
+                    "files to write. Received: another one in a HandleReloadConfigRequest"
+                )
+        self._log.update({model.name: model.log for model in models})
 
     @contextmanager
     def _alone(self, wanted: Callable[[], bool]) -> Iterator[None]:

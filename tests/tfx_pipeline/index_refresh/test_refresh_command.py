@@ -356,3 +356,38 @@ def test_versions_and_their_folder_may_be_links(exported: Path, tmp_path: Path, 
         f"{tmp_path / 'serving' / '9'}: expected a version folder, or a link to one. Received: a link to nowhere, "
         "which is no folder. Remove the link or mend it\n",
     )
+
+
+def test_old_versions_go_after_the_new_one_is_there(base: Path, tmp_path: Path, capsys: Any) -> None:
+    shutil.copytree(base / "1700000000", base / "5")
+    shutil.copytree(base / "1700000000", base / "7")
+    (tmp_path / "gone.txt").write_text("song-1\n")
+    labels = 'version_labels { key: "canary" value: 5 }'
+    models = tmp_path / "models.config"
+    models.write_text(
+        f'model_config_list {{ config {{ name: "m" base_path: "{base}" model_platform: "tensorflow" {labels} }} }}'
+    )
+    drop = [base, "--drop", tmp_path / "gone.txt", "--keep_versions"]
+    code, out, _ = run(capsys, *drop, 2, "--model_config_file", models)
+    assert (code, out.splitlines()[-1]) == (0, "versions removed: 7")
+    assert versions(base) == ["1700000000", "1700000001", "5"]
+    code, out, _ = run(capsys, *drop, 1)  # nothing to publish
+    assert (code, out.splitlines()[-1]) == (0, "versions removed: 5, 1700000000")
+    assert versions(base) == ["1700000001"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--keep-versions", "0"], "--keep-versions: expected at least 1. Received: 0"),
+        (["--model-config-file", "m"], "--model-config-file: expected --keep-versions with it. Received: no"),
+        (["--keep-versions", "2", "--model-config-file", "missing"], "NOT_FOUND: missing; No such file"),
+    ],
+)
+def test_versions_that_cannot_be_kept_so(
+    options: list[str], message: str, base: Path, tmp_path: Path, capsys: Any
+) -> None:
+    (tmp_path / "gone.txt").write_text("song-1\n")
+    code, out, error = run(capsys, base, "--drop", tmp_path / "gone.txt", *options)
+    assert (code, out) == (2, "") and error.startswith(message) and error.count("\n") == 1
+    assert versions(base) == ["1700000000"]
