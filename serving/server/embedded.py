@@ -230,4 +230,4 @@ class EmbeddedServer:
         if self._tokens is not None:
             free = self.flags.free_of_tokens()
             middlewares.append(with_tokens(self._tokens, set().union(*(paths[name] for name in free))))
-        return [*middlewares, with_health(self.traffic)]
+        return [*middlewares, with_health(self.traffic, self.core.is_ready)]

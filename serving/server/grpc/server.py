@@ -18,6 +18,7 @@ from serving.server.inference.context import RunContext
 from serving.server.limits import Bounds
 from serving.server.metrics import Metrics
 from serving.server.models.core import ServerCore
+from serving.server.models.readiness import ReadinessWatch
 from serving.server.models.reload import Reloads
 
 _GRACE_SECONDS = 5.0
@@ -61,6 +62,7 @@ class GrpcServer:
         self._health = Health() if flags.enable_grpc_healthcheck_service else None
         if self._health is not None:
             self._server.add_generic_rpc_handlers((self._health.handler(),))
+            self._watch = ReadinessWatch(core, self._health.tell_models)
 
     def start(self) -> int:
         """Listens; returns the TCP port.
@@ -71,6 +73,8 @@ class GrpcServer:
         port = self._listen(address(self._flags.host, self._flags.port))
         if self._flags.grpc_socket_path:
             self._listen(f"unix:{self._flags.grpc_socket_path}")
+        if self._health is not None:
+            self._watch.start()
         self._server.start()
         return port
 

@@ -84,6 +84,10 @@ class ServerCore:
             if failed:
                 raise _not_available(failed, "model(s)" if known else "servable(s)")
 
+    def is_ready(self) -> bool:
+        """Returns whether every configured model has a version that answers."""
+        return all(self.versions.serves(entry.name) for entry in self._config.model_config_list.config)
+
     @contextmanager
     def _alone(self, wanted: Callable[[], bool]) -> Iterator[None]:
         """Lets one reload run at a time. Not a lock of `threading`: a thread that waits for one cannot give up."""
