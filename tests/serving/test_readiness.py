@@ -6,7 +6,9 @@ import json
 import shutil
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -49,7 +51,7 @@ def test_a_model_that_loses_its_last_version_is_not_ready(saved_model: Path, tmp
     for name in ("one", "two"):
         small_model.publish(saved_model, tmp_path / name, 1)
     config = tmp_path / "models.config"
-    config.write_text("model_config_list { %s }" % "".join(MODEL.format(name, tmp_path) for name in ("one", "two")))
+    config.write_text(f"model_config_list {{ {''.join(MODEL.format(name, tmp_path) for name in ('one', 'two'))} }}")
     settings: dict[str, Any] = {"enable_grpc_healthcheck_service": True, "file_system_poll_wait_seconds": 0.02}
     with (
         EmbeddedServer(port=0, rest_api_port=-1, model_config_file=str(config), **settings) as server,
@@ -106,7 +108,7 @@ def test_metrics_and_replies_name_no_folder(saved_model: Path, tmp_path: Path) -
 
 def test_an_error_of_the_graph_names_no_folder() -> None:
     class Session:
-        signatures: dict[str, Any] = {}
+        signatures: Mapping[str, Any] = MappingProxyType({})
 
         def run(self, *_: Any) -> Any:
             raise RequestError(grpc.StatusCode.NOT_FOUND, "/srv/models/bcl/1/words.txt; No such file [[{{node a/b}}]]")
