@@ -12,19 +12,28 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.serving.recorded import latest, recorded_request
 from benchmarks.serving.servers import load, resident_mib, server
 from serving.client import Client
 from tests.serving.fuzz import predict_request
 
 
-def reload(seconds: float, versions: int) -> dict[str, Any]:
-    """Load while versions come and go; every reply must come from a version that was live when it was sent for."""
+def reload(seconds: float, versions: int, model: Path | None = None) -> dict[str, Any]:
+    """Load while versions come and go; every reply must come from a version that was live when it was sent for.
+
+    Args:
+        seconds: The least time; a version is only published when the one before answers.
+        versions: How many are published after the first.
+        model: Folder with the versions of a model that has a warm-up request of `match`; None = a small model.
+    """
     from tests.serving import small_model
 
     with tempfile.TemporaryDirectory() as name:
-        export, base = small_model.export(Path(name) / "export"), Path(name) / "bcl"
+        base = Path(name) / "bcl"
+        export = latest(model) if model is not None else small_model.export(Path(name) / "export")
         small_model.publish(export, base, 1)
-        requests = [predict_request(x=np.ones((1, 2), np.float32)).SerializeToString()]
+        small = predict_request(x=np.ones((1, 2), np.float32)).SerializeToString()
+        requests = [small if model is None else recorded_request(model)]
         stop, live, memory = threading.Event(), [1], []
         with server(base, "--file_system_poll_wait_seconds=0.2") as (target, _, pid), ThreadPoolExecutor(1) as pool:
             answers = pool.submit(load, target, requests, 32, stop, lambda: live[0])

@@ -91,6 +91,11 @@ def test_the_parent_holds_its_ports_against_others_but_not_against_workers() -> 
     check_ports(ServerFlags(model_base_path="/m", port=ports.port))
 
 
+def test_grpc_and_rest_cannot_share_a_port() -> None:
+    with pytest.raises(RequestError, match=r"cannot listen on 127.0.0.1:7777 for both gRPC and REST"):
+        SharedPorts(ServerFlags(model_base_path="/m", port=7777, rest_api_port=7777, workers=2))
+
+
 def test_no_rest_port_is_held_where_there_is_no_rest() -> None:
     with closing(SharedPorts(ServerFlags(model_base_path="/m", port=0, workers=2))) as ports:
         assert ports.rest_port == 0

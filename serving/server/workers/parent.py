@@ -73,8 +73,8 @@ class Parent:
         Raises:
             ChildProcessError: A worker ended before all of them were ready for the first time.
         """
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+        for wanted in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(wanted, self._on_signal)
         # Where the start fails, nobody knows of the server yet.
         last: int = signal.SIGKILL
         try:

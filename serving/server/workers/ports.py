@@ -31,6 +31,9 @@ class SharedPorts:
             raise failed_precondition(
                 f"--workers: expected a system with SO_REUSEPORT, such as Linux. Received: {sys.platform}"
             )
+        if flags.port == flags.rest_api_port > 0:
+            # Workers may listen on the same port, so the system would not object.
+            raise unavailable(f"cannot listen on {address(flags.host, flags.port)} for both gRPC and REST")
         self._held = ExitStack()
         try:
             self.port = self._hold(flags.host, flags.port)
