@@ -9,6 +9,7 @@ Prints one line when it is ready. After SIGTERM its health says NOT_SERVING, and
 
 from __future__ import annotations
 
+import gc
 import logging
 import logging.handlers
 import os
@@ -17,11 +18,17 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from serving.protocol.errors import RequestError, internal
 from serving.server.access_log import JsonFormatter
+from serving.server.file_descriptors import raise_limit
 from serving.server.flags import ServerFlags, parse_flags
+from serving.server.workers.parent import Parent
+from serving.server.workers.place import Place
+
+if TYPE_CHECKING:
+    from serving.server.embedded import EmbeddedServer
 
 _FAILED = 255
 # Seconds that the server's threads have to end after it has stopped.
@@ -73,17 +80,26 @@ def _stop(number: int, _: object) -> None:
     raise _StopRequestedError(number)
 
 
-def _serve(flags: ServerFlags) -> None:
+def _server_class() -> type[EmbeddedServer]:
+    """Imports the server with all that it needs."""
+    # The import makes many objects that live to the end. To look among them for garbage takes a fifth of its time, and
+    # later a moment of all requests whenever a version is unloaded.
+    gc.disable()
+    # Late: TensorFlow reads the environment that `_redirect` sets.
+    from serving.server.embedded import EmbeddedServer
+
+    gc.freeze()
+    gc.enable()
+    return EmbeddedServer
+
+
+def _serve(flags: ServerFlags, place: Place | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     try:
-        # Late: TensorFlow reads the environment that `_redirect` sets.
-        from serving.server.embedded import EmbeddedServer
-
-        with EmbeddedServer(flags) as server:
+        with _server_class()(flags, place) as server:
             try:
-                sys.stdout.write(server.describe() + "\n")
-                sys.stdout.flush()
+                _tell_ready(server.describe(), place)
                 # In turns: a signal that comes just before a wait begins does not end it.
                 while not threading.Event().wait(_TURN):
                     pass
@@ -94,19 +110,37 @@ def _serve(flags: ServerFlags) -> None:
         pass
 
 
+def _tell_ready(line: str, place: Place | None) -> None:
+    if place is not None:
+        place.report(ready=line)
+    else:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Serves until a signal comes, and returns the exit code."""
     terminal = sys.stderr
+    place = Place.given()
     try:
         flags = parse_flags(argv)
         terminal = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
         _redirect(flags.log_file, flags.error_log_file, terminal)
-        _serve(flags)
+        raise_limit()
+        if flags.workers > 1 and place is None:
+            Parent(flags, terminal).run()
+        else:
+            if place is not None:
+                place.end_with_parent()
+            _serve(flags, place)
     except Exception as error:
         # Any type: standard error is a log file by now, where nobody would look for a traceback.
         known = isinstance(error, (RequestError, OSError))
         failure = error if known else internal(f"{type(error).__name__}: {error}")
-        terminal.write(f"Failed to start server. Error: {failure}\n")
+        if place is not None:
+            place.report(failed=str(failure))
+        else:
+            terminal.write(f"Failed to start server. Error: {failure}\n")
         return _FAILED
     return 0
 

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 from aiohttp.typedefs import Middleware
 
+from serving.protocol.errors import invalid_argument
 from serving.server.access_log import AccessLog
 from serving.server.batching.parameters import read_batch_parameters
 from serving.server.batching.scheduler import BatchScheduler
@@ -32,6 +33,8 @@ from serving.server.rest.middlewares import LIVE, READY, observing, with_health,
 from serving.server.rest.server import RestServer
 from serving.server.tokens import Tokens
 from serving.server.traffic import QUIET_SECONDS, Traffic
+from serving.server.workers.metrics_page import MetricsPage
+from serving.server.workers.place import Place
 
 
 class EmbeddedServer:
@@ -41,6 +44,7 @@ class EmbeddedServer:
 
     Args:
         flags: The settings.
+        place: Which of several workers this is; default it is none. Their parent alone can say so.
         **settings: In place of `flags`, fields of ServerFlags. `port=0` picks a free port.
 
     Attributes:
@@ -51,12 +55,18 @@ class EmbeddedServer:
         RequestError: A flag or one of the files that flags name does not fit.
     """
 
-    def __init__(self, flags: ServerFlags | None = None, **settings: Any) -> None:
+    def __init__(self, flags: ServerFlags | None = None, place: Place | None = None, **settings: Any) -> None:
         if flags is not None and settings:
             raise ValueError(f"`flags` and single settings exclude each other. Received: {sorted(settings)}")
         self.flags = flags if flags is not None else ServerFlags(**settings)
+        if self.flags.workers > 1 and place is None:
+            raise invalid_argument(
+                f"`workers` must be 1 for a server in this process; more need the command line. "
+                f"Received: {self.flags.workers}"
+            )
         check_plaintext(self.flags.ssl_config_file, self.flags.rest_api_port, allowed=self.flags.allow_plaintext_rest)
         self.metrics = Metrics()
+        self._shared_page = None if place is None else MetricsPage(place, self.metrics.render)
         self.traffic = Traffic()
         self._tokens = Tokens(self.flags.auth_token_file) if self.flags.auth_token_file else None
         self._log = AccessLog(self.flags.access_log_file, self.flags.access_log_sample, self.flags.slow_request_ms)
@@ -108,7 +118,11 @@ class EmbeddedServer:
             TimeoutError: If a model is not there in time.
         """
         try:
-            check_ports(self.flags)
+            if self._shared_page is None:
+                check_ports(self.flags)
+            else:
+                # The parent holds the ports.
+                self._shared_page.start()
             self._manager.start()
             self.core.reload(self._config, timeout, trusted=not self.flags.model_roots)
             self._start_grpc()
@@ -160,6 +174,8 @@ class EmbeddedServer:
             self._scheduler.stop()
         self._request_log.stop()
         self._log.close()
+        if self._shared_page is not None:
+            self._shared_page.stop()
 
     def __enter__(self) -> EmbeddedServer:
         return self.start()
@@ -224,7 +240,7 @@ class EmbeddedServer:
             strict=self.flags.rest_api_strict,
         )
         page = metrics_path(self.flags.monitoring_config_file)
-        server = RestServer(handlers, self.metrics, self.flags, self._middlewares(page))
+        server = RestServer(handlers, self._shared_page or self.metrics, self.flags, self._middlewares(page))
         self.rest_port = server.start(self.flags.host, max(0, self.flags.rest_api_port))
         self._rest = server
 
@@ -235,4 +251,4 @@ class EmbeddedServer:
         if self._tokens is not None:
             free = self.flags.free_of_tokens()
             middlewares.append(with_tokens(self._tokens, set().union(*(paths[name] for name in free))))
-        return [*middlewares, with_health(self.traffic)]
+        return [*middlewares, with_health(self.traffic, self.core.is_ready)]

@@ -17,6 +17,7 @@ from serving.server.request_log.settings import check_prefix
 # Smallest and largest value. Beyond them the libraries fail late or use another value: port 70000 becomes 4464.
 _BOUNDS: dict[str, tuple[float, float]] = {
     "port": (0, 65535),
+    "workers": (1, math.inf),
     "rest_api_port": (-1, 65535),
     "rest_api_num_threads": (0, math.inf),
     "rest_api_timeout_in_ms": (1, math.inf),
@@ -26,6 +27,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "max_request_strings": (0, math.inf),
     "max_running_rows": (0, math.inf),
     "rest_api_max_connections": (1, math.inf),
+    "grpc_max_connections": (0, math.inf),
+    "grpc_max_connection_idle_ms": (0, 2**31 - 1),
     "rest_api_header_seconds": (0.001, math.inf),
     "load_retry_multiplier": (1, math.inf),
     "drain_seconds": (0, math.inf),
@@ -52,6 +55,9 @@ class ServerFlags:
 
     host: str = _flag("127.0.0.1", "address to bind; 0.0.0.0 for all", ours=True)
     port: int = _flag(8500, "TCP port of gRPC; 0 picks a free one")
+    workers: int = _flag(
+        1, "processes that share the ports; a parent starts them, and another one for each that dies", ours=True
+    )
     grpc_socket_path: str = _flag("", "path of a Unix socket to answer gRPC on as well")
     rest_api_port: int = _flag(0, "TCP port of REST; 0 = no REST, -1 picks a free one")
     rest_api_num_threads: int = _flag(0, "REST requests that run at the same time; 0 = as --grpc_max_threads")
@@ -114,6 +120,12 @@ class ServerFlags:
     grpc_max_concurrent_streams: int = _flag(1000, "requests that one connection may have open", ours=True)
     grpc_max_concurrent_requests: int = _flag(
         1000, "requests that may run or wait, as many again over REST; further ones get RESOURCE_EXHAUSTED", ours=True
+    )
+    grpc_max_connections: int = _flag(
+        512, "open gRPC connections, and at most a quarter of the process's file descriptors; 0 = no limit", ours=True
+    )
+    grpc_max_connection_idle_ms: int = _flag(
+        900_000, "milliseconds without a request after which a gRPC connection is closed; 0 = never", ours=True
     )
     rest_api_max_body_bytes: int = _flag(16 * 2**20, "bytes of the largest body of a REST request, unpacked", ours=True)
     rest_api_max_held_bytes: int = _flag(
@@ -215,6 +227,22 @@ class ServerFlags:
             if not least <= value <= most:
                 wanted = f"{least} or more" if most == math.inf else f"between {least} and {most}"
                 raise invalid_argument(f"`{name}` must be {wanted}. Received: {value}")
+
+        self._check_workers()
+
+    def _check_workers(self) -> None:
+        """Refuses what only one process can do."""
+        if self.workers == 1:
+            return
+        if self.allow_reload:
+            raise invalid_argument(
+                f"`allow_reload` needs `workers` to be 1: a reload would reach one of them. Received: {self.workers}. "
+                "Change --model_config_file in its place, and set --model_config_file_poll_wait_seconds"
+            )
+        if self.grpc_socket_path:
+            raise invalid_argument(
+                f"`grpc_socket_path` needs `workers` to be 1: one process has a Unix socket. Received: {self.workers}"
+            )
 
     def free_of_tokens(self) -> set[str]:
         """Returns what needs no token."""

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 import prometheus_client
 from prometheus_client.core import CollectorRegistry
@@ -21,6 +22,13 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX = ":tensorflow:serving:"
 # Clients can name any model, and each name is kept as a label.
 _MAX_NAMES, _MAX_NAME_LENGTH, _OTHERS = 1000, 200, "(others)"
+
+
+class Rendered(Protocol):
+    """What is shown as the metrics page."""
+
+    def render(self) -> str:
+        """Returns Prometheus' text format."""
 
 
 class Metrics:

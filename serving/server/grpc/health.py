@@ -1,6 +1,8 @@
 """grpc.health.v1.Health, behind `--enable_grpc_healthcheck_service`.
 
-The short names are TensorFlow Serving's. There they are SERVING to the end, here until a drain begins.
+The short names are TensorFlow Serving's. There they are SERVING from the start to the end. Here the whole server and
+`PredictionService` are SERVING while every configured model has a version that answers. `ModelService` tells of models
+that are missing, so it stays SERVING. A drain turns all of them to NOT_SERVING.
 """
 
 from __future__ import annotations
@@ -15,13 +17,14 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from serving.server.grpc.requests import decoder, refuse_undecodable, unary
 
-_NAMES = ("", "PredictionService", "ModelService")
+_NEED_MODELS = ("", "PredictionService")
+_NAMES = (*_NEED_MODELS, "ModelService")
 # Each watcher holds a thread of the server.
 _MAX_WATCHERS = 8
 
 
 class Health:
-    """Check and Watch for a server whose models are up.
+    """Check and Watch.
 
     The servicer is that of grpcio-health-checking. Its own way to register cannot be used: it reads requests with a
     deserializer that may fail, and takes any number of watchers.
@@ -43,6 +46,11 @@ class Health:
         return grpc.method_handlers_generic_handler(
             "grpc.health.v1.Health", {"Check": unary(HealthCheckRequest, self._servicer.Check), "Watch": watch}
         )
+
+    def tell_models(self, are_ready: bool) -> None:
+        """Says whether every configured model answers, and tells the watchers. After a drain began nothing changes."""
+        for name in _NEED_MODELS:
+            self._servicer.set(name, HealthCheckResponse.SERVING if are_ready else HealthCheckResponse.NOT_SERVING)
 
     def begin_drain(self) -> None:
         """Turns all names to NOT_SERVING for good, and tells the watchers."""

@@ -11,6 +11,7 @@ import grpc
 
 from serving.protocol.errors import unavailable
 from serving.server.config_files import server_credentials
+from serving.server.file_descriptors import connections_within
 from serving.server.flags import ServerFlags, address
 from serving.server.grpc.health import Health
 from serving.server.grpc.reflection import Reflection
@@ -19,10 +20,17 @@ from serving.server.inference.context import RunContext
 from serving.server.limits import Bounds
 from serving.server.metrics import Metrics
 from serving.server.models.core import ServerCore
+from serving.server.models.readiness import ReadinessWatch
 from serving.server.models.reload import Reloads
 
 _GRACE_SECONDS = 5.0
 _HANDSHAKE_MS = 10_000
+# REST has half of the file descriptors, gRPC a quarter. The rest is for models, logs and the look for versions.
+_SHARE_OF_DESCRIPTORS = 0.25
+# A client that is gone without a word, such as one whose cable was cut, is noticed after these.
+_KEEPALIVE_MS, _KEEPALIVE_TIMEOUT_MS = 120_000, 20_000
+
+_NEVER_MS = 2**31 - 1
 
 
 class GrpcServer:
@@ -62,6 +70,7 @@ class GrpcServer:
         self._health = Health() if flags.enable_grpc_healthcheck_service else None
         if self._health is not None:
             self._server.add_generic_rpc_handlers((self._health.handler(),))
+            self._watch = ReadinessWatch(core, self._health.tell_models)
         if flags.enable_grpc_reflection:
             self._server.add_generic_rpc_handlers(Reflection(health=self._health is not None).handlers())
 
@@ -74,6 +83,8 @@ class GrpcServer:
         port = self._listen(address(self._flags.host, self._flags.port))
         if self._flags.grpc_socket_path:
             self._listen(f"unix:{self._flags.grpc_socket_path}")
+        if self._health is not None:
+            self._watch.start()
         self._server.start()
         return port
 
@@ -111,10 +122,18 @@ def _arguments(flags: ServerFlags) -> list[tuple[str, Any]]:
         ("grpc.max_send_message_length", -1),
         # A connection without a whole handshake holds a file descriptor.
         ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
+        ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
+        # A client that is still there connects again when it next has a request.
+        ("grpc.max_connection_idle_ms", flags.grpc_max_connection_idle_ms or _NEVER_MS),
         ("grpc.max_concurrent_streams", flags.grpc_max_concurrent_streams),
         # Without this, two servers on one port would share its requests. The second must fail.
-        ("grpc.so_reuseport", 0),
+        ("grpc.so_reuseport", int(flags.workers > 1)),
     ]
+    if flags.grpc_max_connections:
+        most = connections_within(flags.grpc_max_connections, _SHARE_OF_DESCRIPTORS)
+        # Counted from the first byte on. One connection too many is closed at once.
+        arguments.append(("grpc.max_allowed_incoming_connections", most))
     for pair in filter(None, flags.grpc_channel_arguments.split(",")):
         key, _, value = pair.partition("=")
         arguments.append((key, int(value) if value.lstrip("-").isdigit() else value))

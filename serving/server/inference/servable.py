@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from serving.protocol.errors import RequestError
 from serving.savedmodel.session import Array, SavedModelSession
 from serving.server.inference.context import RunContext
 from serving.server.inference.song_fields import SongFields
+from serving.server.public_text import public_error
 
 
 class Servable:
@@ -32,10 +34,17 @@ class Servable:
     def run(
         self, feeds: Sequence[tuple[str, Array]], fetches: Sequence[str], context: RunContext, *, api: str | None
     ) -> list[Array]:
-        """Returns the fetched tensors; see SavedModelSession.run. `api` names the call in the metrics, if any."""
+        """Returns the fetched tensors; see SavedModelSession.run. `api` names the call in the metrics, if any.
+
+        Raises:
+            RequestError: With TensorFlow's own code and text, which names no folder: clients read it.
+        """
         start = time.perf_counter()
         runner = self._session if self._batching is None else self._batching
-        values = runner.run(feeds, fetches, context.timeout_ms)
+        try:
+            values = runner.run(feeds, fetches, context.timeout_ms)
+        except RequestError as error:
+            raise public_error(error) from error
         if context.metrics is not None and api is not None:
             elapsed = (time.perf_counter() - start) * 1e6
             context.metrics.runtime.labels(self.name, api, "TF1").observe(elapsed)

@@ -89,6 +89,10 @@ class ServerCore:
             if failed:
                 raise _not_available(failed, "model(s)" if known else "servable(s)")
 
+    def is_ready(self) -> bool:
+        """Returns whether every configured model has a version that answers."""
+        return all(self.versions.serves(entry.name) for entry in self._config.model_config_list.config)
+
     def _update_log(self, models: list[ModelConfig], *, trusted: bool) -> None:
         if self._log is None:
             return

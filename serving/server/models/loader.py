@@ -71,4 +71,5 @@ class Loader:
         finally:
             if records:
                 elapsed = (time.perf_counter() - start) * 1e6
-                self._metrics.warmup.labels(version.path, status).observe(elapsed)
+                # TensorFlow Serving's label is the path from the root on, which clients need not know.
+                self._metrics.warmup.labels(f"{version.name}/{version.version}", status).observe(elapsed)

@@ -94,6 +94,7 @@ class ModelManager:
         with self.table.changed:
             self._models = {model.name: model for model in models}
             self._look_now = True
+            self.table.changed.notify_all()
         self._wake.set()
 
     def _work(self) -> None:
@@ -149,6 +150,7 @@ class ModelManager:
             if version.state == AVAILABLE and not version.aspired and self.table.may_unload(version.name):
                 with self.table.changed:
                     version.state = UNLOADING
+                    self.table.changed.notify_all()
             if version.state == UNLOADING and version.users == 0:
                 self._unload(version)
                 return True

@@ -50,6 +50,11 @@ class VersionTable:
             known = self._versions.get(name, {}).get(version)
             return known is not None and known.state == AVAILABLE
 
+    def serves(self, name: str) -> bool:
+        """Returns whether any version of a model answers requests."""
+        with self.changed:
+            return any(version.state == AVAILABLE for version in self._versions.get(name, {}).values())
+
     @contextmanager
     def lease(self, name: str, version: int | None) -> Iterator[ModelVersion]:
         """Lends a version, the latest for None; it stays loaded until it is given back.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 from collections.abc import Callable
 from typing import cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
+
+from serving.server.file_descriptors import connections_within
 
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
@@ -18,8 +19,7 @@ _BUSY = (
 
 def connection_limit(wanted: int) -> int:
     """Returns how many REST connections may be open: half of the file descriptors stay for gRPC, models and logs."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft // 2))
+    return connections_within(wanted, 0.5)
 
 
 class Connections:
@@ -111,6 +111,9 @@ class Connection(RequestHandler):
             self._header_timer = None
 
 
-async def listen(connections: Callable[[], Connection], host: str, port: int) -> asyncio.Server:
-    """Returns the listening sockets."""
-    return await asyncio.get_running_loop().create_server(connections, host, port, reuse_address=True)
+async def listen(
+    connections: Callable[[], Connection], host: str, port: int, *, shared: bool = False
+) -> asyncio.Server:
+    """Returns the listening sockets; `shared` lets other processes listen on the same port."""
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(connections, host, port, reuse_address=True, reuse_port=shared or None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from aiohttp import web, web_response
 from aiohttp.typedefs import Handler, Middleware
@@ -77,7 +77,7 @@ def with_tokens(tokens: Tokens, free: Collection[str]) -> Middleware:
     return check
 
 
-def with_health(traffic: Traffic) -> Middleware:
+def with_health(traffic: Traffic, models_are_ready: Callable[[], bool]) -> Middleware:
     """Returns what answers `/v1/health/live` and `/v1/health/ready`, however many requests wait for a thread."""
 
     @web.middleware
@@ -87,6 +87,8 @@ def with_health(traffic: Traffic) -> Middleware:
             return await handler(request)
         if path == READY and traffic.draining:
             return _json('{"status": "draining"}', 503)
+        if path == READY and not models_are_ready():
+            return _json('{"status": "a model has no version that answers"}', 503)
         return _json(f'{{"status": "{path.rsplit("/", 1)[1]}"}}', 200)
 
     return answer

@@ -18,7 +18,7 @@ from serving.protocol.errors import RequestError, deadline_exceeded, unavailable
 from serving.server.config_files import metrics_path
 from serving.server.flags import ServerFlags, address
 from serving.server.limits import Budget, Work
-from serving.server.metrics import CONTENT_TYPE, Metrics
+from serving.server.metrics import CONTENT_TYPE, Rendered
 from serving.server.rest.bodies import Bodies, RefusedError, largest_unpacked, unpacked
 from serving.server.rest.connections import Connection, Connections, connection_limit, listen
 from serving.server.rest.handlers import RestHandlers
@@ -49,7 +49,7 @@ class RestServer:
     """
 
     def __init__(
-        self, handlers: RestHandlers, metrics: Metrics, flags: ServerFlags, middlewares: Sequence[Middleware] = ()
+        self, handlers: RestHandlers, metrics: Rendered, flags: ServerFlags, middlewares: Sequence[Middleware] = ()
     ) -> None:
         self._handlers = handlers
         self._metrics = metrics
@@ -58,6 +58,7 @@ class RestServer:
         self._max_body_bytes = flags.rest_api_max_body_bytes
         self._cors = flags.rest_api_enable_cors_support
         self._max_requests = flags.grpc_max_concurrent_requests
+        self._is_shared = flags.workers > 1
         self._max_connections = connection_limit(flags.rest_api_max_connections)
         self._header_seconds = flags.rest_api_header_seconds
         self._timeout = flags.rest_api_timeout_in_ms / 1000
@@ -110,7 +111,7 @@ class RestServer:
         self._runner = web.ServerRunner(server, shutdown_timeout=_GRACE_SECONDS / 2)
         await self._runner.setup()
         connections = Connections(server, max_connections=self._max_connections, header_seconds=self._header_seconds)
-        self._socket = await listen(connections, host.strip("[]"), port)
+        self._socket = await listen(connections, host.strip("[]"), port, shared=self._is_shared)
         return int(self._socket.sockets[0].getsockname()[1])
 
     async def _close(self, runner: web.ServerRunner) -> None:
@@ -153,7 +154,7 @@ class RestServer:
             raise ConnectionResetError("the reply was not taken in time") from None
 
     async def _reply(self, request: web.BaseRequest, work: Work) -> web.Response:
-        if (page := self._page(request)) is not None:
+        if (page := await self._page(request)) is not None:
             return page
         headers = _CORS if self._cors else None
         try:
@@ -172,11 +173,13 @@ class RestServer:
         finally:
             self._bodies.release(body)
 
-    def _page(self, request: web.BaseRequest) -> web.Response | None:
+    async def _page(self, request: web.BaseRequest) -> web.Response | None:
         """Returns what is answered without the models, None for a request that needs them."""
         path = request.rel_url.raw_path
         if path == self._metrics_path and request.method == "GET":
-            return web.Response(text=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+            # On a thread: where there are other workers, it asks them.
+            text = await asyncio.get_running_loop().run_in_executor(None, self._metrics.render)
+            return web.Response(text=text, headers={"Content-Type": CONTENT_TYPE})
         if not path.lower().startswith("/v1/"):
             return _html(HTTPStatus.NOT_FOUND)
         if self._cors and request.method == "OPTIONS" and "Origin" in request.headers:
