@@ -1,7 +1,8 @@
 """Measure the embedded server. Each command runs a server in a process of its own and prints a line of JSON.
 
 python -m benchmarks.serving throughput --seconds 20   matches over 100,000 songs at concurrency 16, with batching,
-                                                        beside the same session in-process and numpy's brute force
+                                                        beside the same session in process and numpy's brute force
+python -m benchmarks.serving rest --seconds 20         the same matches over REST, beside gRPC
 python -m benchmarks.serving reload --seconds 60       concurrency 32 while 20 versions are published and retired
 python -m benchmarks.serving memory --seconds 600      the same for ten minutes: growth of memory after the first
 python -m benchmarks.serving fuzz --count 10000        malformed requests
@@ -14,13 +15,14 @@ import argparse
 import json
 import os
 import sys
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks.serving.fuzz import run_fuzz
 from benchmarks.serving.reload import reload
 from benchmarks.serving.startup import startup
-from benchmarks.serving.throughput import throughput
+from benchmarks.serving.throughput import BATCHING, rest, throughput
 
 
 def main() -> int:
@@ -29,17 +31,25 @@ def main() -> int:
         prog="python -m benchmarks.serving", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "what", choices=["throughput", "reload", "memory", "fuzz", "startup"], help="figure to measure, see above"
+        "what",
+        choices=["throughput", "rest", "reload", "memory", "fuzz", "startup"],
+        help="see above",
     )
     parser.add_argument(
-        "--seconds", type=float, help="seconds of measuring (default: 20 for throughput, 60 for reload, 600 for memory)"
+        "--seconds",
+        type=float,
+        help="of measuring (default: 20 for throughput and rest, 60 for reload, 600 for memory)",
     )
     parser.add_argument("--count", type=int, default=10_000, help="number of requests of fuzz (default: %(default)s)")
+    parser.add_argument(
+        "--batching", default=str(BATCHING), help="batching parameters of throughput and rest (default: %(default)s)"
+    )
     arguments = parser.parse_args()
-    defaults = {"throughput": 20.0, "reload": 60.0, "memory": 600.0}
+    defaults = {"throughput": 20.0, "rest": 20.0, "reload": 60.0, "memory": 600.0}
     seconds = arguments.seconds or defaults.get(arguments.what, 0.0)
-    if arguments.what == "throughput":
-        result = throughput(seconds)
+    if arguments.what in ("throughput", "rest"):
+        measure = throughput if arguments.what == "throughput" else rest
+        result = measure(seconds, Path(arguments.batching))
     elif arguments.what in ("reload", "memory"):
         result = reload(seconds, versions=max(20, int(seconds // 3) if arguments.what == "memory" else 20))
     else:

@@ -1,12 +1,16 @@
 """Queues of requests that become batches, and the threads that run them.
 
 Source: tensorflow/core/kernels/batching_util/shared_batch_scheduler.h: one pool of threads for all queues, a queue per
-model and signature, the tail batch of a queue open for more requests until it is full or its time is up. Where a batch
-fails, TensorFlow Serving fails all its requests. Here each runs again alone.
+model and signature, the tail batch of a queue open for more requests until it is full or its time is up.
+
+Two things differ here. Where a batch fails, TensorFlow Serving fails all its requests. Here each runs again alone. And a
+batch runs before its time is up when as many requests are there as were lately at most, so that nobody waits for clients
+that do not exist. `--batch_whole_timeout` turns this off.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -59,6 +63,32 @@ class _Batch:
     opened: float = 0.0
 
 
+class _Presence:
+    """How many requests wait or run, and how many did lately at most.
+
+    Those that are answered together come back together, if their clients have more to ask. Lately means since the batch
+    before the last one. Before the first batches nothing is known.
+    """
+
+    def __init__(self) -> None:
+        self.now = 0
+        self._peaks = (math.inf, 0.0)
+
+    def change(self, by: int) -> None:
+        """Counts requests that come or go."""
+        self.now += by
+        before, last = self._peaks
+        self._peaks = before, max(last, self.now)
+
+    def batch_taken(self) -> None:
+        """Forgets what is long ago."""
+        self._peaks = self._peaks[1], self.now
+
+    def is_complete(self) -> bool:
+        """Returns whether as many are there as lately at most."""
+        return self.now >= max(self._peaks)
+
+
 class Queue:
     """Requests for one signature.
 
@@ -71,6 +101,7 @@ class Queue:
         self._scheduler = scheduler
         self.run_batch = run_batch
         self.batches: deque[_Batch] = deque([_Batch()])
+        self.presence = _Presence()
 
     def submit(self, size: int, cut: Callable[[Sequence[int]], Sequence[Task]]) -> Sequence[Task]:
         """Puts a request into the queue.
@@ -91,6 +122,7 @@ class Queue:
             self._scheduler.check_open()
             tasks = cut(self._sizes(size))
             before = self.ready_at()
+            self.presence.change(len(tasks))
             for task in tasks:
                 self._append(task)
             # A request that joins a batch needs no notification: a thread waits for that batch, or all are busy.
@@ -140,21 +172,30 @@ class Queue:
             return None
         if len(self.batches) > 1 or first.size >= self._scheduler.parameters.execution_size:
             return 0.0
+        if not self._scheduler.waits_whole_timeout and self.presence.is_complete():
+            return 0.0
         return first.opened + self._scheduler.parameters.batch_timeout_micros / 1e6
 
     def take(self) -> Sequence[Task]:
         """Removes the first batch and returns its tasks."""
         batch = self.batches.popleft()
+        self.presence.batch_taken()
         if not self.batches:
             self.batches.append(_Batch())
         return batch.tasks
 
 
 class BatchScheduler:
-    """The threads that run batches of all queues, in turn."""
+    """The threads that run batches of all queues, in turn.
 
-    def __init__(self, parameters: BatchParameters) -> None:
+    Args:
+        parameters: The settings.
+        waits_whole_timeout: Whether a batch with room always waits for `batch_timeout_micros`, as TensorFlow Serving's.
+    """
+
+    def __init__(self, parameters: BatchParameters, *, waits_whole_timeout: bool = False) -> None:
         self.parameters = parameters
+        self.waits_whole_timeout = waits_whole_timeout
         self.changed = threading.Condition()
         self._queues: deque[Queue] = deque()
         self._stopping = False
@@ -224,11 +265,17 @@ class BatchScheduler:
             error = _run(queue, tasks)
             if error is None or len(tasks) == 1 or error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
                 # A batch runs as long as its most patient task may, so no task has time left after its deadline.
-                _finish(tasks, error)
+                self._end(queue, tasks, error)
                 continue
             # One bad request must not fail the others, nor may its bytes in the error's text reach their clients.
             for task in tasks:
-                _finish([task], _run(queue, [task]))
+                self._end(queue, [task], _run(queue, [task]))
+
+    def _end(self, queue: Queue, tasks: Sequence[Task], error: RequestError | None) -> None:
+        # Before their clients can ask again.
+        with self.changed:
+            queue.presence.change(-len(tasks))
+        _finish(tasks, error)
 
 
 def _run(queue: Queue, tasks: Sequence[Task]) -> RequestError | None:
