@@ -72,8 +72,8 @@ class ServerFlags:
     batching_parameters_file: str = _flag("", "file with a text proto BatchingParameters; needs --enable_batching")
     batch_whole_timeout: bool = _flag(
         False,
-        "let a batch with room always wait for batch_timeout_micros, as TensorFlow Serving does; otherwise it runs as soon "
-        "as as many requests are there as lately at most",
+        "let a batch with room always wait for batch_timeout_micros, as TensorFlow Serving does; otherwise it also "
+        "runs when as many requests are there as lately at most",
         ours=True,
     )
     monitoring_config_file: str = _flag(

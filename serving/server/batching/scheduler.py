@@ -3,8 +3,8 @@
 Source: tensorflow/core/kernels/batching_util/shared_batch_scheduler.h: one pool of threads for all queues, a queue per
 model and signature, the tail batch of a queue open for more requests until it is full or its time is up.
 
-Two things differ here. Where a batch fails, TensorFlow Serving fails all its requests. Here each runs again alone. And a
-batch runs before its time is up when as many requests are there as were lately at most, so that nobody waits for clients
+Two things differ here. Where a batch fails, TensorFlow Serving fails all its requests. Here each runs again alone. And
+a batch runs before its time is up when as many requests are there as lately at most, so that nobody waits for clients
 that do not exist. `--batch_whole_timeout` turns this off.
 """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -34,7 +35,8 @@ from serving.server.metrics import Metrics
 from serving.server.models.core import ServerCore
 from serving.server.models.status import get_model_status
 from serving.server.public_text import unforeseen
-from serving.server.rest.json_document import JsonLimits, parse_object, read_signature_name, text_of
+from serving.server.rest.json_document import JsonLimits, parse_lifted, parse_object, read_signature_name, text_of
+from serving.server.rest.json_numbers import NotPlainError
 from serving.server.rest.replies import (
     classification_to_json,
     metadata_to_json,
@@ -133,7 +135,21 @@ class RestHandlers:
         request = predict_pb2.PredictRequest()
         _fill_model_spec(match, request.model_spec)
         note(request)
-        document: Mapping[str, Any] = parse_object(body, self._json_limits)
+        form = self._read(request, body)
+        note(request)
+        response = self._run(predict, request, work)
+        return tensors_to_json({key: from_proto(value) for key, value in sorted(response.outputs.items())}, form)
+
+    def _read(self, request: predict_pb2.PredictRequest, body: bytes) -> str:
+        """Puts a body into a PredictRequest and returns the format that the reply must have."""
+        if (lifted := parse_lifted(body, self._json_limits)) is not None:
+            # What is wrong with a body is told from all of it.
+            with suppress(NotPlainError, RequestError):
+                return self._fill(request, lifted)
+            request.inputs.clear()
+        return self._fill(request, parse_object(body, self._json_limits))
+
+    def _fill(self, request: predict_pb2.PredictRequest, document: Mapping[str, Any]) -> str:
         self._bounds.limits.check_body(document)
         request.model_spec.signature_name = read_signature_name(document)
         name = signature_name(request.model_spec)
@@ -145,10 +161,7 @@ class RestHandlers:
                 raise invalid_argument(f"Failed to get input map for signature: {name}")
             if not self._strict:
                 document = completed(document, signature, self._bounds.limits)
-            form = fill_predict_request(document, signature, request)
-        note(request)
-        response = self._run(predict, request, work)
-        return tensors_to_json({key: from_proto(value) for key, value in sorted(response.outputs.items())}, form)
+            return fill_predict_request(document, signature, request)
 
     def _classify(self, match: re.Match[str], body: bytes, work: Work) -> str:
         request = classification_pb2.ClassificationRequest()

@@ -18,6 +18,7 @@ import numpy as np
 
 from serving.protocol.errors import RequestError, invalid_argument
 from serving.server.limits import exceeds
+from serving.server.rest.json_numbers import NotPlainError, lift
 
 # Python's words for a broken document -> those of the parser in TensorFlow Serving.
 _PARSE_ERRORS = {
@@ -34,7 +35,13 @@ _PARSE_ERRORS = {
     "Invalid control character at": "Invalid encoding in string.",
 }
 _TEXT_LIMIT = 1024
-_WRITER = json.JSONEncoder(indent=4)
+
+
+def _refuse_array(value: Any) -> None:
+    raise NotPlainError(f"an error text cannot show {type(value).__name__}")
+
+
+_WRITER = json.JSONEncoder(indent=4, default=_refuse_array)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 # Every escape in a document. The group matches half a surrogate pair without its other half.
@@ -119,6 +126,29 @@ def parse_object(body: bytes, limits: JsonLimits | None = None) -> dict[str, Any
     if not isinstance(document, dict):
         raise invalid_argument(f"JSON Value: {text_of(document)} Is not object")
     return document
+
+
+def parse_lifted(body: bytes, limits: JsonLimits | None = None) -> dict[str, Any] | None:
+    """Parses a body with long lists of numbers, which become arrays; None where `parse_object` must read all of it.
+
+    Raises:
+        RequestError: INVALID_ARGUMENT, if it is too large.
+    """
+    (limits or JsonLimits()).check(body)
+    lifted = lift(body)
+    if lifted is None:
+        return None
+
+    def integer(digits: str) -> Any:
+        array = lifted.array(digits)
+        return _integer(digits) if array is None else array
+
+    try:
+        document = json.loads(lifted.body.decode("utf-8", "surrogateescape"), parse_int=integer, parse_float=_float)
+        _check_surrogates(lifted.body)
+    except (RecursionError, RequestError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
 
 
 def _check_surrogates(body: bytes) -> None:
