@@ -483,7 +483,7 @@ def test_values_of_every_type() -> None:
         "x_bytes": np.array([b"\x00\xff"], object),
         "n": np.array([np.nan, np.inf]),
     }
-    text = tensors_to_json(outputs, "column")
+    text = tensors_to_json(outputs, "column").decode()
     assert text == (
         '{"outputs": {"i": [9223372036854775807], "b": [true], "s": ["ä"], "x_bytes": [{"b64": "AP8="}], '
         '"n": [NaN, Infinity]}}'

@@ -18,7 +18,8 @@ import numpy as np
 
 from serving.protocol.errors import RequestError, invalid_argument
 from serving.server.limits import exceeds
-from serving.server.rest.json_numbers import NotPlainError, lift
+from serving.server.rest import json_numbers
+from serving.server.rest.json_numbers import NotPlainError
 
 # Python's words for a broken document -> those of the parser in TensorFlow Serving.
 _PARSE_ERRORS = {
@@ -134,8 +135,10 @@ def parse_lifted(body: bytes, limits: JsonLimits | None = None) -> dict[str, Any
     Raises:
         RequestError: INVALID_ARGUMENT, if it is too large.
     """
+    if len(body) < json_numbers.SHORTEST_BODY:
+        return None
     (limits or JsonLimits()).check(body)
-    lifted = lift(body)
+    lifted = json_numbers.lift(body)
     if lifted is None:
         return None
 
