@@ -26,6 +26,7 @@ _DEFAULTS = (
     if "always_print_fields_with_no_presence" in inspect.signature(json_format.MessageToDict).parameters
     else "including_default_value_fields"
 )
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
 _WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
@@ -48,7 +49,7 @@ def _decimals(values: Array) -> list[str]:
 def _string(value: bytes, as_bytes: bool) -> str:
     if as_bytes:
         return f'{{"b64": "{base64.b64encode(value).decode()}"}}'
-    return json.dumps(value.decode("utf-8", "surrogateescape"), ensure_ascii=False)
+    return _quoted(value.decode("utf-8", "surrogateescape"))
 
 
 def _values(array: Array, as_bytes: bool) -> list[str]:
