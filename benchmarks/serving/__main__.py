@@ -33,12 +33,12 @@ def main() -> int:
     parser.add_argument(
         "what",
         choices=["throughput", "rest", "reload", "memory", "fuzz", "startup"],
-        help="see above",
+        help="figure to measure, see above",
     )
     parser.add_argument(
         "--seconds",
         type=float,
-        help="of measuring (default: 20 for throughput and rest, 60 for reload, 600 for memory)",
+        help="seconds of measuring (default: 60 for reload, 600 for memory, else 20)",
     )
     parser.add_argument("--count", type=int, default=10_000, help="number of requests of fuzz (default: %(default)s)")
     parser.add_argument(

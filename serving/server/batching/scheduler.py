@@ -10,7 +10,6 @@ that do not exist. `--batch_whole_timeout` turns this off.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import deque
@@ -22,6 +21,7 @@ import grpc
 
 from serving.protocol.errors import RequestError, internal, invalid_argument, unavailable
 from serving.server.batching.parameters import BatchParameters
+from serving.server.batching.presence import Presence
 
 # Seconds that the threads have for what they run when the scheduler stops.
 _LAST_BATCH = 1.0
@@ -63,32 +63,6 @@ class _Batch:
     opened: float = 0.0
 
 
-class _Presence:
-    """How many requests wait or run, and how many did lately at most.
-
-    Those that are answered together come back together, if their clients have more to ask. Lately means since the batch
-    before the last one. Before the first batches nothing is known.
-    """
-
-    def __init__(self) -> None:
-        self.now = 0
-        self._peaks = (math.inf, 0.0)
-
-    def change(self, by: int) -> None:
-        """Counts requests that come or go."""
-        self.now += by
-        before, last = self._peaks
-        self._peaks = before, max(last, self.now)
-
-    def batch_taken(self) -> None:
-        """Forgets what is long ago."""
-        self._peaks = self._peaks[1], self.now
-
-    def is_complete(self) -> bool:
-        """Returns whether as many are there as lately at most."""
-        return self.now >= max(self._peaks)
-
-
 class Queue:
     """Requests for one signature.
 
@@ -101,7 +75,7 @@ class Queue:
         self._scheduler = scheduler
         self.run_batch = run_batch
         self.batches: deque[_Batch] = deque([_Batch()])
-        self.presence = _Presence()
+        self.presence = Presence()
 
     def submit(self, size: int, cut: Callable[[Sequence[int]], Sequence[Task]]) -> Sequence[Task]:
         """Puts a request into the queue.
