@@ -73,7 +73,8 @@ def latencies(clients: Callable[[], Ask], requests: Sequence[bytes], concurrency
     end = time.perf_counter() + seconds
 
     def work(worker: int) -> list[float]:
-        ask, found, start = clients(), [], time.perf_counter()
+        ask, start = clients(), time.perf_counter()
+        found: list[float] = []
         while start < end:
             ask(requests[(worker + len(found)) % len(requests)])
             now = time.perf_counter()

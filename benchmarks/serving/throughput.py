@@ -139,7 +139,7 @@ def throughput(seconds: float, batching: Path = BATCHING) -> dict[str, Any]:
         alone: dict[tuple[int, int], Turns] = defaultdict(Turns)
         latencies(clients, requests, CONCURRENCY, WARM_UP)
         for way in IN_PROCESS:
-            session.rows(*way, 1.0)
+            session.rows(way[0], way[1], 1.0)
         total = 0.0
         for _ in range(ROUNDS):
             before = batches_run(running.rest)
@@ -149,7 +149,7 @@ def throughput(seconds: float, batching: Path = BATCHING) -> dict[str, Any]:
             size = round(len(through.replies) * ROWS_EACH / total)
             equal.add(lambda size=size: session.rows(size, threads, turn / 2))  # type: ignore[misc]
             for way in IN_PROCESS:
-                alone[way].add(lambda way=way: session.rows(*way, turn / 4))  # type: ignore[misc]
+                alone[way].add(lambda way=way: session.rows(way[0], way[1], turn / 4))  # type: ignore[misc]
             brute.add(lambda: numpy_rows(running.index, running.queries, 64, turn / 4))
         session.close()
     best = max(alone.values(), key=lambda turns: turns.rate)
