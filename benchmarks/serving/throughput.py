@@ -1,57 +1,70 @@
-"""Matches per second through the server, beside the same session in process."""
+"""Matches per second through the server, beside the same session in process, and REST beside gRPC.
+
+What is compared takes turns of a few seconds. So what else runs on the machine slows all of it alike. Processor time is
+counted as well: it depends less on the neighbours.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import tempfile
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import numpy as np
 
-from benchmarks.serving.servers import load, server
+from benchmarks.serving.asking import latencies, over_grpc, over_rest
+from benchmarks.serving.servers import server
+from benchmarks.serving.songs_index import DIMENSION, Session, export_index, numpy_rows
 from tests.serving.fuzz import predict_request
 
-SONGS, DIMENSION, K = 100_000, 64, 10
-MAX_BATCH = 64
-WARM_UP = 5.0  # seconds
-BATCHING = f"""
-max_batch_size {{ value: {MAX_BATCH} }}
-batch_timeout_micros {{ value: 2000 }}
-max_enqueued_batches {{ value: 1000 }}
-num_batch_threads {{ value: 2 }}
-"""
+CONCURRENCY, ROWS_EACH = 16, 4
+ROUNDS = 5
+WARM_UP = 5.0  # seconds; the first calls of a session plan and allocate, and are not counted
+BATCHING = Path("serving/config/batching.config")
+#: Rows of a batch and batches at the same time, one of which is the session's best.
+IN_PROCESS = ((64, 1), (64, 2), (256, 1), (256, 2))
 
 
-def export_index(folder: Path, seed: int = 0) -> np.ndarray:
-    """Save the exported model's own index with 100,000 songs, behind a signature that takes vectors; returns them."""
-    # First, because it sets what tensorflow_recommenders needs before TensorFlow is imported.
-    from serving.export.song_index import SongIndex
+@dataclass
+class Turns:
+    """What one way of asking did in all its turns."""
 
-    import tensorflow as tf  # isort: skip
+    rows: int = 0
+    seconds: float = 0.0
+    cpu: float = 0.0
+    replies: list[float] = field(default_factory=list)
 
-    vectors = np.random.default_rng(seed).normal(size=(SONGS, DIMENSION)).astype(np.float32)
+    def add(self, run: Callable[[], int], cpu: Callable[[], float] = time.process_time) -> None:
+        """Runs one turn."""
+        start, cpu_before = time.perf_counter(), cpu()
+        self.rows += run()
+        self.seconds += time.perf_counter() - start
+        self.cpu += cpu() - cpu_before
 
-    class Matcher(tf.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            ids = tf.constant([f"song-{number}" for number in range(SONGS)])
-            self.index = SongIndex().index(tf.constant(vectors), ids)
+    @property
+    def rate(self) -> float:
+        """Rows per second."""
+        return self.rows / self.seconds
 
-        def match(self, query: tf.Tensor, exclude: tf.Tensor) -> dict[str, tf.Tensor]:
-            ids, scores = self.index.nearest_but(query, exclude, k=tf.constant(K))
-            return {"song_ids": ids, "scores": scores}
+    @property
+    def cpu_ms(self) -> float:
+        """Milliseconds of processor time for each row."""
+        return self.cpu / self.rows * 1e3
 
-    module = Matcher()
-    query = tf.TensorSpec([None, DIMENSION], tf.float32, name="query")
-    exclude = tf.TensorSpec([None], tf.string, name="exclude")
-    match = tf.function(module.match).get_concrete_function(query=query, exclude=exclude)
-    tf.saved_model.save(module, str(folder), {"match": match})
-    return vectors
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of another process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def batches_run(rest_port: int) -> float:
@@ -62,74 +75,136 @@ def batches_run(rest_port: int) -> float:
     return float(found[1])
 
 
-def in_process(folder: Path, queries: np.ndarray, batch: int, seconds: float) -> float:
-    """Rows per second of the same session asked directly, two threads at a time as the server's batch threads."""
-    from serving.savedmodel.session import SavedModelSession
+@dataclass
+class Served:
+    """A server that runs, what it serves and what to ask it."""
 
-    session = SavedModelSession(str(folder))
-    signature = session.signatures["match"]
-    none = np.full(batch, b"", object)
-    feeds = [(signature.inputs["query"].name, queries[:batch]), (signature.inputs["exclude"].name, none)]
-    fetches = [signature.outputs[name].name for name in ("song_ids", "scores")]
-    session.run(feeds, fetches)
-    end = time.perf_counter() + seconds
+    target: str
+    rest: int
+    pid: int
+    folder: Path
+    index: np.ndarray
+    queries: np.ndarray
 
-    def work(_: int) -> int:
-        rows = 0
-        while time.perf_counter() < end:
-            session.run(feeds, fetches)
-            rows += batch
-        return rows
+    def cpu(self) -> float:
+        """Processor time of the server and of its clients, which are this process."""
+        return cpu_seconds(self.pid) + time.process_time()
 
-    with ThreadPoolExecutor(2) as pool:
-        total = sum(pool.map(work, range(2)))
-    session.close()
-    return total / seconds
+    def parts(self) -> list[np.ndarray]:
+        """The queries as requests of a few rows."""
+        return [self.queries[start : start + ROWS_EACH] for start in range(0, len(self.queries), ROWS_EACH)]
 
+    def grpc_requests(self) -> list[bytes]:
+        """The requests over gRPC."""
+        none = np.full(ROWS_EACH, b"", object)
+        return [predict_request("match", query=part, exclude=none).SerializeToString() for part in self.parts()]
 
-def numpy_brute_force(index: np.ndarray, queries: np.ndarray, batch: int, seconds: float) -> float:
-    """Rows per second of a matrix product and a partial sort."""
-    rows, end = 0, time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        scores = queries[:batch] @ index.T
-        best = np.argpartition(-scores, K, axis=1)[:, :K]
-        np.take_along_axis(best, np.argsort(-np.take_along_axis(scores, best, 1), axis=1), 1)
-        rows += batch
-    return rows / seconds
+    def rest_requests(self) -> list[bytes]:
+        """The same requests over REST."""
+        none = [""] * ROWS_EACH
+        bodies = [{"inputs": {"query": part.tolist(), "exclude": none}} for part in self.parts()]
+        return [json.dumps({"signature_name": "match", **body}).encode() for body in bodies]
 
 
-def throughput(seconds: float) -> dict[str, Any]:
-    """Served matches per second beside the session's own with batches of the size that the server made on average."""
-    concurrency, rows_each = 16, 4
+@contextmanager
+def served(batching: Path) -> Iterator[Served]:
+    """Yields a server of the index that joins requests by a batching configuration."""
     with tempfile.TemporaryDirectory() as name:
-        base = Path(name) / "bcl"
+        base, monitoring = Path(name) / "bcl", Path(name) / "monitoring.config"
         index = export_index(base / "1")
-        (Path(name) / "batching.config").write_text(BATCHING)
         queries = np.random.default_rng(1).normal(size=(256, DIMENSION)).astype(np.float32)
-        parts = [queries[start : start + rows_each] for start in range(0, 256, rows_each)]
-        none = np.full(rows_each, b"", object)
-        requests = [predict_request("match", query=part, exclude=none).SerializeToString() for part in parts]
-        (Path(name) / "monitoring.config").write_text("prometheus_config { enable: true }")
-        flags = ["--enable_batching", f"--batching_parameters_file={name}/batching.config"]
-        with server(base, *flags, f"--monitoring_config_file={name}/monitoring.config") as (target, rest, _):
-            for duration in (WARM_UP, seconds):  # the first calls of a session plan and allocate; they are not counted
-                stop, before = threading.Event(), batches_run(rest)
-                threading.Timer(duration, stop.set).start()
-                latencies, _ = load(target, requests, concurrency, stop)
-            batch = round(len(latencies) * rows_each / (batches_run(rest) - before))
-        served = len(latencies) * rows_each / seconds
-        direct = in_process(base / "1", queries, batch, seconds)
-        largest = in_process(base / "1", queries, MAX_BATCH, seconds / 2)
-        brute = numpy_brute_force(index, queries, batch, seconds / 2)
-    median, p99 = np.percentile(latencies, [50, 99])
+        monitoring.write_text("prometheus_config { enable: true }")
+        flags = ["--enable_batching", f"--batching_parameters_file={batching.absolute()}"]
+        with server(base, *flags, f"--monitoring_config_file={monitoring}") as (target, rest, pid):
+            yield Served(target, rest, pid, base / "1", index, queries)
+
+
+def spread(replies: Sequence[float]) -> dict[str, float]:
+    """The median and the 99th percentile."""
+    median, p99 = np.percentile(replies, [50, 99])
     return {
-        "served_rows_per_s": round(served),
-        "in_process_rows_per_s": round(direct),
-        "share": round(served / direct, 3),
-        "share_of_largest_batches": round(served / largest, 3),
-        "numpy_rows_per_s": round(brute),
         "median_ms": round(median * 1e3, 2),
         "p99_ms": round(p99 * 1e3, 2),
         "p99_over_median": round(p99 / median, 2),
-        "batch_rows": batch,
+    }
+
+
+def throughput(seconds: float, batching: Path = BATCHING) -> dict[str, Any]:
+    """Served matches beside the session's own: with batches as the server made them on average, and at its best."""
+    turn = seconds / ROUNDS
+    with served(batching) as running, over_grpc(running.target) as clients:
+        threads = _batch_threads(batching)
+        session, requests = Session(running.folder, running.queries), running.grpc_requests()
+        through, equal, brute = Turns(), Turns(), Turns()
+        alone: dict[tuple[int, int], Turns] = defaultdict(Turns)
+        latencies(clients, requests, CONCURRENCY, WARM_UP)
+        for way in IN_PROCESS:
+            session.rows(way[0], way[1], 1.0)
+        total = 0.0
+        for _ in range(ROUNDS):
+            before = batches_run(running.rest)
+            through.add(lambda: _ask(through, clients, requests, turn), running.cpu)
+            batches = batches_run(running.rest) - before
+            total += batches
+            size = round(len(through.replies) * ROWS_EACH / total)
+            equal.add(lambda size=size: session.rows(size, threads, turn / 2))  # type: ignore[misc]
+            for way in IN_PROCESS:
+                alone[way].add(lambda way=way: session.rows(way[0], way[1], turn / 4))  # type: ignore[misc]
+            brute.add(lambda: numpy_rows(running.index, running.queries, 64, turn / 4))
+        session.close()
+    best = max(alone.values(), key=lambda turns: turns.rate)
+    return {
+        "served_rows_per_s": round(through.rate),
+        "in_process_rows_per_s": round(equal.rate),
+        "best_rows_per_s": {f"{rows} rows, {at_once} at once": round(t.rate) for (rows, at_once), t in alone.items()},
+        "numpy_rows_per_s": round(brute.rate),
+        "share": round(through.rate / equal.rate, 3),
+        "share_of_best": round(through.rate / best.rate, 3),
+        "cpu_ms_per_row": round(through.cpu_ms, 3),
+        "cpu_share": round(equal.cpu_ms / through.cpu_ms, 3),
+        "cpu_share_of_best": round(min(turns.cpu_ms for turns in alone.values()) / through.cpu_ms, 3),
+        **spread(through.replies),
+        "batch_rows": size,
+    }
+
+
+def _ask(turns: Turns, clients: Any, requests: Sequence[bytes], seconds: float) -> int:
+    replies = latencies(clients, requests, CONCURRENCY, seconds)
+    turns.replies += replies
+    return len(replies) * ROWS_EACH
+
+
+def _batch_threads(batching: Path) -> int:
+    from serving.server.batching.parameters import read_batch_parameters
+
+    return read_batch_parameters(str(batching)).num_batch_threads
+
+
+def rest(seconds: float, batching: Path = BATCHING) -> dict[str, Any]:
+    """The same matches over REST and over gRPC, from equally many clients."""
+    turn = seconds / ROUNDS / 2
+    with (
+        served(batching) as running,
+        over_grpc(running.target) as grpc_clients,
+        over_rest(running.rest, "bcl") as rest_clients,
+    ):
+        ways = {
+            "grpc": (Turns(), grpc_clients, running.grpc_requests()),
+            "rest": (Turns(), rest_clients, running.rest_requests()),
+        }
+        for _, clients, requests in ways.values():
+            latencies(clients, requests, CONCURRENCY, WARM_UP / 2)
+        for _ in range(ROUNDS):
+            for turns, clients, requests in ways.values():
+                turns.add(
+                    lambda turns=turns, clients=clients, requests=requests: _ask(turns, clients, requests, turn),  # type: ignore[misc]
+                    running.cpu,
+                )
+    over = {name: turns for name, (turns, _, _) in ways.items()}
+    return {
+        **{f"{name}_rows_per_s": round(turns.rate) for name, turns in over.items()},
+        **{f"{name}_cpu_ms_per_row": round(turns.cpu_ms, 3) for name, turns in over.items()},
+        "share": round(over["rest"].rate / over["grpc"].rate, 3),
+        "cpu_share": round(over["grpc"].cpu_ms / over["rest"].cpu_ms, 3),
+        "rest_p99_over_median": spread(over["rest"].replies)["p99_over_median"],
     }

@@ -56,30 +56,30 @@ class SongIndex(tfrs.layers.factorized_top_k.BruteForce):
         """Returns scores and positions of the best songs, `(n, k)`.
 
         The scores of all songs are never there at once, only those of a block. Of equal scores the first song wins, as
-        in `tf.math.top_k` of all: what was found before stands in front of a block.
+        in `tf.math.top_k` of all: what was found before stands in front of what a block adds.
         """
         candidates = tf.convert_to_tensor(self._candidates)
         count = tf.shape(candidates)[0]
         # The first block has k songs to choose from.
         block = tf.maximum(BLOCK_SONGS, k)
 
-        def scores_of(start: tf.Tensor, end: tf.Tensor) -> tf.Tensor:
-            return tf.linalg.matmul(queries, candidates[start:end], transpose_b=True)
+        def best_of(start: tf.Tensor, end: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            scores = tf.linalg.matmul(queries, candidates[start:end], transpose_b=True)
+            best = tf.math.top_k(scores, tf.minimum(k, end - start))
+            return best.values, best.indices + start
 
         def further(start: tf.Tensor, scores: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             end = tf.minimum(start + block, count)
-            joined = tf.concat([scores, scores_of(start, end)], axis=1)
-            new_rows = tf.broadcast_to(tf.range(start, end), [tf.shape(queries)[0], end - start])
-            scores, chosen = tf.math.top_k(joined, k)
+            new_scores, new_rows = best_of(start, end)
+            scores, chosen = tf.math.top_k(tf.concat([scores, new_scores], axis=1), k)
             return end, scores, tf.gather(tf.concat([rows, new_rows], axis=1), chosen, batch_dims=1)
 
         end = tf.minimum(block, count)
-        first = tf.math.top_k(scores_of(tf.constant(0), end), k)
         unknown = tf.TensorShape([None, None])
         _, scores, rows = tf.while_loop(
             lambda start, *_: start < count,
             further,
-            (end, first.values, first.indices),
+            (end, *best_of(tf.constant(0), end)),
             shape_invariants=(end.shape, unknown, unknown),
             parallel_iterations=1,
         )

@@ -78,7 +78,9 @@ class EmbeddedServer:
             else single_model(self.flags)
         )
         batching = read_batch_parameters(self.flags.batching_parameters_file) if self.flags.enable_batching else None
-        self._scheduler = None if batching is None else BatchScheduler(batching)
+        self._scheduler = (
+            None if batching is None else BatchScheduler(batching, waits_whole_timeout=self.flags.batch_whole_timeout)
+        )
         roots = Roots(filter(None, self.flags.model_roots.split(":")))
         self._manager = ModelManager(
             Loader(self.flags, self.metrics, self._scheduler).load,

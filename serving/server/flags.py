@@ -81,6 +81,12 @@ class ServerFlags:
     num_request_iterations_for_warmup: int = _flag(1, "how often each warm-up record is replayed")
     enable_batching: bool = _flag(False, "join concurrent requests into batches")
     batching_parameters_file: str = _flag("", "file with a text proto BatchingParameters; needs --enable_batching")
+    batch_whole_timeout: bool = _flag(
+        False,
+        "let a batch with room always wait for batch_timeout_micros, as TensorFlow Serving does; otherwise it also "
+        "runs when as many requests are there as lately at most",
+        ours=True,
+    )
     monitoring_config_file: str = _flag(
         "", "file with a text proto MonitoringConfig: Prometheus metrics on the REST port"
     )

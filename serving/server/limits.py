@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
+import numpy as np
 import tensorflow as tf
 
 from serving.protocol.errors import RequestError, deadline_exceeded, invalid_argument
@@ -70,12 +71,12 @@ class Limits:
     def check_body(self, document: Mapping[str, Any]) -> None:
         """Refuses a JSON body with too many rows, before a tensor is made of it."""
         for key in ("instances", "examples"):
-            if isinstance(rows := document.get(key), list):
+            if isinstance(rows := document.get(key), (list, np.ndarray)):
                 self.check_rows(len(rows), f"'{key}'")
         inputs = document.get("inputs")
         columns = inputs if isinstance(inputs, dict) else {"inputs": inputs}
         for name, values in columns.items():
-            if isinstance(values, list):
+            if isinstance(values, (list, np.ndarray)):
                 self.check_rows(len(values), f"'{name}' of 'inputs'")
 
     def check(self, request: Any) -> int:

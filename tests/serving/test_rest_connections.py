@@ -34,7 +34,7 @@ class Handlers:
         self.begun = threading.Event()
         self.ends: list[str] = []
 
-    def answer(self, method: str, path: str, body: bytes, work: Work) -> str:
+    def answer(self, method: str, path: str, body: bytes, work: Work) -> bytes:
         self.begun.set()
         while self.waits:
             time.sleep(0.001)
@@ -43,7 +43,7 @@ class Handlers:
             except RequestError as error:
                 self.ends.append(error.code.name)
                 raise
-        return self.reply
+        return self.reply.encode()
 
 
 @contextmanager
@@ -161,6 +161,21 @@ def test_a_client_that_does_not_read_loses_its_connection() -> None:
         except ConnectionError:
             pass
         assert received < len(handlers.reply)
+
+
+def test_a_client_that_reads_slowly_loses_its_connection() -> None:
+    """It takes something all the time, and would take minutes for the whole reply."""
+    with serve(rest_api_timeout_in_ms=50) as (port, handlers), connect(port) as client:
+        handlers.reply = " " * (64 * 2**20)
+        client.sendall(HEADER + b"\r\n{}")
+        received, reads = 0, 0
+        try:
+            while part := client.recv(1000):
+                received, reads = received + len(part), reads + 1
+                time.sleep(0.001 if reads < 2000 else 0)
+        except ConnectionError:
+            pass
+        assert reads > 1000 and received < len(handlers.reply)
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])

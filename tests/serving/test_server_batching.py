@@ -60,8 +60,8 @@ class _Info:
 def batching() -> Iterator[Any]:
     schedulers = []
 
-    def make(**parameters: Any) -> tuple[RecordingSession, BatchingSession]:
-        scheduler = BatchScheduler(BatchParameters(**{"num_batch_threads": 1, **parameters}))
+    def make(waits: bool = False, **parameters: Any) -> tuple[RecordingSession, BatchingSession]:
+        scheduler = BatchScheduler(BatchParameters(**{"num_batch_threads": 1, **parameters}), waits_whole_timeout=waits)
         schedulers.append(scheduler)
         session = RecordingSession()
         return session, BatchingSession(session, scheduler, Metrics())  # type: ignore[arg-type]
@@ -128,6 +128,53 @@ def test_a_full_batch_does_not_wait(batching: Any) -> None:
         results = list(pool.map(lambda number: run(session, np.full((1, 1), number)), range(4)))
     assert sorted(int(result[0, 0]) for result in results) == [0, 2, 4, 6]
     assert [len(value) for value in recording.runs] == [4]
+
+
+def test_a_single_client_does_not_wait_for_others(batching: Any) -> None:
+    """Once a batch has shown that nobody else is there."""
+    recording, session = batching(max_batch_size=4, batch_timeout_micros=600_000_000)
+    run(session, np.zeros((4, 1)))
+    for _ in range(3):
+        run(session, np.zeros((1, 1)))
+    assert [len(value) for value in recording.runs] == [4, 1, 1, 1]
+
+
+def test_a_batch_waits_for_the_clients_of_late(batching: Any) -> None:
+    recording, session = batching(max_batch_size=4, batch_timeout_micros=600_000_000)
+    run(session, np.zeros((4, 1)))
+    with ThreadPoolExecutor(3) as pool:
+        first = hold_the_only_thread(pool, session, recording)
+        second = pool.submit(run, session, np.zeros((1, 1)))
+        assert eventually(lambda: queued(session) == 1)
+        recording.gate.set()
+        first.result()
+        # Two were there together. So the second waits until the first client comes back.
+        assert queued(session) == 1 and not second.done()
+        assert len(run(session, np.zeros((1, 1)))) == len(second.result()) == 1
+    assert [len(value) for value in recording.runs] == [4, 1, 2]
+
+
+def test_clients_that_have_left_are_forgotten(batching: Any) -> None:
+    recording, session = batching(max_batch_size=4, batch_timeout_micros=1000)
+    together(session, recording, [np.zeros((1, 1))] * 3)
+    presence = next(iter(session._queues.values())).presence
+    assert presence.now == 0 and not presence.is_complete()
+    for _ in range(2):
+        run(session, np.zeros((1, 1)))
+    presence.change(1)
+    assert presence.is_complete()
+
+
+def test_a_server_can_wait_as_tensorflow_serving_does(batching: Any) -> None:
+    recording, session = batching(waits=True, max_batch_size=4, batch_timeout_micros=600_000_000)
+    run(session, np.zeros((4, 1)))
+    with ThreadPoolExecutor(2) as pool:
+        alone = pool.submit(run, session, np.zeros((1, 1)))
+        assert eventually(lambda: queued(session) == 1)
+        time.sleep(0.05)
+        assert not alone.done()
+        assert len(run(session, np.zeros((3, 1)))) == 3 and len(alone.result()) == 1
+    assert [len(value) for value in recording.runs] == [4, 4]
 
 
 def test_batches_are_filled_up_with_the_first_row_of_the_last_request(batching: Any) -> None:

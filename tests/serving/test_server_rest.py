@@ -483,7 +483,7 @@ def test_values_of_every_type() -> None:
         "x_bytes": np.array([b"\x00\xff"], object),
         "n": np.array([np.nan, np.inf]),
     }
-    text = tensors_to_json(outputs, "column")
+    text = tensors_to_json(outputs, "column").decode()
     assert text == (
         '{"outputs": {"i": [9223372036854775807], "b": [true], "s": ["ä"], "x_bytes": [{"b64": "AP8="}], '
         '"n": [NaN, Infinity]}}'
@@ -543,7 +543,16 @@ def test_values_that_do_not_fit(value: Any, name: str, text: str) -> None:
 def test_numbers_of_endless_digits_become_doubles() -> None:
     assert parse_object(b'{"a": 18446744073709551615}') == {"a": 2**64 - 1}
     assert parse_object(b'{"a": 18446744073709551616}') == {"a": 2.0**64}
-    for digits in (b"9" * 10_000, b"1e999"):
+    for digits in (
+        b"9" * 10_000,
+        b"1e999",
+        b"2e308",
+        b"1E+309",
+        b"-1e400",
+        b"9" * 309 + b".5",
+        b"9" * 250 + b"e60",
+        b"99" * 160 + b"e-5",
+    ):
         with pytest.raises(RequestError, match=r"Number too big to be stored in double."):
             parse_object(b'{"a": ' + digits + b"}")
     assert math.isnan(parse_object(b'{"a": NaN}')["a"])

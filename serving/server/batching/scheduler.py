@@ -1,8 +1,11 @@
 """Queues of requests that become batches, and the threads that run them.
 
 Source: tensorflow/core/kernels/batching_util/shared_batch_scheduler.h: one pool of threads for all queues, a queue per
-model and signature, the tail batch of a queue open for more requests until it is full or its time is up. Where a batch
-fails, TensorFlow Serving fails all its requests. Here each runs again alone.
+model and signature, the tail batch of a queue open for more requests until it is full or its time is up.
+
+Two things differ here. Where a batch fails, TensorFlow Serving fails all its requests. Here each runs again alone. And
+a batch runs before its time is up when as many requests are there as lately at most, so that nobody waits for clients
+that do not exist. `--batch_whole_timeout` turns this off.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import grpc
 
 from serving.protocol.errors import RequestError, internal, invalid_argument, unavailable
 from serving.server.batching.parameters import BatchParameters
+from serving.server.batching.presence import Presence
 
 # Seconds that the threads have for what they run when the scheduler stops.
 _LAST_BATCH = 1.0
@@ -71,6 +75,7 @@ class Queue:
         self._scheduler = scheduler
         self.run_batch = run_batch
         self.batches: deque[_Batch] = deque([_Batch()])
+        self.presence = Presence()
 
     def submit(self, size: int, cut: Callable[[Sequence[int]], Sequence[Task]]) -> Sequence[Task]:
         """Puts a request into the queue.
@@ -91,6 +96,7 @@ class Queue:
             self._scheduler.check_open()
             tasks = cut(self._sizes(size))
             before = self.ready_at()
+            self.presence.change(len(tasks))
             for task in tasks:
                 self._append(task)
             # A request that joins a batch needs no notification: a thread waits for that batch, or all are busy.
@@ -140,21 +146,30 @@ class Queue:
             return None
         if len(self.batches) > 1 or first.size >= self._scheduler.parameters.execution_size:
             return 0.0
+        if not self._scheduler.waits_whole_timeout and self.presence.is_complete():
+            return 0.0
         return first.opened + self._scheduler.parameters.batch_timeout_micros / 1e6
 
     def take(self) -> Sequence[Task]:
         """Removes the first batch and returns its tasks."""
         batch = self.batches.popleft()
+        self.presence.batch_taken()
         if not self.batches:
             self.batches.append(_Batch())
         return batch.tasks
 
 
 class BatchScheduler:
-    """The threads that run batches of all queues, in turn."""
+    """The threads that run batches of all queues, in turn.
 
-    def __init__(self, parameters: BatchParameters) -> None:
+    Args:
+        parameters: The settings.
+        waits_whole_timeout: Whether a batch with room always waits for `batch_timeout_micros`, as TensorFlow Serving's.
+    """
+
+    def __init__(self, parameters: BatchParameters, *, waits_whole_timeout: bool = False) -> None:
         self.parameters = parameters
+        self.waits_whole_timeout = waits_whole_timeout
         self.changed = threading.Condition()
         self._queues: deque[Queue] = deque()
         self._stopping = False
@@ -224,11 +239,17 @@ class BatchScheduler:
             error = _run(queue, tasks)
             if error is None or len(tasks) == 1 or error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
                 # A batch runs as long as its most patient task may, so no task has time left after its deadline.
-                _finish(tasks, error)
+                self._end(queue, tasks, error)
                 continue
             # One bad request must not fail the others, nor may its bytes in the error's text reach their clients.
             for task in tasks:
-                _finish([task], _run(queue, [task]))
+                self._end(queue, [task], _run(queue, [task]))
+
+    def _end(self, queue: Queue, tasks: Sequence[Task], error: RequestError | None) -> None:
+        # Before their clients can ask again.
+        with self.changed:
+            queue.presence.change(-len(tasks))
+        _finish(tasks, error)
 
 
 def _run(queue: Queue, tasks: Sequence[Task]) -> RequestError | None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -34,7 +35,8 @@ from serving.server.metrics import Metrics
 from serving.server.models.core import ServerCore
 from serving.server.models.status import get_model_status
 from serving.server.public_text import unforeseen
-from serving.server.rest.json_document import JsonLimits, parse_object, read_signature_name, text_of
+from serving.server.rest.json_document import JsonLimits, parse_lifted, parse_object, read_signature_name, text_of
+from serving.server.rest.json_numbers import NotPlainError
 from serving.server.rest.replies import (
     classification_to_json,
     metadata_to_json,
@@ -86,8 +88,8 @@ class RestHandlers:
         self._settings = replace(settings, metrics=metrics)
         self._metrics = metrics
 
-    def answer(self, method: str, path: str, body: bytes, work: Work) -> str:
-        """Returns the JSON text of the reply.
+    def answer(self, method: str, path: str, body: bytes, work: Work) -> bytes | bytearray:
+        """Returns the JSON text of the reply, in UTF-8.
 
         Args:
             method: GET, POST, ...
@@ -106,21 +108,22 @@ class RestHandlers:
             logger.exception("request failed in the server")
             raise unforeseen(error) from error
 
-    def _answer(self, method: str, path: str, body: bytes, work: Work) -> str:
+    def _answer(self, method: str, path: str, body: bytes, work: Work) -> bytes | bytearray:
         work.check()
         if method == "POST" and (match := _PREDICTION.fullmatch(path)):
             return self._infer(match, body, work)
         if method == "GET" and (match := _STATUS.fullmatch(path)):
-            return self._describe(match)
+            return self._describe(match).encode("utf-8", "surrogateescape")
         raise invalid_argument(f"Malformed request: {method} {path}")
 
-    def _infer(self, match: re.Match[str], body: bytes, work: Work) -> str:
+    def _infer(self, match: re.Match[str], body: bytes, work: Work) -> bytes | bytearray:
         method = match["method"].lower()
-        run = {"predict": self._predict, "classify": self._classify, "regress": self._regress}[method]
+        runs: dict[str, Callable[[re.Match[str], bytes, Work], bytes | bytearray]]
+        runs = {"predict": self._predict, "classify": self._classify, "regress": self._regress}
         name = _decoded(match["name"])
         with self._metrics.counted(name, method.capitalize(), "REST"):
             try:
-                return run(match, body, work)
+                return runs[method](match, body, work)
             except RecursionError as error:
                 raise invalid_argument("JSON Parse error: the document is nested too deeply") from error
             except UnicodeEncodeError as error:
@@ -129,11 +132,26 @@ class RestHandlers:
                     f"JSON Value: {text_of(error.object)} is not valid UTF-8, as a name must be"
                 ) from error
 
-    def _predict(self, match: re.Match[str], body: bytes, work: Work) -> str:
+    def _predict(self, match: re.Match[str], body: bytes, work: Work) -> bytearray:
         request = predict_pb2.PredictRequest()
         _fill_model_spec(match, request.model_spec)
         note(request)
-        document: Mapping[str, Any] = parse_object(body, self._json_limits)
+        form = self._read(request, body)
+        note(request)
+        response = self._run(predict, request, work)
+        outputs = {key: from_proto(value) for key, value in sorted(response.outputs.items())}
+        return tensors_to_json(outputs, form, work.check)
+
+    def _read(self, request: predict_pb2.PredictRequest, body: bytes) -> str:
+        """Puts a body into a PredictRequest and returns the format that the reply must have."""
+        if (lifted := parse_lifted(body, self._json_limits)) is not None:
+            # What is wrong with a body is told from all of it.
+            with suppress(NotPlainError, RequestError):
+                return self._fill(request, lifted)
+            request.inputs.clear()
+        return self._fill(request, parse_object(body, self._json_limits))
+
+    def _fill(self, request: predict_pb2.PredictRequest, document: Mapping[str, Any]) -> str:
         self._bounds.limits.check_body(document)
         request.model_spec.signature_name = read_signature_name(document)
         name = signature_name(request.model_spec)
@@ -145,20 +163,18 @@ class RestHandlers:
                 raise invalid_argument(f"Failed to get input map for signature: {name}")
             if not self._strict:
                 document = completed(document, signature, self._bounds.limits)
-            form = fill_predict_request(document, signature, request)
-        note(request)
-        response = self._run(predict, request, work)
-        return tensors_to_json({key: from_proto(value) for key, value in sorted(response.outputs.items())}, form)
+            return fill_predict_request(document, signature, request)
 
-    def _classify(self, match: re.Match[str], body: bytes, work: Work) -> str:
+    def _classify(self, match: re.Match[str], body: bytes, work: Work) -> bytes:
         request = classification_pb2.ClassificationRequest()
         self._fill_examples(match, body, request)
-        return classification_to_json(self._run(CLASSIFY.answer, request, work).result)
+        text = classification_to_json(self._run(CLASSIFY.answer, request, work).result)
+        return text.encode("utf-8", "surrogateescape")
 
-    def _regress(self, match: re.Match[str], body: bytes, work: Work) -> str:
+    def _regress(self, match: re.Match[str], body: bytes, work: Work) -> bytes:
         request = regression_pb2.RegressionRequest()
         self._fill_examples(match, body, request)
-        return regression_to_json(self._run(REGRESS.answer, request, work).result)
+        return regression_to_json(self._run(REGRESS.answer, request, work).result).encode()
 
     def _run(self, answer: Answer, request: Any, work: Work) -> Any:
         work.check()

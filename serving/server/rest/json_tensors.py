@@ -15,11 +15,14 @@ import tensorflow as tf
 from serving.protocol.arrays import object_array
 from serving.protocol.data_types import numpy_dtype
 from serving.protocol.errors import RequestError, invalid_argument, unimplemented
+from serving.protocol.protos import DATA_TYPES
 from serving.server.inference.tensor_io import Array
 from serving.server.rest.json_document import decode_base64, kind_of, text_of
+from serving.server.rest.json_numbers import NotPlainError
 
 ROW, COLUMN = "row", "column"
 _LARGEST_EXACT = {"float": 2**24 - 1, "double": 2**53 - 1}
+_DECIMALS = (DATA_TYPES["DT_FLOAT"], DATA_TYPES["DT_DOUBLE"])
 _WHOLE = {
     "int8": (-(2**31), 2**31 - 1),
     "uint8": (-(2**31), 2**31 - 1),
@@ -84,12 +87,17 @@ def read_tensor(value: Any, dtype: int) -> Array:
     """Returns a dense tensor of nested lists.
 
     Args:
-        value: A JSON value; lists nest as deep as the tensor's rank.
+        value: A JSON value; lists nest as deep as the tensor's rank. Or an array of `json_numbers`.
         dtype: DataType number of the elements.
 
     Raises:
         RequestError: If lists are ragged or values of the wrong kind.
+        NotPlainError: For an array, if the elements are no floating-point numbers.
     """
+    if isinstance(value, np.ndarray):
+        if dtype not in _DECIMALS:
+            raise NotPlainError(f"an array cannot become DataType {dtype}")
+        return value.astype(numpy_dtype(dtype))
     shape: list[int] = []
     inner = value
     while isinstance(inner, list):

@@ -8,8 +8,7 @@ from __future__ import annotations
 import base64
 import inspect
 import json
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,56 +26,125 @@ _DEFAULTS = (
     if "always_print_fields_with_no_presence" in inspect.signature(json_format.MessageToDict).parameters
     else "including_default_value_fields"
 )
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
+_WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 def decimal(value: float, single: bool) -> str:
     """Returns a number as short as its type allows, always with a point or exponent; NaN and Infinity as bare words."""
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    text = f"{value:g}"
-    if (np.float32(text) != np.float32(value)) if single else (float(text) != value):
-        text = f"{value:.{9 if single else 17}g}"
-    return text if "." in text or "e" in text else f"{text}.0"
+    return _decimals(np.array([value], np.float32 if single else np.float64))[0]
 
 
-def _value(value: Any, as_bytes: bool, single: bool) -> str:
-    if isinstance(value, bytes):
-        if as_bytes:
-            return f'{{"b64": "{base64.b64encode(value).decode()}"}}'
-        return json.dumps(value.decode("utf-8", "surrogateescape"), ensure_ascii=False)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return decimal(value, single) if isinstance(value, float) else str(value)
+def _decimals(values: Array) -> list[str]:
+    """Returns what `decimal` returns for each: six digits where they are enough, else all that the type has."""
+    digits = 9 if values.dtype == np.dtype(np.float32) else 17
+    numbers = values.tolist()
+    texts = [f"{number:g}" for number in numbers]
+    enough = (np.array([float(text) for text in texts]).astype(values.dtype) == values) | ~np.isfinite(values)
+    for position in np.flatnonzero(~enough).tolist():
+        texts[position] = f"{numbers[position]:.{digits}g}"
+    return [text if "." in text or "e" in text else _WORDS.get(text) or f"{text}.0" for text in texts]
 
 
-def _tensor(array: Array, name: str) -> str:
-    as_bytes = array.dtype == np.dtype(object) and name.endswith("_bytes")
-    single = array.dtype == np.dtype(np.float32)
+def _string(value: bytes, as_bytes: bool) -> str:
+    if as_bytes:
+        return f'{{"b64": "{base64.b64encode(value).decode()}"}}'
+    return _quoted(value.decode("utf-8", "surrogateescape"))
 
-    def write(value: Any) -> str:
-        if isinstance(value, list):
-            return f"[{', '.join(write(element) for element in value)}]"
-        return _value(value, as_bytes, single)
 
+def _values(array: Array, as_bytes: bool) -> list[str]:
+    """Returns the elements of an array of one dimension."""
+    if array.dtype == np.dtype(object):
+        return [_string(value, as_bytes) for value in array]
+    if array.dtype.kind == "f":
+        return _decimals(array)
+    if array.dtype.kind == "b":
+        return ["true" if value else "false" for value in array]
+    return [str(value) for value in array.tolist()]
+
+
+def _tensor(array: Array, as_bytes: bool) -> str:
+    if array.ndim == 0:
+        return _values(array.reshape(1), as_bytes)[0]
+    parts = _values(array, as_bytes) if array.ndim == 1 else [_tensor(row, as_bytes) for row in array]
+    return f"[{', '.join(parts)}]"
+
+
+def _rows(array: Array, name: str) -> Iterator[str]:
+    """Yields the text of each row."""
     if array.dtype.kind == "c" or array.dtype == np.dtype(np.float16):
         raise invalid_argument(f"Failed to write JSON value for tensor type: {array.dtype}")
-    return write(array.tolist())
+    as_bytes = array.dtype == np.dtype(object) and name.endswith("_bytes")
+    if array.ndim < 2:
+        yield from _values(array.reshape(-1), as_bytes)
+    else:
+        for row in array:
+            yield _tensor(row, as_bytes)
 
 
-def tensors_to_json(outputs: Mapping[str, Array], form: str) -> str:
+def _listed(rows: Iterable[str]) -> Iterator[str]:
+    """Yields a list of texts."""
+    before = "["
+    for row in rows:
+        yield before
+        yield row
+        before = ", "
+    yield "[]" if before == "[" else "]"
+
+
+def _column(array: Array, name: str) -> Iterator[str]:
+    return _rows(array, name) if array.ndim == 0 else _listed(_rows(array, name))
+
+
+def tensors_to_json(outputs: Mapping[str, Array], form: str, check: Callable[[], None] = lambda: None) -> bytearray:
     """Returns `predictions`, a list of rows, or `outputs`, whole tensors; a single output goes without its name.
+
+    It is written row by row: no other form of all of it is held. Strings that are no UTF-8 are the same bytes in it.
+
+    Args:
+        outputs: Tensors by name.
+        form: `ROW` or `COLUMN`.
+        check: Called before each row. It raises when the time is over.
 
     Raises:
         RequestError: If rows were asked for and the outputs do not have the same number of them.
     """
-    if form != ROW:
-        if len(outputs) == 1:
-            ((name, array),) = outputs.items()
-            return f'{{"outputs": {_tensor(array, name)}}}'
-        parts = [f"{json.dumps(name)}: {_tensor(array, name)}" for name, array in outputs.items()]
-        return f'{{"outputs": {{{", ".join(parts)}}}}}'
+    reply = bytearray()
+    for piece in _pieces(outputs, form):
+        check()
+        reply += piece.encode("utf-8", "surrogateescape")
+    return reply
+
+
+def _pieces(outputs: Mapping[str, Array], form: str) -> Iterator[str]:
+    if form == ROW:
+        _check_rows(outputs)
+        yield '{"predictions": '
+        yield from _listed(_row_objects(outputs))
+        yield "}"
+    elif len(outputs) == 1:
+        ((name, array),) = outputs.items()
+        yield '{"outputs": '
+        yield from _column(array, name)
+        yield "}"
+    else:
+        before = '{"outputs": {'
+        for name, array in outputs.items():
+            yield f"{before}{json.dumps(name)}: "
+            yield from _column(array, name)
+            before = ", "
+        yield "}}"
+
+
+def _row_objects(outputs: Mapping[str, Array]) -> Iterator[str]:
+    """Yields the text of each row: an object of all outputs, or the only output."""
+    names = [json.dumps(name) for name in outputs]
+    for texts in zip(*(_rows(array, name) for name, array in outputs.items()), strict=True):
+        named = ", ".join(f"{name}: {text}" for name, text in zip(names, texts, strict=True))
+        yield texts[0] if len(texts) == 1 else f"{{{named}}}"
+
+
+def _check_rows(outputs: Mapping[str, Array]) -> None:
     rows = 0
     for name, array in outputs.items():
         if array.ndim == 0:
@@ -86,12 +154,6 @@ def tensors_to_json(outputs: Mapping[str, Array], form: str) -> str:
         if rows not in (0, len(array)):
             raise invalid_argument(f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {rows}")
         rows = len(array)
-    lines = []
-    for row in range(rows):
-        texts = {name: _tensor(array[row : row + 1], name)[1:-1] for name, array in outputs.items()}
-        named = ", ".join(f"{json.dumps(name)}: {text}" for name, text in texts.items())
-        lines.append(next(iter(texts.values())) if len(texts) == 1 else f"{{{named}}}")
-    return f'{{"predictions": [{", ".join(lines)}]}}'
 
 
 def classification_to_json(result: Any) -> str:

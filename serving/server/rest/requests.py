@@ -17,6 +17,7 @@ from serving.protocol.errors import RequestError, invalid_argument
 from serving.protocol.tensors import to_proto
 from serving.server.inference.tensor_io import Array
 from serving.server.rest.json_document import decode_base64, is_base64, kind_of, text_of
+from serving.server.rest.json_numbers import NotPlainError
 from serving.server.rest.json_tensors import COLUMN, ROW, read_tensor
 
 
@@ -28,6 +29,7 @@ def fill_predict_request(document: Mapping[str, Any], signature: Any, request: p
 
     Raises:
         RequestError: INVALID_ARGUMENT, if they do not fit the signature.
+        NotPlainError: If the body has an array of `json_numbers` where only lists can be looked at.
     """
     has_rows, has_columns = "instances" in document, "inputs" in document
     if has_rows and has_columns:
@@ -41,6 +43,8 @@ def fill_predict_request(document: Mapping[str, Any], signature: Any, request: p
         arrays = _read_columns(document["inputs"], signature.inputs)
     else:
         instances = document["instances"]
+        if isinstance(instances, np.ndarray):
+            return _fill_rows_of_one_input(instances, signature.inputs, request)
         if not isinstance(instances, list):
             raise invalid_argument(f"JSON Value: {text_of(document)} Excepting 'instances' to be an list/array")
         if not instances:
@@ -49,6 +53,14 @@ def fill_predict_request(document: Mapping[str, Any], signature: Any, request: p
     for name, array in arrays.items():
         to_proto(array, request.inputs[name])
     return COLUMN if has_columns else ROW
+
+
+def _fill_rows_of_one_input(rows: Array, inputs: Mapping[str, Any], request: predict_pb2.PredictRequest) -> str:
+    if len(inputs) > 1:
+        raise NotPlainError("rows of several inputs must be objects")
+    ((name, info),) = inputs.items()
+    to_proto(read_tensor(rows, info.dtype), request.inputs[name])
+    return ROW
 
 
 def _read_columns(value: Any, inputs: Mapping[str, Any]) -> dict[str, Array]:

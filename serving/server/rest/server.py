@@ -213,13 +213,11 @@ class RestServer:
         finally:
             self._running -= 1
 
-    def _work(self, method: str, path: str, body: bytes, encoding: str, work: Work) -> bytes:
+    def _work(self, method: str, path: str, body: bytes, encoding: str, work: Work) -> bytes | bytearray:
         """Answers on a thread of the pool."""
         amount = largest_unpacked(body, encoding, self._max_body_bytes)
         with self._parsed.share(amount, work.left_ms()):
-            text = self._handlers.answer(method, path, unpacked(body, encoding, self._max_body_bytes), work)
-        # Strings that were not UTF-8 in the request are the same bytes in the reply.
-        return text.encode("utf-8", "surrogateescape")
+            return self._handlers.answer(method, path, unpacked(body, encoding, self._max_body_bytes), work)
 
 
 def _error(message: str) -> bytes:
@@ -233,7 +231,7 @@ def _refusal(refused: RefusedError, headers: dict[str, str] | None) -> web.Respo
     return reply
 
 
-def _json(body: bytes, status: int, headers: dict[str, str] | None) -> web.Response:
+def _json(body: bytes | bytearray, status: int, headers: dict[str, str] | None) -> web.Response:
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 
 

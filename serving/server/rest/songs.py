@@ -12,12 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+import numpy as np
+
 from serving.protocol.arrays import padded
 from serving.protocol.errors import RequestError, invalid_argument
 from serving.protocol.protos import DATA_TYPES
 from serving.server.inference.song_fields import FIELD_NAME
 from serving.server.limits import Limits
 from serving.server.rest.json_document import is_base64, text_of
+from serving.server.rest.json_numbers import NotPlainError
 from serving.server.rest.json_tensors import convert
 
 #: The input of `match` that may be left out. Then no song is excluded.
@@ -144,7 +147,7 @@ def _count(columns: Mapping[str, Any], fields: Sequence[_Field]) -> int:
         values = columns.get(field.name)
         if values is None:
             continue
-        if not isinstance(values, list):
+        if not isinstance(values, (list, np.ndarray)):
             raise invalid_argument(
                 f"'inputs' object: expected {field.name} to be a list with a value for each song. "
                 f"Received: {text_of(values)}"
@@ -155,13 +158,21 @@ def _count(columns: Mapping[str, Any], fields: Sequence[_Field]) -> int:
                 f"'inputs' object: expected {first[1]} values of {field.name}, as many as of {first[0]}. "
                 f"Received: {len(values)}"
             )
-    return first[1] if first else max((len(value) for value in columns.values() if isinstance(value, list)), default=1)
+    return (
+        first[1]
+        if first
+        else max((len(value) for value in columns.values() if isinstance(value, (list, np.ndarray))), default=1)
+    )
 
 
-def _filled(values: Sequence[Any], field: _Field, fail: Fail, limits: Limits) -> list[Any]:
+def _filled(values: Sequence[Any], field: _Field, fail: Fail, limits: Limits) -> Any:
     """Returns one value for each song, none of them missing, all of one shape."""
+    if isinstance(values, np.ndarray):
+        if field.is_text or values.shape[1:] != ((field.size,) if field.is_list else ()):
+            raise NotPlainError(f"an array cannot be {field.name}")
+        return values
     for number, value in enumerate(values):
-        if value is None:
+        if value is None or _is_vector(value, field):
             continue
         if isinstance(value, list) != field.is_list:
             raise fail(number, field.name, f"expected {field.expected()}, or null. Received: {text_of(value)}")
@@ -175,11 +186,21 @@ def _filled(values: Sequence[Any], field: _Field, fail: Fail, limits: Limits) ->
     missing = field.missing
     if not field.is_list:
         return [missing if value is None else value for value in values]
-    rows = [[missing if part is None else part for part in value or ()] for value in values]
+    rows: list[Any] = [
+        value if isinstance(value, np.ndarray) else [missing if part is None else part for part in value or ()]
+        for value in values
+    ]
     if field.size is None:
         cells = len(rows) * (1 + max(map(len, rows), default=0))
         limits.check_values(cells, f"{field.name}, padded", are_strings=True)
-    return padded(rows, missing) if field.size is None else [row or [missing] * field.size for row in rows]
+    return (
+        padded(rows, missing) if field.size is None else [row if len(row) else [missing] * field.size for row in rows]
+    )
+
+
+def _is_vector(value: Any, field: _Field) -> bool:
+    """Returns whether a value is an array that has the field's length. No array is a list of words."""
+    return isinstance(value, np.ndarray) and not field.is_text and value.shape == (field.size,)
 
 
 def _check(value: Any, is_text: bool) -> None:
