@@ -1,4 +1,4 @@
-"""Quick forms of the runs in benchmarks/serving.py: malformed requests, and load while versions come and go."""
+"""Quick forms of the runs in benchmarks/serving: malformed requests, and load while versions come and go."""
 
 from __future__ import annotations
 

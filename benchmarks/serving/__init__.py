@@ -1,0 +1,1 @@
+"""The embedded server measured: `python -m benchmarks.serving`."""
