@@ -195,6 +195,7 @@ class EmbeddedServer:
             self.flags.enable_serialization_as_tensor_content,
             check_songs=self.flags.check_song_inputs,
             allow_unknown_songs=self.flags.allow_unknown_songs,
+            max_matches=self.flags.max_request_matches,
         )
 
     def _start_grpc(self) -> None:

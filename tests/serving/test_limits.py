@@ -27,7 +27,7 @@ from serving.protocol.tensors import to_proto
 from serving.savedmodel.versions import why_unlisted
 from serving.server import ServerFlags
 from serving.server.inference.context import RunContext
-from serving.server.limits import Bounds, Budget, Limits, Work
+from serving.server.limits import Bounds, Limits
 from serving.server.metrics import Metrics
 from serving.server.models.core import ServerCore
 from serving.server.models.reload import Reloads
@@ -36,6 +36,7 @@ from serving.server.rest.connections import connection_limit
 from serving.server.rest.json_document import JsonLimits, parse_object
 from serving.server.rest.json_tensors import read_tensor
 from serving.server.rest.songs import completed
+from serving.server.work import Budget, Work
 
 LIMITS = Limits(max_request_rows=10, max_request_values=100, max_request_strings=40)
 STRING, FLOAT = 7, 1
@@ -266,7 +267,11 @@ def test_a_budget_lends_no_more_than_it_has_and_in_turn() -> None:
             order.append(amount)
 
     with budget.share(8):
-        with budget.share(2), pytest.raises(RequestError, match="waited 1 ms for 1 of 10 rows"), budget.share(1, 1):
+        with (
+            budget.share(2),
+            pytest.raises(RequestError, match="waited 0 ms for 1 of 10 rows"),
+            budget.share(1, Work(0)),
+        ):
             pass
         threads = [threading.Thread(target=run, args=(99,))]
         threads[0].start()
@@ -292,7 +297,7 @@ def test_work_ends_with_its_time_and_its_client() -> None:
 
 def test_bounds_refuse_before_the_model_runs() -> None:
     ran: list[Any] = []
-    run = Bounds(LIMITS, 4).around(lambda models, request, context: ran.append(context.timeout_ms))
+    run = Bounds(LIMITS, 4).around(lambda models, request, context: ran.append(context.work.left_ms()))
     with pytest.raises(RequestError, match="max_request_rows"):
         run(None, declared(STRING, 11), RunContext())
     run(None, declared(STRING, 9), RunContext())

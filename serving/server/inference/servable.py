@@ -34,8 +34,12 @@ class Servable:
     ) -> list[Array]:
         """Returns the fetched tensors; see SavedModelSession.run. `api` names the call in the metrics, if any."""
         start = time.perf_counter()
-        runner = self._session if self._batching is None else self._batching
-        values = runner.run(feeds, fetches, context.timeout_ms)
+        context.work.check()
+        if self._batching is None:
+            # TensorFlow cannot end a step whose client leaves. It ends one whose time is over.
+            values = self._session.run(feeds, fetches, context.work.left_ms())
+        else:
+            values = self._batching.run(feeds, fetches, context.work.left_ms(), context.work)
         if context.metrics is not None and api is not None:
             elapsed = (time.perf_counter() - start) * 1e6
             context.metrics.runtime.labels(self.name, api, "TF1").observe(elapsed)

@@ -1,5 +1,6 @@
 """Takes requests over REST: paths, JSON as tensors, replies, and songs as JSON objects.
 
-Imports: access_log, config_files, flags, inference, limits, metrics, models, protocol, public_text, tokens, traffic.
+Imports: access_log, config_files, flags, holdings, inference, limits, metrics, models, protocol, public_text,
+refusals, tokens, traffic, work.
 Imported by: embedded.
 """

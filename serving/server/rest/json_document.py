@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from serving.protocol.errors import RequestError, invalid_argument
-from serving.server.limits import exceeds
+from serving.server.refusals import exceeds
 
 # Python's words for a broken document -> those of the parser in TensorFlow Serving.
 _PARSE_ERRORS = {
