@@ -4,7 +4,8 @@ python -m benchmarks.serving throughput --seconds 20   matches over 100,000 song
                                                         beside the same session in-process and numpy's brute force
 python -m benchmarks.serving reload --seconds 60       concurrency 32 while 20 versions are published and retired
 python -m benchmarks.serving memory --seconds 600      the same for ten minutes: growth of memory after the first
-python -m benchmarks.serving fuzz --count 10000        malformed requests
+python -m benchmarks.serving fuzz --count 10000        malformed requests; then hostile ones beside eight good clients
+python -m benchmarks.serving attacks                    what one hostile request of each kind costs the server
 python -m benchmarks.serving startup                   time until the client is imported, and until a server is ready
 """
 
@@ -17,7 +18,7 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from benchmarks.serving.fuzz import run_fuzz
+from benchmarks.serving.fuzz import attacks, run_fuzz
 from benchmarks.serving.reload import reload
 from benchmarks.serving.startup import startup
 from benchmarks.serving.throughput import throughput
@@ -29,7 +30,9 @@ def main() -> int:
         prog="python -m benchmarks.serving", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "what", choices=["throughput", "reload", "memory", "fuzz", "startup"], help="figure to measure, see above"
+        "what",
+        choices=["throughput", "reload", "memory", "fuzz", "attacks", "startup"],
+        help="figure to measure, see above",
     )
     parser.add_argument(
         "--seconds", type=float, help="seconds of measuring (default: 20 for throughput, 60 for reload, 600 for memory)"
@@ -42,8 +45,10 @@ def main() -> int:
         result = throughput(seconds)
     elif arguments.what in ("reload", "memory"):
         result = reload(seconds, versions=max(20, int(seconds // 3) if arguments.what == "memory" else 20))
+    elif arguments.what == "fuzz":
+        result = run_fuzz(arguments.count)
     else:
-        result = run_fuzz(arguments.count) if arguments.what == "fuzz" else startup()
+        result = attacks() if arguments.what == "attacks" else startup()
     sys.stdout.write(json.dumps({arguments.what: result}) + "\n")
     return 0
 

@@ -22,6 +22,13 @@ from tests.serving.hostile.over_grpc import OVER_GRPC
 from tests.serving.hostile.over_http2 import OVER_HTTP2
 from tests.serving.hostile.over_rest import OVER_REST
 
+#: A song with a value for every field of a SmallExport.
+FIELDS: dict[str, object] = {
+    "attribute_genre": "rock",
+    "attribute_tags": ["t", "t"],
+    "audio_tempo": 0.5,
+    "lyric_vector": [0.1, 0.2, 0.3],
+}
 KINDS: list[Kind] = [*OVER_GRPC, *OVER_HTTP2, *OVER_REST]
 _SENDERS = 4
 # How long connections that are held stay open after the last one.
@@ -106,6 +113,13 @@ def questions_of(songs: Sequence[dict[str, Any]], embeddings: Any, ids: Sequence
         best = np.argsort(-scores, kind="stable")[:k]
         asked.append(Question(song, k, embedding, [ids[row] for row in best], scores[best]))
     return asked
+
+
+def known_songs(catalogue: Sequence[dict[str, Any]], made: Any) -> tuple[Any, Any, Any, Any]:
+    """Returns eight songs without missing values of a SmallExport, and what `questions_of` needs beside them."""
+    songs = [song for song in catalogue if None not in song.values()][:8]
+    raw = [{name: value for name, value in song.items() if name != "song_id"} for song in songs]
+    return raw, made.embed(songs), made.ids, made.index
 
 
 @contextmanager

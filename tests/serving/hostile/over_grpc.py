@@ -157,7 +157,7 @@ def many_matches(place: Place, rng: random.Random) -> str:
     return place.call(PREDICT, _match(place, 1024, rng.choice([128, 1000])))
 
 
-@kind(r"^INVALID_ARGUMENT .*max_request_matches")
+@kind(r"^INVALID_ARGUMENT .*k: expected an integer from 1")
 def huge_k(place: Place, rng: random.Random) -> str:
     """Two billion matches of one song."""
     return place.call(PREDICT, _match(place, 1, 2**31 - 1))
