@@ -26,6 +26,9 @@ from serving.protocol.errors import RequestError
 from serving.protocol.tensors import to_proto
 from serving.savedmodel.versions import why_unlisted
 from serving.server import ServerFlags
+from serving.server.grpc.requests import decoder
+from serving.server.grpc.wire import count_parts
+from serving.server.holdings import Holdings
 from serving.server.inference.context import RunContext
 from serving.server.limits import Bounds, Limits
 from serving.server.metrics import Metrics
@@ -358,3 +361,50 @@ def test_no_reload_without_the_flag() -> None:
     reloads = Reloads(cast(ServerCore, None), Metrics(), is_allowed=ServerFlags(model_base_path="/m").allow_reload)
     with pytest.raises(RequestError, match="PERMISSION_DENIED: HandleReloadConfigRequest: expected --allow_reload"):
         reloads.answer(reload_request())
+
+
+def test_fields_of_a_message_are_counted_before_it_is_read() -> None:
+    request = sent(np.array(["a", "b", "c"], object))
+    data, kind = request.SerializeToString(), type(request).DESCRIPTOR
+    # The entry, its key and value; in the value type, shape, two of the shape, and three strings.
+    whole = count_parts(data, kind, most=1000)
+    assert whole == 10
+    assert count_parts(data * 1000, kind, most=50) == 51
+    refused = decoder(type(request), max_parts=5)(data)
+    assert refused.message.startswith("the message: expected at most 5 fields (--grpc_max_message_parts). Received: ")
+    assert decoder(type(request), max_parts=whole)(data) == request
+    # A number without an end is left to protobuf, which refuses it.
+    assert count_parts(b"\xff" * 3_000_000, kind, most=1000) == 0
+    assert decoder(type(request), max_parts=5)(b"\xff" * 1000).code.name == "INTERNAL"
+
+
+def test_who_waits_for_units_leaves_with_its_client() -> None:
+    budget, work, seen = Budget(1, "rows"), Work(), []
+
+    def wait() -> None:
+        try:
+            with budget.share(1, work):
+                pass
+        except RequestError as error:
+            seen.append(error.code.name)
+
+    with budget.share(1):
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        work.leave()
+        waiting.join()
+    assert seen == ["CANCELLED"]
+
+
+def test_the_oldest_gives_way_where_too_much_is_held() -> None:
+    dropped: list[int] = []
+    holdings = Holdings(10, 1800, "test")
+    first = holdings.hold(6, lambda: dropped.append(1))
+    holdings.hold(4, lambda: dropped.append(2))
+    assert not dropped
+    holdings.hold(5, lambda: dropped.append(3))
+    assert dropped == [1]
+    holdings.release(first)
+    holdings.hold(2, lambda: dropped.append(4))
+    assert dropped == [1, 2]
+    holdings.stop()

@@ -28,7 +28,7 @@ def run(session: SavedModelSession, name: str, rows: int) -> int:
     """Runs a signature on songs without values; returns how many rows came back."""
     signature = session.signatures[name]
     feeds = []
-    for alias, info in signature.inputs.items():
+    for info in signature.inputs.values():
         shape = [rows, *[dim.size if dim.size > 0 else 1 for dim in info.tensor_shape.dim[1:]]]
         dtype: Any = {1: np.float32, 3: np.int32, 7: object}[info.dtype]
         value = b"" if dtype is object else 1

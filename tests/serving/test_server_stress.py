@@ -73,8 +73,23 @@ def test_hostile_requests_leave_memory_and_good_clients_alone(saved_model: Path,
             process.kill()
 
 
+# Kinds whose body takes a second or more to make or to look at.
+_LONG = {
+    "empty_lists",
+    "long_strings",
+    "many_features",
+    "many_inputs",
+    "many_matches",
+    "many_matches_rest",
+    "many_numbers",
+    "many_words",
+    "packed_message",
+    "slow_readers",
+}
+
+
 @pytest.mark.slow
-def test_every_kind_of_hostile_request_leaves_the_good_clients_alone(tmp_path: Path) -> None:
+def test_hostile_requests_of_many_kinds_leave_the_good_clients_alone(tmp_path: Path) -> None:
     """A few of each kind; `python -m benchmarks.serving fuzz` sends thousands and measures the waits."""
     catalogue = small_export.catalogue(500)
     made = small_export.SmallExport(catalogue)
@@ -88,13 +103,17 @@ def test_every_kind_of_hostile_request_leaves_the_good_clients_alone(tmp_path: P
             port, rest_port = map(int, re.findall(r"127\.0\.0\.1:(\d+)", process.stdout.readline()))
             place = Place("127.0.0.1", port, rest_port, campaign.FIELDS)
             questions = campaign.questions_of(*campaign.known_songs(catalogue, made))
-            found = campaign.run(place, process.pid, questions, 200, warm=2, rounds=1, quiet_seconds=0.5)
+            kinds = [kind for kind in campaign.KINDS if kind.name not in _LONG]
+            found = campaign.run(
+                place, process.pid, questions, 2 * len(kinds), kinds=kinds, warm=1, rounds=1, quiet_seconds=0.5
+            )
         finally:
             process.kill()
     assert found["good_failures"] == 0, found
     assert found["wrong_answers"] == {}
-    assert found["good_requests"] > 100
-    assert found["memory_growth"] < 0.25, found
+    assert found["good_requests"] > 0
+    # One request of a kind is a short warm-up: threads and buffers still come. Unbounded it is gigabytes.
+    assert found["memory_growth"] < 0.5, found
     assert found["descriptors"][1] < found["descriptors"][0] + 50
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _VARINT, _FIXED64, _BYTES, _GROUP, _END_GROUP, _FIXED32 = range(6)
+_LONGEST_VARINT = 63  # bits
 _SIZES = {_FIXED64: 8, _FIXED32: 4, _GROUP: 0, _END_GROUP: 0}
 
 
@@ -29,6 +30,8 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, position
         shift += 7
+        if shift > _LONGEST_VARINT:  # a number of a million bytes would take minutes
+            raise IndexError(position)
 
 
 def count_parts(data: bytes, message: Any, *, most: int) -> int:

@@ -190,7 +190,7 @@ def unknown_names(place: Place, rng: random.Random) -> str:
 @kind(r"^(CANCELLED|DEADLINE_EXCEEDED) |^OK")
 def leaves(place: Place, rng: random.Random) -> str:
     """A large request whose client goes after some milliseconds."""
-    return place.call(PREDICT, _match(place, 500, 500), timeout=rng.uniform(0.002, 0.05))
+    return place.call(PREDICT, _match(place, 200, 500), timeout=rng.uniform(0.002, 0.05))
 
 
 @kind(r"^(UNIMPLEMENTED|RESOURCE_EXHAUSTED|INTERNAL|INVALID_ARGUMENT) ")
