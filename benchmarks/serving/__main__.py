@@ -5,7 +5,8 @@ python -m benchmarks.serving throughput   matches over 100,000 songs at concurre
 python -m benchmarks.serving rest         the same matches over REST, beside gRPC
 python -m benchmarks.serving reload       concurrency 32 while 20 versions are published and retired
 python -m benchmarks.serving memory       the same for ten minutes: growth of memory after the first
-python -m benchmarks.serving fuzz         malformed requests
+python -m benchmarks.serving fuzz         malformed requests; then hostile ones beside eight good clients
+python -m benchmarks.serving attacks      what one hostile request of each kind costs the server
 python -m benchmarks.serving startup      time until the client is imported, and until a server answers
 python -m benchmarks.serving workers --model FOLDER    `match` through two worker processes, beside one process
 """
@@ -22,7 +23,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from benchmarks.serving.fuzz import run_fuzz
+from benchmarks.serving.fuzz import attacks, run_fuzz
 from benchmarks.serving.reload import reload
 from benchmarks.serving.startup import startup
 from benchmarks.serving.throughput import BATCHING, rest, throughput
@@ -35,6 +36,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "reload": lambda given: reload(given.seconds or 60, VERSIONS, given.model),
     "memory": lambda given: reload(given.seconds or 600, max(VERSIONS, int((given.seconds or 600) // 3)), given.model),
     "fuzz": lambda given: run_fuzz(given.count),
+    "attacks": lambda given: attacks(),
     "startup": lambda given: startup(given.model),
     "workers": lambda given: workers(given.seconds or 10, given.model),
 }

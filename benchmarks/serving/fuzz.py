@@ -1,4 +1,4 @@
-"""Malformed requests against a server."""
+"""Malformed requests, and hostile ones beside good clients, against a server."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from typing import Any
 
 from benchmarks.serving.servers import server
 from tests.serving.fuzz import fuzz
+from tests.serving.hostile import campaign
+from tests.serving.hostile.kinds import Place
 
 
 def run_fuzz(count: int) -> dict[str, Any]:
-    """Malformed requests against a server process, which must still be there at the end."""
+    """Malformed requests, then hostile ones, each against a server process that must still be there at the end."""
+    return {"malformed": _malformed(count), "hostile": run_hostile(count)}
+
+
+def _malformed(count: int) -> dict[str, Any]:
     from tests.serving import small_model
 
     with tempfile.TemporaryDirectory() as name:
@@ -27,3 +33,28 @@ def run_fuzz(count: int) -> dict[str, Any]:
                 "seconds": round(time.perf_counter() - start, 1),
                 "codes": dict(sorted(seen.items())),
             }
+
+
+def run_hostile(count: int, songs: int = 20_000) -> dict[str, Any]:
+    """Hostile requests of every kind against a server with its default bounds, beside eight good clients."""
+    from tests.serving import small_export
+
+    with tempfile.TemporaryDirectory() as name:
+        base = Path(name) / "bcl"
+        catalogue = small_export.catalogue(songs)
+        made = small_export.SmallExport(catalogue)
+        made.export(base / "1")
+        questions = campaign.questions_of(*campaign.known_songs(catalogue, made))
+        with server(base) as (target, rest_port, pid):
+            host, port = target.rsplit(":", 1)
+            place = Place(host, int(port), rest_port, campaign.FIELDS)
+            return campaign.run(place, pid, questions, count)
+
+
+def attacks() -> dict[str, Any]:
+    """What one request of each kind costs: seconds of one processor, the peak of memory, the answer."""
+    found = run_hostile(len(campaign.KINDS), songs=100_000)
+    return {
+        name: {part: of_kind[part] for part in ("answers", "longest_seconds", "cpu_ms_each", "peak_mib")}
+        for name, of_kind in found["kinds"].items()
+    } | {"memory_mib": found["memory_mib"]}

@@ -12,6 +12,9 @@ TensorFlow Serving needs nothing else: no custom op, no Python of ours, and clie
 | `match_unknown` | as `match` | as `match`, also for songs of which the model knows no field |
 | `explain`, if asked for | as `match` | as `match`, with `shares` and `share_names` |
 
+A request has at most `max_rows` rows of raw fields and `max_examples` tf.Examples. One with more ends the run with
+INVALID_ARGUMENT before anything is made of it.
+
 Every signature also gives `known_fields`: int32 `(n,)`, how many fields of the song the model knows. A number or a
 vector is known if it is there, a category if the vocabulary has it, a multi_category if the vocabulary has one of its
 words. A song with 0 is embedded like any song without values, so matches would not depend on it. `match` and `explain`
@@ -44,12 +47,17 @@ from serving.export.explanation import SHARES, can_explain, evidence, shares
 from serving.export.matches import MAX_MATCHES, blanked, filled_places, places, wanted
 from serving.export.song_index import SongIndex
 from serving.files.whole_files import put_folder
+from serving.savedmodel.graph_checks import at_most_rows
 from serving.savedmodel.raw_fields import KNOWN_FIELDS, SONG_ID, UNKNOWN_TOO, RawField, encode_song
 from serving.savedmodel.warmup_requests import write_requests
 
 __all__ = ["BULK_MATCHES", "MAX_MATCHES", "RawField", "ServedModel", "export"]
 
 Tensors = dict[str, tf.Tensor]
+#: Rows of a request of `embed`, `match` and `explain`, as of the embedded server.
+MAX_ROWS = 1024
+#: Rows of a request of tf.Examples. Evaluation runs them in Beam, whose largest batches these are.
+MAX_EXAMPLES = 10_000
 #: Songs that `match_examples` returns for each song, if the index has as many.
 BULK_MATCHES = 100
 
@@ -67,6 +75,9 @@ class ServedModel(tf.Module):
         index_ids: Ids of the songs in the index: strings, or integers of 0 or more.
         index_embeddings: `(number of index_ids, d)` float32.
         explain: Whether there is a signature `explain`.
+        max_rows: Rows of a request that takes the raw fields; 0 = any number.
+        max_examples: Rows of a request that takes tf.Examples, which evaluation, refresh and other bulk work send, too;
+            0 = any number.
 
     Raises:
         ValueError: If `explain` is set and the model cannot explain a score.
@@ -82,8 +93,14 @@ class ServedModel(tf.Module):
         index_ids: Sequence[str] | Sequence[int],
         index_embeddings: np.ndarray[Any, Any],
         explain: bool = False,
+        max_rows: int = MAX_ROWS,
+        max_examples: int = MAX_EXAMPLES,
     ) -> None:
         super().__init__(name="served_model")
+        for name, most in (("max_rows", max_rows), ("max_examples", max_examples)):
+            if most < 0:
+                raise ValueError(f"`{name}` must be 0 or more. Received: {most}")
+        self._max_rows, self._max_examples = max_rows, max_examples
         if explain and not can_explain(model):
             raise ValueError(f"`explain` needs a model with `query_parts`. Received: {type(model).__name__}")
         self._explains = explain
@@ -142,6 +159,7 @@ class ServedModel(tf.Module):
 
     def embed_candidates(self, examples: tf.Tensor) -> Tensors:
         """Parses serialized songs and embeds them as candidates: content, and for known songs their plays."""
+        examples = self._bounded(examples)
         inputs = self._inputs(self._parse(examples))
         parsed = tf.io.parse_example(examples, {SONG_ID: tf.io.FixedLenFeature([], tf.string, default_value="")})
         inputs["song_index"] = self._song_index.lookup(parsed[SONG_ID])
@@ -190,7 +208,8 @@ class ServedModel(tf.Module):
         return blanked(filled, ids, scores) | {KNOWN_FIELDS: songs[KNOWN_FIELDS], **reasons}
 
     def _raw_inputs(self, raw: Tensors) -> Tensors:
-        return self._inputs({field.name: field.to_sparse(raw[field.name]) for field in self._fields})
+        bounded = {field.name: at_most_rows(raw[field.name], field.name, self._max_rows) for field in self._fields}
+        return self._inputs({field.name: field.to_sparse(bounded[field.name]) for field in self._fields})
 
     def _embedded(self, inputs: Tensors) -> Tensors:
         embed = getattr(self._model, "embed_features", self._model)
@@ -200,8 +219,13 @@ class ServedModel(tf.Module):
             KNOWN_FIELDS: tf.ensure_shape(tf.add_n(known), [None]),
         }
 
+    def _bounded(self, examples: tf.Tensor) -> tf.Tensor:
+        return at_most_rows(examples, "examples", self._max_examples)
+
     def _parse(self, examples: tf.Tensor) -> dict[str, tf.SparseTensor]:
-        parsed = tf.io.parse_example(examples, {field.name: tf.io.VarLenFeature(field.dtype) for field in self._fields})
+        parsed = tf.io.parse_example(
+            self._bounded(examples), {field.name: tf.io.VarLenFeature(field.dtype) for field in self._fields}
+        )
         return {field.name: field.checked_feature(parsed[field.name]) for field in self._fields}
 
     def _inputs(self, sparse: Mapping[str, tf.SparseTensor]) -> Tensors:

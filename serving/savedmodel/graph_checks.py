@@ -40,6 +40,20 @@ def of_count(parsed: tf.SparseTensor, name: str, count: int) -> tf.SparseTensor:
     return tf.SparseTensor(parsed.indices, values, parsed.dense_shape)
 
 
+def at_most_rows(values: tf.Tensor, name: str, most: int) -> tf.Tensor:
+    """Returns a tensor that must have at most `most` rows.
+
+    Args:
+        values: What a request sent under `name`.
+        name: For the message.
+        most: Rows; 0 = any number.
+    """
+    if most == 0:
+        return values
+    rows = tf.shape(values)[0]
+    return _checked(values, rows <= most, f"{name}: expected at most {most} rows", tf.strings.as_string(rows))
+
+
 def within(values: tf.Tensor, name: str, least: int, most: int) -> tf.Tensor:
     """Returns integers that must lie between two bounds, both allowed.
 

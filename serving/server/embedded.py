@@ -218,6 +218,7 @@ class EmbeddedServer:
             check_songs=self.flags.check_song_inputs,
             allow_unknown_songs=self.flags.allow_unknown_songs,
             log=self._request_log,
+            max_matches=self.flags.max_request_matches,
         )
 
     def _start_grpc(self) -> None:

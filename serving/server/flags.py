@@ -25,7 +25,12 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "max_request_rows": (0, math.inf),
     "max_request_values": (0, math.inf),
     "max_request_strings": (0, math.inf),
+    "max_request_matches": (0, math.inf),
     "max_running_rows": (0, math.inf),
+    "grpc_message_seconds": (0.001, math.inf),
+    "grpc_reply_seconds": (0.001, math.inf),
+    "grpc_max_message_parts": (0, math.inf),
+    "max_held_reply_bytes": (1, math.inf),
     "rest_api_max_connections": (1, math.inf),
     "grpc_max_connections": (0, math.inf),
     "grpc_max_connection_idle_ms": (0, 2**31 - 1),
@@ -96,7 +101,7 @@ class ServerFlags:
         False, "tell tools such as grpcurl the services and messages; needs grpcio-reflection", ours=True
     )
     grpc_channel_arguments: str = _flag("", "comma-separated key=value arguments of the gRPC server")
-    grpc_max_threads: int = _flag(32, "requests that run at the same time")
+    grpc_max_threads: int = _flag(32, "requests over gRPC that run at the same time")
     enable_signature_method_name_check: bool = _flag(False, "refuse signatures whose method_name does not fit the call")
     enable_serialization_as_tensor_content: bool = _flag(False, "reply with tensor_content in place of typed values")
     tensorflow_session_parallelism: int = _flag(0, "sets the two next flags, unless one of them is given")
@@ -119,6 +124,9 @@ class ServerFlags:
     max_request_strings: int = _flag(
         256 * 2**10, "words of a request, its lists padded to one length; 0 = no limit", ours=True
     )
+    max_request_matches: int = _flag(
+        128 * 2**10, "songs that a request asks `match` for: its rows times its largest k; 0 = no limit", ours=True
+    )
     max_running_rows: int = _flag(
         4096, "rows that run at the same time; the requests of further rows wait; 0 = no limit", ours=True
     )
@@ -132,6 +140,22 @@ class ServerFlags:
     )
     grpc_max_connection_idle_ms: int = _flag(
         900_000, "milliseconds without a request after which a gRPC connection is closed; 0 = never", ours=True
+    )
+    grpc_max_message_parts: int = _flag(
+        300_000, "fields of one message, those of messages inside it included, such as strings; 0 = no limit", ours=True
+    )
+    grpc_message_seconds: float = _flag(
+        30.0,
+        "seconds in which the message of a call must arrive. Where half of --grpc_max_concurrent_requests only send, "
+        "the oldest of them is cancelled before",
+        ours=True,
+    )
+    grpc_reply_seconds: float = _flag(30.0, "seconds in which a client must take a large reply over gRPC", ours=True)
+    max_held_reply_bytes: int = _flag(
+        256 * 2**20,
+        "bytes of the replies over gRPC that are not yet taken, as many again over REST; beyond them the client that "
+        "has been slow for longest loses its reply",
+        ours=True,
     )
     rest_api_max_body_bytes: int = _flag(16 * 2**20, "bytes of the largest body of a REST request, unpacked", ours=True)
     rest_api_max_held_bytes: int = _flag(

@@ -1,4 +1,4 @@
-"""What one request may cost: rows, values and words, and how much of all requests runs at the same time.
+"""What one request may cost: rows, values and words, and how many rows of all requests run at the same time.
 
 A refusal names the flag, its value and what was received. A limit of 0 is no limit.
 """
@@ -6,35 +6,30 @@ A refusal names the flag, its value and what was received. A limit of 0 is no li
 from __future__ import annotations
 
 import math
-import threading
-import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from typing import Any
 
-import grpc
 import numpy as np
 import tensorflow as tf
 
-from serving.protocol.errors import RequestError, deadline_exceeded, invalid_argument
+from serving.protocol.errors import invalid_argument
 from serving.protocol.protos import DATA_TYPES
 from serving.protocol.tensors import from_proto
 from serving.server.flags import ServerFlags
 from serving.server.inference.context import RunContext
+from serving.server.refusals import exceeds
+from serving.server.work import Budget
 
 _STRING = DATA_TYPES["DT_STRING"]
 # The served model's input of serialized tf.Examples, and the name that TensorFlow's own exporters give it.
 _EXAMPLES = ("examples", "inputs")
 # A number in a tf.Example takes four bytes, a word at least two.
 _BYTES_PER_NUMBER, _BYTES_PER_WORD = 4, 2
+# No model has so many inputs, and TensorFlow no tensor of so many dimensions.
+_MAX_INPUTS, _MAX_DIMENSIONS = 1024, 254
 Answer = Callable[[Any, Any, RunContext], Any]
-
-
-def exceeds(flag: str, limit: int, received: int, what: str, where: str = "the request") -> RequestError:
-    """Returns the refusal of something too large, with the flag that limits it."""
-    return invalid_argument(f"{where}: expected at most {limit} {what} (--{flag}). Received: {received}")
 
 
 @dataclass(frozen=True)
@@ -45,16 +40,18 @@ class Limits:
         max_request_rows: Rows, which are the songs of a request.
         max_request_values: Numbers in all inputs together.
         max_request_strings: Words in all inputs together.
+        grpc_max_message_parts: Fields of a message over gRPC, checked before it is read.
     """
 
     max_request_rows: int = 1024
     max_request_values: int = 4 * 2**20
     max_request_strings: int = 256 * 2**10
+    grpc_max_message_parts: int = 300_000
 
     @classmethod
     def from_flags(cls, flags: ServerFlags) -> Limits:
         """Returns the limits that the flags set."""
-        return cls(flags.max_request_rows, flags.max_request_values, flags.max_request_strings)
+        return cls(**{each.name: getattr(flags, each.name) for each in fields(cls)})
 
     def check_rows(self, rows: int, where: str) -> None:
         """Refuses too many rows."""
@@ -96,9 +93,9 @@ class Limits:
         kind = request.input.WhichOneof("kind")
         if kind is None:
             return 0
-        examples = list(getattr(request.input, kind).examples)
-        rows = len(examples)
+        rows = len(getattr(request.input, kind).examples)
         self.check_rows(rows, "input")
+        examples = list(getattr(request.input, kind).examples)
         if kind == "example_list_with_context":
             # The context is copied into every example.
             context = request.input.example_list_with_context.context
@@ -108,8 +105,12 @@ class Limits:
         return rows
 
     def _check_tensors(self, inputs: Mapping[str, Any]) -> int:
+        if len(inputs) > _MAX_INPUTS:
+            raise invalid_argument(f"the request: expected at most {_MAX_INPUTS} inputs. Received: {len(inputs)}")
         rows, counts = 0, {True: 0, False: 0}
         for name, proto in sorted(inputs.items()):
+            if (rank := len(proto.tensor_shape.dim)) > _MAX_DIMENSIONS:
+                raise invalid_argument(f"input {name}: expected at most {_MAX_DIMENSIONS} dimensions. Received: {rank}")
             sizes = [dim.size for dim in proto.tensor_shape.dim]
             if any(size < 0 for size in sizes):
                 continue  # whoever reads the tensor refuses it
@@ -137,7 +138,11 @@ class Limits:
         if not self.max_request_strings or count * longest // _BYTES_PER_WORD <= self.max_request_strings:
             return
         for example in examples:
-            for name, feature in example.features.feature.items() if example is not None else ():
+            if example is None:
+                continue
+            if (features := len(example.features.feature)) > _MAX_INPUTS:
+                raise invalid_argument(f"{where}: expected at most {_MAX_INPUTS} features. Received: {features}")
+            for name, feature in example.features.feature.items():
                 kind = feature.WhichOneof("kind")
                 length = 0 if kind is None else len(getattr(feature, kind).value)
                 text = f"{where}, feature {name}, padded"
@@ -164,86 +169,6 @@ def _parsed(data: bytes) -> Any:
         return None
 
 
-class Budget:
-    """Units that requests share, such as rows that run at the same time. First come, first served.
-
-    Args:
-        total: Units that may be in use; a request for more gets them all. 0 = no limit.
-        what: What a unit is, for the message.
-    """
-
-    def __init__(self, total: int, what: str) -> None:
-        self._total = total
-        self._free = total
-        self._what = what
-        self._changed = threading.Condition()
-        self._waiting: deque[object] = deque()
-
-    @contextmanager
-    def share(self, amount: int, timeout_ms: int | None = None) -> Iterator[None]:
-        """Lends some units.
-
-        Raises:
-            RequestError: DEADLINE_EXCEEDED, if they are not free in time.
-        """
-        amount = min(amount, self._total)
-        self._take(amount, timeout_ms)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._free += amount
-                self._changed.notify_all()
-
-    def _take(self, amount: int, timeout_ms: int | None) -> None:
-        ticket = object()
-        with self._changed:
-            self._waiting.append(ticket)
-            try:
-                in_time = self._changed.wait_for(
-                    lambda: self._waiting[0] is ticket and self._free >= amount,
-                    None if timeout_ms is None else timeout_ms / 1000,
-                )
-                if not in_time:
-                    raise deadline_exceeded(f"waited {timeout_ms} ms for {amount} of {self._total} {self._what}")
-                self._free -= amount
-            finally:
-                self._waiting.remove(ticket)
-                self._changed.notify_all()
-
-
-class Work:
-    """The time of one request, and whether its client still waits.
-
-    Args:
-        seconds: The time limit; None = none.
-    """
-
-    def __init__(self, seconds: float | None = None) -> None:
-        self._seconds = seconds
-        self._end = None if seconds is None else time.monotonic() + seconds
-        self._is_left = False
-
-    def leave(self) -> None:
-        """Notes that nobody waits any more."""
-        self._is_left = True
-
-    def left_ms(self) -> int | None:
-        """Returns the milliseconds left, None without a limit."""
-        return None if self._end is None else max(0, int((self._end - time.monotonic()) * 1000))
-
-    def check(self) -> None:
-        """Ends the request where its time is over or its client has left.
-
-        Raises:
-            RequestError: DEADLINE_EXCEEDED or CANCELLED.
-        """
-        if self._is_left:
-            raise RequestError(grpc.StatusCode.CANCELLED, "the client has left")
-        if self._end is not None and time.monotonic() >= self._end:
-            raise deadline_exceeded(f"expected the request to take at most {self._seconds:g} s")
-
-
 class Bounds:
     """The limits of one request, and the rows that run at the same time, for both protocols.
 
@@ -261,8 +186,7 @@ class Bounds:
 
         def run(models: Any, request: Any, context: RunContext) -> Any:
             rows = self.limits.check(request)
-            work = Work(None if context.timeout_ms is None else context.timeout_ms / 1000)
-            with self._running.share(rows, context.timeout_ms):
-                return answer(models, request, replace(context, timeout_ms=work.left_ms()))
+            with self._running.share(rows, context.work):
+                return answer(models, request, context)
 
         return run

@@ -26,8 +26,11 @@ from serving.protocol.errors import RequestError
 from serving.protocol.tensors import to_proto
 from serving.savedmodel.versions import why_unlisted
 from serving.server import ServerFlags
+from serving.server.grpc.requests import decoder
+from serving.server.grpc.wire import count_parts
+from serving.server.holdings import Holdings
 from serving.server.inference.context import RunContext
-from serving.server.limits import Bounds, Budget, Limits, Work
+from serving.server.limits import Bounds, Limits
 from serving.server.metrics import Metrics
 from serving.server.models.core import ServerCore
 from serving.server.models.reload import Reloads
@@ -36,6 +39,7 @@ from serving.server.rest.connections import connection_limit
 from serving.server.rest.json_document import JsonLimits, parse_object
 from serving.server.rest.json_tensors import read_tensor
 from serving.server.rest.songs import completed
+from serving.server.work import Budget, Work
 
 LIMITS = Limits(max_request_rows=10, max_request_values=100, max_request_strings=40)
 STRING, FLOAT = 7, 1
@@ -266,7 +270,11 @@ def test_a_budget_lends_no_more_than_it_has_and_in_turn() -> None:
             order.append(amount)
 
     with budget.share(8):
-        with budget.share(2), pytest.raises(RequestError, match="waited 1 ms for 1 of 10 rows"), budget.share(1, 1):
+        with (
+            budget.share(2),
+            pytest.raises(RequestError, match="waited 0 ms for 1 of 10 rows"),
+            budget.share(1, Work(0)),
+        ):
             pass
         threads = [threading.Thread(target=run, args=(99,))]
         threads[0].start()
@@ -292,7 +300,7 @@ def test_work_ends_with_its_time_and_its_client() -> None:
 
 def test_bounds_refuse_before_the_model_runs() -> None:
     ran: list[Any] = []
-    run = Bounds(LIMITS, 4).around(lambda models, request, context: ran.append(context.timeout_ms))
+    run = Bounds(LIMITS, 4).around(lambda models, request, context: ran.append(context.work.left_ms()))
     with pytest.raises(RequestError, match="max_request_rows"):
         run(None, declared(STRING, 11), RunContext())
     run(None, declared(STRING, 9), RunContext())
@@ -353,3 +361,50 @@ def test_no_reload_without_the_flag() -> None:
     reloads = Reloads(cast(ServerCore, None), Metrics(), is_allowed=ServerFlags(model_base_path="/m").allow_reload)
     with pytest.raises(RequestError, match="PERMISSION_DENIED: HandleReloadConfigRequest: expected --allow_reload"):
         reloads.answer(reload_request())
+
+
+def test_fields_of_a_message_are_counted_before_it_is_read() -> None:
+    request = sent(np.array(["a", "b", "c"], object))
+    data, kind = request.SerializeToString(), type(request).DESCRIPTOR
+    # The entry, its key and value; in the value type, shape, two of the shape, and three strings.
+    whole = count_parts(data, kind, most=1000)
+    assert whole == 10
+    assert count_parts(data * 1000, kind, most=50) == 51
+    refused = decoder(type(request), max_parts=5)(data)
+    assert refused.message.startswith("the message: expected at most 5 fields (--grpc_max_message_parts). Received: ")
+    assert decoder(type(request), max_parts=whole)(data) == request
+    # A number without an end is left to protobuf, which refuses it.
+    assert count_parts(b"\xff" * 3_000_000, kind, most=1000) == 0
+    assert decoder(type(request), max_parts=5)(b"\xff" * 1000).code.name == "INTERNAL"
+
+
+def test_who_waits_for_units_leaves_with_its_client() -> None:
+    budget, work, seen = Budget(1, "rows"), Work(), []
+
+    def wait() -> None:
+        try:
+            with budget.share(1, work):
+                pass
+        except RequestError as error:
+            seen.append(error.code.name)
+
+    with budget.share(1):
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        work.leave()
+        waiting.join()
+    assert seen == ["CANCELLED"]
+
+
+def test_the_oldest_gives_way_where_too_much_is_held() -> None:
+    dropped: list[int] = []
+    holdings = Holdings(10, 1800, "test")
+    first = holdings.hold(6, lambda: dropped.append(1))
+    holdings.hold(4, lambda: dropped.append(2))
+    assert not dropped
+    holdings.hold(5, lambda: dropped.append(3))
+    assert dropped == [1]
+    holdings.release(first)
+    holdings.hold(2, lambda: dropped.append(4))
+    assert dropped == [1, 2]
+    holdings.stop()

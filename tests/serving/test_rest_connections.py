@@ -16,10 +16,10 @@ import pytest
 
 from serving.protocol.errors import RequestError
 from serving.server import ServerFlags
-from serving.server.limits import Work
 from serving.server.metrics import Metrics
 from serving.server.rest.handlers import RestHandlers
 from serving.server.rest.server import RestServer
+from serving.server.work import Work
 from tests.waiting import LAST_RESORT, eventually
 
 PATH = "/v1/models/m:predict"
@@ -108,13 +108,32 @@ def test_the_time_of_a_header_is_not_that_of_the_request() -> None:
 
 
 def test_connections_beyond_the_limit_are_told_so() -> None:
-    with serve(rest_api_max_connections=2) as (port, _):
+    """Where all others have requests that run. Otherwise one that waits for its client gives way."""
+    with serve(rest_api_max_connections=2) as (port, handlers):
+        handlers.waits = True
         held = [connect(port), connect(port)]
+        for client in held:
+            client.sendall(HEADER + b"\r\n{}")
+            assert handlers.begun.wait(LAST_RESORT)
+            handlers.begun.clear()
         assert eventually(lambda: _refused(port))
-        held.pop().close()
-        assert eventually(lambda: not _refused(port))
+        handlers.waits = False
+        assert all(client.recv(65536).startswith(b"HTTP/1.1 200") for client in held)
         assert post(port) == (200, {"ok": True})
-        held.pop().close()
+        for client in held:
+            client.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /v1/mod", HEADER + b"\r\n{"])
+def test_who_waits_longest_for_its_client_gives_way_to_newcomers(sent: bytes) -> None:
+    with serve(rest_api_max_connections=2) as (port, _):
+        held = [connect(port) for _ in range(2)]
+        for client in held:
+            client.sendall(sent)
+        assert post(port) == (200, {"ok": True})
+        assert is_closed(held[0])
+        assert post(port) == (200, {"ok": True})
+        held[1].close()
 
 
 def _refused(port: int) -> bool:

@@ -16,12 +16,15 @@ import grpc
 import numpy as np
 import psutil
 import pytest
+import small_export
 import small_model
 from fuzz import PREDICT, fuzz, predict_request, send_hostile
 
 from serving.client import Client
 from serving.protocol import protos
 from serving.server import EmbeddedServer
+from tests.serving.hostile import campaign
+from tests.serving.hostile.kinds import Place
 from tests.waiting import LAST_RESORT, eventually
 
 
@@ -68,6 +71,50 @@ def test_hostile_requests_leave_memory_and_good_clients_alone(saved_model: Path,
             assert peak is not None and int(peak[1]) * 1024 < before + 500 * 2**20
         finally:
             process.kill()
+
+
+# Kinds whose body takes a second or more to make or to look at.
+_LONG = {
+    "empty_lists",
+    "long_strings",
+    "many_features",
+    "many_inputs",
+    "many_matches",
+    "many_matches_rest",
+    "many_numbers",
+    "many_words",
+    "packed_message",
+    "slow_readers",
+}
+
+
+@pytest.mark.slow
+def test_hostile_requests_of_many_kinds_leave_the_good_clients_alone(tmp_path: Path) -> None:
+    """A few of each kind; `python -m benchmarks.serving fuzz` sends thousands and measures the waits."""
+    catalogue = small_export.catalogue(500)
+    made = small_export.SmallExport(catalogue)
+    made.export(tmp_path / "bcl" / "1")
+    command = [sys.executable, "-m", "serving.server", "--port=0", "--rest_api_port=-1", "--model_name=bcl"]
+    with subprocess.Popen(
+        [*command, f"--model_base_path={tmp_path / 'bcl'}"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            port, rest_port = map(int, re.findall(r"127\.0\.0\.1:(\d+)", process.stdout.readline()))
+            place = Place("127.0.0.1", port, rest_port, campaign.FIELDS)
+            questions = campaign.questions_of(*campaign.known_songs(catalogue, made))
+            kinds = [kind for kind in campaign.KINDS if kind.name not in _LONG]
+            found = campaign.run(
+                place, process.pid, questions, 2 * len(kinds), kinds=kinds, warm=1, rounds=1, quiet_seconds=0.5
+            )
+        finally:
+            process.kill()
+    assert found["good_failures"] == 0, found
+    assert found["wrong_answers"] == {}
+    assert found["good_requests"] > 0
+    # One request of a kind is a short warm-up: threads and buffers still come. Unbounded it is gigabytes.
+    assert found["memory_growth"] < 0.5, found
+    assert found["descriptors"][1] < found["descriptors"][0] + 50
 
 
 def _ask_until(target: str, stop: threading.Event) -> int:

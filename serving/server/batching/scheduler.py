@@ -22,6 +22,7 @@ import grpc
 from serving.protocol.errors import RequestError, internal, invalid_argument, unavailable
 from serving.server.batching.parameters import BatchParameters
 from serving.server.batching.presence import Presence
+from serving.server.work import Work, client_left
 
 # Seconds that the threads have for what they run when the scheduler stops.
 _LAST_BATCH = 1.0
@@ -35,11 +36,13 @@ class Task:
         inputs: What `run_batch` gets.
         size: Rows.
         deadline: The time.monotonic() at which the client's time is over, None = no limit.
+        work: Whether its client still waits.
     """
 
     inputs: Any
     size: int
     deadline: float | None = None
+    work: Work = field(default_factory=Work)
     outputs: Any = None
     error: RequestError | None = None
     done: threading.Event = field(default_factory=threading.Event)
@@ -49,8 +52,12 @@ class Task:
 
         Raises:
             RequestError: If this task fails by itself, too. What fails only beside other tasks is run again alone.
+                CANCELLED as soon as the client leaves.
         """
-        self.done.wait()
+        with self.work.waking(self.done.set):
+            self.done.wait()
+        if self.work.is_left:
+            raise client_left()
         if self.error is not None:
             raise self.error
         return self.outputs
@@ -235,7 +242,10 @@ class BatchScheduler:
 
     def _work(self) -> None:
         while (found := self._next()) is not None:
-            queue, tasks = found
+            queue, taken = found
+            _finish([task for task in taken if task.work.is_left], client_left())
+            if not (tasks := [task for task in taken if not task.work.is_left]):
+                continue
             error = _run(queue, tasks)
             if error is None or len(tasks) == 1 or error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
                 # A batch runs as long as its most patient task may, so no task has time left after its deadline.

@@ -16,6 +16,7 @@ from serving.savedmodel.session import Array, SavedModelSession
 from serving.server.batching.parameters import BatchParameters
 from serving.server.batching.scheduler import BatchScheduler, Queue, Task
 from serving.server.metrics import Metrics
+from serving.server.work import Work
 
 Feeds = Sequence[tuple[str, Array]]
 
@@ -43,14 +44,22 @@ class BatchingSession:
                     lambda tasks, fetches=fetches: self._run_batch(tasks, fetches)  # type: ignore[misc]
                 )
 
-    def run(self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int | None = None) -> list[Array]:
-        """Returns what SavedModelSession.run returns, once the batch that holds this request has run."""
+    def run(
+        self, feeds: Feeds, fetches: Sequence[str], timeout_ms: int | None = None, work: Work | None = None
+    ) -> list[Array]:
+        """Returns what SavedModelSession.run returns, once the batch that holds this request has run.
+
+        A request whose client leaves before that is in no batch.
+        """
         queue = self._queues.get((frozenset(name for name, _ in feeds), frozenset(fetches)))
         if queue is None:
             return self._session.run(feeds, fetches, timeout_ms)
         size = _rows(feeds)
         deadline = None if timeout_ms is None else time.monotonic() + timeout_ms / 1000
-        tasks = queue.submit(size, lambda sizes: [Task(part, rows, deadline) for part, rows in _cut(feeds, sizes)])
+        work = work or Work()
+        tasks = queue.submit(
+            size, lambda sizes: [Task(part, rows, deadline, work) for part, rows in _cut(feeds, sizes)]
+        )
         results = [task.result() for task in tasks]
         if len(results) == 1:
             return [results[0][name] for name in fetches]

@@ -59,6 +59,8 @@ class ObservingInterceptor(grpc.ServerInterceptor):
             access = Access("gRPC", path.rsplit("/", 1)[-1], request_id(given))
             return self._observe(access, handler.unary_unary, request, context)
 
+        if (pool := getattr(handler.unary_unary, "experimental_thread_pool", None)) is not None:
+            run.experimental_thread_pool = pool  # type: ignore[attr-defined]
         return grpc.unary_unary_rpc_method_handler(run, handler.request_deserializer, handler.response_serializer)
 
     def _observe(self, access: Access, method: Callable[[Any, Any], Any], request: Any, context: Any) -> Any:

@@ -13,13 +13,28 @@ from typing import Any
 
 import grpc
 
-_UNDECODABLE = object()
+from serving.protocol.errors import RequestError, internal
+from serving.server.grpc.wire import count_parts
+from serving.server.refusals import exceeds
+
+# In the words of gRPC's Python server.
+_UNDECODABLE = internal("Exception deserializing request!")
 
 
-def decoder(request_class: Any) -> Callable[[bytes], Any]:
-    """Returns a deserializer of `request_class`."""
+def decoder(request_class: Any, max_parts: int = 0) -> Callable[[bytes], Any]:
+    """Returns a deserializer of `request_class`, which returns a RequestError for what it cannot read.
+
+    Args:
+        request_class: Of the messages.
+        max_parts: Fields of one message; 0 = no limit.
+    """
 
     def decode(data: bytes) -> Any:
+        # A field takes at least two bytes.
+        if 0 < max_parts < len(data) // 2:
+            parts = count_parts(data, request_class.DESCRIPTOR, most=max_parts)
+            if parts > max_parts:
+                return exceeds("grpc_max_message_parts", max_parts, parts, "fields", "the message")
         try:
             return request_class.FromString(data)
         except Exception:  # protobuf's classes differ by implementation
@@ -29,15 +44,22 @@ def decoder(request_class: Any) -> Callable[[bytes], Any]:
 
 
 def refuse_undecodable(request: Any, context: Any) -> None:
-    """Ends the call with INTERNAL where the request could not be read, with the text of gRPC's Python server."""
-    if request is _UNDECODABLE:
-        context.abort(grpc.StatusCode.INTERNAL, "Exception deserializing request!")
+    """Ends the call where the request could not be read."""
+    if isinstance(request, RequestError):
+        context.abort(request.code, request.wire_message)
 
 
 def unary(
-    request_class: Any, run: Callable[[Any, Any], Any], pool: ThreadPoolExecutor | None = None
+    request_class: Any, run: Callable[[Any, Any], Any], pool: ThreadPoolExecutor | None = None, *, max_parts: int = 0
 ) -> grpc.RpcMethodHandler:
-    """Returns a method of one request and one reply; it runs on the server's threads, or on those of `pool`."""
+    """Returns a method of one request and one reply.
+
+    Args:
+        request_class: Of the requests.
+        run: Answers a request.
+        pool: The threads on which it runs; None = those of the server.
+        max_parts: Fields of one message; 0 = no limit.
+    """
 
     def checked(request: Any, context: Any) -> Any:
         refuse_undecodable(request, context)
@@ -47,6 +69,6 @@ def unary(
     checked.experimental_thread_pool = pool  # type: ignore[attr-defined]
     return grpc.unary_unary_rpc_method_handler(
         checked,
-        request_deserializer=decoder(request_class),
+        request_deserializer=decoder(request_class, max_parts),
         response_serializer=lambda reply: reply.SerializeToString(),
     )

@@ -14,6 +14,7 @@ from serving.server.config_files import server_credentials
 from serving.server.file_descriptors import connections_within
 from serving.server.flags import ServerFlags, address
 from serving.server.grpc.health import Health
+from serving.server.grpc.messages import MessageInterceptor
 from serving.server.grpc.reflection import Reflection
 from serving.server.grpc.services import Services
 from serving.server.inference.context import RunContext
@@ -31,6 +32,8 @@ _SHARE_OF_DESCRIPTORS = 0.25
 _KEEPALIVE_MS, _KEEPALIVE_TIMEOUT_MS = 120_000, 20_000
 
 _NEVER_MS = 2**31 - 1
+_MAX_PENDING = 20_000
+_NO_COMPRESSION = 1
 
 
 class GrpcServer:
@@ -56,12 +59,14 @@ class GrpcServer:
     ) -> None:
         self._flags = flags
         self._credentials = server_credentials(flags.ssl_config_file)
-        self._pool = ThreadPoolExecutor(flags.grpc_max_threads, thread_name_prefix="serving-grpc")
+        # Most threads only wait for messages. The interceptor lets --grpc_max_threads of them run.
+        self._messages = MessageInterceptor(flags)
+        self._pool = ThreadPoolExecutor(flags.grpc_max_concurrent_requests, thread_name_prefix="serving-grpc")
         self._server = grpc.server(
             self._pool,
             options=_arguments(flags),
             maximum_concurrent_rpcs=flags.grpc_max_concurrent_requests,
-            interceptors=tuple(interceptors),
+            interceptors=(self._messages, *interceptors),
         )
         self._ended: threading.Event | None = None
         reloads = Reloads(core, metrics, is_allowed=flags.allow_reload)
@@ -105,6 +110,7 @@ class GrpcServer:
         self._ended.wait()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._services.stop()
+        self._messages.stop()
 
     def _listen(self, where: str) -> int:
         try:
@@ -127,6 +133,11 @@ def _arguments(flags: ServerFlags) -> list[tuple[str, Any]]:
         # A client that is still there connects again when it next has a request.
         ("grpc.max_connection_idle_ms", flags.grpc_max_connection_idle_ms or _NEVER_MS),
         ("grpc.max_concurrent_streams", flags.grpc_max_concurrent_streams),
+        # Beyond these gRPC refuses calls by chance, which thousands of calls that are cancelled at once would cause.
+        ("grpc.server.max_pending_requests", _MAX_PENDING),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * _MAX_PENDING),
+        # A packed message of 16 MB is gigabytes, and gRPC looks at its size before it unpacks it.
+        ("grpc.compression_enabled_algorithms_bitset", _NO_COMPRESSION),
         # Without this, two servers on one port would share its requests. The second must fail.
         ("grpc.so_reuseport", int(flags.workers > 1)),
     ]

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import grpc
@@ -20,6 +21,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.protocol.errors import RequestError
+from serving.server.grpc.messages import time_left
 from serving.server.grpc.requests import unary
 from serving.server.inference.classification import CLASSIFY
 from serving.server.inference.context import RunContext
@@ -33,16 +35,10 @@ from serving.server.models.core import ServerCore
 from serving.server.models.reload import MAX_RELOADS, Reloads
 from serving.server.models.status import get_model_status
 from serving.server.public_text import unforeseen
+from serving.server.work import Work
 
 logger = logging.getLogger("serving.server")
 T = TypeVar("T")
-
-
-def timeout_ms(context: Any) -> int | None:
-    """Returns the milliseconds that a call may still take, None without a deadline."""
-    left = context.time_remaining()
-    # Without a deadline gRPC reports years, and RunOptions cannot hold so many milliseconds.
-    return None if left is None or left > 1e6 else int(left * 1000)
 
 
 def answer(context: Any, run: Callable[[], T]) -> T:
@@ -96,21 +92,20 @@ class Services:
 
     def handlers(self) -> tuple[grpc.GenericRpcHandler, grpc.GenericRpcHandler]:
         """Returns what the gRPC server registers."""
+        read = partial(unary, max_parts=self._bounds.limits.grpc_max_message_parts)
         prediction = {
-            "Predict": unary(predict_pb2.PredictRequest, self._counted("Predict", predict)),
-            "Classify": unary(classification_pb2.ClassificationRequest, self._counted("Classify", CLASSIFY.answer)),
-            "Regress": unary(regression_pb2.RegressionRequest, self._counted("Regress", REGRESS.answer)),
-            "MultiInference": unary(
+            "Predict": read(predict_pb2.PredictRequest, self._counted("Predict", predict)),
+            "Classify": read(classification_pb2.ClassificationRequest, self._counted("Classify", CLASSIFY.answer)),
+            "Regress": read(regression_pb2.RegressionRequest, self._counted("Regress", REGRESS.answer)),
+            "MultiInference": read(
                 inference_pb2.MultiInferenceRequest, self._running(self._bounds.around(multi_inference))
             ),
-            "GetModelMetadata": unary(get_model_metadata_pb2.GetModelMetadataRequest, self._asking(get_model_metadata)),
+            "GetModelMetadata": read(get_model_metadata_pb2.GetModelMetadataRequest, self._asking(get_model_metadata)),
         }
         models = {
-            "GetModelStatus": unary(get_model_status_pb2.GetModelStatusRequest, self._asking(get_model_status)),
-            "HandleReloadConfigRequest": unary(
-                model_management_pb2.ReloadConfigRequest,
-                self._reload,
-                self._reload_pool,
+            "GetModelStatus": read(get_model_status_pb2.GetModelStatusRequest, self._asking(get_model_status)),
+            "HandleReloadConfigRequest": read(
+                model_management_pb2.ReloadConfigRequest, self._reload, self._reload_pool
             ),
         }
         return (
@@ -125,7 +120,9 @@ class Services:
             if not context.is_active():
                 # The client left while the request waited for a thread.
                 context.abort(grpc.StatusCode.CANCELLED, "the client has left")
-            settings = replace(self._settings, timeout_ms=timeout_ms(context), metrics=self._metrics)
+            work = Work(time_left(context))
+            context.add_callback(work.leave)
+            settings = replace(self._settings, work=work, metrics=self._metrics)
             return answer(context, lambda: function(self._core, request, settings))
 
         return run

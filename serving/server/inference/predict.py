@@ -96,9 +96,10 @@ def run_predict(servable: Servable, request: Any, version: int, context: RunCont
         check_method_name(signature)
     _check_input_count(signature, request.inputs)
     feeds = read_inputs(signature, request.inputs)
+    sent = {name: value for name, (_, value) in zip(sorted(signature.inputs), feeds, strict=True)}
+    servable.song_fields.check_matches(sent, context.max_matches)
     if context.check_songs:
-        values_sent = [value for _, value in feeds]
-        servable.song_fields.check(signature, dict(zip(sorted(signature.inputs), values_sent, strict=True)))
+        servable.song_fields.check(signature, sent)
     aliases = choose_outputs(signature, request.output_filter)
     values = servable.run(feeds, [signature.outputs[alias].name for alias in aliases], context, api="Predict")
     response = predict_pb2.PredictResponse()

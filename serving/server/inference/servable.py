@@ -12,6 +12,7 @@ from serving.savedmodel.session import Array, SavedModelSession
 from serving.server.inference.context import RunContext
 from serving.server.inference.song_fields import SongFields
 from serving.server.public_text import public_error
+from serving.server.work import Work
 
 
 class Servable:
@@ -40,14 +41,21 @@ class Servable:
             RequestError: With TensorFlow's own code and text, which names no folder: clients read it.
         """
         start = time.perf_counter()
-        runner = self._session if self._batching is None else self._batching
+        context.work.check()
         try:
-            values = runner.run(feeds, fetches, context.timeout_ms)
+            values = self._values(feeds, fetches, context.work)
         except RequestError as error:
             raise public_error(error) from error
         if context.metrics is not None and api is not None:
             elapsed = (time.perf_counter() - start) * 1e6
             context.metrics.runtime.labels(self.name, api, "TF1").observe(elapsed)
+        return values
+
+    def _values(self, feeds: Sequence[tuple[str, Array]], fetches: Sequence[str], work: Work) -> list[Array]:
+        if self._batching is None:
+            # TensorFlow cannot end a step whose client leaves. It ends one whose time is over.
+            return self._session.run(feeds, fetches, work.left_ms())
+        values: list[Array] = self._batching.run(feeds, fetches, work.left_ms(), work)
         return values
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from serving.protocol.errors import invalid_argument
 from serving.protocol.protos import DATA_TYPES
 from serving.server.inference.tensor_io import Array
+from serving.server.refusals import exceeds
 
 #: The names that the input contract lets a field of songs have.
 FIELD_NAME = re.compile("(attribute|audio|lyric)_.")
@@ -58,6 +59,24 @@ class SongFields:
         if len(values) == 1 and is_text and values[_EXAMPLES].dtype == object:
             for row, example in enumerate(values[_EXAMPLES].ravel().tolist()):
                 self._check_example(example, row)
+
+    def check_matches(self, values: Mapping[str, Array], most: int) -> None:
+        """Refuses a request for too many matches, which are the rows times the largest `k`: each row has that length.
+
+        Args:
+            values: The inputs of a request by name.
+            most: Matches of one request; 0 = no limit.
+
+        Raises:
+            RequestError: INVALID_ARGUMENT. It names the flag, its value and what was received.
+        """
+        k = values.get("k")
+        if not self._lengths or most == 0 or k is None or k.dtype.kind not in "iu" or not k.size:
+            return
+        largest = int(k.max())
+        # The graph has words of its own for a k beyond its range.
+        if largest <= most < (matches := k.size * largest):
+            raise exceeds("max_request_matches", most, matches, "matches, which are the rows times the largest k", "k")
 
     def _check_example(self, data: bytes, row: int) -> None:
         try:

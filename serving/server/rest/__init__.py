@@ -1,6 +1,6 @@
 """Takes requests over REST: paths, JSON as tensors, replies, and songs as JSON objects.
 
-Imports: access_log, config_files, file_descriptors, flags, inference, limits, metrics, models, protocol, public_text,
-tokens, traffic.
+Imports: access_log, config_files, file_descriptors, flags, holdings, inference, limits, metrics, models, protocol,
+public_text, refusals, tokens, traffic, work.
 Imported by: embedded.
 """

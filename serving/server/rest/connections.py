@@ -11,6 +11,9 @@ from aiohttp.web_protocol import RequestHandler
 
 from serving.server.file_descriptors import connections_within
 
+# Connections that the system holds until they are taken. With asyncio's 100, a burst makes others wait a second.
+_BACKLOG = 4096
+
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
     b"Connection: close\r\n\r\n%s"
@@ -27,7 +30,8 @@ class Connections:
 
     Args:
         server: aiohttp's.
-        max_connections: How many may be open; further ones get 503.
+        max_connections: How many may be open. For a further one that closes which has waited for its client longest;
+            where none waits, the further one gets 503.
         header_seconds: In which a header must have arrived. After that the connection is closed.
     """
 
@@ -35,6 +39,8 @@ class Connections:
         self.max_connections = max_connections
         self.header_seconds = header_seconds
         self.count = 0  # changed on the event loop's thread alone
+        # Connections that wait for a header or a body, the one that waits longest first.
+        self._waiting: dict[Connection, None] = {}
         self._server = server
 
     def __call__(self) -> Connection:
@@ -42,17 +48,32 @@ class Connections:
         loop = asyncio.get_running_loop()
         return Connection(self, self._server, loop)
 
+    def has_room(self) -> bool:
+        """Returns whether one more may be open. Where it must, the one that has waited longest is closed for it."""
+        if self.count >= self.max_connections and self._waiting:
+            next(iter(self._waiting)).give_way()
+        return self.count < self.max_connections
+
+    def waits(self, connection: Connection) -> None:
+        """Notes that a connection waits for its client from now on."""
+        self._waiting.pop(connection, None)
+        self._waiting[connection] = None
+
+    def waits_no_longer(self, connection: Connection) -> None:
+        """Notes that a connection has its request, or is closed."""
+        self._waiting.pop(connection, None)
+
 
 class Connection(RequestHandler):
     """One connection. `header_arrived` and `answered` tell it when a request runs."""
 
-    __slots__ = ("_connections", "_header_timer", "_is_ahead", "_is_counted", "_request")
+    __slots__ = ("_connections", "_header_timer", "_is_ahead", "_is_counted", "_is_open", "_request")
 
     def __init__(self, connections: Connections, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(server, loop=loop, **server._kwargs)
         self._connections = connections
         self._header_timer: asyncio.TimerHandle | None = None
-        self._is_counted = False
+        self._is_counted = self._is_open = False
         self._request: web.BaseRequest | None = None
         # Whether the next header began before the answer was written.
         self._is_ahead = False
@@ -60,20 +81,21 @@ class Connection(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Refuses one connection too many, else waits for its first header."""
         limit = self._connections.max_connections
-        if self._connections.count >= limit:
+        if not self._connections.has_room():
             text = b'{"error": "expected at most %d connections (--rest_api_max_connections)"}' % limit
             stream = cast(asyncio.Transport, transport)
             stream.write(_BUSY % (len(text), text))
             stream.close()
             return
         self._connections.count += 1
-        self._is_counted = True
+        self._is_counted = self._is_open = True
+        self._connections.waits(self)
         super().connection_made(transport)
         self._await_header()
 
     def data_received(self, data: bytes) -> None:
         """Passes bytes on; the first ones after an answer begin a header."""
-        if not self._is_counted:
+        if not self._is_open:
             return
         if self._request is not None:
             self._is_ahead = self._is_ahead or self._request.content.is_eof()
@@ -84,20 +106,37 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Makes room for another connection."""
         self._stop_timer()
+        self._leave()
+        if self._is_open:
+            self._is_open = False
+            super().connection_lost(exc)
+
+    def give_way(self) -> None:
+        """Closes the connection for another one."""
+        self._leave()
+        self.force_close()
+
+    def _leave(self) -> None:
+        self._connections.waits_no_longer(self)
         if self._is_counted:
             self._is_counted = False
             self._connections.count -= 1
-            super().connection_lost(exc)
 
     def header_arrived(self, request: web.BaseRequest) -> None:
-        """Notes that a request runs."""
+        """Notes that a request has begun. Its body may still have to arrive."""
         self._request = request
         self._is_ahead = False
         self._stop_timer()
 
+    def body_arrived(self) -> None:
+        """Notes that a request runs."""
+        self._connections.waits_no_longer(self)
+
     def answered(self) -> None:
         """Notes that the request has its answer."""
         self._request = None
+        if self._is_counted:
+            self._connections.waits(self)
         if self._is_ahead and self._is_counted:
             self._await_header()
 
@@ -116,4 +155,6 @@ async def listen(
 ) -> asyncio.Server:
     """Returns the listening sockets; `shared` lets other processes listen on the same port."""
     loop = asyncio.get_running_loop()
-    return await loop.create_server(connections, host, port, reuse_address=True, reuse_port=shared or None)
+    return await loop.create_server(
+        connections, host, port, reuse_address=True, reuse_port=shared or None, backlog=_BACKLOG
+    )

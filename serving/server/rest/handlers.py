@@ -30,7 +30,7 @@ from serving.server.inference.metadata import SIGNATURE_DEF, get_model_metadata
 from serving.server.inference.model_spec import signature_name
 from serving.server.inference.predict import predict
 from serving.server.inference.regression import REGRESS
-from serving.server.limits import Answer, Bounds, Work
+from serving.server.limits import Answer, Bounds
 from serving.server.metrics import Metrics
 from serving.server.models.core import ServerCore
 from serving.server.models.status import get_model_status
@@ -46,6 +46,7 @@ from serving.server.rest.replies import (
 )
 from serving.server.rest.requests import fill_examples, fill_predict_request
 from serving.server.rest.songs import completed
+from serving.server.work import Work
 
 logger = logging.getLogger("serving.server")
 _MODEL = r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
@@ -178,7 +179,7 @@ class RestHandlers:
 
     def _run(self, answer: Answer, request: Any, work: Work) -> Any:
         work.check()
-        response = self._bounds.around(answer)(self._core, request, replace(self._settings, timeout_ms=work.left_ms()))
+        response = self._bounds.around(answer)(self._core, request, replace(self._settings, work=work))
         work.check()
         note(request, response)
         return response

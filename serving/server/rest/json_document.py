@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from serving.protocol.errors import RequestError, invalid_argument
-from serving.server.limits import exceeds
+from serving.server.refusals import exceeds
 from serving.server.rest import json_numbers
 from serving.server.rest.json_numbers import NotPlainError
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,18 +13,20 @@ from http import HTTPStatus
 from typing import Any, cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Middleware
 
 from serving.protocol.errors import RequestError, deadline_exceeded, unavailable
 from serving.server.config_files import metrics_path
 from serving.server.flags import ServerFlags, address
-from serving.server.limits import Budget, Work
+from serving.server.holdings import Holdings
 from serving.server.metrics import CONTENT_TYPE, Rendered
 from serving.server.rest.bodies import Bodies, RefusedError, largest_unpacked, unpacked
 from serving.server.rest.connections import Connection, Connections, connection_limit, listen
 from serving.server.rest.handlers import RestHandlers
 from serving.server.rest.middlewares import name_no_versions
 from serving.server.rest.replies import error_to_json
+from serving.server.work import Budget, Work
 
 # aiohttp waits twice, for the handler and then for the connection, each time half of this.
 _GRACE_SECONDS = 5.0
@@ -68,6 +71,7 @@ class RestServer:
             timeout=self._timeout,
         )
         self._parsed = Budget(flags.rest_api_max_parsed_bytes, "bytes (--rest_api_max_parsed_bytes)")
+        self._replies = Holdings(flags.max_held_reply_bytes, self._timeout + _LINGERING_SECONDS, "serving-rest-replies")
         self._running = 0  # changed on the event loop's thread alone
         threads = flags.rest_api_num_threads or flags.grpc_max_threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="serving-rest")
@@ -97,6 +101,7 @@ class RestServer:
         self._thread.join()
         self._loop.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._replies.stop()
 
     async def _open(self, host: str, port: int) -> int:
         name_no_versions()
@@ -104,6 +109,7 @@ class RestServer:
             self._answer,
             handler_cancellation=True,
             access_log=None,
+            logger=_http_logger(),
             lingering_time=_LINGERING_SECONDS,
             auto_decompress=False,
             keepalive_timeout=_KEEPALIVE_SECONDS,
@@ -144,14 +150,23 @@ class RestServer:
 
     async def _send(self, request: web.BaseRequest, reply: web.StreamResponse, work: Work) -> None:
         """Writes a reply; a client that does not take it in time loses its connection."""
+        body = getattr(reply, "body", None)
         try:
-            await reply.prepare(request)
-            # A reply that is late has a moment to tell so.
-            await asyncio.wait_for(reply.write_eof(), max(_LINGERING_SECONDS, (work.left_ms() or 0) / 1000))
+            with self._replies.holding(
+                len(body) if isinstance(body, (bytes, bytearray)) else 0, partial(self._drop, request)
+            ):
+                await reply.prepare(request)
+                # A reply that is late has a moment to tell so.
+                await asyncio.wait_for(reply.write_eof(), max(_LINGERING_SECONDS, (work.left_ms() or 0) / 1000))
         except asyncio.TimeoutError:
             if request.transport is not None:
                 request.transport.abort()
             raise ConnectionResetError("the reply was not taken in time") from None
+
+    def _drop(self, request: web.BaseRequest) -> None:
+        """Closes the connection of a client that is slow to take its reply."""
+        if request.transport is not None:
+            self._loop.call_soon_threadsafe(request.transport.abort)
 
     async def _reply(self, request: web.BaseRequest, work: Work) -> web.Response:
         if (page := await self._page(request)) is not None:
@@ -160,6 +175,7 @@ class RestServer:
         try:
             self._check_running()
             body = await self._bodies.read(request)
+            cast(Connection, request.protocol).body_arrived()
         except RefusedError as refused:
             return _refusal(refused, headers)
         except (web.RequestPayloadError, ConnectionError) as error:
@@ -216,8 +232,16 @@ class RestServer:
     def _work(self, method: str, path: str, body: bytes, encoding: str, work: Work) -> bytes | bytearray:
         """Answers on a thread of the pool."""
         amount = largest_unpacked(body, encoding, self._max_body_bytes)
-        with self._parsed.share(amount, work.left_ms()):
+        with self._parsed.share(amount, work):
             return self._handlers.answer(method, path, unpacked(body, encoding, self._max_body_bytes), work)
+
+
+def _http_logger() -> logging.Logger:
+    """Returns a logger without tracebacks of malformed requests: anybody could fill a disk with them."""
+    logger = logging.getLogger("serving.server.http")
+    if not logger.filters:
+        logger.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
+    return logger
 
 
 def _error(message: str) -> bytes:
