@@ -50,23 +50,28 @@ def run_fn(fn_args: Any) -> None:
     if settings.ridge is not None:
         ridge, learnt["ridge"], songs = solve_ridge(fields, settings.ridge, songs)
     keras.utils.set_random_seed(config.seed)
-    model = towers = train(
+    towers = train(
         fields,
         config,
         songs,
         positives=training.positives,
         anchor_popularity_power=training.anchor_popularity_power,
     )
+    model: Any = towers
     if ridge is not None:
         model = bcl_keras.models.JoinedModel([ridge, towers])
         learnt["joined"] = model.adapt(validation_truth(songs), VALIDATION_K)
+    if training.evening_cost is not None:
+        model = bcl_keras.models.EvenedModel(model)
+        warm = songs.warm.features
+        learnt["evened"] = model.adapt(warm, validation_truth(songs), VALIDATION_K, most_cost=training.evening_cost)
     learnt |= what_was_learnt(towers) | {"split": dataclasses.asdict(settings.split)}
     export_model(fn_args, model, songs, transform, learnt)
 
 
 def export_model(
     fn_args: Any,
-    model: bcl_keras.models.BCLModel | bcl_keras.models.JoinedModel,
+    model: bcl_keras.models.SongModel,
     songs: TrainingSongs,
     transform: tft.TFTransformOutput,
     learnt: dict[str, Any],
@@ -210,7 +215,7 @@ def best_epoch(history: Mapping[str, Sequence[float]]) -> int:
 
 
 def served_model(
-    model: bcl_keras.models.BCLModel | bcl_keras.models.JoinedModel,
+    model: bcl_keras.models.SongModel,
     warm: SongTable,
     transform: tft.TFTransformOutput,
     song_fields: Sequence[contract.SongField],
