@@ -15,12 +15,14 @@ import tensorflow_transform as tft
 
 import bcl_keras
 from bcl_keras.evaluation.choices import is_better
+from serving.export.chances import ChanceScale
 from serving.export.served_model import RawField, ServedModel, export
 from serving.savedmodel.raw_fields import integer_id
 from tfx_pipeline import contract
 from tfx_pipeline.contract.ids import texts
 from tfx_pipeline.models import features
 from tfx_pipeline.models.config import VALIDATION_K
+from tfx_pipeline.models.match_chances import fit_chances
 from tfx_pipeline.models.song_table import SongTable
 from tfx_pipeline.models.step_settings import TrainerSettings
 from tfx_pipeline.models.training_songs import TrainingSongs, read_songs, similar_pairs, validation_truth
@@ -65,6 +67,8 @@ def run_fn(fn_args: Any) -> None:
         model = bcl_keras.models.EvenedModel(model)
         warm = songs.warm.features
         learnt["evened"] = model.adapt(warm, validation_truth(songs), VALIDATION_K, most_cost=training.evening_cost)
+    if training.chances and (scale := fit_chances(model, validation_truth(songs))) is not None:
+        learnt["chances"] = dataclasses.asdict(scale)
     learnt |= what_was_learnt(towers) | {"split": dataclasses.asdict(settings.split)}
     export_model(fn_args, model, songs, transform, learnt)
 
@@ -87,6 +91,7 @@ def export_model(
         settings.fields,
         integer_ids=settings.song_ids == "int64",
         explain=settings.explain,
+        chances=ChanceScale.from_dict(learnt["chances"]) if "chances" in learnt else None,
     )
     export(served, fn_args.serving_model_dir)
     for folder in (fn_args.model_run_dir, os.path.join(fn_args.serving_model_dir, EXTRA)):
@@ -222,6 +227,7 @@ def served_model(
     *,
     integer_ids: bool = False,
     explain: bool = False,
+    chances: ChanceScale | None = None,
 ) -> ServedModel:
     """Returns the model with transform and index, ready for export.
 
@@ -237,4 +243,5 @@ def served_model(
         index_ids=[integer_id(song_id) for song_id in ids] if integer_ids else ids,
         index_embeddings=model.warm_candidates(),
         explain=explain,
+        chances=chances,
     )

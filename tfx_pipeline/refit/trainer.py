@@ -99,4 +99,6 @@ def refit(
     if "evened" in judged:
         model = bcl_keras.models.EvenedModel(model)
         learnt["evened"] = model.adapt(songs.warm.features, strength=judged["evened"]["strength"])
+    if "chances" in judged:  # scores are of one scale, whatever songs were learnt from
+        learnt["chances"] = judged["chances"]
     return model, learnt
