@@ -1,4 +1,4 @@
-"""The models: both towers and their training, the closed form, and the two joined.
+"""The models: both towers and their training, the closed form, the two joined, and candidates evened.
 
 Imports: blocks, checks, closed_form, config, data, distribution, evaluation, fields, layers, losses, ops.
 Imported by: bcl_keras.
@@ -8,8 +8,18 @@ from bcl_keras.config import RidgeConfig
 from bcl_keras.models.audience_ridge import AudienceRidge
 from bcl_keras.models.bcl_model import BCLModel
 from bcl_keras.models.candidate_tower import CandidateTower
+from bcl_keras.models.evened_model import EvenedModel
 from bcl_keras.models.joined_model import JoinedModel
 from bcl_keras.models.song_model import SongModel
 from bcl_keras.models.song_tower import SongTower
 
-__all__ = ["AudienceRidge", "BCLModel", "CandidateTower", "JoinedModel", "RidgeConfig", "SongModel", "SongTower"]
+__all__ = [
+    "AudienceRidge",
+    "BCLModel",
+    "CandidateTower",
+    "EvenedModel",
+    "JoinedModel",
+    "RidgeConfig",
+    "SongModel",
+    "SongTower",
+]

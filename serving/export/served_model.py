@@ -11,6 +11,7 @@ TensorFlow Serving needs nothing else: no custom op, no Python of ours, and clie
 | `match` | the raw fields, `k`: int32 `(n,)`, `exclude`: an id `(n,)` | `song_ids`, `scores`: `(n, k)` |
 | `match_unknown` | as `match` | as `match`, also for songs of which the model knows no field |
 | `explain`, if asked for | as `match` | as `match`, with `shares` and `share_names` |
+| `chance`, if fitted | as `match` | as `match`, with `chance`, `chance_low` and `chance_high`: `(n, k)` |
 
 A request has at most `max_rows` rows of raw fields and `max_examples` tf.Examples. One with more ends the run with
 INVALID_ARGUMENT before anything is made of it.
@@ -29,6 +30,8 @@ must not be returned, usually the song itself; "" or -1 excludes none.
 `shares`, float32 `(n, k, parts)`, is what each part of a song gives to a score: the parts are blocks of fields and a
 rest, named by `share_names`, string `(n, parts)`, and the shares of a match add up to its score. `match_examples` gives
 them too, and `evidence` and `evidence_names`, where the model has them: see `serving.export.explanation`.
+`chance`, float32, is how likely a match is among the songs of most similar audience, with its 95 % interval: see
+`serving.export.chances`. Blank places have 0.
 `scores` are float32 inner products of `embedding` with the index, best first; at most 1 where the model gives unit
 vectors or shorter ones.
 """
@@ -43,6 +46,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from serving.export.chances import MEAN_OF, ChanceScale, chances_of
 from serving.export.explanation import SHARES, can_explain, evidence, shares
 from serving.export.matches import MAX_MATCHES, blanked, filled_places, places, wanted
 from serving.export.song_index import SongIndex
@@ -78,6 +82,7 @@ class ServedModel(tf.Module):
         max_rows: Rows of a request that takes the raw fields; 0 = any number.
         max_examples: Rows of a request that takes tf.Examples, which evaluation, refresh and other bulk work send, too;
             0 = any number.
+        chances: Constants that turn scores into chances, for a signature `chance`. None for none.
 
     Raises:
         ValueError: If `explain` is set and the model cannot explain a score.
@@ -95,6 +100,7 @@ class ServedModel(tf.Module):
         explain: bool = False,
         max_rows: int = MAX_ROWS,
         max_examples: int = MAX_EXAMPLES,
+        chances: ChanceScale | None = None,
     ) -> None:
         super().__init__(name="served_model")
         for name, most in (("max_rows", max_rows), ("max_examples", max_examples)):
@@ -104,6 +110,7 @@ class ServedModel(tf.Module):
         if explain and not can_explain(model):
             raise ValueError(f"`explain` needs a model with `query_parts`. Received: {type(model).__name__}")
         self._explains = explain
+        self._chances = chances
         self._fields = tuple(fields)
         self._transform = transform
         self._model = model
@@ -131,6 +138,8 @@ class ServedModel(tf.Module):
         }
         if self._explains:
             functions["explain"] = _graph(self.explain).get_concrete_function({**raw, **per_song})
+        if self._chances is not None:
+            functions["chance"] = _graph(self.chance).get_concrete_function({**raw, **per_song})
         # A session restores only what tf.Module tracks, which does not include the variables of Keras 3 models.
         # Variables that no signature uses, such as the training songs, are left out.
         self._variables = list({id(v): v for f in functions.values() for v in f.variables}.values())
@@ -151,7 +160,8 @@ class ServedModel(tf.Module):
             "match": match,
             UNKNOWN_TOO["match"]: match,
         }
-        return requests | ({"explain": match} if self._explains else {})
+        asked_for = {"explain": self._explains, "chance": self._chances is not None}
+        return requests | {name: match for name, has in asked_for.items() if has}
 
     def embed_examples(self, examples: tf.Tensor) -> Tensors:
         """Parses serialized songs and embeds their content."""
@@ -206,6 +216,20 @@ class ServedModel(tf.Module):
         reasons = shares(self._model, inputs, vectors)
         reasons[SHARES] = tf.where(filled[:, :, tf.newaxis], reasons[SHARES], 0.0)
         return blanked(filled, ids, scores) | {KNOWN_FIELDS: songs[KNOWN_FIELDS], **reasons}
+
+    def chance(self, raw: Tensors) -> Tensors:
+        """Returns what `match` returns, and how likely each match is right."""
+        assert self._chances is not None
+        songs, k = self.embed({field.name: raw[field.name] for field in self._fields}), wanted(raw["k"])
+        size, known = self.index.size(), songs[KNOWN_FIELDS]
+        count = places(k, size)
+        # The chances need the mean of the best scores, however few are asked for.
+        looked_at = tf.maximum(count, tf.minimum(MEAN_OF, size - 1))
+        ids, scores = self.index.nearest_but(songs["embedding"], raw["exclude"], k=looked_at)
+        filled = filled_places(k, known, count)
+        found = chances_of(self._chances, scores, known)
+        chances = {name: tf.where(filled, values[:, :count], 0.0) for name, values in found.items()}
+        return blanked(filled, ids[:, :count], scores[:, :count]) | {KNOWN_FIELDS: known} | chances
 
     def _raw_inputs(self, raw: Tensors) -> Tensors:
         bounded = {field.name: at_most_rows(raw[field.name], field.name, self._max_rows) for field in self._fields}

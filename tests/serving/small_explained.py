@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from bcl_keras import Field
-from bcl_keras.models import AudienceRidge, JoinedModel, RidgeConfig
+from bcl_keras.models import AudienceRidge, JoinedModel, RidgeConfig, SongModel
+from serving.export.chances import ChanceScale
 from serving.export.served_model import ServedModel, export
 from tests.serving import small_export
 
@@ -60,7 +61,14 @@ def planted_model() -> JoinedModel:
     return model
 
 
-def served(model: JoinedModel, path: Path, *, explain: bool, integer_ids: bool = False) -> Path:
+def served(
+    model: SongModel,
+    path: Path,
+    *,
+    explain: bool,
+    integer_ids: bool = False,
+    chances: ChanceScale | None = None,
+) -> Path:
     path.parent.mkdir(parents=True)
     ids = [song["song_id"] for song in WARM]
     made = ServedModel(
@@ -71,6 +79,7 @@ def served(model: JoinedModel, path: Path, *, explain: bool, integer_ids: bool =
         index_ids=list(range(SONGS)) if integer_ids else ids,
         index_embeddings=model.warm_candidates(),
         explain=explain,
+        chances=chances,
     )
     export(made, str(path))
     return path

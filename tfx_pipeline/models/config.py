@@ -45,12 +45,19 @@ class TrainingConfig:
             Only new songs with some listener count. Where there are more, a sample is drawn. With 0 the model learns
             from warm songs alone. It does so too where new songs lower the recall of the closed form on validation
             songs.
+        evening_cost: Share of the recall of validation songs that may be lost so that matches gather on fewer songs
+            that are close to everything (`bcl_keras.models.EvenedModel`). 0 evens as far as nothing is lost. None
+            leaves the scores as they are.
+        chances: Whether the served model says how likely each match is right, by a signature `chance`. It is fitted on
+            validation songs, 50 at least.
     """
 
     positives: int = 20
     anchor_popularity_power: float = 0.5
     sparse_per_warm: float = 3.0
+    evening_cost: float | None = None
+    chances: bool = False
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "positives")
-        check_at_least(self, 0, "anchor_popularity_power", "sparse_per_warm")
+        check_at_least(self, 0, "anchor_popularity_power", "sparse_per_warm", "evening_cost")

@@ -15,12 +15,14 @@ import tensorflow_transform as tft
 
 import bcl_keras
 from bcl_keras.evaluation.choices import is_better
+from serving.export.chances import ChanceScale
 from serving.export.served_model import RawField, ServedModel, export
 from serving.savedmodel.raw_fields import integer_id
 from tfx_pipeline import contract
 from tfx_pipeline.contract.ids import texts
 from tfx_pipeline.models import features
 from tfx_pipeline.models.config import VALIDATION_K
+from tfx_pipeline.models.match_chances import fit_chances
 from tfx_pipeline.models.song_table import SongTable
 from tfx_pipeline.models.step_settings import TrainerSettings
 from tfx_pipeline.models.training_songs import TrainingSongs, read_songs, similar_pairs, validation_truth
@@ -50,23 +52,30 @@ def run_fn(fn_args: Any) -> None:
     if settings.ridge is not None:
         ridge, learnt["ridge"], songs = solve_ridge(fields, settings.ridge, songs)
     keras.utils.set_random_seed(config.seed)
-    model = towers = train(
+    towers = train(
         fields,
         config,
         songs,
         positives=training.positives,
         anchor_popularity_power=training.anchor_popularity_power,
     )
+    model: Any = towers
     if ridge is not None:
         model = bcl_keras.models.JoinedModel([ridge, towers])
         learnt["joined"] = model.adapt(validation_truth(songs), VALIDATION_K)
+    if training.evening_cost is not None:
+        model = bcl_keras.models.EvenedModel(model)
+        warm = songs.warm.features
+        learnt["evened"] = model.adapt(warm, validation_truth(songs), VALIDATION_K, most_cost=training.evening_cost)
+    if training.chances and (scale := fit_chances(model, validation_truth(songs))) is not None:
+        learnt["chances"] = dataclasses.asdict(scale)
     learnt |= what_was_learnt(towers) | {"split": dataclasses.asdict(settings.split)}
     export_model(fn_args, model, songs, transform, learnt)
 
 
 def export_model(
     fn_args: Any,
-    model: bcl_keras.models.BCLModel | bcl_keras.models.JoinedModel,
+    model: bcl_keras.models.SongModel,
     songs: TrainingSongs,
     transform: tft.TFTransformOutput,
     learnt: dict[str, Any],
@@ -82,6 +91,7 @@ def export_model(
         settings.fields,
         integer_ids=settings.song_ids == "int64",
         explain=settings.explain,
+        chances=ChanceScale.from_dict(learnt["chances"]) if "chances" in learnt else None,
     )
     export(served, fn_args.serving_model_dir)
     for folder in (fn_args.model_run_dir, os.path.join(fn_args.serving_model_dir, EXTRA)):
@@ -210,13 +220,14 @@ def best_epoch(history: Mapping[str, Sequence[float]]) -> int:
 
 
 def served_model(
-    model: bcl_keras.models.BCLModel | bcl_keras.models.JoinedModel,
+    model: bcl_keras.models.SongModel,
     warm: SongTable,
     transform: tft.TFTransformOutput,
     song_fields: Sequence[contract.SongField],
     *,
     integer_ids: bool = False,
     explain: bool = False,
+    chances: ChanceScale | None = None,
 ) -> ServedModel:
     """Returns the model with transform and index, ready for export.
 
@@ -232,4 +243,5 @@ def served_model(
         index_ids=[integer_id(song_id) for song_id in ids] if integer_ids else ids,
         index_embeddings=model.warm_candidates(),
         explain=explain,
+        chances=chances,
     )

@@ -67,7 +67,7 @@ def refit(
     ridge: bcl_keras.models.RidgeConfig | None,
     positives: int,
     anchor_popularity_power: float,
-) -> tuple[bcl_keras.models.BCLModel | bcl_keras.models.JoinedModel, dict[str, Any]]:
+) -> tuple[bcl_keras.models.SongModel, dict[str, Any]]:
     """Fits the model with settings that were chosen before.
 
     Args:
@@ -92,8 +92,13 @@ def refit(
     keras.utils.set_random_seed(config.seed)
     towers = train(fields, config, songs, positives=positives, anchor_popularity_power=anchor_popularity_power)
     learnt |= what_was_learnt(towers)
-    if closed_form is None:
-        return towers, learnt
-    model = bcl_keras.models.JoinedModel([closed_form, towers])
-    learnt["joined"] = model.adapt(weights=judged["joined"]["weights"])
+    model: Any = towers
+    if closed_form is not None:
+        model = bcl_keras.models.JoinedModel([closed_form, towers])
+        learnt["joined"] = model.adapt(weights=judged["joined"]["weights"])
+    if "evened" in judged:
+        model = bcl_keras.models.EvenedModel(model)
+        learnt["evened"] = model.adapt(songs.warm.features, strength=judged["evened"]["strength"])
+    if "chances" in judged:  # scores are of one scale, whatever songs were learnt from
+        learnt["chances"] = judged["chances"]
     return model, learnt

@@ -32,7 +32,7 @@ def judged_model(given: TrainingSongs) -> tuple[bcl_keras.models.JoinedModel, di
     return model, learnt, kept
 
 
-def scores(model: bcl_keras.models.JoinedModel, given: TrainingSongs) -> np.ndarray:
+def scores(model: bcl_keras.models.SongModel, given: TrainingSongs) -> np.ndarray:
     features = {name: keras.ops.convert_to_tensor(values) for name, values in given.validation.features.items()}
     return keras.ops.convert_to_numpy(model(features)) @ model.warm_candidates().T
 
@@ -61,6 +61,15 @@ def test_songs_that_were_held_out_are_learnt_from_and_found() -> None:
     same = (np.arange(12) % GENRES)[:, None] == genres[None, :]
     assert by_song[same].reshape(12, -1)[:, -1].min() > by_song[~same].mean()
     assert found["ridge"]["power"] == learnt["ridge"]["power"]
+
+
+def test_candidates_are_evened_as_the_judged_model_was() -> None:
+    judged, learnt, kept = judged_model(songs(0, sparse=0))
+    expected = bcl_keras.models.EvenedModel(judged)
+    expected.adapt(kept.warm.features, strength=0.5)
+    again, found = refit(FIELDS, kept, learnt | {"evened": {"strength": 0.5}}, ridge=RIDGE, **DRAWN)
+    np.testing.assert_allclose(scores(again, kept), scores(expected, kept), atol=1e-4)
+    assert found["evened"]["strength"] == 0.5
 
 
 def test_towers_alone_are_fitted_too() -> None:
