@@ -24,6 +24,7 @@ from serving.files.whole_files import write_whole
 
 RESULTS = Path(__file__).parent / "results"
 PAGES = Path(__file__).parents[1] / "docs" / "results"
+NAME = "similar-songs"
 #: The table of commands, commits and hardware of all results.
 SOURCES = "sources"
 _TABLE = re.compile(
@@ -42,6 +43,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--keep", type=Path, metavar="RESULTS", help="results.json of benchmarks.quality to keep (default: none)"
     )
+    parser.add_argument(
+        "--name",
+        default=NAME,
+        help="of --keep: start of the files' names, for studies that stand apart (default: %(default)s)",
+    )
     parser.add_argument("--command", help="of --keep: the command that was run (default: none)")
     parser.add_argument(
         "--hardware", help="of --keep: the class of hardware, such as `2 cores, no GPU` (default: none)"
@@ -51,7 +57,7 @@ def main(arguments: list[str]) -> int:
         if not (options.command and options.hardware):
             parser.error("--keep needs --command and --hardware: figures without them cannot be repeated")
         source = {"command": options.command, "hardware": options.hardware}
-        keep(json.loads(options.keep.read_text()), source, RESULTS)
+        keep(json.loads(options.keep.read_text()), source, RESULTS, options.name)
     outdated = []
     for page in sorted(PAGES.glob("*.md")):
         text = page.read_text()
@@ -102,23 +108,24 @@ def _sources(results: Path) -> dict[str, Any]:
     return {"columns": dict.fromkeys(("figures", "command", "commit", "hardware", "note"), "text"), "rows": shown}
 
 
-def keep(studies: list[dict[str, Any]], source: dict[str, str], results: Path) -> None:
+def keep(studies: list[dict[str, Any]], source: dict[str, str], results: Path, name: str = NAME) -> None:
     """Keeps the table of each study of `benchmarks.quality`, and one of all noise ceilings; views stay.
 
     Args:
         studies: What results.json holds.
         source: Command and class of hardware; the commits and the digest of the data are the studies' own.
         results: Folder of the kept results.
+        name: Start of the files' names.
 
     Raises:
         ValueError: If results are of another protocol, or of code that is in no commit. Then nothing is written.
     """
     from benchmarks.quality.kept import kept_ceiling, kept_table
 
-    found = {f"similar-songs-{study['data']}": kept_table(study) for study in studies}
+    found = {f"{name}-{study['data']}": kept_table(study) for study in studies}
     sources = {
-        f"similar-songs-{study['data']}": {
-            "figures": f"similar songs, {study['data']}",
+        f"{name}-{study['data']}": {
+            "figures": f"{name.replace('-', ' ')}, {study['data']}",
             **source,
             "commit": _commits(study),
             "note": f"data {study['made from']['data'][0]}",
@@ -128,10 +135,10 @@ def keep(studies: list[dict[str, Any]], source: dict[str, str], results: Path) -
     found["ceiling"] = kept_ceiling(studies)
     commits = ", ".join(dict.fromkeys(_commits(study) for study in studies))
     sources["ceiling"] = {"figures": "noise ceilings", **source, "commit": commits}
-    for name, table in found.items():
-        file = results / f"{name}.json"
+    for each, table in found.items():
+        file = results / f"{each}.json"
         views = json.loads(file.read_text()).get("views", {}) if file.exists() else {}
-        write_whole(file, dumped({"source": sources[name], **table, "views": views}))
+        write_whole(file, dumped({"source": sources[each], **table, "views": views}))
 
 
 def _commits(study: dict[str, Any]) -> str:
