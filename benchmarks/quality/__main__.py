@@ -27,8 +27,9 @@ def main(arguments: list[str]) -> int:
     """Runs the study."""
     from benchmarks.quality import report
     from benchmarks.quality.problem import LEAST_LISTENERS
+    from benchmarks.quality.processes import cores
     from benchmarks.quality.rows import ROWS, SWEEP_POINTS, SWEEP_ROWS
-    from benchmarks.quality.study import cores, found, run
+    from benchmarks.quality.study import found, run
     from benchmarks.targeting_study.datasets import drawn, read_data_set
 
     known = [row.name for row in ROWS]

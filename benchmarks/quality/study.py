@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ from benchmarks.quality.ceiling import ceiling
 from benchmarks.quality.code_digest import code_digest
 from benchmarks.quality.metrics import MAIN, RECOVERED
 from benchmarks.quality.problem import Problem
+from benchmarks.quality.processes import Work, in_processes
 from benchmarks.quality.provenance import Provenance, data_digest
 from benchmarks.quality.rows import BEST, RIDGE_AND_BCL, ROWS, SWEEP_ROWS, Row, show
 from benchmarks.quality.slices import slices
@@ -33,7 +31,6 @@ from tfx_pipeline.contract.splits import TEST, VALIDATION
 GALLERIES = {BEST: "gallery_of_best.json", RIDGE_AND_BCL: "gallery.json"}
 #: Tasks whose values are of listeners, not of songs.
 OF_LISTENERS = (SONGS_OF_ALL, SONGS_OF_TEST)
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 
 @dataclass(frozen=True)
@@ -170,7 +167,8 @@ def run(
         missing = [row for row in usable if stale(row_path(folder, seed, row.name), asked.made_from(row)) != []]
         work += [(seed, lane) for lane in _lanes(missing)] if jobs > 1 else [(seed, missing)] if missing else []
     if jobs > 1 and work:
-        _run_aside(asked, work, say, min(jobs, len(work)))
+        lanes = [_work(asked, seed, lane, shown=seed == work[0][0]) for seed, lane in work]
+        in_processes(_run_lane, lanes, say, min(jobs, len(work)))
     else:
         for seed, missing in work:
             _run_seed(asked, seed, missing, say, shown=seed == seeds[0])
@@ -209,55 +207,9 @@ def _lanes(rows: Iterable[Row]) -> list[list[Row]]:
     return sorted(lanes.values(), key=len, reverse=True)
 
 
-def _run_aside(asked: _Asked, work: Sequence[tuple[int, Sequence[Row]]], say: Callable[[str], None], jobs: int) -> None:
-    """Runs lanes in processes of their own, each with its share of the cores: a step is too small for several."""
-    threads = dict.fromkeys(_THREADS, str(max(1, cores() // jobs)))
-    # Libraries read these when they are imported, which a new process does after it has them; what is set stays.
-    added = {name: value for name, value in threads.items() if name not in os.environ}
-    os.environ.update(added)
-    context, waiting = get_context("spawn"), list(work)
-    running: dict[Any, tuple[BaseProcess, int, list[str]]] = {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                seed, rows = waiting.pop(0)
-                names = [row.name for row in rows]
-                lines, sender = context.Pipe(duplex=False)
-                given = (sender, asked, seed, names, seed == work[0][0])
-                process = context.Process(target=_run_lane, args=given)
-                process.start()
-                sender.close()  # while it is open here, no end of the process is seen
-                running[lines] = process, seed, names
-            for ready in wait(list(running)):
-                _take_line(ready, running, asked.data.name, say)
-    finally:
-        for started, *_ in running.values():
-            started.terminate()
-        for name in added:
-            del os.environ[name]
-
-
-def _take_line(
-    lines: Any, running: dict[Any, tuple[BaseProcess, int, list[str]]], data: str, say: Callable[[str], None]
-) -> None:
-    """Passes on a line of a process, or removes the process that has ended.
-
-    Raises:
-        RuntimeError: If the process failed.
-    """
-    try:
-        say(lines.recv())
-    except EOFError:
-        process, seed, names = running.pop(lines)
-        process.join()
-        if process.exitcode:
-            what = f"{data}, seed {seed}: expected exit code 0 of the process of {', '.join(names)}"
-            raise RuntimeError(f"{what}. Received: {process.exitcode}") from None
-
-
-def cores() -> int:
-    """Returns the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _work(asked: _Asked, seed: int, rows: Sequence[Row], *, shown: bool) -> Work:
+    names = [row.name for row in rows]
+    return Work(f"{asked.data.name}, seed {seed}, {', '.join(names)}", (asked, seed, names, shown))
 
 
 def _run_lane(lines: Connection, asked: _Asked, seed: int, names: Sequence[str], shown: bool) -> None:

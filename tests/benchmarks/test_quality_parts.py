@@ -264,7 +264,7 @@ def test_trials_start_at_the_settings_given() -> None:
 def test_a_row_that_fails_stops_the_processes_and_is_named(data: DataSet, tmp_path: Path) -> None:
     rows = [row for row in ROWS if row.name in ("random", "BCL, no operator", "BCL, V2", "softmax")]
     unsplit = replace(data, features=data.features.slice(0, 5))  # most songs have no features
-    with pytest.raises(RuntimeError, match=r"seed 0: expected exit code 0 of the process of .*\. Received: 1"):
+    with pytest.raises(RuntimeError, match=r"seed 0, .*: expected exit code 0 of its process\. Received: 1"):
         run(unsplit, rows, [0], tmp_path, lambda _: None, epochs=1, jobs=2)
     assert not list(tmp_path.rglob("*.npz"))
     mine = replace(rows[0], name="mine")
