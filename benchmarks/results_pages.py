@@ -2,7 +2,8 @@
 
 python -m benchmarks.results_pages                            rewrite the tables between the markers of each page
 python -m benchmarks.results_pages --check                    change nothing; exit code 1 if a page is not current
-python -m benchmarks.results_pages --keep RESULTS ...         first keep what `benchmarks.quality` wrote
+python -m benchmarks.results_pages --keep RESULTS ...         first keep what `benchmarks.quality` wrote; results of
+                                                              another protocol or of uncommitted code are refused
 
 A page has `<!-- table: NAME -->` before a table and `<!-- end of table -->` after it. NAME is a file of
 benchmarks/results without `.json`; `NAME/VIEW` shows the rows that the file lists for that view. The table `sources`
@@ -23,6 +24,7 @@ from serving.files.whole_files import write_whole
 
 RESULTS = Path(__file__).parent / "results"
 PAGES = Path(__file__).parents[1] / "docs" / "results"
+NAME = "similar-songs"
 #: The table of commands, commits and hardware of all results.
 SOURCES = "sources"
 _TABLE = re.compile(
@@ -41,17 +43,21 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--keep", type=Path, metavar="RESULTS", help="results.json of benchmarks.quality to keep (default: none)"
     )
+    parser.add_argument(
+        "--name",
+        default=NAME,
+        help="of --keep: start of the files' names, for studies that stand apart (default: %(default)s)",
+    )
     parser.add_argument("--command", help="of --keep: the command that was run (default: none)")
-    parser.add_argument("--commit", help="of --keep: the commit that was measured (default: none)")
     parser.add_argument(
         "--hardware", help="of --keep: the class of hardware, such as `2 cores, no GPU` (default: none)"
     )
     options = parser.parse_args(arguments)
     if options.keep:
-        if not (options.command and options.commit and options.hardware):
-            parser.error("--keep needs --command, --commit and --hardware: figures without them cannot be repeated")
-        source = {"command": options.command, "commit": options.commit, "hardware": options.hardware}
-        keep(json.loads(options.keep.read_text()), source, RESULTS)
+        if not (options.command and options.hardware):
+            parser.error("--keep needs --command and --hardware: figures without them cannot be repeated")
+        source = {"command": options.command, "hardware": options.hardware}
+        keep(json.loads(options.keep.read_text()), source, RESULTS, options.name)
     outdated = []
     for page in sorted(PAGES.glob("*.md")):
         text = page.read_text()
@@ -102,29 +108,46 @@ def _sources(results: Path) -> dict[str, Any]:
     return {"columns": dict.fromkeys(("figures", "command", "commit", "hardware", "note"), "text"), "rows": shown}
 
 
-def keep(studies: list[dict[str, Any]], source: dict[str, str], results: Path) -> None:
-    """Keeps the table of each study of `benchmarks.quality`; views that the file has stay.
+def keep(studies: list[dict[str, Any]], source: dict[str, str], results: Path, name: str = NAME) -> None:
+    """Keeps the table of each study of `benchmarks.quality`, and one of all noise ceilings; views stay.
 
     Args:
         studies: What results.json holds.
-        source: Command, commit and class of hardware.
+        source: Command and class of hardware; the commits and the digest of the data are the studies' own.
         results: Folder of the kept results.
-    """
-    from benchmarks.quality.kept import kept_table
+        name: Start of the files' names.
 
-    for study in studies:
-        file = results / f"similar-songs-{study['data']}.json"
+    Raises:
+        ValueError: If results are of another protocol, or of code that is in no commit. Then nothing is written.
+    """
+    from benchmarks.quality.kept import kept_ceiling, kept_table
+
+    found = {f"{name}-{study['data']}": kept_table(study) for study in studies}
+    sources = {
+        f"{name}-{study['data']}": {
+            "figures": f"{name.replace('-', ' ')}, {study['data']}",
+            **source,
+            "commit": _commits(study),
+            "note": f"data {study['made from']['data'][0]}",
+        }
+        for study in studies
+    }
+    found["ceiling"] = kept_ceiling(studies)
+    commits = ", ".join(dict.fromkeys(_commits(study) for study in studies))
+    sources["ceiling"] = {"figures": "noise ceilings", **source, "commit": commits}
+    for each, table in found.items():
+        file = results / f"{each}.json"
         views = json.loads(file.read_text()).get("views", {}) if file.exists() else {}
-        write_whole(
-            file,
-            dumped(
-                {
-                    "source": {"figures": f"similar songs, {study['data']}", **source},
-                    **kept_table(study),
-                    "views": views,
-                }
-            ),
-        )
+        write_whole(file, dumped({"source": sources[each], **table, "views": views}))
+
+
+def _commits(study: dict[str, Any]) -> str:
+    """Returns the commits of a study's rows: where only documents changed between them, their figures go together."""
+    commits = study["made from"]["commits"]
+    if uncommitted := [commit for commit in commits if not commit.isalnum() or commit == "unknown"]:
+        expected = "expected results of committed code, as others cannot be repeated"
+        raise ValueError(f"{study['data']}: {expected}. Received: {', '.join(uncommitted)}")
+    return ", ".join(commits)
 
 
 def dumped(result: dict[str, Any]) -> str:

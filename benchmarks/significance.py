@@ -1,4 +1,4 @@
-"""Tests of differences: over seeds, over songs, and corrected for the number of comparisons."""
+"""Tests and intervals of differences: over splits, over songs, and corrected for the number of comparisons."""
 
 from __future__ import annotations
 
@@ -9,20 +9,72 @@ from scipy import stats
 
 from bcl_keras.fields import Array
 
+DRAWS = 2_000
 _CHUNK = 250
 
 
-def mean_of_seeds(values: Sequence[Array]) -> float:
-    """Returns the mean over seeds of the means over songs; NaN is left out."""
+def mean_of_splits(values: Sequence[Array]) -> float:
+    """Returns the mean over splits of the means over songs; NaN is left out."""
     return float(np.mean([np.nanmean(array) for array in values]))
 
 
-def p_over_seeds(first: Sequence[Array], second: Sequence[Array]) -> float:
-    """Returns the two-sided p of a paired t-test over the seeds' means; NaN for one seed or without any difference."""
+def p_over_splits(first: Sequence[Array], second: Sequence[Array], test_per_warm: float) -> float:
+    """Returns the two-sided p of the corrected resampled t-test over the splits' paired means.
+
+    Splits of one pool share most of their warm songs, so their means are not independent. The variance of the mean over
+    J splits is `(1 / J + test_per_warm)` times that of a split, in place of `1 / J`.
+
+    Args:
+        first: Values of each song, an array per split; NaN is left out.
+        second: The same of another row.
+        test_per_warm: Number of test songs of a split over that of the songs learnt from.
+
+    Returns:
+        p; NaN for one split or without any difference.
+
+    References:
+        Nadeau and Bengio, Inference for the generalization error, Machine Learning 52 (2003), section 3.
+    """
     differences = np.array([np.nanmean(a) - np.nanmean(b) for a, b in zip(first, second, strict=True)])
-    if len(differences) < 2 or np.ptp(differences) == 0:
+    splits = len(differences)
+    if splits < 2 or np.ptp(differences) == 0:
         return float("nan")
-    return float(stats.ttest_1samp(differences, 0.0).pvalue)
+    variance = (1 / splits + test_per_warm) * differences.var(ddof=1)
+    return float(2 * stats.t.sf(abs(differences.mean()) / np.sqrt(variance), splits - 1))
+
+
+class SongDraws:
+    """Draws songs with replacement, once for all splits: a song that several splits judge is drawn with all its values.
+
+    Args:
+        songs: Names of the songs (or listeners) that each split judges, `(n,)` per split.
+        draws: Number of draws.
+        seed: Of the drawing.
+    """
+
+    def __init__(self, songs: Sequence[Array], draws: int = DRAWS, seed: int = 0) -> None:
+        distinct, place = np.unique(np.concatenate(songs), return_inverse=True)
+        self._places = np.split(place, np.cumsum([len(of_split) for of_split in songs])[:-1])
+        chance = np.full(len(distinct), 1 / max(1, len(distinct)))
+        generator = np.random.default_rng(seed)
+        # Counts of n draws from n songs: what drawing their numbers gives, without holding the numbers.
+        self._times = generator.multinomial(len(distinct), chance, size=draws).astype(np.uint8)
+
+    def means(self, tables: Sequence[Array]) -> Array:
+        """Returns `(draws, c)`: of each draw, the mean over splits of the means over songs.
+
+        Columns are drawn together, so differences of columns are differences of pairs.
+
+        Args:
+            tables: `(n, c)` per split, in the order of its songs. A song with NaN in any column is left out.
+        """
+        total = 0.0
+        for table, places in zip(tables, self._places, strict=True):
+            known = ~np.isnan(table).any(axis=1)
+            times = self._times[:, places[known]].astype(np.float32)
+            # No song of the split is drawn only where it has very few; then its mean is 0.
+            total = total + times @ table[known].astype(np.float32) / np.maximum(times.sum(axis=1, keepdims=True), 1)
+        return np.asarray(total / len(tables))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

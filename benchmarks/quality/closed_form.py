@@ -15,11 +15,11 @@ from sklearn.utils.extmath import randomized_svd
 from bcl_keras.evaluation.choices import best_rows, choose_weights, first_best
 from benchmarks.quality.encoding import Encoding, unit_rows
 from benchmarks.quality.problem import Problem
+from benchmarks.quality.scorer import Scorer, WithListeners
+from benchmarks.targeting_study.simulated import chance_to_play
 from tfx_pipeline.contract import SONGS
 from tfx_pipeline.contract.splits import VALIDATION
 from tfx_pipeline.datasets.simulate import TRUTH
-
-Scorer = Callable[[np.ndarray, Encoding], np.ndarray]
 
 WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 RIDGES = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -162,8 +162,8 @@ def _content(problem: Problem) -> Content:
 def true_taste(problem: Problem) -> Scorer:
     """The ceiling on a simulated catalogue: the law that songs are drawn by, against the candidates' listeners.
 
-    The chance that a user plays a song is known from the truth; its expected audience is compared with the audience
-    that each candidate has.
+    The chance that a user plays a song is known from the truth. It ranks the listeners, and the expected audience is
+    compared with the audience that each candidate has.
     """
     with np.load(problem.data.folder / TRUTH) as truth:
         settings = json.loads(str(truth["settings"]))
@@ -175,11 +175,11 @@ def true_taste(problem: Problem) -> Scorer:
     place = {song: row for row, song in enumerate(order)}
     of_song = np.array([place[song.decode()] for song in problem.data.songs])
     of_user = np.array([int(user.decode()[1:]) for user in problem.data.users])
-    played = np.diff(problem.data.plays.tocsc().indptr)
+    law = (stations[of_user] @ chances[:, of_song]).T
+    audiences = chance_to_play(law, np.diff(problem.data.plays.tocsc().indptr))
     unit = unit_rows(problem.plays)
 
     def score(songs: np.ndarray, _: Encoding) -> np.ndarray:
-        law = stations[of_user] @ chances[:, of_song[songs]]
-        return np.asarray((unit @ (1 - np.exp(-played[:, None] * law))).T)
+        return np.asarray((unit @ audiences[songs].T).T)
 
-    return score
+    return WithListeners(score, lambda songs, _: audiences[songs])

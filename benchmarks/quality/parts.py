@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from bcl_keras.evaluation.bootstrap import interval, resampled_means
-from benchmarks.quality.metrics import MAIN
+from bcl_keras.evaluation.bootstrap import interval
+from benchmarks.quality.metrics import MAIN, MAIN_OF_LISTENERS
+from benchmarks.quality.slices import LONG_TAIL, NEW_ARTIST
 from benchmarks.quality.study import Study
-from benchmarks.quality.tasks import DAY_ZERO, LONG_TAIL, NEW_ARTIST, SIMILAR_20
-from benchmarks.significance import holm, mean_of_seeds, p_over_seeds
+from benchmarks.quality.tasks import DAY_ZERO, LISTENERS, SIMILAR_20
+from benchmarks.significance import SongDraws, mean_of_splits, p_over_splits
 
 ALL_SONGS = "all songs"
-#: Slices in which a part may help. The paper made its contrast for the long tail.
-SLICES = (ALL_SONGS, DAY_ZERO, LONG_TAIL, NEW_ARTIST)
+#: Of all songs: task and metric.
+WHOLE = {ALL_SONGS: (SIMILAR_20, MAIN), DAY_ZERO: (DAY_ZERO, MAIN), LISTENERS: (LISTENERS, MAIN_OF_LISTENERS)}
+#: Where a part may help. The paper made its contrast for the long tail.
+SLICES = (*WHOLE, LONG_TAIL, NEW_ARTIST)
 SIGNIFICANT = 0.05
 #: Number of data sets on which a part must help in the same slice before the page says so.
 ENOUGH = 2
@@ -63,46 +66,42 @@ PARTS = (
 
 
 def parts(study: Study) -> list[dict[str, Any]]:
-    """Returns for each part, by slice, the relative difference in recall@50 with its interval, and p over the seeds.
+    """Returns for each part, by slice, the relative difference in recall with its interval, and p over the splits.
 
-    p is corrected by Holm over the parts, slice by slice. A part is left out if one of its rows was not run.
+    p is not corrected yet: `results` corrects all comparisons of a data set together. A part is left out if one of its
+    rows was not run.
     """
-    slices = [name for name in SLICES if name in (ALL_SONGS, DAY_ZERO) or name in study.slices()[0]]
+    slices = [name for name in SLICES if name in WHOLE or name in study.slices()[0]]
     known = {row.name for row in study.rows}
     measured = [part for part in PARTS if {part.having, part.lacking} <= known]
-    found = {
-        (part.name, name): difference
-        for part in measured
-        for name in slices
-        if (difference := _difference(_values(study, part.having, name), _values(study, part.lacking, name)))
-    }
-    for name in slices:
-        corrected = holm({part: each["p"] for (part, place), each in found.items() if place == name})
-        for part, p in corrected.items():
-            found[part, name]["p"] = None if np.isnan(p) else p
-    return [
-        {**asdict(part), "slices": by_slice}
-        for part in measured
-        if (by_slice := {name: found[part.name, name] for name in slices if (part.name, name) in found})
-    ]
+    if not measured:
+        return []
+    draws, found = SongDraws(study.judged(SIMILAR_20)), []
+    for part in measured:
+        values = {name: [_values(study, row, name) for row in (part.having, part.lacking)] for name in slices}
+        differences = {name: _difference(study, draws, *pair) for name, pair in values.items()}
+        if by_slice := {name: difference for name, difference in differences.items() if difference}:
+            found.append({**asdict(part), "slices": by_slice})
+    return found
 
 
 def _values(study: Study, row: str, name: str) -> list[np.ndarray]:
-    """Recall of the songs of a slice, one array per seed; empty where there is none."""
-    if name in (ALL_SONGS, DAY_ZERO):
-        return study.values(SIMILAR_20 if name == ALL_SONGS else DAY_ZERO, MAIN, row)
-    values = study.values(SIMILAR_20, MAIN, row)
-    kept = [array[chosen[name]] for array, chosen in zip(values, study.slices(), strict=False)]
-    return kept if all((~np.isnan(array)).any() for array in kept) else []
+    """Returns the values of a slice, NaN outside it; nothing if the row was not asked or a split has no such song."""
+    values = study.values(*WHOLE.get(name, WHOLE[ALL_SONGS]), row)
+    if name not in WHOLE:
+        values = [np.where(part[name], array, np.nan) for array, part in zip(values, study.slices(), strict=True)]
+    return values if all((~np.isnan(array)).any() for array in values) else []
 
 
-def _difference(having: Sequence[np.ndarray], lacking: Sequence[np.ndarray]) -> dict[str, Any] | None:
-    if not having or not lacking or mean_of_seeds(lacking) == 0:
+def _difference(
+    study: Study, draws: SongDraws, having: Sequence[np.ndarray], lacking: Sequence[np.ndarray]
+) -> dict[str, Any] | None:
+    if not having or not lacking or mean_of_splits(lacking) == 0:
         return None
-    draws = resampled_means([np.stack(pair, axis=1) for pair in zip(having, lacking, strict=True)])
-    ratios = draws[:, 0] / np.maximum(draws[:, 1], 1e-9)
-    found = interval(mean_of_seeds(having) / mean_of_seeds(lacking) - 1, ratios - 1)
-    return {**found._asdict(), "p": p_over_seeds(having, lacking)}
+    means = draws.means([np.stack(pair, axis=1) for pair in zip(having, lacking, strict=True)])
+    ratios = means[:, 0] / np.maximum(means[:, 1], 1e-9)
+    found = interval(mean_of_splits(having) / mean_of_splits(lacking) - 1, ratios - 1)
+    return {**found._asdict(), "p": p_over_splits(having, lacking, study.test_per_warm())}
 
 
 def verdict(name: str, results: Sequence[dict[str, Any]]) -> str:
@@ -126,7 +125,7 @@ def verdict(name: str, results: Sequence[dict[str, Any]]) -> str:
     if helps and max(map(len, helps.values())) < ENOUGH:
         phrases.append("in no slice on two data sets, too few to say that it helps")
     phrases += [f"no difference shown on {', '.join(untold)}"] if untold else []
-    phrases += [f"not tested on {', '.join(untested)}, which takes more than one seed"] if untested else []
+    phrases += [f"not tested on {', '.join(untested)}, which takes more than one split"] if untested else []
     return "; ".join(phrases) or "not measured"
 
 
@@ -144,3 +143,14 @@ def relative(found: dict[str, Any]) -> str:
     """Returns a relative difference in percent with its interval and p."""
     p = "" if found["p"] is None else f", p {found['p']:.2g}"
     return f"{100 * found['value']:+.1f} % [{100 * found['low']:.1f}, {100 * found['high']:.1f}]{p}"
+
+
+def parts_markdown(results: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns the lines that say what each part of the method brings."""
+    lines = ["## What each part brings", "", "| part | data | slice | recall, relative |", "| --- | --- | --- | --- |"]
+    for name in names(results):
+        for result in results:
+            for part in result["parts"]:
+                shown = part["slices"].items() if part["name"] == name else ()
+                lines += [f"| {name} | {result['data']} | {s} | {relative(found)} |" for s, found in shown]
+    return [*lines, "", *(f"- {name}: {verdict(name, results)}." for name in names(results)), ""]

@@ -13,22 +13,20 @@ from benchmarks.quality.metrics import MAIN
 from benchmarks.quality.parts import SLICES
 
 
-def forest(rows: dict[str, Any], task: str) -> Figure:
-    """Recall@50 of every row with its interval, best last; and its paired difference to kernel ridge."""
-    ordered = sorted(rows, key=lambda name: rows[name]["metrics"][MAIN]["value"])
-    against = {name: row.get("against", {}).get("kernel ridge") for name, row in rows.items()}
-    compared = {name: found for name, found in against.items() if found}
+def forest(rows: dict[str, Any], task: str, metric: str, reference: str | None) -> Figure:
+    """A metric of every row with its interval, best last; and its paired difference to the reference."""
+    ordered = sorted(rows, key=lambda name: rows[name]["metrics"][metric]["value"])
     figure = Figure(figsize=(11, 0.9 + 0.26 * len(ordered)), layout="constrained")
     figure.set_label(f"recall of every row: {task}")
     left, right = figure.subplots(1, 2, sharey=True)
     for place, name in enumerate(ordered):
-        _interval(left, rows[name]["metrics"][MAIN], place, "tab:blue")
-        if name in compared:
-            _interval(right, compared[name], place, "tab:green" if compared[name]["low"] > 0 else "tab:grey")
+        _interval(left, rows[name]["metrics"][metric], place, "tab:blue")
+        if against := rows[name].get("against"):
+            _interval(right, against, place, "tab:green" if against["low"] > 0 else "tab:grey")
     left.set_yticks(range(len(ordered)), ordered)
-    left.set(xlabel=MAIN, xlim=(0, None))
+    left.set(xlabel=metric, xlim=(0, None))
     right.axvline(0, color="black", linewidth=1)
-    right.set(xlabel=f"{MAIN}, difference to kernel ridge")
+    right.set(xlabel=f"{metric}, difference to {reference}")
     for axis in (left, right):
         axis.grid(axis="x", alpha=0.3)
     return figure
@@ -56,12 +54,12 @@ def lifts(found: dict[str, list[float]], title: str) -> Figure:
 
 
 def parts(found: dict[tuple[str, str], dict[str, dict[str, Any]]]) -> Figure:
-    """What each part adds to recall@50, relative, by slice (a panel each) and data set (a colour each)."""
+    """What each part adds to recall, relative, by slice (a panel each) and data set (a colour each)."""
     names = list(dict.fromkeys(name for name, _ in found))[::-1]
     sets = sorted({data for _, data in found})
     slices = [name for name in SLICES if any(name in by_slice for by_slice in found.values())]
     figure = Figure(figsize=(4 + 3.2 * len(slices), 1.4 + 0.13 * len(names) * (1 + len(sets))), layout="constrained")
-    figure.set_label("what each part adds to recall@50")
+    figure.set_label("what each part adds to recall")
     axes = figure.subplots(1, len(slices), sharey=True, squeeze=False)[0]
     for axis, of_slice in zip(axes, slices, strict=True):
         for place, data in enumerate(sets):
@@ -70,7 +68,7 @@ def parts(found: dict[tuple[str, str], dict[str, dict[str, Any]]]) -> Figure:
                     percent = {end: 100 * difference[end] for end in ("value", "low", "high")}
                     _interval(axis, percent, row + 0.3 - 0.6 * (place + 0.5) / len(sets), f"C{place}")
         axis.axvline(0, color="black", linewidth=1)
-        axis.set(title=of_slice, xlabel=f"{MAIN}, %")
+        axis.set(title=of_slice, xlabel="recall, %")
         axis.grid(axis="x", alpha=0.3)
     axes[0].set_yticks(range(len(names)), names)
     for place, data in enumerate(sets):

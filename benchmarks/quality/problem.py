@@ -11,22 +11,28 @@ from scipy import sparse
 
 from bcl_keras.evaluation.choices import Judge
 from benchmarks.quality.encoding import Encoding, encode, unit_rows
-from benchmarks.targeting_study.datasets import DataSet
-from tfx_pipeline.contract.splits import NEW, VALIDATION, WARM, ColdSplit
+from benchmarks.splits import LAST, LEAST_LISTENERS, split_of
+from benchmarks.targeting_study.datasets import DataSet, of_songs
+from tfx_pipeline.contract.splits import NEW, TEST, VALIDATION, WARM
+from tfx_pipeline.datasets.sources import not_on_day_zero, read_sources
 from tfx_pipeline.models.config import MOST_SPARSE_SONGS, TrainingConfig
 
+__all__ = ["LEAST_LISTENERS", "TRUTH_SIZES", "Problem"]
+
 TRUTH_SIZES = (20, 50)
-LEAST_LISTENERS = 3  # of a song that is a candidate or judged by
+#: What a song that nobody has tagged yet lacks, where the data set's folder does not say who wrote its fields.
+DAY_ZERO_FIELDS = frozenset({"attribute_tags", "attribute_tag_words", "attribute_facts", "lyric_moods", "lyric_topics"})
+
 _BLOCK = 1024
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Songs split by a salt of the seed; plays of held-out songs are in `heard` alone, for judging.
+    """One split; plays of held-out songs are in `heard` alone, for judging.
 
     Attributes:
-        data: The data set.
-        seed: Of the split and of every row's initial state.
+        data: The data set, without the songs that this problem does not judge: the last tenth, as a rule.
+        seed: Number of the split, and seed of every row's initial state.
         split: (n,) str of every song.
         encoding: Every song's features as the models take them; learnt on warm songs.
         epochs: Most epochs of a trained row; None = as its settings say.
@@ -41,12 +47,27 @@ class Problem:
     shared: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, data: DataSet, seed: int, epochs: int | None = None) -> Problem:
-        """Splits the songs: 10 % validation, 10 % test, at least 3 listeners each."""
-        rule = ColdSplit(salt=f"quality-{seed}", min_listeners=LEAST_LISTENERS)
-        listeners = np.diff(data.plays.indptr)
-        songs = zip(data.songs.tolist(), listeners.tolist(), strict=True)
-        split = np.array([rule.assign(song, count) for song, count in songs])
+    def of(cls, data: DataSet, seed: int, epochs: int | None = None, *, last_tenth: bool = False) -> Problem:
+        """Splits the songs.
+
+        Args:
+            data: The data set.
+            seed: Number of the split.
+            epochs: Most epochs of a trained row; None = as its settings say.
+            last_tenth: Whether the last tenth is judged in place of the split's test songs. Warm and validation songs
+                are the same then. The other judged songs are taken out of the data, so that nothing can read them.
+
+        Raises:
+            ValueError: If a part has no songs.
+        """
+        parts = split_of(data.songs.tolist(), np.diff(data.plays.indptr), seed)
+        judged, unused = (LAST, TEST) if last_tenth else (TEST, LAST)
+        kept = np.flatnonzero(parts != unused)
+        split = np.where(parts[kept] == judged, TEST, parts[kept])
+        if missing := [name for name in (WARM, VALIDATION, TEST) if name not in split]:
+            least = f"songs of {LEAST_LISTENERS} listeners or more in every part of split {seed}"
+            raise ValueError(f"{data.name}: expected {least}. Received: none in {', '.join(missing)}")
+        data = of_songs(data, kept)
         return cls(data, seed, split, encode(data, split == WARM), epochs)
 
     @cached_property
@@ -57,6 +78,13 @@ class Problem:
     def cold(self, name: str) -> np.ndarray:
         """Rows of the songs of split `val` or `test`."""
         return np.flatnonzero(self.split == name)
+
+    @cached_property
+    def withheld(self) -> frozenset[str]:
+        """Fields that a song lacks on day zero: as the data set's `sources.json` says, or `DAY_ZERO_FIELDS`."""
+        sources = read_sources(self.data.folder)
+        late = DAY_ZERO_FIELDS if sources is None else not_on_day_zero(sources)
+        return late & {field.name for field in self.encoding.fields}
 
     @cached_property
     def validation_judge(self) -> Judge:
@@ -88,19 +116,31 @@ class Problem:
     @cached_property
     def similarity(self) -> np.ndarray:
         """(warm, warm) float32 audience cosines, 0 on the diagonal."""
-        unit = unit_rows(self.plays)
-        cosines = np.asarray((unit @ unit.T).todense(), np.float32)
+        cosines = np.empty((len(self.warm), len(self.warm)), np.float32)
+        for start in range(0, len(self.warm), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            cosines[block] = self.audience_cosines(self.plays[block])
         np.fill_diagonal(cosines, 0.0)
         return cosines
 
+    @cached_property
+    def _unit_audiences(self) -> sparse.csc_matrix:
+        return unit_rows(self.plays).T.tocsc()
+
+    def audience_cosines(self, audiences: sparse.csr_matrix) -> np.ndarray:
+        """Returns (n, warm) float32 cosines of some audiences, (n, users), with those of the warm songs."""
+        return np.asarray((unit_rows(audiences) @ self._unit_audiences).todense(), np.float32)
+
     def similar_truth(self, songs: np.ndarray) -> np.ndarray:
         """(songs, 50) places of the warm songs of most similar audience, best first, -1 where there are fewer."""
-        unit, found = unit_rows(self.plays), []
-        for start in range(0, len(songs), _BLOCK):
-            cosines = np.asarray((unit_rows(self.heard(songs[start : start + _BLOCK])) @ unit.T).todense())
-            best = np.argsort(-cosines, axis=1, kind="stable")[:, : max(TRUTH_SIZES)]
-            found.append(np.where(np.take_along_axis(cosines, best, axis=1) > 0, best, -1))
-        return np.concatenate(found)
+        starts = range(0, max(1, len(songs)), _BLOCK)
+        return np.concatenate([self.most_similar(self.heard(songs[start : start + _BLOCK])) for start in starts])
+
+    def most_similar(self, audiences: sparse.csr_matrix) -> np.ndarray:
+        """(n, 50) places of the warm songs whose audience is most similar, best first, -1 where there are fewer."""
+        cosines = self.audience_cosines(audiences)
+        best = np.argsort(-cosines, axis=1, kind="stable")[:, : max(TRUTH_SIZES)]
+        return np.where(np.take_along_axis(cosines, best, axis=1) > 0, best, -1)
 
 
 def _binary(plays: sparse.csr_matrix) -> sparse.csr_matrix:

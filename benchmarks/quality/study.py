@@ -1,33 +1,36 @@
-"""Fits and asks rows seed by seed, and keeps results in files, so that a stopped study continues."""
+"""Fits and asks rows split by split, and keeps results in files, so that a stopped study continues."""
 
 from __future__ import annotations
 
 import gc
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.quality.metrics import MAIN
+from benchmarks.quality.ceiling import ceiling
+from benchmarks.quality.code_digest import code_digest
+from benchmarks.quality.metrics import MAIN, RECOVERED
 from benchmarks.quality.problem import Problem
+from benchmarks.quality.processes import Work, in_processes
+from benchmarks.quality.provenance import Provenance, data_digest
 from benchmarks.quality.rows import BEST, RIDGE_AND_BCL, ROWS, SWEEP_ROWS, Row, show
-from benchmarks.quality.tasks import SIMILAR_20, Values, ask, slices
+from benchmarks.quality.slices import slices
+from benchmarks.quality.storage import SEPARATOR, numbers_of, put, row_path, save, stale, write_row
+from benchmarks.quality.tasks import LISTENERS, SIMILAR_20, SONGS_OF_ALL, SONGS_OF_TEST, ask, asked_listeners
+from benchmarks.splits import LAST
 from benchmarks.targeting_study.datasets import DataSet
-from serving.files.whole_files import put_file
 from tfx_pipeline.contract.splits import TEST, VALIDATION
 
 #: Of the first seed: of the best model, and of the one that the main rows have.
 GALLERIES = {BEST: "gallery_of_best.json", RIDGE_AND_BCL: "gallery.json"}
-_SEPARATOR = " | "
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+#: Tasks whose values are of listeners, not of songs.
+OF_LISTENERS = (SONGS_OF_ALL, SONGS_OF_TEST)
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,8 @@ class Study:
     """Everything found on one data set.
 
     Attributes:
-        folder: Where the values lie: `<seed>/<row>.npz` beside `split.json`, `slices.npz` and `songs.npz`, and
-            the `GALLERIES`.
+        folder: Where the values lie: `<seed>/<row>.npz` beside `split.json`, `ceiling.json`, `slices.npz` and
+            `songs.npz`, the `GALLERIES`, and a folder of the last tenth.
         name: Of the data set.
         rows: In the order of the table.
         seeds: Of the splits.
@@ -51,11 +54,11 @@ class Study:
         """Returns one array per seed, an element per song or listener; empty if the row or the task was not run."""
         found = []
         for seed in self.seeds:
-            path = _path(self.folder, seed, row)
+            path = row_path(self.folder, seed, row)
             if not path.exists():
                 return []
             with np.load(path) as kept:
-                key = task + _SEPARATOR + metric
+                key = task + SEPARATOR + metric
                 if key not in kept:
                     return []
                 found.append(kept[key])
@@ -64,7 +67,7 @@ class Study:
     def having(self, rows: Iterable[str]) -> Study:
         """Returns the part with the seeds for which all of some rows were run."""
         names = list(rows)
-        seeds = (s for s in self.seeds if all(_path(self.folder, s, name).exists() for name in names))
+        seeds = (s for s in self.seeds if all(row_path(self.folder, s, name).exists() for name in names))
         return replace(self, seeds=tuple(seeds))
 
     def slices(self) -> list[dict[str, np.ndarray]]:
@@ -79,6 +82,38 @@ class Study:
         """Returns one array per seed: the listeners of each song of the similar-song tasks, in truth."""
         return [np.load(self.folder / str(seed) / "songs.npz")["listeners"] for seed in self.seeds]
 
+    def judged(self, task: str) -> list[np.ndarray]:
+        """Returns one array per seed: a number for each song or listener of a task, the same in every split."""
+        name = "asked" if task in OF_LISTENERS else "songs"
+        return [np.load(self.folder / str(seed) / "songs.npz")[name] for seed in self.seeds]
+
+    def test_per_warm(self) -> float:
+        """Returns the number of test songs of a split over that of its warm songs."""
+        splits = [self.split(seed) for seed in self.seeds]
+        return float(np.mean([split[TEST] / split["warm"] for split in splits]))
+
+    def ceilings(self) -> list[dict[str, Any]]:
+        """Returns one dict per seed: how much of the truth can be known (`benchmarks.quality.ceiling`)."""
+        paths = [self.folder / str(seed) / "ceiling.json" for seed in self.seeds]
+        return [json.loads(path.read_text()) for path in paths]
+
+    def made_from(self) -> dict[str, list[str]]:
+        """Returns the distinct commits and data digests of the rows' values."""
+        commits, data = set(), set()
+        for row in self.rows:
+            for seed in self.seeds:
+                with np.load(row_path(self.folder, seed, row.name)) as kept:
+                    commits.add(str(kept["commit"]) if "commit" in kept else "unknown")
+                    data.add(str(kept["data"]) if "data" in kept else "unknown")
+        return {"commits": sorted(commits), "data": sorted(data)}
+
+    def last_tenth(self) -> Study | None:
+        """Returns what was found on the last tenth: the rows and splits that were asked; None where nobody has."""
+        folder = self.folder / LAST
+        seeds = tuple(seed for seed in self.seeds if (folder / str(seed) / "split.json").exists())
+        rows = tuple(r for r in self.rows if all(row_path(folder, seed, r.name).exists() for seed in seeds))
+        return Study(folder, self.name, rows, seeds) if seeds and rows else None
+
     def gallery(self) -> dict[str, Any] | None:
         """Returns what is there to look at, of the best model rather than another, if anything."""
         paths = (self.folder / name for name in GALLERIES.values())
@@ -90,7 +125,7 @@ class Study:
 
     def seconds(self, row: str) -> float:
         """Returns the mean time to fit and ask a row."""
-        times = [float(np.load(_path(self.folder, seed, row))["seconds"]) for seed in self.seeds]
+        times = [float(np.load(row_path(self.folder, seed, row))["seconds"]) for seed in self.seeds]
         return float(np.mean(times))
 
 
@@ -102,8 +137,9 @@ def run(
     say: Callable[[str], None] = print,
     epochs: int | None = None,
     jobs: int = 1,
+    last_tenth: bool = False,
 ) -> Study:
-    """Fits and asks every row on every split; what lies in `out` already is not done again.
+    """Fits and asks every row on every split; what lies in `out` already and is current is not done again.
 
     Args:
         data: The data set.
@@ -113,25 +149,54 @@ def run(
         say: Takes a line for every row.
         epochs: Most epochs of a trained row; None = as its settings say.
         jobs: Processes; with more than one, rows must be of the table or the sweeps.
+        last_tenth: Whether to judge the songs that are held out for ever, in place of the splits' test songs.
+
+    Returns:
+        The study of the test songs, or of the last tenth.
 
     Raises:
         ValueError: If a row is of neither and there is more than one process.
     """
-    folder = out / data.name
+    folder = out / data.name / LAST if last_tenth else out / data.name
     usable = tuple(row for row in rows if row.usable(data))
     if jobs > 1 and (others := {row.name for row in usable if row not in (*ROWS, *SWEEP_ROWS)}):
         raise ValueError(f"Argument `rows` must hold rows of the table for several processes. Received: {others}")
+    asked = _Asked(data, data_digest(data), epochs, last_tenth, folder)
     work = []
     for seed in seeds:
-        missing = [row for row in usable if not _is_kept(_path(folder, seed, row.name), row)]
+        missing = [row for row in usable if stale(row_path(folder, seed, row.name), asked.made_from(row)) != []]
         work += [(seed, lane) for lane in _lanes(missing)] if jobs > 1 else [(seed, missing)] if missing else []
     if jobs > 1 and work:
-        _run_aside(data, work, epochs, folder, say, min(jobs, len(work)))
+        lanes = [_work(asked, seed, lane, shown=seed == work[0][0]) for seed, lane in work]
+        in_processes(_run_lane, lanes, say, min(jobs, len(work)))
     else:
         for seed, missing in work:
-            _run_seed(Problem.of(data, seed, epochs), missing, folder, say, shown=seed == seeds[0])
+            _run_seed(asked, seed, missing, say, shown=seed == seeds[0])
             gc.collect()
     return Study(folder, data.name, usable, tuple(seeds))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What all rows and splits of a run have in common.
+
+    Attributes:
+        data: The data set.
+        digest: Of the data set.
+        epochs: Most epochs of a trained row.
+        last_tenth: Whether the last tenth is judged.
+        folder: Where the values go.
+    """
+
+    data: DataSet
+    digest: str
+    epochs: int | None
+    last_tenth: bool
+    folder: Path
+
+    def made_from(self, row: Row) -> Provenance:
+        """Returns the provenance that a row's values would have now."""
+        return Provenance.of(row, self.digest, self.epochs)
 
 
 def _lanes(rows: Iterable[Row]) -> list[list[Row]]:
@@ -142,138 +207,84 @@ def _lanes(rows: Iterable[Row]) -> list[list[Row]]:
     return sorted(lanes.values(), key=len, reverse=True)
 
 
-def _run_aside(
-    data: DataSet,
-    work: Sequence[tuple[int, Sequence[Row]]],
-    epochs: int | None,
-    folder: Path,
-    say: Callable[[str], None],
-    jobs: int,
-) -> None:
-    """Runs lanes in processes of their own, each with its share of the cores: a step is too small for several."""
-    threads = dict.fromkeys(_THREADS, str(max(1, cores() // jobs)))
-    # Libraries read these when they are imported, which a new process does after it has them; what is set stays.
-    added = {name: value for name, value in threads.items() if name not in os.environ}
-    os.environ.update(added)
-    context, waiting = get_context("spawn"), list(work)
-    running: dict[Any, tuple[BaseProcess, int, list[str]]] = {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                seed, rows = waiting.pop(0)
-                names = [row.name for row in rows]
-                lines, sender = context.Pipe(duplex=False)
-                given = (sender, data, seed, epochs, names, folder, seed == work[0][0])
-                process = context.Process(target=_run_lane, args=given)
-                process.start()
-                sender.close()  # while it is open here, no end of the process is seen
-                running[lines] = process, seed, names
-            for ready in wait(list(running)):
-                _take_line(ready, running, data.name, say)
-    finally:
-        for started, *_ in running.values():
-            started.terminate()
-        for name in added:
-            del os.environ[name]
+def _work(asked: _Asked, seed: int, rows: Sequence[Row], *, shown: bool) -> Work:
+    names = [row.name for row in rows]
+    return Work(f"{asked.data.name}, seed {seed}, {', '.join(names)}", (asked, seed, names, shown))
 
 
-def _take_line(
-    lines: Any, running: dict[Any, tuple[BaseProcess, int, list[str]]], data: str, say: Callable[[str], None]
-) -> None:
-    """Passes on a line of a process, or removes the process that has ended.
-
-    Raises:
-        RuntimeError: If the process failed.
-    """
-    try:
-        say(lines.recv())
-    except EOFError:
-        process, seed, names = running.pop(lines)
-        process.join()
-        if process.exitcode:
-            what = f"{data}, seed {seed}: expected exit code 0 of the process of {', '.join(names)}"
-            raise RuntimeError(f"{what}. Received: {process.exitcode}") from None
-
-
-def cores() -> int:
-    """Returns the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _run_lane(
-    lines: Connection,
-    data: DataSet,
-    seed: int,
-    epochs: int | None,
-    names: Sequence[str],
-    folder: Path,
-    shown: bool,
-) -> None:
+def _run_lane(lines: Connection, asked: _Asked, seed: int, names: Sequence[str], shown: bool) -> None:
     rows = [row for row in (*ROWS, *SWEEP_ROWS) if row.name in names]
-    _run_seed(Problem.of(data, seed, epochs), rows, folder, lines.send, shown=shown)
+    _run_seed(asked, seed, rows, lines.send, shown=shown)
 
 
-def found(name: str, rows: Sequence[Row], out: Path) -> Study:
+def found(name: str, rows: Sequence[Row], out: Path, say: Callable[[str], None] = print) -> Study:
     """Returns what lies in `out` of a data set: the seeds that have a split, and the rows that all of them have.
+
+    A row whose code or settings have changed since is left out, and a line says so. The data is not at hand here; all
+    rows must have been measured on the same.
 
     Raises:
         FileNotFoundError: If nothing of the data set lies there.
+        ValueError: If the rows are of different data.
     """
     folder = out / name
-    seeds = tuple(sorted(int(path.parent.name) for path in folder.glob("*/split.json")))
+    seeds = tuple(sorted(int(path.parent.name) for path in folder.glob("*/split.json") if path.parent.name != LAST))
     if not seeds:
         raise FileNotFoundError(f"{folder}: expected folders of seeds with a split.json. Received: none")
-    whole = tuple(row for row in rows if all(_path(folder, seed, row.name).exists() for seed in seeds))
-    return Study(folder, name, whole, seeds)
+    whole = [row for row in rows if all(row_path(folder, seed, row.name).exists() for seed in seeds)]
+    current = tuple(row for row in whole if _is_current(folder, seeds, row, say))
+    study = Study(folder, name, current, seeds)
+    if len(digests := study.made_from()["data"]) > 1:
+        raise ValueError(f"{folder}: expected rows of the same data. Received: digests {', '.join(digests)}")
+    return study
 
 
-def _run_seed(problem: Problem, rows: Sequence[Row], folder: Path, say: Callable[[str], None], *, shown: bool) -> None:
-    of_seed = folder / str(problem.seed)
-    of_seed.mkdir(parents=True, exist_ok=True)
-    counts = {"warm": len(problem.warm), **{name: len(problem.cold(name)) for name in (VALIDATION, TEST)}}
-    _save(of_seed / "slices.npz", slices(problem))
-    _save(of_seed / "songs.npz", {"listeners": np.diff(problem.heard(problem.cold(TEST)).indptr)})
-    _put(of_seed / "split.json", json.dumps(counts))
+def _is_current(folder: Path, seeds: Sequence[int], row: Row, say: Callable[[str], None]) -> bool:
+    now = Provenance.of(row, "", None)
+    changed = {
+        what
+        for seed in seeds
+        for what in stale(row_path(folder, seed, row.name), now) or ()
+        if what in ("settings", "code")
+    }
+    if changed:
+        say(f"{folder.name}: {row.name} is left out: its {' and '.join(sorted(changed))} changed since it was measured")
+    return not changed
+
+
+def _run_seed(asked: _Asked, seed: int, rows: Sequence[Row], say: Callable[[str], None], *, shown: bool) -> None:
+    problem = Problem.of(asked.data, seed, asked.epochs, last_tenth=asked.last_tenth)
+    _describe(problem, asked.folder / str(seed), f"{asked.digest} {code_digest(_describe, Problem)}")
     for row in rows:
         start = time.perf_counter()
         values = ask(problem, row.fit(problem))
         seconds = time.perf_counter() - start
-        _write(_path(folder, problem.seed, row.name), values, seconds, row.settings)
-        recall = np.nanmean(values[SIMILAR_20][MAIN])
-        say(f"{problem.data.name}, seed {problem.seed}: {row.name:28} R@50 {recall:.3f}   {seconds:6.1f} s")
+        write_row(row_path(asked.folder, seed, row.name), values, seconds, asked.made_from(row))
+        recall, recovered = (np.nanmean(values[t][m]) for t, m in ((SIMILAR_20, MAIN), (LISTENERS, RECOVERED)))
+        what = f"R@50 {recall:.3f}, listeners recovered {recovered:5.1f}"
+        say(f"{problem.data.name}, seed {seed}: {row.name:28} {what}   {seconds:6.1f} s")
     if shown and (made := show(problem)):
         name, found = made
-        _put(folder / GALLERIES[name], json.dumps(found))
+        put(asked.folder / GALLERIES[name], found)
 
 
-def _is_kept(path: Path, row: Row) -> bool:
-    """Whether a row was run with the settings that it has now."""
-    if not path.exists():
-        return False
-    with np.load(path) as kept:
-        return "settings" in kept and str(kept["settings"]) == row.settings
-
-
-def _write(path: Path, values: Values, seconds: float, settings: str) -> None:
-    arrays = {
-        task + _SEPARATOR + metric: of_metric.astype(np.float32)
-        for task, metrics in values.items()
-        for metric, of_metric in metrics.items()
+def _describe(problem: Problem, folder: Path, made_from: str) -> None:
+    """Writes what is true of a split whatever the row, unless it is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    known = folder / "ceiling.json"
+    if (folder / "split.json").exists() and known.exists() and json.loads(known.read_text())["made from"] == made_from:
+        return
+    data, test = problem.data, problem.cold(TEST)
+    judged = {
+        "listeners": np.diff(problem.heard(test).indptr),
+        "songs": numbers_of(data.songs[test].tolist()),
+        "asked": numbers_of(data.users[asked_listeners(problem)].tolist()),
     }
-    _save(path, {"seconds": np.array(seconds), "settings": np.array(settings), **arrays})
-
-
-def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    aside = path.with_suffix(f".{os.getpid()}.npz")
-    np.savez(aside, **arrays)
-    put_file(aside, path)
-
-
-def _put(path: Path, text: str) -> None:
-    aside = path.with_suffix(f".{os.getpid()}")
-    aside.write_text(text)
-    put_file(aside, path)
-
-
-def _path(folder: Path, seed: int, row: str) -> Path:
-    return folder / str(seed) / f"{row}.npz"
+    save(folder / "slices.npz", slices(problem))
+    save(folder / "songs.npz", judged)
+    put(known, {**ceiling(problem), "made from": made_from})
+    # Last, because a split without it is not there.
+    put(
+        folder / "split.json",
+        {"warm": len(problem.warm), **{name: len(problem.cold(name)) for name in (VALIDATION, TEST)}},
+    )

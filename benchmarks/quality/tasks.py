@@ -1,84 +1,78 @@
-"""What every row is asked: similar songs, listeners of a song, cold songs for a listener; and slices of the songs."""
+"""What every row is asked: similar songs, listeners of a song, cold songs for a listener; as given and on day zero."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy import sparse
 
-from bcl_keras.evaluation.choices import best_rows
-from benchmarks.quality.closed_form import ARTIST, Scorer
-from benchmarks.quality.metrics import as_truth, metrics_of
-from benchmarks.quality.problem import Problem
+from benchmarks.quality.encoding import Encoding
+from benchmarks.quality.listeners import CountRule, choose_rule, listener_scores, user_scores
+from benchmarks.quality.metrics import as_truth, graded_of, listener_metrics_of, metrics_of
+from benchmarks.quality.problem import TRUTH_SIZES, Problem
+from benchmarks.quality.scorer import Scorer
 from tfx_pipeline.contract.splits import TEST, VALIDATION
-
-MATCHES = 50
-#: What a song that nobody has tagged yet lacks: words that listeners or editors write.
-DAY_ZERO_FIELDS = frozenset({"attribute_tags", "attribute_facts", "lyric_moods", "lyric_topics"})
 
 SIMILAR_20, SIMILAR_50 = "similar songs (20)", "similar songs (50)"
 DAY_ZERO = "similar songs (20), day zero"
-LISTENERS = "listeners of a song"
-LONG_TAIL, NEW_ARTIST = "long tail (third)", "new artist"
+LISTENERS, LISTENERS_DAY_ZERO = "listeners of a song", "listeners of a song, day zero"
 SONGS_OF_ALL, SONGS_OF_TEST = "songs for a listener, of all cold", "songs for a listener, of test"
+#: Listeners who are asked for songs, drawn by the seed where a data set has more.
+MOST_LISTENERS_ASKED = 5_000
+_BLOCK = 256
+
+__all__ = ["ask", "listener_scores"]
 
 Values = dict[str, dict[str, np.ndarray]]
 
 
 def ask(problem: Problem, scorer: Scorer) -> Values:
     """Returns task -> metric -> value of each song or listener of the test split."""
-    test, validation = problem.cold(TEST), problem.cold(VALIDATION)
-    truth = problem.similar_truth(test)
-    scores = scorer(test, problem.encoding)
-    candidates = len(problem.warm)
-    values = {
-        SIMILAR_20: metrics_of(scores, as_truth(truth, candidates, 20)),
-        SIMILAR_50: metrics_of(scores, as_truth(truth, candidates, 50)),
-    }
-    withheld = DAY_ZERO_FIELDS & {field.name for field in problem.encoding.fields}
-    if withheld:
-        bare = scorer(test, problem.encoding.without(withheld))
-        values[DAY_ZERO] = metrics_of(bare, as_truth(truth, candidates, 20))
-    listeners = listener_scores(problem, scores)
-    heard = problem.heard(test) > 0
-    values[LISTENERS] = metrics_of(listeners, heard)
-    users = np.flatnonzero(np.asarray(heard.sum(axis=0)).ravel() > 0)
-    of_test = listeners[:, users].T
-    values[SONGS_OF_TEST] = metrics_of(of_test, heard[:, users].T.tocsr())
-    others = listener_scores(problem, scorer(validation, problem.encoding))[:, users].T
-    none = as_truth(np.full((len(users), 1), -1), len(validation), 1)
-    both = sparse.hstack([heard[:, users].T, none]).tocsr()
-    values[SONGS_OF_ALL] = metrics_of(np.concatenate([of_test, others], axis=1), both)
+    rule = choose_rule(problem, scorer)
+    values = _similar(problem, scorer) | {LISTENERS: _listeners(problem, scorer, problem.encoding, rule)}
+    if problem.withheld:
+        bare = problem.encoding.without(problem.withheld)
+        test = problem.cold(TEST)
+        truth = as_truth(problem.similar_truth(test), len(problem.warm), TRUTH_SIZES[0])
+        values[DAY_ZERO] = metrics_of(scorer(test, bare), truth)
+        values[LISTENERS_DAY_ZERO] = _listeners(problem, scorer, bare, rule)
+    return values | _songs_for_listeners(problem, scorer, rule)
+
+
+def asked_listeners(problem: Problem) -> np.ndarray:
+    """Returns the columns of the listeners who are asked for songs: they play a test song."""
+    users = np.flatnonzero(np.asarray(problem.heard(problem.cold(TEST)).sum(axis=0)).ravel() > 0)
+    return np.sort(np.random.default_rng(problem.seed).permutation(users)[:MOST_LISTENERS_ASKED])
+
+
+def _similar(problem: Problem, scorer: Scorer) -> Values:
+    test, candidates = problem.cold(TEST), len(problem.warm)
+    truth, scores = problem.similar_truth(test), scorer(test, problem.encoding)
+    tasks = zip((SIMILAR_20, SIMILAR_50), TRUTH_SIZES, strict=True)
+    values = {task: metrics_of(scores, as_truth(truth, candidates, size)) for task, size in tasks}
+    graded = [
+        graded_of(scores[start : start + _BLOCK], problem.audience_cosines(problem.heard(test[start : start + _BLOCK])))
+        for start in range(0, len(test), _BLOCK)
+    ]
+    values[SIMILAR_20] |= {metric: np.concatenate([block[metric] for block in graded]) for metric in graded[0]}
     return values
 
 
-def listener_scores(problem: Problem, scores: np.ndarray) -> np.ndarray:
-    """Returns (songs, users): the similarity-weighted count of a song's 50 best matches that a user plays.
-
-    Weights are a softmax of the standardised scores, so that rows of any scale are weighed alike.
-    """
-    spread = np.maximum(scores.std(axis=1, keepdims=True), 1e-9)
-    powers = np.exp((scores - scores.max(axis=1, keepdims=True)) / spread) * best_rows(scores, MATCHES)
-    return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32) @ problem.plays
+def _listeners(problem: Problem, scorer: Scorer, encoding: Encoding, rule: CountRule | None) -> dict[str, np.ndarray]:
+    blocks = user_scores(problem, scorer, problem.cold(TEST), encoding, rule)
+    found = [listener_metrics_of(block, problem.heard(rows) > 0) for rows, block in blocks]
+    return {metric: np.concatenate([block[metric] for block in found]) for metric in found[0]}
 
 
-def slices(problem: Problem) -> dict[str, np.ndarray]:
-    """Returns name -> which test songs: by popularity of their truth, fields present, known or new artist."""
-    test = problem.cold(TEST)
-    truth = problem.similar_truth(test)[:, :20]
-    listeners = np.asarray(problem.plays.sum(axis=1)).ravel()
-    popular = np.where(truth >= 0, listeners[truth], np.nan)
-    typical = np.nanmedian(np.where((truth >= 0).any(axis=1)[:, None], popular, 0), axis=1)
-    tail = typical <= np.quantile(typical, 1 / 3)
-    present = _fields_present(problem, test)
-    few = present < np.median(present)
-    found = {LONG_TAIL: tail, "popular (two thirds)": ~tail, "few fields": few, "many fields": ~few}
-    if ARTIST in problem.encoding.features:
-        artists = problem.encoding.features[ARTIST]
-        known = np.isin(artists[test], artists[problem.warm]) & (artists[test] > 0)
-        found |= {"known artist": known, NEW_ARTIST: ~known}
-    return found
-
-
-def _fields_present(problem: Problem, songs: np.ndarray) -> np.ndarray:
-    """Returns how many fields each song has, all numbers of a group as one."""
-    return sum((block.getnnz(axis=1) > 0).astype(int) for block in problem.encoding.blocks(songs).values())
+def _songs_for_listeners(problem: Problem, scorer: Scorer, rule: CountRule | None) -> Values:
+    """Ranks test songs, and validation songs beside them, for each listener who plays a test song."""
+    users = asked_listeners(problem)
+    test, validation = (
+        np.concatenate([block[:, users] for _, block in user_scores(problem, scorer, songs, problem.encoding, rule)])
+        for songs in (problem.cold(TEST), problem.cold(VALIDATION))
+    )
+    heard = (problem.heard(problem.cold(TEST))[:, users] > 0).T.tocsr()
+    none = sparse.csr_matrix((len(users), len(validation)), dtype=bool)
+    return {
+        SONGS_OF_TEST: metrics_of(test.T, heard),
+        SONGS_OF_ALL: metrics_of(np.concatenate([test, validation]).T, sparse.hstack([heard, none]).tocsr()),
+    }

@@ -81,14 +81,24 @@ def drawn(data: DataSet, most: int, least_listeners: int) -> DataSet:
     enough, fewer = listeners[order] >= least_listeners, (listeners[order] > 0) & (listeners[order] < least_listeners)
     share = min(1.0, most / max(1, int(enough.sum())))
     songs = np.sort(np.concatenate([order[enough][:most], order[fewer][: int(share * fewer.sum())]]))
-    users = np.flatnonzero(np.diff(data.plays[songs].tocsc().indptr))
+    part = of_songs(data, songs)
+    users = np.flatnonzero(np.diff(part.plays.tocsc().indptr))
+    return replace(
+        part,
+        name=f"{data.name}-{most}",
+        users=data.users[users],
+        plays=part.plays[:, users].tocsr(),
+        red=None if part.red is None else part.red[:, users].tocsr(),
+    )
+
+
+def of_songs(data: DataSet, songs: np.ndarray) -> DataSet:
+    """Returns the data set of some songs, given by their sorted rows; all users stay."""
     return replace(
         data,
-        name=f"{data.name}-{most}",
         songs=data.songs[songs],
-        users=data.users[users],
-        plays=data.plays[songs][:, users].tocsr(),
-        red=None if data.red is None else data.red[songs][:, users].tocsr(),
+        plays=data.plays[songs].tocsr(),
+        red=None if data.red is None else data.red[songs].tocsr(),
         features=data.features.take(songs),
     )
 

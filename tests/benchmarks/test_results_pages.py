@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks import results_pages
-from benchmarks.quality.kept import kept_table
-from benchmarks.quality.tasks import DAY_ZERO, LISTENERS, LONG_TAIL, SIMILAR_20
+from benchmarks.quality.results import PROTOCOL
+from benchmarks.quality.slices import LONG_TAIL
+from benchmarks.quality.tasks import DAY_ZERO, LISTENERS, SIMILAR_20
 from benchmarks.result_tables import markdown
 
 FILES = sorted(results_pages.RESULTS.glob("*.json"))
@@ -73,30 +75,59 @@ def test_only_what_is_between_markers_changes(tmp_path: Path) -> None:
         results_pages.with_tables(page + "<!-- table: one -->\n", tmp_path, "page.md")
 
 
-def test_a_study_is_kept_with_its_source(tmp_path: Path) -> None:
-    def metrics(recall: float) -> dict[str, object]:
-        interval = {"value": recall, "low": recall - 0.0101, "high": recall + 0.0101}
-        return {"recall@50": interval, "ndcg@50": {"value": recall / 2}}
+def planted_study() -> dict[str, Any]:
+    """Results of two rows, as `benchmarks.quality.results` gives them, with what a table shows."""
 
-    def task(*recalls: float) -> dict[str, dict[str, object]]:
-        return {name: {"metrics": metrics(r)} for name, r in zip(("kernel ridge", "BCL"), recalls, strict=True)}
+    def table(*recalls: float, graded: bool = False) -> dict[str, dict[str, Any]]:
+        rows: dict[str, dict[str, Any]] = {}
+        for name, recall in zip(("kernel ridge", "BCL"), recalls, strict=True):
+            interval = {"value": recall, "low": recall - 0.0101, "high": recall + 0.0101}
+            metrics = dict.fromkeys(("recall@50", "recall@100"), interval)
+            metrics["ndcg@100"] = {**interval, "value": recall / 2}
+            metrics["graded ndcg@50" if graded else "recovered@100"] = {**interval, "value": 10 * recall}
+            rows[name] = {"metrics": metrics}
+        rows["BCL"]["against"] = {"value": recalls[1] - recalls[0], "low": 0.0, "high": 0.2, "p": 0.01234}
+        return rows
 
-    main = task(0.4, 0.5)
-    main["BCL"]["against"] = {"kernel ridge": {"value": 0.1, "p": 0.01234}}
-    tail = {"kernel ridge": {"value": 0.3}, "BCL": {"value": 0.31}}
-    study = {
+    return {
         "data": "planted",
-        "tasks": {SIMILAR_20: main, DAY_ZERO: task(0.1, 0.2), LISTENERS: task(0.6, 0.7)},
-        "slices": {LONG_TAIL: tail},
+        "protocol": PROTOCOL,
+        "made from": {"commits": ["abc1234"], "data": ["00ff"]},
+        "reference": "kernel ridge",
+        "tasks": {SIMILAR_20: table(0.4, 0.5, graded=True), DAY_ZERO: table(0.1, 0.2), LISTENERS: table(0.6, 0.75)},
+        "slices": {SIMILAR_20: {LONG_TAIL: table(0.3, 0.31)}, LISTENERS: {}},
+        "ceiling": {
+            "split half": 0.25,
+            "lower": 0.5,
+            "estimate": 0.632,
+            "upper": 0.7,
+            "one listener": 0.4,
+            "slices": {},
+        },
     }
-    source = {"command": "a command", "commit": "abc1234", "hardware": "2 cores"}
+
+
+def test_a_study_is_kept_with_its_source(tmp_path: Path) -> None:
+    source = {"command": "a command", "hardware": "2 cores"}
     file = tmp_path / "similar-songs-planted.json"
     file.write_text(json.dumps({"views": {"short": ["BCL"]}}))
-    results_pages.keep([study], source, tmp_path)
+    results_pages.keep([planted_study()], source, tmp_path)
     kept = json.loads(file.read_text())
-    assert kept["source"] == {"figures": "similar songs, planted", **source}
-    assert markdown(kept, "short")[2:] == ["| BCL | .500 [.490, .510] | .250 | .200 | .310 | .700 | +25.0 %, p 0.012 |"]
-    without = {"data": "planted", "tasks": {SIMILAR_20: {"BCL": main["BCL"]}}, "slices": {}}
-    assert list(kept_table(without)["columns"]) == ["row", "R@50", "NDCG@50"]
+    assert kept["source"] == {"figures": "similar songs, planted", **source, "commit": "abc1234", "note": "data 00ff"}
+    shown = markdown(kept, "short")[2]
+    assert shown.startswith("| BCL | .750 [.740, .760] | .375 | 7.50 | .500 [.490, .510] | 5 | .200 | .310 |")
+    assert shown.endswith("| +25.0 %, p 0.012 | +25.0 %, p 0.012 |")
+    ceiling = json.loads((tmp_path / "ceiling.json").read_text())
+    assert markdown(ceiling)[2] == "| planted | .250 | .632 | .5, .7 | .400 |"
+
+
+@pytest.mark.parametrize("change", [{"protocol": 1}, {"made from": {"commits": ["abc1234+"], "data": ["00ff"]}}])
+def test_results_of_another_protocol_or_of_no_commit_are_not_kept(tmp_path: Path, change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"planted: expected results of .*\. Received: (1|abc1234\+)"):
+        results_pages.keep([{**planted_study(), **change}], {"command": "c", "hardware": "h"}, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_keeping_needs_a_command_and_hardware(tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
-        results_pages.main(["--keep", str(file)])
+        results_pages.main(["--keep", str(tmp_path / "results.json")])

@@ -1,5 +1,5 @@
 """Catalogues in the input contract: simulated, or imported from public archives.
 
-Imports: contract, runtime.
+Imports: contract, runtime, serving.files.
 Imported by: local_run.
 """

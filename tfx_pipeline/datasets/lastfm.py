@@ -8,6 +8,11 @@ artists, which stand here for songs. The fields, all from the archive:
 - `attribute_name_words`: words of the artist's name that at least `MIN_NAMES` names share ("orchestra", "dj", "los").
 - `attribute_script`: the alphabet of the name (latin, cyrillic, cjk ...).
 plays.parquet has the listening counts. Times of tags and friendships are left out: they describe listeners, not songs.
+sources.json says who wrote each field (`tfx_pipeline.datasets.sources`).
+
+Of the users who gave a tag to an artist, two in five listen to that artist in the same archive. So tags tell a part of
+what a study holds out. `tags="strangers"` leaves out what an artist's own listeners gave. `--strangers OUT2` writes
+that form as well; figures on it are the honest ones.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,10 +35,20 @@ from tfx_pipeline.contract import Catalogue, check
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.folder import check_replaceable, new_folder
 from tfx_pipeline.contract.ids import SONG_ID, USER_ID
+from tfx_pipeline.datasets.sources import Source, write_sources
 from tfx_pipeline.runtime.stopping import stop_on_signals
 
+Tags = Literal["all", "strangers"]
+TAGS: tuple[Tags, ...] = ("all", "strangers")
 MIN_NAMES = 5
 MARK = "SOURCE.txt"
+TAG_FIELD = "attribute_tags"
+SOURCES_OF_FIELDS = {
+    TAG_FIELD: Source("listeners"),
+    "attribute_tag_words": Source(derived_from=(TAG_FIELD,)),
+    "attribute_name_words": Source("label"),
+    "attribute_script": Source("label"),
+}
 _HEADERS = {
     "artists.dat": ("id", "name", "url", "pictureURL"),
     "tags.dat": ("tagID", "tagValue"),
@@ -42,40 +58,73 @@ _HEADERS = {
 _WORD = re.compile(r"[^\W_]+")
 
 
-def convert(archive: Path | str, out: Path | str, *, min_tag_users: int = 1) -> Catalogue:
+def convert(
+    archive: Path | str, out: Path | str, *, min_tag_users: int = 1, tags: Tags = "all", more: Path | str | None = None
+) -> Catalogue:
     """Writes the archive as a folder in the input contract, whole or not at all.
 
     Args:
         archive: File hetrec2011-lastfm-2k.zip as downloaded.
         out: The folder: new, empty, or written by an earlier call.
         min_tag_users: How many users must have given a tag to an artist for it to count; 1 by default.
+        tags: Whose tags count: of all users, or of strangers, who do not listen to the artist.
+        more: A folder in the input contract with more fields of the same artists, such as audio. They stand in place
+            of the words of tags and names; its tags are left out. Defaults to none.
 
     Raises:
-        ContractError: The archive is another one or damaged, or `out` holds something else.
-        ValueError: `min_tag_users` is below 1.
+        ContractError: The archive is another one or damaged, `out` holds something else, or `more` has other artists.
+        ValueError: `min_tag_users` is below 1, or `tags` is none of `TAGS`.
     """
     if min_tag_users < 1:
         raise ValueError(f"`min_tag_users` must be at least 1. Received: {min_tag_users}.")
+    if tags not in TAGS:
+        raise ValueError(f"`tags` must be one of {list(TAGS)}. Received: {tags!r}.")
     archive, out = Path(archive), Path(out)
     check_replaceable(out, MARK)
-    songs, plays = _read(archive, min_tag_users)
+    songs, plays, sources = _read(archive, min_tag_users, tags)
+    if more:
+        songs, sources = _with_fields(songs.select([SONG_ID, "title", TAG_FIELD]), Path(more))
     with new_folder(out, MARK) as aside:
         pq.write_table(songs, aside / "songs.parquet")
         pq.write_table(plays, aside / "plays.parquet")
-        (aside / MARK).write_text(f"{archive.name}, tags given by at least {min_tag_users} users\n", encoding="utf-8")
+        write_sources(aside, sources)
+        whose = "" if tags == "all" else " who do not listen to the artist"
+        given = f"tags given by at least {min_tag_users} users{whose}"
+        (aside / MARK).write_text(f"{archive.name}, {given}\n", encoding="utf-8")
         check(aside, max_unknown_plays=0)
     return check(out, max_unknown_plays=0)
 
 
-def _read(archive: Path, min_tag_users: int) -> tuple[pa.Table, pa.Table]:
+def _read(archive: Path, min_tag_users: int, tags: Tags) -> tuple[pa.Table, pa.Table, dict[str, Source]]:
     if not archive.is_file():
         raise broken(archive, "the archive hetrec2011-lastfm-2k.zip", "no such file")
     try:
         with zipfile.ZipFile(archive) as opened:
-            songs = _songs(opened, archive, min_tag_users)
-            return songs, _plays(opened, archive, set(songs.column(SONG_ID).to_pylist()))
+            artists = [cells[:2] for cells in _rows(opened, archive, "artists.dat")]
+            plays = _plays(opened, archive, {artist for artist, _ in artists})
+            own = set(zip(*(plays.column(name).to_pylist() for name in (USER_ID, SONG_ID)), strict=True))
+            given = _tags(opened, archive, min_tag_users, own if tags == "strangers" else set())
+            return _songs(artists, given), plays, SOURCES_OF_FIELDS
     except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
         raise broken(archive, "an undamaged zip archive", error) from error
+
+
+def _with_fields(songs: pa.Table, more: Path) -> tuple[pa.Table, dict[str, Source]]:
+    """Returns the songs with the fields of another folder but its tags, and who wrote them as far as that is known."""
+    check(more)
+    others = pq.read_table(more / "songs.parquet")
+    known = {SONG_ID, "title", TAG_FIELD, *SOURCES_OF_FIELDS}
+    place = {song: row for row, song in enumerate(others.column(SONG_ID).to_pylist())}
+    ids = songs.column(SONG_ID).to_pylist()
+    if missing := [song for song in ids if song not in place]:
+        raise broken(more / "songs.parquet", "the artists of the archive", f"none of the id {missing[0]}")
+    rows = others.take([place[song] for song in ids])
+    for name in [name for name in others.column_names if name not in known]:
+        songs = songs.append_column(name, rows.column(name))
+    sources = {TAG_FIELD: SOURCES_OF_FIELDS[TAG_FIELD]}
+    for name in songs.column_names[len(known & set(songs.column_names)) :]:
+        sources[name] = Source("machine" if name.startswith("audio_") else "editors" if "facts" in name else "label")
+    return songs, sources
 
 
 def _rows(opened: zipfile.ZipFile, archive: Path, name: str) -> Iterator[list[str]]:
@@ -104,15 +153,13 @@ def _decoded(data: bytes) -> str:
         return data.decode("latin-1")
 
 
-def _songs(opened: zipfile.ZipFile, archive: Path, min_tag_users: int) -> pa.Table:
-    artists = [cells[:2] for cells in _rows(opened, archive, "artists.dat")]
-    tags = _tags(opened, archive, min_tag_users)
+def _songs(artists: list[list[str]], tags: dict[str, list[str]]) -> pa.Table:
     names = [_words(name) for _, name in artists]
     frequent = {word for word, count in Counter(w for words in names for w in words).items() if count >= MIN_NAMES}
     columns = {
         SONG_ID: [artist for artist, _ in artists],
         "title": [name for _, name in artists],
-        "attribute_tags": [tags.get(artist) for artist, _ in artists],
+        TAG_FIELD: [tags.get(artist) for artist, _ in artists],
         "attribute_tag_words": [_words(*tags.get(artist, ())) or None for artist, _ in artists],
         "attribute_name_words": [[word for word in words if word in frequent] or None for words in names],
         "attribute_script": [_script(name) for _, name in artists],
@@ -123,15 +170,18 @@ def _songs(opened: zipfile.ZipFile, archive: Path, min_tag_users: int) -> pa.Tab
     )
 
 
-def _tags(opened: zipfile.ZipFile, archive: Path, min_tag_users: int) -> dict[str, list[str]]:
-    """Returns the tags of each artist, the most given first, then by name."""
+def _tags(
+    opened: zipfile.ZipFile, archive: Path, min_tag_users: int, own: set[tuple[str, str]]
+) -> dict[str, list[str]]:
+    """Returns the tags of each artist, the most given first, then by name; those of pairs in `own` do not count."""
     values = dict(_rows(opened, archive, "tags.dat"))
     given: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for row, (_, artist, tag, *_) in enumerate(_rows(opened, archive, "user_taggedartists.dat")):
+    for row, (user, artist, tag, *_) in enumerate(_rows(opened, archive, "user_taggedartists.dat")):
         if tag not in values:
             place = f"{archive}:user_taggedartists.dat"
             raise broken(place, "a tag that tags.dat has", tag, column="tagID", row=row)
-        given[artist][values[tag].strip().lower()] += 1
+        if (user, artist) not in own:
+            given[artist][values[tag].strip().lower()] += 1
     kept = {
         artist: [
             tag for tag, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if count >= min_tag_users
@@ -184,14 +234,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=1,
         help="number of users who must have given a tag to an artist for it to count (default: %(default)s)",
     )
+    parser.add_argument(
+        "--strangers",
+        metavar="OUT2",
+        help="second folder to write: the same without the tags that an artist's own listeners gave (default: none)",
+    )
+    parser.add_argument(
+        "--more",
+        metavar="DIR",
+        help="folder with more fields of the same artists, which stand in place of the words (default: none)",
+    )
     options = parser.parse_args(arguments)
+    folders: list[tuple[str, Tags]] = [(options.out, "all")]
+    folders += [(options.strangers, "strangers")] if options.strangers else []
     try:
-        catalogue = convert(options.archive, options.out, min_tag_users=options.min_tag_users)
+        for out, tags in folders:
+            found = convert(options.archive, out, min_tag_users=options.min_tag_users, tags=tags, more=options.more)
+            counts = f"{found.num_songs:,} artists, {found.num_users:,} users, {found.num_plays:,} plays"
+            sys.stdout.write(f"{out}: {counts}\n")
     except (ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    counts = f"{catalogue.num_songs:,} artists, {catalogue.num_users:,} users, {catalogue.num_plays:,} plays"
-    sys.stdout.write(f"{options.out}: {counts}\n")
     return 0
 
 

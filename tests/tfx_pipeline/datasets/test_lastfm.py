@@ -4,11 +4,13 @@ import os
 import zipfile
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from tfx_pipeline.contract import ContractError, check
 from tfx_pipeline.datasets.lastfm import convert, main
+from tfx_pipeline.datasets.sources import not_on_day_zero, read_sources
 
 SHARED = Path(os.environ.get("BCL_SHARED_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
 ORIGINAL = SHARED / "raw" / "hetrec2011-lastfm-2k.zip"
@@ -54,6 +56,61 @@ def test_tags_of_too_few_users_do_not_count(tmp_path):
     assert songs["attribute_tags"] == [["pop"], None, None, None]
     with pytest.raises(ValueError, match=r"`min_tag_users` must be at least 1. Received: 0"):
         convert(tmp_path / "a.zip", tmp_path / "out", min_tag_users=0)
+
+
+def test_tags_of_an_artists_own_listeners_are_left_out(tmp_path):
+    archive = pack(tmp_path / "a.zip")
+    arguments = [str(archive), str(tmp_path / "all"), "--strangers", str(tmp_path / "strangers")]
+    assert main(arguments) == 0
+    convert(archive, tmp_path / "alone")
+    folders = {name: tmp_path / name for name in ("all", "alone", "strangers")}
+    songs = {name: pq.read_table(path / "songs.parquet").to_pydict() for name, path in folders.items()}
+    # 7 plays artist 1 and gave it "pop" and "rock français"; 9 does not and gave it "pop"; 9 plays artist 3.
+    assert songs["strangers"]["attribute_tags"] == [["pop"], None, None, None]
+    assert songs["strangers"]["attribute_tag_words"] == [["pop"], None, None, None]
+    assert songs["all"] == songs["alone"]
+    plays = [(path / "plays.parquet").read_bytes() for path in folders.values()]
+    assert plays[0] == plays[1] == plays[2]
+    with pytest.raises(ValueError, match=r"`tags` must be one of \['all', 'strangers'\]\. Received: 'friends'"):
+        convert(archive, tmp_path / "all", tags="friends")  # type: ignore[arg-type]
+
+
+def test_the_folder_says_what_is_not_there_on_day_zero(tmp_path):
+    convert(pack(tmp_path / "a.zip"), tmp_path / "out")
+    sources = read_sources(tmp_path / "out") or {}
+    fields = {field.name for field in check(tmp_path / "out").fields}
+    assert set(sources) == {
+        *fields,
+        "attribute_tags",
+        "attribute_tag_words",
+        "attribute_name_words",
+        "attribute_script",
+    }
+    assert not_on_day_zero(sources) == {"attribute_tags", "attribute_tag_words"}
+
+
+def test_more_fields_stand_in_place_of_the_words(tmp_path):
+    archive, more = pack(tmp_path / "a.zip"), tmp_path / "more"
+    more.mkdir()
+    columns = {
+        "song_id": ["4", "3", "2", "1"],  # in another order
+        "attribute_tags": [["other"]] * 4,
+        "attribute_facts": [["d"], None, ["b"], ["a"]],
+        "audio_tempo": [4.0, 3.0, None, 1.0],
+    }
+    pq.write_table(pa.table(columns), more / "songs.parquet")
+    plays = {"user_id": ["7", "7", "9"], "song_id": ["1", "2", "3"]}
+    pq.write_table(pa.table(plays), more / "plays.parquet")
+    convert(archive, tmp_path / "out", tags="strangers", more=more)
+    songs = pq.read_table(tmp_path / "out" / "songs.parquet").to_pydict()
+    assert list(songs) == ["song_id", "title", "attribute_tags", "attribute_facts", "audio_tempo"]
+    assert songs["attribute_tags"] == [["pop"], None, None, None]
+    assert songs["attribute_facts"] == [["a"], ["b"], None, ["d"]] and songs["audio_tempo"] == [1.0, None, 3.0, 4.0]
+    assert not_on_day_zero(read_sources(tmp_path / "out") or {}) == {"attribute_tags", "attribute_facts"}
+    pq.write_table(pa.table(columns).slice(0, 3), more / "songs.parquet")
+    pq.write_table(pa.table(plays).slice(1), more / "plays.parquet")
+    with pytest.raises(ContractError, match=r"expected the artists of the archive\. Received: none of the id 1"):
+        convert(archive, tmp_path / "other", more=more)
 
 
 def test_words_of_names_need_to_be_shared(tmp_path):
