@@ -15,11 +15,10 @@ from sklearn.utils.extmath import randomized_svd
 from bcl_keras.evaluation.choices import best_rows, choose_weights, first_best
 from benchmarks.quality.encoding import Encoding, unit_rows
 from benchmarks.quality.problem import Problem
+from benchmarks.quality.scorer import Scorer
 from tfx_pipeline.contract import SONGS
 from tfx_pipeline.contract.splits import VALIDATION
 from tfx_pipeline.datasets.simulate import TRUTH
-
-Scorer = Callable[[np.ndarray, Encoding], np.ndarray]
 
 WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 RIDGES = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -87,12 +86,12 @@ def popularity(problem: Problem) -> Scorer:
 
 def content_cosine(problem: Problem) -> Scorer:
     """Cosine of the joined content, weights of the fields chosen on validation songs."""
-    return _content(problem).kernel
+    return content_of(problem).kernel
 
 
 def weighted_count(problem: Problem) -> Scorer:
     """The audience similarities of the 50 songs of most similar content, weighted by that similarity."""
-    content = _content(problem)
+    content = content_of(problem)
 
     def score(songs: np.ndarray, encoding: Encoding) -> np.ndarray:
         kernel = content.kernel(songs, encoding)
@@ -103,7 +102,7 @@ def weighted_count(problem: Problem) -> Scorer:
 
 def artist_mean(problem: Problem) -> Scorer:
     """The mean audience similarities of the artist's other songs; content cosine, scaled down, where there are none."""
-    content = _content(problem)
+    content = content_of(problem)
 
     def score(songs: np.ndarray, encoding: Encoding) -> np.ndarray:
         artists = encoding.features[ARTIST]
@@ -121,7 +120,7 @@ def ridge_to_factors(problem: Problem, *, own: bool) -> Scorer:
         problem: The split.
         own: Whether candidates are their own factors, or what their content predicts.
     """
-    content = _content(problem)
+    content = content_of(problem)
     left, sizes, _ = randomized_svd(problem.plays, FACTORS, random_state=problem.seed)
     factors = _unit(left * sizes).astype(np.float32)
 
@@ -135,7 +134,7 @@ def ridge_to_factors(problem: Problem, *, own: bool) -> Scorer:
 
 def kernel_ridge(problem: Problem) -> Scorer:
     """Kernel ridge from the joined content straight to the rows of the audience-similarity matrix."""
-    content = _content(problem)
+    content = content_of(problem)
 
     def fit(ridge: float) -> Scorer:
         def score(songs: np.ndarray, encoding: Encoding) -> np.ndarray:
@@ -152,7 +151,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-def _content(problem: Problem) -> Content:
+def content_of(problem: Problem) -> Content:
     """The content of a problem, chosen once for all rows."""
     if "content" not in problem.shared:
         problem.shared["content"] = Content(problem)

@@ -118,8 +118,9 @@ def run(
         ValueError: If a row is of neither and there is more than one process.
     """
     folder = out / data.name
-    usable = tuple(row for row in rows if row.usable(data))
-    if jobs > 1 and (others := {row.name for row in usable if row not in (*ROWS, *SWEEP_ROWS)}):
+    known = {row.name for row in (*ROWS, *SWEEP_ROWS)}
+    usable = tuple(row.on(data.name) for row in rows if row.usable(data))
+    if jobs > 1 and (others := {row.name for row in usable} - known):
         raise ValueError(f"Argument `rows` must hold rows of the table for several processes. Received: {others}")
     work = []
     for seed in seeds:
@@ -209,7 +210,7 @@ def _run_lane(
     folder: Path,
     shown: bool,
 ) -> None:
-    rows = [row for row in (*ROWS, *SWEEP_ROWS) if row.name in names]
+    rows = [row.on(data.name) for row in (*ROWS, *SWEEP_ROWS) if row.name in names]
     _run_seed(Problem.of(data, seed, epochs), rows, folder, lines.send, shown=shown)
 
 
