@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -18,6 +19,7 @@ from benchmarks.quality.field_forms import FieldForm, form_of
 from benchmarks.quality.problem import Problem
 from benchmarks.quality.regime_losses import regime_losses
 from benchmarks.quality.scorer import Scorer
+from benchmarks.quality.streams import InOrder
 from benchmarks.quality.validation import worth
 from tfx_pipeline.contract.splits import VALIDATION
 
@@ -41,6 +43,8 @@ class Training:
         as_played: Whether anchors are drawn as often as they are played, so that songs of few plays learn little.
         all_shown: Whether songs of which a view is empty are no negatives of the contrast either.
         fields: How the fields are put together: see `benchmarks.quality.field_forms`.
+        window: Share of the catalogue that contrastive batches are drawn from at a time, in the order of the songs'
+            ids; 0 = from all of it.
     """
 
     contrast_over: bcl_keras.data.ContrastOver = "warm"
@@ -50,6 +54,7 @@ class Training:
     as_played: bool = False
     all_shown: bool = False
     fields: FieldForm = "given"
+    window: float = 0.0
 
 
 def tower(problem: Problem, config: BCLConfig, training: Training = Training()) -> bcl_keras.models.BCLModel:
@@ -86,7 +91,10 @@ def _stream(
     pairs = learnt_pairs(problem, POSITIVES, training.sparse)
     of_warm = len(similar_pairs(problem)[0])
     power = 1.0 if training.as_played else SPARSE_ANCHOR_POWER if training.sparse else 0.0
-    return bcl_keras.data.PairStream(
+    made: Callable[..., bcl_keras.data.PairStream] = bcl_keras.data.PairStream
+    if training.window:
+        made = partial(InOrder, np.argsort(songs, kind="stable"), training.window)
+    return made(
         pairs,
         len(problem.warm),
         num_rows=len(songs),
