@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from keras import ops
 from scipy import optimize, sparse
 
-from benchmarks.quality import closed_form, tuning
+from benchmarks.quality import closed_form, ranges, tuning
 from benchmarks.quality.baselines import clcrec, dropout_net, sampled_entmax, training, two_tower
 from benchmarks.quality.baselines.content import ShownContent, content_rows
 from benchmarks.quality.draws import Search
@@ -184,10 +185,11 @@ TRAINED: list[Callable[[Problem], Scorer]] = [dropout_net.dropout_net, clcrec.cl
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fit", [*TRAINED, two_tower.tfrs_two_tower])
-def test_trained_models_find_planted_scenes(problem: Problem, fit: Callable[[Problem], Scorer]) -> None:
+def test_trained_models_find_planted_scenes(
+    problem: Problem, fit: Callable[[Problem], Scorer], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Songs of a scene are found by content, and its listeners where the model has them."""
-    from dataclasses import replace
-
+    monkeypatch.setattr(training, "ROUND", 60)
     short = replace(problem, epochs=2)
     scorer = fit(short)
     base = recalls(problem, closed_form.random_order(problem))
@@ -257,6 +259,10 @@ def test_a_search_keeps_the_settings_that_validation_songs_prefer(problem: Probl
     assert found.worth == pytest.approx(1.0) and found.commit == "abc"
     with pytest.raises(ValueError, match=r"`row` must have a search\. Received: random"):
         tuning.searched(problem, ROWS[0], 1, "abc", lines.append)
+
+
+def test_the_page_of_rows_is_current() -> None:
+    assert (Path(__file__).parents[2] / "docs" / "reference" / "rows.md").read_text(encoding="utf-8") == ranges.page()
 
 
 def test_settings_are_json_values() -> None:

@@ -42,11 +42,13 @@ def dropout_net(problem: Problem, **settings: Any) -> Scorer:
     chosen = {**SEARCH.start, **settings}
     shown = ShownContent(problem, problem.warm, problem.seed)
     spread = 1 / shown.rows.std()  # beside factors of deviation 1
-    left, sizes, right = randomized_svd(problem.plays, FACTORS, random_state=problem.seed)
-    scale = float(np.sqrt(FACTORS))  # unit factors have elements of deviation 1 / scale
+    left, sizes, right = randomized_svd(problem.plays, min(FACTORS, *problem.plays.shape), random_state=problem.seed)
+    factors = len(sizes)  # fewer than `FACTORS` where there are fewer songs or listeners
+    scale = float(np.sqrt(factors))  # unit factors have elements of deviation 1 / scale
     songs, users = (scale * unit(part) for part in (left * sizes, right.T * sizes))
     song_net, user_net = (_encoder(chosen) for _ in range(2))
-    nodes = {"song": keras.Input((FACTORS + shown.rows.shape[1],)), "user": keras.Input((FACTORS,))}
+    widths = {"song": factors + shown.rows.shape[1], "user": factors}
+    nodes = {name: keras.Input((width,), name=name) for name, width in widths.items()}
     model = keras.Model(nodes, keras.layers.Dot(1)([song_net(nodes["song"]), user_net(nodes["user"])]))
     model.compile(keras.optimizers.Adam(chosen["learning_rate"]), loss="mse")
     rng = np.random.default_rng(problem.seed)
@@ -58,19 +60,19 @@ def dropout_net(problem: Problem, **settings: Any) -> Scorer:
         song = np.concatenate([played.row[pick], rng.integers(len(songs), size=len(pick))])
         user = np.concatenate([played.col[pick], rng.integers(len(users), size=len(pick))])
         target = (songs[song] * users[user]).sum(axis=1) / scale
-        factors = songs[song] * (rng.random(len(song)) >= chosen["dropout"])[:, None]
+        known = songs[song] * (rng.random(len(song)) >= chosen["dropout"])[:, None]
         content = spread * shown.drawn(song, chosen["field_dropout"])
-        model.train_on_batch({"song": np.concatenate([factors, content], axis=1), "user": users[user]}, target)
+        model.train_on_batch({"song": np.concatenate([known, content], axis=1), "user": users[user]}, target)
 
-    def embed(rows: np.ndarray, factors: np.ndarray) -> np.ndarray:
-        joined = np.concatenate([factors, spread * rows], axis=1).astype("float32")
+    def embed(rows: np.ndarray, known: np.ndarray) -> np.ndarray:
+        joined = np.concatenate([known, spread * rows], axis=1).astype("float32")
         return ops.convert_to_numpy(song_net(joined))
 
     def scorer() -> Scorer:
         candidates, listeners = unit(embed(shown.rows, songs)), ops.convert_to_numpy(user_net(users))
 
         def query(of: np.ndarray, encoding: Encoding) -> np.ndarray:
-            return embed(content_rows(problem, of, encoding), np.zeros((len(of), FACTORS), "float32"))
+            return embed(content_rows(problem, of, encoding), np.zeros((len(of), factors), "float32"))
 
         return WithListeners(
             lambda of, encoding: unit(query(of, encoding)) @ candidates.T,

@@ -66,7 +66,7 @@ def tfrs_two_tower(problem: Problem, few_listeners: bool = False, **settings: An
     known = sparse.csr_matrix(pairs, shape=(len(shown.rows), len(warm)))
     following = batches(len(anchors), min(BATCH, len(anchors)), problem.seed)
 
-    @tf.function
+    @tf.function(autograph=False)  # nothing here branches on a tensor, and converting TFRS takes a minute
     def train_step(batch: dict[str, Any]) -> None:
         with tf.GradientTape() as tape:
             loss = model.compute_loss(batch, training=True)
@@ -136,7 +136,7 @@ def two_tower(songs: int, chosen: dict[str, Any]) -> Any:
                 self.queries(inputs["anchor"], training),
                 self.candidates(inputs["content"], inputs["song"], training),
                 candidate_sampling_probability=inputs["probability"] if chosen["log_q"] else None,
-                candidate_ids=tf.strings.as_string(inputs["song"]),
+                candidate_ids=inputs["song"],
                 score_mask=inputs["counted"] if chosen["masked"] else None,
                 compute_metrics=False,
             )
