@@ -136,7 +136,7 @@ TRAINED = (
     Row(
         TFRS,
         BASELINE,
-        "sampled softmax, TFRS's own task: log-q, known positives masked, fields withheld",
+        "sampled softmax by TFRS's layers: log-q correction, known positives masked, fields withheld",
         two_tower.tfrs_two_tower,
         quick=False,
         lane=PUBLISHED_LANE,

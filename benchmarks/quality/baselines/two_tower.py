@@ -16,6 +16,8 @@ from benchmarks.quality.scorer import Scorer
 from benchmarks.quality.towers import POSITIVES, learnt_pairs, learnt_songs
 
 BATCH = 1024
+#: Score of a song that does not count, as TFRS has it.
+MASKED = -1e36
 
 SEARCH = Search(
     {
@@ -44,9 +46,9 @@ SEARCH = Search(
 def tfrs_two_tower(problem: Problem, few_listeners: bool = False, **settings: Any) -> Scorer:
     """Returns TFRS's towers: an anchor by content, a candidate by content and a vector of its own.
 
-    Loss: `tasks.Retrieval`, softmax over the batch, with log-q correction (`log_q`), known positives masked (`masked`),
-    accidental hits removed, and blocks of content withheld (`field_dropout`). With `few_listeners`, songs of too few
-    listeners to be candidates are anchors too.
+    Loss: that of `tasks.Retrieval`, softmax over the batch, by TFRS's own layers: log-q correction (`log_q`) and
+    accidental hits removed; known positives masked (`masked`), blocks of content withheld (`field_dropout`). With
+    `few_listeners`, songs of too few listeners to be candidates are anchors too.
 
     Source: TensorFlow Recommenders' retrieval guide; Yi et al., RecSys 2019. In Keras 2, which TFRS is written in.
     """
@@ -66,7 +68,7 @@ def tfrs_two_tower(problem: Problem, few_listeners: bool = False, **settings: An
     known = sparse.csr_matrix(pairs, shape=(len(shown.rows), len(warm)))
     following = batches(len(anchors), min(BATCH, len(anchors)), problem.seed)
 
-    @tf.function(autograph=False)  # nothing here branches on a tensor, and converting TFRS takes a minute
+    @tf.function(autograph=False)  # nothing here branches on a tensor, and the conversion takes a minute
     def train_step(batch: dict[str, Any]) -> None:
         with tf.GradientTape() as tape:
             loss = model.compute_loss(batch, training=True)
@@ -123,7 +125,6 @@ def two_tower(songs: int, chosen: dict[str, Any]) -> Any:
             hidden, dropped = layers.Dense(chosen["hidden"], "relu"), layers.Dropout(chosen["dropout"])
             self.tower = tf_keras.Sequential([hidden, dropped, layers.Dense(chosen["dim"])])
             self.plays = layers.Embedding(songs, chosen["dim"])
-            self.task = recommenders.tasks.Retrieval(temperature=chosen["temperature"], remove_accidental_hits=True)
 
         def candidates(self, rows: Any, song: Any, training: bool = False) -> Any:
             return tf.math.l2_normalize(self.tower(rows, training=training) + self.plays(song), axis=1)
@@ -132,13 +133,15 @@ def two_tower(songs: int, chosen: dict[str, Any]) -> Any:
             return tf.math.l2_normalize(self.tower(rows, training=training), axis=1)
 
         def compute_loss(self, inputs: Any, training: bool = False) -> Any:
-            return self.task(
-                self.queries(inputs["anchor"], training),
-                self.candidates(inputs["content"], inputs["song"], training),
-                candidate_sampling_probability=inputs["probability"] if chosen["log_q"] else None,
-                candidate_ids=inputs["song"],
-                score_mask=inputs["counted"] if chosen["masked"] else None,
-                compute_metrics=False,
-            )
+            queries = self.queries(inputs["anchor"], training)
+            candidates = self.candidates(inputs["content"], inputs["song"], training)
+            scores = tf.matmul(queries, candidates, transpose_b=True) / chosen["temperature"]
+            if chosen["log_q"]:
+                scores = recommenders.layers.loss.SamplingProbablityCorrection()(scores, inputs["probability"])
+            labels = tf.eye(tf.shape(scores)[0])
+            scores = recommenders.layers.loss.RemoveAccidentalHits()(labels, scores, inputs["song"])
+            if chosen["masked"]:
+                scores = tf.where(inputs["counted"], scores, MASKED)
+            return tf.reduce_sum(tf.nn.softmax_cross_entropy_with_logits(labels, scores))
 
     return TwoTower()
