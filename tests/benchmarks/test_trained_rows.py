@@ -14,7 +14,8 @@ import pytest
 from keras import ops
 from scipy import optimize, sparse
 
-from benchmarks.quality import closed_form, ranges, tuning
+from bcl_keras.models import BCLModel
+from benchmarks.quality import closed_form, ranges, towers, tuning
 from benchmarks.quality.baselines import clcrec, dropout_net, sampled_entmax, training, two_tower
 from benchmarks.quality.baselines.content import ShownContent, content_rows
 from benchmarks.quality.draws import Search
@@ -207,6 +208,29 @@ def test_trained_models_find_planted_scenes(
     assert not np.allclose(scorer(songs, problem.encoding), scorer(songs, bare))
     again = fit(short)
     np.testing.assert_allclose(again(songs, problem.encoding), scorer(songs, problem.encoding), atol=2e-3)
+
+
+REGIME = ("hidden, contrast behind head", "modalities", "anchors as played")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", REGIME)
+def test_the_papers_rows_train_in_their_regime(problem: Problem, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They train, are told which fields are withheld, and have neither a vector per song nor dropout."""
+    monkeypatch.setattr(towers, "ROUND", 5)
+    row = next(row for row in ROWS if row.name == f"paper: {name}")
+    short = replace(problem, epochs=1, shared={})
+    scorer = row.fit(short)
+    (model,) = (shared for shared in short.shared.values() if isinstance(shared, BCLModel))
+    assert not hasattr(model.candidate_tower, "plays_table") and isinstance(model.task_losses.supervised, OneNegative)
+    assert isinstance(model.task_losses.contrastive, ShownSongs)
+    config = model.config
+    assert (config.input_dropout, config.hidden_dropout, config.field_dropout, config.margin) == (0, 0, 0, 0)
+    assert int(model.contrastive_views.correlation.steps) == 5 and config.update_every == 1
+    songs = problem.cold("test")
+    scores = scorer(songs, problem.encoding)
+    assert scores.shape == (len(songs), len(problem.warm)) and np.isfinite(scores).all()
+    assert not np.allclose(scores, scorer(songs, problem.encoding.without(frozenset({"attribute_tags"}))))
 
 
 def test_all_rows_start_at_their_own_settings_and_draw_alike() -> None:

@@ -38,7 +38,7 @@ MAREC_SEARCH = Search(
 )
 #: In the regression that weighs the fields a song that was not played counts as this part of one that was.
 NOT_PLAYED = 0.2
-_USERS = 500
+_USERS = 200
 
 
 def marec(problem: Problem) -> Scorer:
@@ -66,7 +66,8 @@ def aligned(problem: Problem, settings: Settings, metadata: Metadata) -> Scorer:
     plays = np.diagonal(products)
     limit = max(float(np.percentile(plays, chosen["percentile"])), 1.0)
     strength = chosen["beta"] * np.maximum(limit - plays, 0.0) / limit
-    regular = products + products @ (metadata.of_warm * strength.astype(np.float32))
+    regular, few = products.copy(), np.flatnonzero(strength)
+    regular[:, few] += products @ (metadata.of_warm[:, few] * strength[few].astype(np.float32))
     regular.flat[:: len(regular) + 1] += np.float32(chosen["ridge"])
     factor = linalg.lu_factor(regular, overwrite_a=True, check_finite=False)
 
