@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,8 @@ from benchmarks.quality.baselines.audiences import OF_MATCHES, OF_WEIGHTS, predi
 from benchmarks.quality.baselines.side_information import BY_WEIGHT
 from benchmarks.quality.problem import Problem
 from benchmarks.quality.scorer import ListenerScorer, Scorer
+from benchmarks.quality.supervision import by_supervision
+from benchmarks.quality.towers import similar_pairs
 from benchmarks.quality.validation import recalls, worth
 from tests.benchmarks.planted_problem import planted_problem
 
@@ -161,6 +164,18 @@ def test_artist_attention_is_the_artists_mean_or_the_kernel_ridge(problem: Probl
     alone = artists.attention(problem, tuple(mean.items()))(cold(problem), nobody)
     ridge = kernel.ridge_of(problem).weights(cold(problem), nobody, True, 2.0) @ audiences(problem)
     np.testing.assert_allclose(alone, ridge, atol=2e-4)
+
+
+def test_the_long_tail_by_supervision_is_seldom_a_positive(problem: Problem) -> None:
+    parts = by_supervision(problem)
+    few, many = parts["few positives (third)"], parts["many positives (two thirds)"]
+    assert (few ^ many).all() and 0 < few.sum() < many.sum()
+    positives = Counter(similar_pairs(problem)[1].tolist())
+    typical = [
+        np.median([positives[place] for place in places[:20].tolist() if place >= 0])
+        for places in problem.similar_truth(cold(problem))
+    ]
+    assert max(np.array(typical)[few]) <= min(np.array(typical)[many])
 
 
 def test_validation_recalls_are_those_by_hand(problem: Problem) -> None:

@@ -194,7 +194,10 @@ def test_slices_part_the_songs(problem: Problem) -> None:
 
 
 @pytest.mark.slow
-def test_command_writes_results_and_goes_on(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_writes_results_and_goes_on(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(towers, "MOST_STEPS", 2 * towers.ROUND)
     arguments = ["--data", str(folder), "--out", str(tmp_path), "--seeds", "1", "--jobs", "1"]
     arguments += ["--rows", "random", "kernel ridge"]
     assert main([*arguments, "BPR only"]) == 0
