@@ -56,6 +56,12 @@ def studies(tmp_path: Path) -> list[Study]:
     return [write_study(tmp_path, name, rng) for name in ("one", "two")]
 
 
+@pytest.fixture(autouse=True)
+def _short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounds of few steps: what is shown here does not depend on how well towers are trained."""
+    monkeypatch.setattr(towers, "ROUND", 10)
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     folder = tmp_path_factory.mktemp("parts") / "catalogue"
