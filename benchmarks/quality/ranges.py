@@ -1,18 +1,23 @@
-"""Print the rows of the quality benchmark and the values that the settings of each are searched in, as Markdown.
+"""Write the page of the quality benchmark's rows, with the values that the settings of each are searched in.
 
-python -m benchmarks.quality.ranges > docs/reference/rows.md
+python -m benchmarks.quality.ranges [--out docs/reference/rows.md]
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from benchmarks.quality.draws import TRIALS, Search
+from serving.files.whole_files import write_whole
 from tfx_pipeline.runtime.keras_backend import use_tensorflow
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+PAGE = Path("docs/reference/rows.md")
 
 _INTRODUCTION = """# Rows of the quality benchmark
 
@@ -66,12 +71,17 @@ def _values(values: Iterable[object], start: object) -> str:
     return ", ".join(f"**{value}**" if value == start else str(value) for value in values)
 
 
-def main() -> int:
-    """Prints the page."""
+def main(arguments: list[str]) -> int:
+    """Writes the page."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.quality.ranges", description=(__doc__ or "").split("\n\n")[0]
+    )
+    parser.add_argument("--out", type=Path, default=PAGE, help="file to write (default: %(default)s)")
+    options = parser.parse_args(arguments)
     use_tensorflow()  # before Keras is imported
-    sys.stdout.write(page())
+    write_whole(options.out, page())
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
