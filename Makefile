@@ -7,6 +7,7 @@
 # make serve-smoke MODEL_DIR=folder   runs the real TensorFlow Serving on pushed models; needs Docker
 # make docs   builds the site of docs/ into site/, and stops at any warning
 # make bench  measures every baseline and every part of the method on the folders in DATA
+# make evidence   measures every set in the folder DATA and writes the tables of similar songs; HARDWARE says on what
 # make lock   resolves requirements/*.txt anew from pyproject.toml
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -22,14 +23,15 @@ BIN := .venv/bin
 # A file's tests share what they make, and a process.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo shell test check docs test-latest bench serve-smoke lint lock clean
+.PHONY: demo shell test check docs test-latest bench evidence serve-smoke lint lock clean
 
 # The shell gets what the user wrote as variables: spaces, quotes, $ and # mean nothing to make or to the shell then.
 override DATA := $(value DATA)
 override OUT := $(value OUT)
 override SETTINGS := $(value SETTINGS)
 override MODEL_DIR := $(value MODEL_DIR)
-export DATA OUT SETTINGS MODEL_DIR
+override HARDWARE := $(value HARDWARE)
+export DATA OUT SETTINGS MODEL_DIR HARDWARE
 
 demo: $(READY)
 	@$(BIN)/python -m tfx_pipeline.demo $${DATA:+--data="$$DATA"} $${OUT:+--out="$$OUT"} \
@@ -63,6 +65,11 @@ serve-smoke: $(READY)
 bench: $(READY)
 	@set -f; if [ -d "$$DATA" ]; then set -- --data="$$DATA"; else set -- --data $$DATA; fi; \
 		$(BIN)/python -W ignore -m benchmarks.quality "$$@" --seeds $(or $(SEEDS),5) $(if $(QUICK),--quick) \
+		$${OUT:+--out="$$OUT"}
+
+# QUICK=1 runs one split and the main rows.
+evidence: $(READY)
+	@$(BIN)/python -W ignore -m benchmarks.evidence "$$DATA" $(if $(QUICK),--quick,--hardware="$$HARDWARE") \
 		$${OUT:+--out="$$OUT"}
 
 lint: $(READY)

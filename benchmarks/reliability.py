@@ -67,11 +67,11 @@ def main(argv: list[str]) -> int:
 def model_of(problem: Problem, *, closed_form: bool) -> bcl_keras.models.JoinedModel:
     """Returns the model that the pipeline would serve, or the closed form on the scale of that."""
     import bcl_keras
-    from benchmarks.quality.towers import audience_ridge_model, joined, sparse_songs_help, tower
+    from benchmarks.quality.towers import Training, audience_ridge_model, joined, sparse_songs_help, tower
 
     sparse = bool(len(problem.sparse_songs)) and sparse_songs_help(problem)
     if not closed_form:
-        return joined(problem, tower(problem, measured_towers(), sparse=sparse), sparse)[0]
+        return joined(problem, tower(problem, measured_towers(), Training(sparse=sparse)), sparse)[0]
     model = bcl_keras.models.JoinedModel([audience_ridge_model(problem, sparse)])
     model.adapt()
     return model

@@ -13,7 +13,13 @@ Tensor = Any
 
 
 def info_nce(
-    view_1: Tensor, view_2: Tensor, *, temperature: float = 0.15, ids: Tensor | None = None, symmetric: bool = True
+    view_1: Tensor,
+    view_2: Tensor,
+    *,
+    temperature: float = 0.15,
+    ids: Tensor | None = None,
+    symmetric: bool = True,
+    usable: Tensor | None = None,
 ) -> Tensor:
     """Compute infoNCE between two views of each song with the batch's other songs as negatives.
 
@@ -25,6 +31,8 @@ def info_nce(
         temperature: Divides the cosines. Defaults to 0.15; `BCLModel` trains with `BCLConfig.contrast_temperature`.
         ids: `(n,)` integers: a song that is drawn twice is not a negative of itself. Defaults to all different.
         symmetric: Whether to add the direction from view 2 to view 1. Defaults to `True`.
+        usable: `(n,)`, 0 or false for a song of which a view is empty: it is not a negative of others. Weigh its own
+            value by 0. Defaults to all usable.
 
     Returns:
         `(n,)` float32.
@@ -40,5 +48,8 @@ def info_nce(
     positive = ops.diagonal(logits)
     if ids is not None:
         logits = ops.where((ids[:, None] == ids[None, :]) & off_diagonal(ids), MASKED, logits)
+    if usable is not None:
+        shown = ops.cast(usable, "bool")
+        logits = ops.where(off_diagonal(shown) & ops.logical_not(shown[:, None] & shown[None, :]), MASKED, logits)
     forward = ops.logsumexp(logits, axis=1) - positive
     return 0.5 * (forward + ops.logsumexp(logits, axis=0) - positive) if symmetric else forward

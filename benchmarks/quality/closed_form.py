@@ -87,12 +87,12 @@ def popularity(problem: Problem) -> Scorer:
 
 def content_cosine(problem: Problem) -> Scorer:
     """Cosine of the joined content, weights of the fields chosen on validation songs."""
-    return _content(problem).kernel
+    return content_of(problem).kernel
 
 
 def weighted_count(problem: Problem) -> Scorer:
     """The audience similarities of the 50 songs of most similar content, weighted by that similarity."""
-    content = _content(problem)
+    content = content_of(problem)
 
     def score(songs: np.ndarray, encoding: Encoding) -> np.ndarray:
         kernel = content.kernel(songs, encoding)
@@ -103,7 +103,7 @@ def weighted_count(problem: Problem) -> Scorer:
 
 def artist_mean(problem: Problem) -> Scorer:
     """The mean audience similarities of the artist's other songs; content cosine, scaled down, where there are none."""
-    content = _content(problem)
+    content = content_of(problem)
 
     def score(songs: np.ndarray, encoding: Encoding) -> np.ndarray:
         artists = encoding.features[ARTIST]
@@ -121,7 +121,7 @@ def ridge_to_factors(problem: Problem, *, own: bool) -> Scorer:
         problem: The split.
         own: Whether candidates are their own factors, or what their content predicts.
     """
-    content = _content(problem)
+    content = content_of(problem)
     left, sizes, _ = randomized_svd(problem.plays, FACTORS, random_state=problem.seed)
     factors = _unit(left * sizes).astype(np.float32)
 
@@ -135,7 +135,7 @@ def ridge_to_factors(problem: Problem, *, own: bool) -> Scorer:
 
 def kernel_ridge(problem: Problem) -> Scorer:
     """Kernel ridge from the joined content straight to the rows of the audience-similarity matrix."""
-    content = _content(problem)
+    content = content_of(problem)
 
     def fit(ridge: float) -> Scorer:
         def score(songs: np.ndarray, encoding: Encoding) -> np.ndarray:
@@ -152,7 +152,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-def _content(problem: Problem) -> Content:
+def content_of(problem: Problem) -> Content:
     """The content of a problem, chosen once for all rows."""
     if "content" not in problem.shared:
         problem.shared["content"] = Content(problem)

@@ -62,6 +62,9 @@ PARTS = (
     Part("sparse songs as anchors of BCL", "BCL, sparse songs", "BCL"),
     Part("sparse songs in the audience ridge", "audience ridge, sparse songs", "audience ridge"),
     Part("contrast beside sparse songs", "BCL, sparse songs", "BPR, sparse songs"),
+    Part("contrast behind a head, hidden layer", "paper: hidden, contrast behind head", "paper: hidden, BPR alone"),
+    Part("learnt correlation, in the paper's regime", "paper: hidden, contrast behind head", "paper: random groups"),
+    Part("bootstrapping, in the paper's regime", "paper: hidden, contrast behind head", "paper: static matrix"),
 )
 
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from benchmarks.quality.problem import TRUTH_SIZES, Problem
+from benchmarks.quality.supervision import by_supervision
 from tfx_pipeline.contract.splits import TEST
 
 ARTIST = "attribute_artist"
@@ -27,7 +28,7 @@ def slices(problem: Problem) -> dict[str, np.ndarray]:
         artists = problem.encoding.features[ARTIST]
         known = np.isin(artists[test], artists[problem.warm]) & (artists[test] > 0)
         found |= {"known artist": known, NEW_ARTIST: ~known}
-    return found | by_listeners(np.diff(problem.heard(test).indptr))
+    return found | by_supervision(problem) | by_listeners(np.diff(problem.heard(test).indptr))
 
 
 def by_listeners(listeners: np.ndarray) -> dict[str, np.ndarray]:

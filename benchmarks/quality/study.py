@@ -158,8 +158,9 @@ def run(
         ValueError: If a row is of neither and there is more than one process.
     """
     folder = out / data.name / LAST if last_tenth else out / data.name
-    usable = tuple(row for row in rows if row.usable(data))
-    if jobs > 1 and (others := {row.name for row in usable if row not in (*ROWS, *SWEEP_ROWS)}):
+    known = {row.name for row in (*ROWS, *SWEEP_ROWS)}
+    usable = tuple(row.on(data.name) for row in rows if row.usable(data))
+    if jobs > 1 and (others := {row.name for row in usable} - known):
         raise ValueError(f"Argument `rows` must hold rows of the table for several processes. Received: {others}")
     asked = _Asked(data, data_digest(data), epochs, last_tenth, folder)
     work = []
@@ -213,7 +214,7 @@ def _work(asked: _Asked, seed: int, rows: Sequence[Row], *, shown: bool) -> Work
 
 
 def _run_lane(lines: Connection, asked: _Asked, seed: int, names: Sequence[str], shown: bool) -> None:
-    rows = [row for row in (*ROWS, *SWEEP_ROWS) if row.name in names]
+    rows = [row.on(asked.data.name) for row in (*ROWS, *SWEEP_ROWS) if row.name in names]
     _run_seed(asked, seed, rows, lines.send, shown=shown)
 
 
@@ -231,7 +232,7 @@ def found(name: str, rows: Sequence[Row], out: Path, say: Callable[[str], None] 
     seeds = tuple(sorted(int(path.parent.name) for path in folder.glob("*/split.json") if path.parent.name != LAST))
     if not seeds:
         raise FileNotFoundError(f"{folder}: expected folders of seeds with a split.json. Received: none")
-    whole = [row for row in rows if all(row_path(folder, seed, row.name).exists() for seed in seeds)]
+    whole = [row.on(name) for row in rows if all(row_path(folder, seed, row.name).exists() for seed in seeds)]
     current = tuple(row for row in whole if _is_current(folder, seeds, row, say))
     study = Study(folder, name, current, seeds)
     if len(digests := study.made_from()["data"]) > 1:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -11,10 +13,15 @@ from keras import ops
 import bcl_keras
 from bcl_keras import BCLConfig
 from bcl_keras.evaluation.choices import is_better
-from benchmarks.quality.closed_form import Scorer
+from benchmarks.quality.baselines.training import MOST_STEPS, ROUND, StopsWithoutGain
 from benchmarks.quality.encoding import Encoding, unit_rows
+from benchmarks.quality.field_forms import FieldForm, form_of
 from benchmarks.quality.problem import Problem
-from tfx_pipeline.contract.splits import VALIDATION, WARM
+from benchmarks.quality.regime_losses import regime_losses
+from benchmarks.quality.scorer import Scorer
+from benchmarks.quality.streams import InOrder
+from benchmarks.quality.validation import worth
+from tfx_pipeline.contract.splits import VALIDATION
 
 POSITIVES = 20
 RIDGE_PAIRS = 100
@@ -23,48 +30,83 @@ SPARSE_ANCHOR_POWER = 0.5
 _BATCH = 1024
 
 
-def tower(
-    problem: Problem,
-    config: BCLConfig,
-    *,
-    contrast_over: bcl_keras.data.ContrastOver = "warm",
-    sparse: bool = False,
-) -> bcl_keras.models.BCLModel:
-    """Trains both towers; the epoch with the best recall on validation songs is kept.
+@dataclass(frozen=True)
+class Training:
+    """How towers are trained, beside their settings.
+
+    Attributes:
+        contrast_over: What the contrastive batch is drawn over; cold songs bring features only.
+        sparse: Whether songs of too few listeners to be candidates are anchors too.
+        patient: Whether training goes on until validation songs gain no more, as that of every trained row (`worth`);
+            else it has the epochs of the settings, as in the pipeline, and the one of the best recall is kept.
+        one_negative: Whether a pair has one warm song drawn uniformly as its negative, and not the batch's positives.
+        as_played: Whether anchors are drawn as often as they are played, so that songs of few plays learn little.
+        all_shown: Whether songs of which a view is empty are no negatives of the contrast either.
+        fields: How the fields are put together: see `benchmarks.quality.field_forms`.
+        window: Share of the catalogue that contrastive batches are drawn from at a time, in the order of the songs'
+            ids; 0 = from all of it.
+    """
+
+    contrast_over: bcl_keras.data.ContrastOver = "warm"
+    sparse: bool = False
+    patient: bool = False
+    one_negative: bool = False
+    as_played: bool = False
+    all_shown: bool = False
+    fields: FieldForm = "given"
+    window: float = 0.0
+
+
+def tower(problem: Problem, config: BCLConfig, training: Training = Training()) -> bcl_keras.models.BCLModel:
+    """Trains both towers; the weights that were best on validation songs are kept.
 
     Args:
         problem: The split.
         config: Settings; the seed is the problem's.
-        contrast_over: What the contrastive batch is drawn over; cold songs bring features only.
-        sparse: Whether songs of too few listeners to be candidates are anchors too, in as many steps.
+        training: How.
     """
     keras.utils.set_random_seed(problem.seed)
     config = replace(config, seed=problem.seed, epochs=min(config.epochs, problem.epochs or config.epochs))
-    warm, everything, pairs = problem.warm, problem.encoding, similar_pairs(problem)
-    songs, steps, listeners = warm, -(-len(pairs[0]) // config.batch_size), None
-    if contrast_over == "catalogue":
-        songs = np.concatenate([warm, np.flatnonzero(problem.split != WARM)])
-    if sparse:
-        songs, pairs = learnt_songs(problem, sparse), learnt_pairs(problem, POSITIVES, sparse)
-        listeners = np.diff(problem.data.plays.indptr)[songs]
-    model = bcl_keras.models.BCLModel(everything.fields, len(warm), config)
-    model.set_catalogue(everything.rows(songs))
-    stream = bcl_keras.data.PairStream(
+    encoding, songs = form_of(problem, training.fields)(problem.encoding), learnt_songs(problem, training.sparse)
+    if training.contrast_over == "catalogue":
+        songs = np.concatenate([songs, np.setdiff1d(np.arange(len(problem.split)), songs)])
+    model = bcl_keras.models.BCLModel(encoding.fields, len(problem.warm), config)
+    model.set_catalogue(encoding.rows(songs))
+    losses = regime_losses(config, one_negative=training.one_negative, all_shown=training.all_shown)
+    model.compile(loss=losses, jit_compile=False)
+    watch: keras.callbacks.Callback
+    if training.patient:
+        epochs = min(MOST_STEPS // ROUND, problem.epochs or MOST_STEPS)
+        watch = StopsWithoutGain(lambda: worth(problem, scorer(model, form_of(problem, training.fields))))
+    else:
+        epochs, watch = config.epochs, bcl_keras.callbacks.ValidationRecall(*validation(problem), restore_best=True)
+    stream = _stream(problem, config, training, songs, contrast=model.has_contrast)
+    model.fit(stream, epochs=epochs, verbose=0, callbacks=[watch])
+    return model
+
+
+def _stream(
+    problem: Problem, config: BCLConfig, training: Training, songs: np.ndarray, *, contrast: bool
+) -> bcl_keras.data.PairStream:
+    pairs = learnt_pairs(problem, POSITIVES, training.sparse)
+    of_warm = len(similar_pairs(problem)[0])
+    power = 1.0 if training.as_played else SPARSE_ANCHOR_POWER if training.sparse else 0.0
+    made: Callable[..., bcl_keras.data.PairStream] = bcl_keras.data.PairStream
+    if training.window:
+        made = partial(InOrder, np.argsort(songs, kind="stable"), training.window)
+    return made(
         pairs,
-        len(warm),
+        len(problem.warm),
         num_rows=len(songs),
         batch_size=config.batch_size,
-        steps_per_epoch=steps,
-        popularity=listeners,
-        anchor_power=SPARSE_ANCHOR_POWER if sparse else 0.0,
+        steps_per_epoch=ROUND if training.patient else -(-of_warm // config.batch_size),
+        popularity=np.diff(problem.data.plays.indptr)[songs] if power else None,
+        anchor_power=power,
+        negatives="uniform" if training.one_negative else "in_batch",
         known_positives=POSITIVES,
-        contrast_over=contrast_over if model.has_contrast else "none",
+        contrast_over=training.contrast_over if contrast else "none",
         seed=problem.seed,
     )
-    watch = bcl_keras.callbacks.ValidationRecall(*validation(problem), restore_best=True)
-    model.compile(jit_compile=False)
-    model.fit(stream, epochs=config.epochs, verbose=0, callbacks=[watch])
-    return model
 
 
 def audience_ridge_model(problem: Problem, sparse: bool = False) -> bcl_keras.models.AudienceRidge:
@@ -103,11 +145,17 @@ def joined(
     return model, model.adapt(validation(problem))["validation_recall"]
 
 
-def scorer(model: bcl_keras.models.SongModel) -> Scorer:
-    """Inner products of the content's embedding with the candidates'."""
+def scorer(model: bcl_keras.models.SongModel, form: Callable[[Encoding], Encoding] | None = None) -> Scorer:
+    """Inner products of the content's embedding with the candidates'.
+
+    Args:
+        model: The model.
+        form: Puts the fields of an encoding together as the model has them. Defaults to nothing.
+    """
     candidates = model.warm_candidates()
 
     def score(songs: np.ndarray, encoding: Encoding) -> np.ndarray:
+        encoding = form(encoding) if form else encoding
         parts = [songs[start : start + _BATCH] for start in range(0, len(songs), _BATCH)]
         rows = [{name: ops.convert_to_tensor(v) for name, v in encoding.rows(part).items()} for part in parts]
         return (

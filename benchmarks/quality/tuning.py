@@ -1,83 +1,111 @@
-"""Tune the published models on validation songs.
+"""Search for the settings of the trained rows, ours and others', on validation songs.
 
-python -m benchmarks.quality.tuning --data DIR [--trials 6] [--rows NAME ...]
+python -m benchmarks.quality.tuning --data DIR [--songs N] [--rows NAME ...] [--trials 20] [--keep]
 
-Draws settings of each model and prints their recall@50 on validation songs of the first split, and the best. Test songs
-are not used. The settings in `published` were chosen so on Last.fm-2K.
+Every row that is trained is fitted on the first split with settings of its own space, the row's own first and then
+drawn ones, as many for every row. Those of the best `worth` on the validation songs are printed, and with --keep
+written to benchmarks/results/settings-SET.json, which the rows of the table read. Test songs are not used. Rows in
+closed form try as many settings themselves, in every split.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
+import subprocess
 import sys
+import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tfx_pipeline.runtime.keras_backend import use_tensorflow
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 use_tensorflow()  # before Keras is imported
 
-import numpy as np
-
 from bcl_keras.evaluation.choices import first_best
-from benchmarks.quality import published
-from benchmarks.quality.closed_form import Scorer
-from benchmarks.quality.problem import Problem
-from benchmarks.targeting_study.datasets import read_data_set
-from tfx_pipeline.contract.splits import VALIDATION
+from bcl_keras.models import BCLModel
+from benchmarks.quality.draws import TRIALS, Settings
+from benchmarks.quality.found_settings import Found, keep
+from benchmarks.quality.problem import LEAST_LISTENERS, Problem
+from benchmarks.quality.row import Row
+from benchmarks.quality.rows import ROWS
+from benchmarks.quality.validation import Recalls, recalls, worth_of
+from benchmarks.targeting_study.datasets import drawn, read_data_set
 
-SPACE: dict[str, tuple[Any, ...]] = {
-    "dim": (64, 128),
-    "hidden": (256, 512),
-    "learning_rate": (5e-4, 1e-3, 2e-3, 5e-3),
-    "temperature": (0.05, 0.1, 0.2),
-    "dropout": (0.3, 0.5, 0.7),
-}
-MODELS: dict[str, tuple[Callable[..., Scorer], published.Settings]] = {
-    "DropoutNet": (published.dropout_net, published.Settings()),
-    "CLCRec": (published.clcrec, published.Settings(temperature=0.2)),
-    "TFRS two-tower": (published.tfrs_two_tower, published.Settings(dropout=0.3)),
-}
+HARDWARE = "2 x86-64 cores, no GPU"
 
 
-def draw(start: published.Settings, trials: int) -> list[published.Settings]:
-    """Returns what is tried: the start, then others of `SPACE` without repeats, in the same order for every model."""
-    grid = [dict(zip(SPACE, values, strict=True)) for values in itertools.product(*SPACE.values())]
-    order = np.random.default_rng(0).permutation(len(grid))
-    others = [replace(start, **grid[place]) for place in order.tolist()]
-    return [start, *(settings for settings in others if settings != start)][:trials]
+def searched(problem: Problem, row: Row, trials: int, commit: str, say: Callable[[str], None]) -> Found:
+    """Returns the settings of a row that are worth most on the validation songs; of equal ones the first.
+
+    Args:
+        problem: The split.
+        row: A row with a search.
+        trials: How many settings are tried.
+        commit: That the search runs at.
+        say: Takes a line for every trial.
+
+    Raises:
+        ValueError: If the row has no search.
+    """
+    if row.search is None:
+        raise ValueError(f"Argument `row` must have a search. Received: {row.name}")
+    reached: dict[Settings, Recalls] = {}
+    for settings in row.search.draw(trials):
+        start = time.perf_counter()
+        reached[settings] = recalls(problem, row.fit(problem, **dict(settings)))
+        for name in [name for name, shared in problem.shared.items() if isinstance(shared, BCLModel)]:
+            del problem.shared[name]  # no other trial has these towers
+        found, seconds = reached[settings], time.perf_counter() - start
+        values = f"{worth_of(problem, found):.3f}, songs {found.similar:.4f}, listeners {found.listeners:.4f}"
+        say(f"{row.name}: {values}, {seconds:.0f} s, {dict(settings)}")
+    chosen = first_best({settings: worth_of(problem, found) for settings, found in reached.items()})
+    best = reached[chosen]
+    return Found(row.name, dict(chosen), len(reached), best, worth_of(problem, best), commit)
 
 
 def main(arguments: list[str]) -> int:
     """Runs the search."""
+    rows = {row.name: row for row in ROWS if row.search}
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.quality.tuning", description=(__doc__ or "").split("\n\n")[2]
     )
     parser.add_argument("--data", type=Path, required=True, help="folder in the input contract")
+    parser.add_argument("--songs", type=int, help="most songs with at least 3 listeners, drawn by hash (default: all)")
     parser.add_argument(
-        "--trials", type=int, default=6, help="number of settings tried of every model (default: %(default)s)"
+        "--trials", type=int, default=TRIALS, help="number of settings tried of every row (default: %(default)s)"
     )
-    names = list(MODELS)
     parser.add_argument(
-        "--rows", nargs="+", choices=names, default=names, metavar="NAME", help="models to try (default: %(default)s)"
+        "--rows", nargs="+", choices=rows, default=list(rows), metavar="NAME", help="rows to try (default: all trained)"
     )
+    parser.add_argument(
+        "--rounds", type=int, help="most rounds of 100 steps of a trial (default: until it gains no more)"
+    )
+    parser.add_argument("--keep", action="store_true", help="write what is found into benchmarks/results")
+    parser.add_argument("--hardware", default=HARDWARE, help="class of hardware, for --keep (default: %(default)s)")
     options = parser.parse_args(arguments)
-    problem = Problem.of(read_data_set(options.data), seed=0)
-    songs = problem.cold(VALIDATION)
-    recall = problem.validation_judge.recall_of_scores
+    data = read_data_set(options.data)
+    if options.songs:
+        data = drawn(data, options.songs, LEAST_LISTENERS)
+    problem, commit = Problem.of(data, seed=0, epochs=options.rounds), _commit()
     for name in options.rows:
-        fit, start = MODELS[name]
-        reached = {}
-        for settings in draw(start, options.trials):
-            reached[settings] = recall(fit(problem, settings)(songs, problem.encoding))
-            _say(f"{name}: {reached[settings]:.4f} {settings}")
-        _say(f"{name}: best {first_best(reached)}")
+        if not rows[name].usable(data):
+            continue
+        found = searched(problem, rows[name], options.trials, commit, _say)
+        _say(f"{name}: best {found.worth:.3f} {found.settings}")
+        if options.keep:
+            command = f"python -m benchmarks.quality.tuning --data data/{options.data.name} --keep"
+            keep(data.name, found, command, options.hardware)
     return 0
+
+
+def _commit() -> str:
+    """Returns the commit of the checkout, with `+` if tracked files differ from it."""
+    asked = ["git", "-C", str(Path(__file__).parent)]
+    found = subprocess.run([*asked, "rev-parse", "--short=7", "HEAD"], capture_output=True, text=True, check=False)
+    changed = subprocess.run([*asked, "diff", "--quiet", "HEAD"], check=False).returncode == 1
+    return (found.stdout.strip() or "unknown") + "+" * changed
 
 
 def _say(line: str) -> None:
