@@ -169,7 +169,8 @@ def test_artist_attention_is_the_artists_mean_or_the_kernel_ridge(problem: Probl
 def test_the_long_tail_by_supervision_is_seldom_a_positive(problem: Problem) -> None:
     parts = by_supervision(problem)
     few, many = parts["few positives (third)"], parts["many positives (two thirds)"]
-    assert (few ^ many).all() and 0 < few.sum() < many.sum()
+    # Songs with as many positives as the third's last one belong to it, too.
+    assert (few ^ many).all() and len(few) / 3 <= few.sum() < len(few)
     positives = Counter(similar_pairs(problem)[1].tolist())
     typical = [
         np.median([positives[place] for place in places[:20].tolist() if place >= 0])

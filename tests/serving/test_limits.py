@@ -12,6 +12,7 @@ import threading
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http import HTTPStatus
 from types import SimpleNamespace
 from typing import Any, cast
@@ -40,6 +41,7 @@ from serving.server.rest.json_document import JsonLimits, parse_object
 from serving.server.rest.json_tensors import read_tensor
 from serving.server.rest.songs import completed
 from serving.server.work import Budget, Work
+from tests.waiting import eventually
 
 LIMITS = Limits(max_request_rows=10, max_request_values=100, max_request_strings=40)
 STRING, FLOAT = 7, 1
@@ -396,7 +398,8 @@ def test_who_waits_for_units_leaves_with_its_client() -> None:
     assert seen == ["CANCELLED"]
 
 
-def test_the_oldest_gives_way_where_too_much_is_held() -> None:
+def test_the_oldest_gives_way_where_too_much_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.server.holdings._PATIENCE", 0.0)
     dropped: list[int] = []
     holdings = Holdings(10, 1800, "test")
     first = holdings.hold(6, lambda: dropped.append(1))
@@ -407,4 +410,19 @@ def test_the_oldest_gives_way_where_too_much_is_held() -> None:
     holdings.release(first)
     holdings.hold(2, lambda: dropped.append(4))
     assert dropped == [1, 2]
+    holdings.stop()
+
+
+def test_a_burst_drops_nothing_until_it_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.server.holdings._PATIENCE", 1800.0)
+    dropped: list[int] = []
+    holdings = Holdings(1, 3600, "test")
+    held = [holdings.hold(1, partial(dropped.append, number)) for number in range(50)]
+    for one in held:
+        holdings.release(one)
+    for number in range(3):
+        holdings.hold(1, partial(dropped.append, number))
+    assert not dropped
+    monkeypatch.setattr("serving.server.holdings._PATIENCE", 0.0)
+    assert eventually(lambda: dropped == [0, 1])
     holdings.stop()

@@ -170,7 +170,7 @@ def test_nothing_else_renames_what_it_has_written() -> None:
     assert found == {
         "serving/files/whole_files.py": ["os.replace", "os.rename", "os.rename"],
         # Moves aside what it then removes.
-        "tfx_pipeline/history/pruning.py": ["os.rename"],
+        "serving/refresh/old_versions.py": ["os.rename"],
         # On remote file systems, which have no sync.
         "tfx_pipeline/targeting/data/sinks.py": ["FileSystems.rename"],
         # Between steps of one run: TFX itself does not sync what it keeps there.
