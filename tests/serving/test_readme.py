@@ -35,7 +35,8 @@ def address(exported: small_export.SmallExport, tmp_path_factory: pytest.TempPat
     """The address of the server that README's line starts, below the folder in which RUN is."""
     here = tmp_path_factory.mktemp("readme")
     exported.export(here / "RUN" / "serving" / "1")
-    line = only(r"^ {4}\.venv/bin/(python -m serving\.server [^\n]*)$")
+    (here / "serving").symlink_to(ROOT / "serving")
+    line = only(r"^ {4}\.venv/bin/(python -m serving\.server (?:[^\n]*\\\n)?[^\n]*)$")
     with reserved_port() as port:
         command = f"exec {sys.executable} {line.removeprefix('python ')}".replace("8500", str(port))
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
