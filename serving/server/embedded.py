@@ -28,7 +28,7 @@ from serving.server.models.reload import ConfigFilePoller
 from serving.server.ports import check_ports
 from serving.server.request_log.log import RequestLog, rotation_of
 from serving.server.rest.handlers import RestHandlers
-from serving.server.rest.json_document import JsonLimits
+from serving.server.rest.json_limits import JsonLimits
 from serving.server.rest.middlewares import LIVE, READY, observing, with_health, with_tokens
 from serving.server.rest.server import RestServer
 from serving.server.tokens import Tokens
@@ -238,7 +238,10 @@ class EmbeddedServer:
             self.metrics,
             bounds=self._bounds,
             json_limits=JsonLimits(
-                self.flags.max_request_values, self.flags.rest_api_max_json_lists, self.flags.rest_api_max_json_depth
+                max_values=self.flags.max_request_values,
+                max_strings=self.flags.max_request_strings,
+                max_lists=self.flags.rest_api_max_json_lists,
+                max_depth=self.flags.rest_api_max_json_depth,
             ),
             strict=self.flags.rest_api_strict,
         )

@@ -237,10 +237,11 @@ class RestServer:
 
 
 def _http_logger() -> logging.Logger:
-    """Returns a logger without tracebacks of malformed requests: anybody could fill a disk with them."""
+    """Returns a logger without tracebacks of malformed requests and clients that leave: anybody could fill a disk."""
     logger = logging.getLogger("serving.server.http")
     if not logger.filters:
-        logger.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
+        theirs = (HttpProcessingError, ConnectionError)
+        logger.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], theirs)))
     return logger
 
 
