@@ -33,6 +33,7 @@ from serving.server.grpc.wire import count_parts
 from serving.server.holdings import Holdings
 from serving.server.inference.context import RunContext
 from serving.server.limits import Bounds, Limits
+from serving.server.memory import FreeMemory, resident_bytes, trimmer
 from serving.server.metrics import Metrics
 from serving.server.models.core import ServerCore
 from serving.server.models.reload import Reloads
@@ -464,3 +465,29 @@ def test_the_oldest_gives_way_where_too_much_is_held() -> None:
     holdings.hold(2, lambda: dropped.append(4))
     assert dropped == [1, 2]
     holdings.stop()
+
+
+def test_free_memory_is_given_back_where_the_process_has_grown() -> None:
+    """The process has 100 MiB; what it has beyond is free."""
+    sizes, trims = {"now": 100 * 2**20}, []
+
+    def trim() -> None:
+        trims.append(sizes["now"])
+        sizes["now"] = 100 * 2**20
+
+    memory = FreeMemory(trim, lambda: sizes["now"])
+    assert memory.look()  # once after the start, which needs more than what stays
+    assert not memory.look()
+    sizes["now"] = 110 * 2**20
+    assert not memory.look()
+    sizes["now"] = 900 * 2**20
+    assert memory.look() and not memory.look()
+    assert trims == [100 * 2**20, 900 * 2**20]
+
+
+def test_the_memory_of_this_process_is_told() -> None:
+    before = resident_bytes()
+    held = np.ones(64 * 2**20, np.uint8)
+    assert resident_bytes() > before + len(held) // 2
+    del held
+    assert trimmer() is None or callable(trimmer())

@@ -73,6 +73,7 @@ class Seen:
     """What came of the requests of one kind."""
 
     count: int = 0
+    seconds: float = 0.0
     longest: float = 0.0
     cpu: float = 0.0
     peak: float = 0.0
@@ -102,6 +103,7 @@ def attack(place: Place, kind: Kind, count: int, seed: int, seen: Seen, senders:
     if place.held:
         time.sleep(_HELD_SECONDS)
     place.release()
+    seen.seconds += time.time() - start
     seen.spans.append((start, time.time()))
 
 
@@ -170,6 +172,7 @@ def run(
         after = (resident_mib(pid), descriptors(pid))
         waits = end()
     return {
+        "seconds": round(time.time() - began),
         "requests": sum(one.count for one in seen.values()),
         "good_requests": len(waits.seconds),
         "good_failures": len(waits.failures),
@@ -183,6 +186,7 @@ def run(
             name: {
                 "count": one.count,
                 "answers": dict(one.answers),
+                "seconds": round(one.seconds, 1),
                 "longest_seconds": round(one.longest, 2),
                 "cpu_ms_each": round(one.cpu / max(one.count, 1) * 1e3, 1),
                 "peak_mib": round(one.peak),

@@ -134,6 +134,7 @@ def good_clients(host: str, port: int, rest_port: int, questions: list[Question]
     ours, theirs = context.Pipe()
     process = context.Process(target=_run, args=(host, port, rest_port, questions, stop, theirs))
     process.start()
+    theirs.close()  # so that the end of the process is noticed
 
     def end() -> Waits:
         stop.set()

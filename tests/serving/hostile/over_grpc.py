@@ -106,7 +106,7 @@ def _example(features: int, words: int) -> bytes:
     return bytes(example.SerializeToString())
 
 
-@kind(r"^INVALID_ARGUMENT ")
+@kind(r"^INVALID_ARGUMENT ", most=150)
 def many_features(place: Place, rng: random.Random) -> str:
     """A tf.Example with 300,000 features, of which the model knows none."""
     return place.call(
@@ -193,7 +193,7 @@ def leaves(place: Place, rng: random.Random) -> str:
     return place.call(PREDICT, _match(place, 200, 500), timeout=rng.uniform(0.002, 0.05))
 
 
-@kind(r"^(UNIMPLEMENTED|RESOURCE_EXHAUSTED|INTERNAL|INVALID_ARGUMENT) ")
+@kind(r"^(UNIMPLEMENTED|RESOURCE_EXHAUSTED|INTERNAL|INVALID_ARGUMENT) ", most=40)
 def packed_message(place: Place, rng: random.Random) -> str:
     """A message that gzip unpacks to hundreds of megabytes."""
     return place.call(PREDICT, _zeros(), compression=grpc.Compression.Gzip)
