@@ -29,7 +29,6 @@ from serving.protocol.tensors import to_proto
 from serving.savedmodel.versions import why_unlisted
 from serving.server import ServerFlags
 from serving.server.grpc.requests import decoder
-from serving.server.grpc.wire import count_parts
 from serving.server.holdings import Holdings
 from serving.server.inference.context import RunContext
 from serving.server.limits import Bounds, Limits
@@ -42,6 +41,7 @@ from serving.server.rest.connections import connection_limit
 from serving.server.rest.json_limits import JsonLimits, count, half_pair
 from serving.server.rest.json_tensors import read_tensor
 from serving.server.rest.songs import completed
+from serving.server.wire import count_parts
 from serving.server.work import Budget, Work
 
 LIMITS = Limits(max_request_rows=10, max_request_values=100, max_request_strings=40)
@@ -424,15 +424,36 @@ def test_fields_of_a_message_are_counted_before_it_is_read() -> None:
     request = sent(np.array(["a", "b", "c"], object))
     data, kind = request.SerializeToString(), type(request).DESCRIPTOR
     # The entry, its key and value; in the value type, shape, two of the shape, and three strings.
-    whole = count_parts(data, kind, most=1000)
+    whole = count_parts(data, kind, most=1000).count
     assert whole == 10
-    assert count_parts(data * 1000, kind, most=50) == 51
+    assert count_parts(data * 1000, kind, most=50).count == 51
     refused = decoder(type(request), max_parts=5)(data)
     assert refused.message.startswith("the message: expected at most 5 fields (--grpc_max_message_parts). Received: ")
     assert decoder(type(request), max_parts=whole)(data) == request
     # A number without an end is left to protobuf, which refuses it.
-    assert count_parts(b"\xff" * 3_000_000, kind, most=1000) == 0
+    assert count_parts(b"\xff" * 3_000_000, kind, most=1000).count == 0
     assert decoder(type(request), max_parts=5)(b"\xff" * 1000).code.name == "INTERNAL"
+
+
+def test_a_large_map_is_refused_before_it_is_read() -> None:
+    """protobuf itself would read these 300,000 features for seconds."""
+    features = tf.train.Example()
+    for number in range(1500):
+        features.features.feature[f"feature_{number}"].float_list.value.append(1)
+    features.features.feature["long"].bytes_list.value.append(b"x" * 2**20)
+    data = features.SerializeToString()
+    assert count_parts(data, tf.train.Example.DESCRIPTOR, most=10**6).entries == 1501
+    text = "expected at most 1024 inputs or features. Received: 1025 or more"
+    with pytest.raises(RequestError, match=f"input examples: {text}"):
+        Limits().check(sent(np.array([data], object), "examples"))
+    request = protos.PredictRequest()
+    for number in range(1025):
+        request.inputs[f"input_{number}"].tensor_content = bytes(300)
+    assert (
+        decoder(protos.PredictRequest, max_parts=10**6)(request.SerializeToString()).message == f"the message: {text}"
+    )
+    del request.inputs["input_7"]
+    assert decoder(protos.PredictRequest, max_parts=10**6)(request.SerializeToString()) == request
 
 
 def test_who_waits_for_units_leaves_with_its_client() -> None:

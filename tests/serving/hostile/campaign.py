@@ -178,6 +178,7 @@ def run(
         "good_failures": len(waits.failures),
         "good_failed_with": dict(Counter(waits.failures).most_common(5)),
         "good_worst_seconds": round(waits.worst(began), 2),
+        "good_longest": waits.longest(began),
         "memory_mib": [round(before[0]), round(after[0])],
         "memory_growth": round(after[0] / before[0] - 1, 3),
         "descriptors": [before[1], after[1]],
