@@ -168,7 +168,7 @@ def run(
         for number in range(rounds):
             for kind in kinds:
                 _measured(place, pid, kind, -(-shares[kind.name] // rounds), number + 1, seen[kind.name], rate[0])
-        time.sleep(quiet_seconds)
+        time.sleep(2 * quiet_seconds)
         after = (resident_mib(pid), descriptors(pid))
         waits = end()
     return {
