@@ -54,8 +54,8 @@ def check_parts(data: bytes, message: Any, max_parts: int, where: str = "the mes
         raise invalid_argument(
             f"{where}: expected at most {_MAX_INPUTS} inputs or features. Received: {parts.entries} or more"
         )
-    if 0 < max_parts < parts.count:
-        raise exceeds("grpc_max_message_parts", max_parts, parts.count, "fields", where)
+    if 0 < max_parts < parts.fields:
+        raise exceeds("grpc_max_message_parts", max_parts, parts.fields, "fields", where)
 
 
 @dataclass(frozen=True)

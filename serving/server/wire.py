@@ -45,11 +45,11 @@ class Parts(NamedTuple):
     """What is in a message.
 
     Attributes:
-        count: Fields, those of messages inside it included.
+        fields: Fields, those of messages inside it included.
         entries: Of the largest map, such as the inputs of a request or the features of a tf.Example.
     """
 
-    count: int
+    fields: int
     entries: int
 
 

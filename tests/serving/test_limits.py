@@ -424,14 +424,14 @@ def test_fields_of_a_message_are_counted_before_it_is_read() -> None:
     request = sent(np.array(["a", "b", "c"], object))
     data, kind = request.SerializeToString(), type(request).DESCRIPTOR
     # The entry, its key and value; in the value type, shape, two of the shape, and three strings.
-    whole = count_parts(data, kind, most=1000).count
+    whole = count_parts(data, kind, most=1000).fields
     assert whole == 10
-    assert count_parts(data * 1000, kind, most=50).count == 51
+    assert count_parts(data * 1000, kind, most=50).fields == 51
     refused = decoder(type(request), max_parts=5)(data)
     assert refused.message.startswith("the message: expected at most 5 fields (--grpc_max_message_parts). Received: ")
     assert decoder(type(request), max_parts=whole)(data) == request
     # A number without an end is left to protobuf, which refuses it.
-    assert count_parts(b"\xff" * 3_000_000, kind, most=1000).count == 0
+    assert count_parts(b"\xff" * 3_000_000, kind, most=1000).fields == 0
     assert decoder(type(request), max_parts=5)(b"\xff" * 1000).code.name == "INTERNAL"
 
 

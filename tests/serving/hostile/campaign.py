@@ -140,7 +140,7 @@ def run(
     count: int,
     *,
     kinds: Sequence[Kind] = KINDS,
-    warm: int = 4,
+    warm: int = 12,
     rounds: int = 3,
     quiet_seconds: float = 2.0,
 ) -> dict[str, Any]:
