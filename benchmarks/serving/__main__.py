@@ -6,7 +6,7 @@ python -m benchmarks.serving rest         the same matches over REST, beside gRP
 python -m benchmarks.serving reload       concurrency 32 while 20 versions are published and retired
 python -m benchmarks.serving memory       the same for ten minutes: growth of memory after the first
 python -m benchmarks.serving fuzz         malformed requests; then hostile ones beside eight good clients
-python -m benchmarks.serving attacks      what one hostile request of each kind costs the server
+python -m benchmarks.serving attacks      what attacks cost that once took a server down
 python -m benchmarks.serving startup      time until the client is imported, and until a server answers
 python -m benchmarks.serving workers --model FOLDER    `match` through two worker processes, beside one process
 """
@@ -23,7 +23,8 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from benchmarks.serving.fuzz import attacks, run_fuzz
+from benchmarks.serving.attacks import attacks
+from benchmarks.serving.fuzz import run_fuzz
 from benchmarks.serving.reload import reload
 from benchmarks.serving.startup import startup
 from benchmarks.serving.throughput import BATCHING, rest, throughput

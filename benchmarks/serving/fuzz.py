@@ -49,12 +49,3 @@ def run_hostile(count: int, songs: int = 20_000) -> dict[str, Any]:
             host, port = target.rsplit(":", 1)
             place = Place(host, int(port), rest_port, campaign.FIELDS)
             return campaign.run(place, pid, questions, count)
-
-
-def attacks() -> dict[str, Any]:
-    """What one request of each kind costs: seconds of one processor, the peak of memory, the answer."""
-    found = run_hostile(len(campaign.KINDS), songs=100_000)
-    return {
-        name: {part: of_kind[part] for part in ("answers", "longest_seconds", "cpu_ms_each", "peak_mib")}
-        for name, of_kind in found["kinds"].items()
-    } | {"memory_mib": found["memory_mib"]}

@@ -1,4 +1,4 @@
-"""An index of 100,000 songs: as a SavedModel, in the same session in process, and searched by numpy."""
+"""An index of many songs: as a SavedModel, in the same session in process, and searched by numpy."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import numpy as np
 SONGS, DIMENSION, K = 100_000, 64, 10
 
 
-def export_index(folder: Path, seed: int = 0) -> np.ndarray:
-    """Save the exported model's own index with 100,000 songs, behind a signature that takes vectors; returns them."""
+def export_index(folder: Path, seed: int = 0, songs: int = SONGS) -> np.ndarray:
+    """Save the exported model's own index of random songs, behind a signature that takes vectors; returns them."""
     # First, because it sets what tensorflow_recommenders needs before TensorFlow is imported.
     from serving.export.song_index import SongIndex
 
     import tensorflow as tf  # isort: skip
 
-    vectors = np.random.default_rng(seed).normal(size=(SONGS, DIMENSION)).astype(np.float32)
+    vectors = np.random.default_rng(seed).normal(size=(songs, DIMENSION)).astype(np.float32)
 
     class Matcher(tf.Module):
         def __init__(self) -> None:
             super().__init__()
-            ids = tf.constant([f"song-{number}" for number in range(SONGS)])
+            ids = tf.constant([f"song-{number}" for number in range(songs)])
             self.index = SongIndex().index(tf.constant(vectors), ids)
 
         def match(self, query: tf.Tensor, exclude: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -18,6 +18,7 @@ from serving.server.grpc.interceptors import ObservingInterceptor, TokenIntercep
 from serving.server.grpc.server import GrpcServer
 from serving.server.inference.context import RunContext
 from serving.server.limits import Bounds, Limits
+from serving.server.memory import FreeMemory
 from serving.server.metrics import Metrics
 from serving.server.models.config import Roots, read_model_config_file, single_model
 from serving.server.models.core import ServerCore
@@ -28,7 +29,7 @@ from serving.server.models.reload import ConfigFilePoller
 from serving.server.ports import check_ports
 from serving.server.request_log.log import RequestLog, rotation_of
 from serving.server.rest.handlers import RestHandlers
-from serving.server.rest.json_document import JsonLimits
+from serving.server.rest.json_limits import JsonLimits
 from serving.server.rest.middlewares import LIVE, READY, observing, with_health, with_tokens
 from serving.server.rest.server import RestServer
 from serving.server.tokens import Tokens
@@ -99,6 +100,7 @@ class EmbeddedServer:
             log=self._request_log,
         )
         self._bounds = Bounds(Limits.from_flags(self.flags), self.flags.max_running_rows)
+        self._free_memory = FreeMemory()
         self._watch()
         self._grpc: GrpcServer | None = None
         self._rest: RestServer | None = None
@@ -132,6 +134,7 @@ class EmbeddedServer:
         except BaseException:
             self.stop()
             raise
+        self._free_memory.start()
         seconds = self.flags.model_config_file_poll_wait_seconds
         if self.flags.model_config_file and seconds > 0:
             self._poller = ConfigFilePoller(self.core, self.flags.model_config_file, seconds)
@@ -174,6 +177,7 @@ class EmbeddedServer:
         self._manager.stop()
         if self._scheduler is not None:
             self._scheduler.stop()
+        self._free_memory.stop()
         self._request_log.stop()
         self._log.close()
         if self._shared_page is not None:
@@ -238,7 +242,10 @@ class EmbeddedServer:
             self.metrics,
             bounds=self._bounds,
             json_limits=JsonLimits(
-                self.flags.max_request_values, self.flags.rest_api_max_json_lists, self.flags.rest_api_max_json_depth
+                max_values=self.flags.max_request_values,
+                max_strings=self.flags.max_request_strings,
+                max_lists=self.flags.rest_api_max_json_lists,
+                max_depth=self.flags.rest_api_max_json_depth,
             ),
             strict=self.flags.rest_api_strict,
         )

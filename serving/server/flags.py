@@ -131,7 +131,9 @@ class ServerFlags:
         4096, "rows that run at the same time; the requests of further rows wait; 0 = no limit", ours=True
     )
     grpc_max_message_bytes: int = _flag(16 * 2**20, "bytes of the largest request over gRPC", ours=True)
-    grpc_max_concurrent_streams: int = _flag(1000, "requests that one connection may have open", ours=True)
+    grpc_max_concurrent_streams: int = _flag(
+        100, "requests that one connection may have open; a client's further ones wait in the client", ours=True
+    )
     grpc_max_concurrent_requests: int = _flag(
         1000, "requests that may run or wait, as many again over REST; further ones get RESOURCE_EXHAUSTED", ours=True
     )

@@ -20,6 +20,7 @@ from serving.protocol.tensors import from_proto
 from serving.server.flags import ServerFlags
 from serving.server.inference.context import RunContext
 from serving.server.refusals import exceeds
+from serving.server.wire import count_parts
 from serving.server.work import Budget
 
 _STRING = DATA_TYPES["DT_STRING"]
@@ -29,7 +30,32 @@ _EXAMPLES = ("examples", "inputs")
 _BYTES_PER_NUMBER, _BYTES_PER_WORD = 4, 2
 # No model has so many inputs, and TensorFlow no tensor of so many dimensions.
 _MAX_INPUTS, _MAX_DIMENSIONS = 1024, 254
+# Bytes. In less, protobuf reads any map in a few milliseconds.
+_SMALL_MESSAGE = 2**18
 Answer = Callable[[Any, Any, RunContext], Any]
+
+
+def check_parts(data: bytes, message: Any, max_parts: int, where: str = "the message") -> None:
+    """Refuses a message of too many fields, or with a map too large, before it is read.
+
+    Args:
+        data: On the wire.
+        message: Its descriptor.
+        max_parts: `--grpc_max_message_parts`, 0 = no limit.
+        where: For the error.
+
+    Raises:
+        RequestError: INVALID_ARGUMENT.
+    """
+    if len(data) < min(_SMALL_MESSAGE, 2 * max_parts or _SMALL_MESSAGE):  # a field takes at least two bytes
+        return
+    parts = count_parts(data, message, most=max_parts or len(data), most_entries=_MAX_INPUTS)
+    if parts.entries > _MAX_INPUTS:
+        raise invalid_argument(
+            f"{where}: expected at most {_MAX_INPUTS} inputs or features. Received: {parts.entries} or more"
+        )
+    if 0 < max_parts < parts.fields:
+        raise exceeds("grpc_max_message_parts", max_parts, parts.fields, "fields", where)
 
 
 @dataclass(frozen=True)
@@ -123,8 +149,18 @@ class Limits:
             self.check_values(counts[is_string], f"inputs up to {name}", are_strings=is_string)
             if is_string and name in _EXAMPLES and len(sizes) == 1:
                 longest = max(map(len, proto.string_val), default=len(proto.tensor_content))
-                self._check_examples(map(_parsed, _strings(proto)), own, longest, f"input {name}")
+                where = f"input {name}"
+                examples = (self._parsed(data, where) for data in _strings(proto))
+                self._check_examples(examples, own, longest, where)
         return rows
+
+    def _parsed(self, data: bytes, where: str) -> Any:
+        """Returns a tf.Example; None for what is none, which the graph refuses by its own text."""
+        check_parts(data, tf.train.Example.DESCRIPTOR, self.grpc_max_message_parts, where)
+        try:
+            return tf.train.Example.FromString(data)
+        except Exception:  # protobuf's classes differ by implementation
+            return None
 
     def _check_examples(self, examples: Iterable[Any], count: int, longest: int, where: str) -> None:
         """Refuses a list so long that rows padded to its length are too many values.
@@ -160,13 +196,6 @@ def _strings(proto: Any) -> Iterator[bytes]:
             yield from from_proto(proto)
     else:
         yield from proto.string_val
-
-
-def _parsed(data: bytes) -> Any:
-    try:
-        return tf.train.Example.FromString(data)
-    except Exception:  # protobuf's classes differ by implementation. The graph refuses the example by its own text.
-        return None
 
 
 class Bounds:

@@ -20,7 +20,8 @@ from serving.server.limits import Bounds, Limits
 from serving.server.metrics import Metrics
 from serving.server.rest import json_numbers
 from serving.server.rest.handlers import RestHandlers
-from serving.server.rest.json_document import JsonLimits, parse_lifted, parse_object
+from serving.server.rest.json_document import parse_lifted, parse_object
+from serving.server.rest.json_limits import JsonLimits
 from serving.server.rest.json_numbers import lift
 
 WIDTH = 12
@@ -78,7 +79,8 @@ def outcome(body: bytes, *, at_once: bool) -> Any:
         if at_once:
             form = HANDLERS._read(request, body)
         else:
-            form = HANDLERS._fill(request, parse_object(body, HANDLERS._json_limits))
+            HANDLERS._json_limits.check(body)
+            form = HANDLERS._fill(request, parse_object(body))
     except RequestError as error:
         return error.code, error.message
     except UnicodeEncodeError as error:  # for a name; the caller words it

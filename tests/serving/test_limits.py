@@ -7,6 +7,8 @@ import errno
 import gzip
 import json
 import os
+import random
+import re
 import resource
 import threading
 import zlib
@@ -28,18 +30,19 @@ from serving.protocol.tensors import to_proto
 from serving.savedmodel.versions import why_unlisted
 from serving.server import ServerFlags
 from serving.server.grpc.requests import decoder
-from serving.server.grpc.wire import count_parts
 from serving.server.holdings import Holdings
 from serving.server.inference.context import RunContext
 from serving.server.limits import Bounds, Limits
+from serving.server.memory import FreeMemory, resident_bytes, trimmer
 from serving.server.metrics import Metrics
 from serving.server.models.core import ServerCore
 from serving.server.models.reload import Reloads
 from serving.server.rest.bodies import Bodies, RefusedError, largest_unpacked, unpacked
 from serving.server.rest.connections import connection_limit
-from serving.server.rest.json_document import JsonLimits, parse_object
+from serving.server.rest.json_limits import JsonLimits, count, half_pair
 from serving.server.rest.json_tensors import read_tensor
 from serving.server.rest.songs import completed
+from serving.server.wire import count_parts
 from serving.server.work import Budget, Work
 from tests.waiting import eventually
 
@@ -177,9 +180,12 @@ def test_one_long_list_of_words_does_not_widen_all_rows() -> None:
     assert len(completed({"instances": rows[:4]}, signature, LIMITS)["instances"]) == 4
 
 
-JSON_LIMITS = JsonLimits(max_values=20, max_lists=8, max_depth=4)
+JSON_LIMITS = JsonLimits(max_values=20, max_strings=10, max_lists=8, max_depth=4)
+# Longer than what is counted by another way, and than one piece.
+PADDINGS = [0, 70_000, 2**20 - 9]
 
 
+@pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize(
     ("body", "text"),
     [
@@ -188,17 +194,68 @@ JSON_LIMITS = JsonLimits(max_values=20, max_lists=8, max_depth=4)
         (b"[[[[[1]]]]]", "at most 4 levels (--rest_api_max_json_depth). Received: 5"),
         (b"[[[[[", "at most 4 levels"),
         (b"[" + b"0," * 20 + b"0]", "at most 20 values (--max_request_values). Received: 21"),
+        (b"[" + b'"a\\"",' * 10 + b'""]', "at most 10 strings (--max_request_strings). Received: 11"),
+        (b"{" + b'":,": 1, ' * 10 + b'"": 1}', "at most 10 names (--max_request_strings). Received: 11"),
     ],
 )
-def test_a_json_body_is_refused_before_it_is_parsed(body: bytes, text: str) -> None:
+def test_a_json_body_is_refused_before_it_is_parsed(body: bytes, text: str, padding: int) -> None:
     with pytest.raises(RequestError) as caught:
-        parse_object(body, JSON_LIMITS)
+        JSON_LIMITS.check(b" " * padding + body)
     assert f"JSON body: expected {text}" in caught.value.message
 
 
-def test_brackets_and_commas_inside_strings_do_not_count() -> None:
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_brackets_and_commas_inside_strings_do_not_count(padding: int) -> None:
     text = "[{,\\" * 20 + '"'
-    assert parse_object(json.dumps({"a": text, text: [1]}).encode(), JSON_LIMITS) == {"a": text, text: [1]}
+    JSON_LIMITS.check(b" " * padding + json.dumps({"a": text, text: [1]}).encode())
+
+
+def counted(value: Any, level: int = 1) -> dict[str, int]:
+    """What is in a JSON value, by a walk through what Python's parser makes of it."""
+    if not isinstance(value, (dict, list)):
+        return {"values": 1, "strings": isinstance(value, str), "names": 0, "lists": 0, "depth": 0}
+    inner = [counted(one, level + 1) for one in (value.values() if isinstance(value, dict) else value)]
+    found = {name: sum(one[name] for one in inner) for name in ("values", "strings", "names", "lists")}
+    found["names"] += len(value) if isinstance(value, dict) else 0
+    found["lists"] += 1
+    return found | {"depth": 1 + max((one["depth"] for one in inner), default=0)}
+
+
+def any_value(rng: random.Random, level: int = 0) -> Any:
+    texts = ["", "\\", '"', '\\"', "[{", ",:", "\\" * 5, "\N{MUSICAL NOTE}", "]}", "ü"]
+    if level > 3 or rng.random() < 0.4:
+        return rng.choice([None, True, 1.5, -3, "".join(rng.choices(texts, k=rng.randrange(5)))])
+    some = range(rng.randrange(1, 5))
+    if rng.random() < 0.5:
+        return [any_value(rng, level + 1) for _ in some]
+    return {f"{number}{rng.choice(texts)}": any_value(rng, level + 1) for number in some}
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 7, 2**20])
+def test_a_count_is_that_of_the_parsed_document(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the pieces are: a run of backslashes may go on in the next one."""
+    monkeypatch.setattr("serving.server.rest.json_limits._PIECE", piece)
+    rng = random.Random(piece)
+    for _ in range(30):
+        value = any_value(rng)
+        for ascii_only in (True, False):
+            found = count(json.dumps(value, ensure_ascii=ascii_only).encode())
+            assert vars(found) == counted(value), value
+
+
+HALVES = re.compile(r"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(u[dD][89a-fA-F]\w\w)|.)", re.DOTALL)
+
+
+@pytest.mark.parametrize("piece", [1, 2, 5, 2**20])
+def test_half_a_surrogate_pair_is_found(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.server.rest.json_limits._PIECE", piece)
+    rng = random.Random(piece)
+    parts = ["\\ud83c", "\\uDFB5", "\\ud83c\\udfb5", "\\\\", "ud83c", "\\n", "x", "\\u00e9", "\\ud7ff"]
+    for weights in ([1] * 9, [0, 0, 3, 3, 3, 1, 1, 1, 1]):
+        for _ in range(100):
+            text = "".join(rng.choices(parts, weights, k=rng.randrange(12)))
+            alone = next((escape.start() for escape in HALVES.finditer(text) if escape[1]), None)
+            assert half_pair(text.encode()) == alone, text
 
 
 def test_a_plain_list_of_numbers_is_read_as_one_array() -> None:
@@ -369,15 +426,36 @@ def test_fields_of_a_message_are_counted_before_it_is_read() -> None:
     request = sent(np.array(["a", "b", "c"], object))
     data, kind = request.SerializeToString(), type(request).DESCRIPTOR
     # The entry, its key and value; in the value type, shape, two of the shape, and three strings.
-    whole = count_parts(data, kind, most=1000)
+    whole = count_parts(data, kind, most=1000).fields
     assert whole == 10
-    assert count_parts(data * 1000, kind, most=50) == 51
+    assert count_parts(data * 1000, kind, most=50).fields == 51
     refused = decoder(type(request), max_parts=5)(data)
     assert refused.message.startswith("the message: expected at most 5 fields (--grpc_max_message_parts). Received: ")
     assert decoder(type(request), max_parts=whole)(data) == request
     # A number without an end is left to protobuf, which refuses it.
-    assert count_parts(b"\xff" * 3_000_000, kind, most=1000) == 0
+    assert count_parts(b"\xff" * 3_000_000, kind, most=1000).fields == 0
     assert decoder(type(request), max_parts=5)(b"\xff" * 1000).code.name == "INTERNAL"
+
+
+def test_a_large_map_is_refused_before_it_is_read() -> None:
+    """protobuf itself would read these 300,000 features for seconds."""
+    features = tf.train.Example()
+    for number in range(1500):
+        features.features.feature[f"feature_{number}"].float_list.value.append(1)
+    features.features.feature["long"].bytes_list.value.append(b"x" * 2**20)
+    data = features.SerializeToString()
+    assert count_parts(data, tf.train.Example.DESCRIPTOR, most=10**6).entries == 1501
+    text = "expected at most 1024 inputs or features. Received: 1025 or more"
+    with pytest.raises(RequestError, match=f"input examples: {text}"):
+        Limits().check(sent(np.array([data], object), "examples"))
+    request = protos.PredictRequest()
+    for number in range(1025):
+        request.inputs[f"input_{number}"].tensor_content = bytes(300)
+    assert (
+        decoder(protos.PredictRequest, max_parts=10**6)(request.SerializeToString()).message == f"the message: {text}"
+    )
+    del request.inputs["input_7"]
+    assert decoder(protos.PredictRequest, max_parts=10**6)(request.SerializeToString()) == request
 
 
 def test_who_waits_for_units_leaves_with_its_client() -> None:
@@ -426,3 +504,29 @@ def test_a_burst_drops_nothing_until_it_is_slow(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("serving.server.holdings._PATIENCE", 0.0)
     assert eventually(lambda: dropped == [0, 1])
     holdings.stop()
+
+
+def test_free_memory_is_given_back_where_the_process_has_grown() -> None:
+    """The process has 100 MiB; what it has beyond is free."""
+    sizes, trims = {"now": 100 * 2**20}, []
+
+    def trim() -> None:
+        trims.append(sizes["now"])
+        sizes["now"] = 100 * 2**20
+
+    memory = FreeMemory(trim, lambda: sizes["now"])
+    assert memory.look()  # once after the start, which needs more than what stays
+    assert not memory.look()
+    sizes["now"] = 110 * 2**20
+    assert not memory.look()
+    sizes["now"] = 900 * 2**20
+    assert memory.look() and not memory.look()
+    assert trims == [100 * 2**20, 900 * 2**20]
+
+
+def test_the_memory_of_this_process_is_told() -> None:
+    before = resident_bytes()
+    held = np.ones(64 * 2**20, np.uint8)
+    assert resident_bytes() > before + len(held) // 2
+    del held
+    assert trimmer() is None or callable(trimmer())

@@ -202,7 +202,9 @@ def test_bodies_up_to_the_limit(pack: Callable[[bytes], bytes]) -> None:
     headers = {"Content-Encoding": "gzip"} if pack is gzip.compress else {}
     with serve(rest_api_max_body_bytes=1000) as (port, _):
         assert post(port, pack(b" " * 1000), **headers) == (200, {"ok": True})
-        refusal = {"error": "Body is larger than 1000 bytes (--rest_api_max_body_bytes)"}
+        received = 1001 if pack is bytes else "more"
+        text = f"Body: expected at most 1000 bytes (--rest_api_max_body_bytes). Received: {received}"
+        refusal = {"error": text}
         assert post(port, pack(b" " * 1001), **headers) == (413, refusal)
 
 
@@ -224,3 +226,15 @@ def test_a_broken_request_line_is_refused() -> None:
     with serve() as (port, _), connect(port) as client:
         client.sendall(b"\x00\xff\r\n\r\n")
         assert client.recv(65536).startswith(b"HTTP/1.")
+
+
+def test_a_client_that_has_had_an_answer_stays_where_strangers_come() -> None:
+    with serve(rest_api_max_connections=4) as (port, _), connect(port) as known:
+        known.sendall(HEADER + b"\r\n{}")
+        assert known.recv(65536).startswith(b"HTTP/1.1 200")
+        strangers = [connect(port) for _ in range(12)]
+        assert is_closed(strangers[0])
+        known.sendall(HEADER + b"\r\n{}")
+        assert known.recv(65536).startswith(b"HTTP/1.1 200")
+        for stranger in strangers:
+            stranger.close()

@@ -20,6 +20,7 @@ from serving.server.batching.parameters import BatchParameters, read_batch_param
 from serving.server.batching.scheduler import BatchScheduler, Task
 from serving.server.batching.session import BatchingSession
 from serving.server.metrics import Metrics
+from serving.server.work import Work
 from tests.waiting import LAST_RESORT, eventually
 
 
@@ -220,6 +221,26 @@ def test_a_failing_request_fails_alone_and_no_other_client_sees_its_bytes(batchi
     assert [results[0].tolist(), results[2].tolist()] == [[[2.0]], [[6.0], [8.0]]]
     assert [results[1].message, results[3].message] == ["refused [-2.0]", "refused [-5.0]"]
     assert [len(value) for value in recording.runs] == [1, 5, 1, 1, 2, 1]  # the gate's, the batch, each request
+
+
+def test_a_request_whose_client_has_left_is_in_no_batch(batching: Any) -> None:
+    recording, session = batching(max_batch_size=10)
+    leaves = Work()
+
+    def ask(value: float, work: Work) -> Any:
+        return session.run([("x:0", np.array([[value]]))], ["y:0"], None, work)
+
+    with ThreadPoolExecutor(3) as pool:
+        first = hold_the_only_thread(pool, session, recording)
+        left, stays = pool.submit(ask, 1.0, leaves), pool.submit(ask, 2.0, Work())
+        assert eventually(lambda: queued(session) == 2)
+        leaves.leave()
+        with pytest.raises(RequestError, match="CANCELLED: the client has left"):
+            left.result(LAST_RESORT)
+        recording.gate.set()
+        stays.result(LAST_RESORT)
+        first.result(LAST_RESORT)
+    assert [value.tolist() for value in recording.runs] == [[[0.0]], [[2.0]]]
 
 
 def test_a_batch_that_used_up_its_time_does_not_run_again(batching: Any) -> None:

@@ -422,7 +422,10 @@ def limited(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 def test_large_bodies_are_refused_packed_or_not(limited: EmbeddedServer) -> None:
     large = json.dumps({"signature_name": "dense", "instances": [[1, 1]] * 5000}).encode()
-    assert refused(limited, large) == (413, "Body is larger than 10000 bytes (--rest_api_max_body_bytes)")
+    assert refused(limited, large) == (
+        413,
+        f"Body: expected at most 10000 bytes (--rest_api_max_body_bytes). Received: {len(large)}",
+    )
     packed = gzip.compress(large)
     assert len(packed) < 10_000
     status, _, _ = send(limited, "POST", "/v1/models/bcl:predict", packed, **{"Content-Encoding": "gzip"})

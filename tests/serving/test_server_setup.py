@@ -289,7 +289,11 @@ def test_requests_beyond_the_limit_are_refused_at_once(base: Path) -> None:
         url = f"http://127.0.0.1:{server.rest_port}/v1/models/bcl"
         held = [pool.submit(_status, f"{url}:predict", body) for _ in range(2)]
         assert eventually(lambda: server.core.versions.states("bcl")[1].users == 2)
-        assert _status(url) == (429, b'{"error": "More than 2 requests at the same time"}')
+        assert _status(url) == (
+            429,
+            b'{"error": "expected at most 2 requests at the same time (--grpc_max_concurrent_requests). '
+            b'Received: one more"}',
+        )
         small_model.release(server, 2)
         assert [future.result()[0] for future in held] == [200, 200]
         assert eventually(lambda: _status(url)[0] == 200)

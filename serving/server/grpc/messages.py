@@ -92,9 +92,15 @@ class MessageInterceptor(grpc.ServerInterceptor):
         yield from handler.unary_stream(_request(handler, self._read(messages, context)), context)
 
     def _read(self, messages: Iterator[bytes], context: Any) -> bytes:
-        with self._reading.holding(1, context.cancel):
+        held = self._reading.hold(1, context.cancel)
+        # A call that its client has cancelled counts no longer, even before its thread has noticed. Otherwise thousands
+        # of them would end a call whose message has come.
+        context.add_callback(lambda: self._reading.release(held))
+        try:
             for data in messages:
                 return data
+        finally:
+            self._reading.release(held)
         context.abort(grpc.StatusCode.UNIMPLEMENTED, "the method requires exactly one request message.")
         raise AssertionError("context.abort returned")
 

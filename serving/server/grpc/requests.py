@@ -14,8 +14,7 @@ from typing import Any
 import grpc
 
 from serving.protocol.errors import RequestError, internal
-from serving.server.grpc.wire import count_parts
-from serving.server.refusals import exceeds
+from serving.server.limits import check_parts
 
 # In the words of gRPC's Python server.
 _UNDECODABLE = internal("Exception deserializing request!")
@@ -30,13 +29,11 @@ def decoder(request_class: Any, max_parts: int = 0) -> Callable[[bytes], Any]:
     """
 
     def decode(data: bytes) -> Any:
-        # A field takes at least two bytes.
-        if 0 < max_parts < len(data) // 2:
-            parts = count_parts(data, request_class.DESCRIPTOR, most=max_parts)
-            if parts > max_parts:
-                return exceeds("grpc_max_message_parts", max_parts, parts, "fields", "the message")
         try:
+            check_parts(data, request_class.DESCRIPTOR, max_parts)
             return request_class.FromString(data)
+        except RequestError as error:
+            return error
         except Exception:  # protobuf's classes differ by implementation
             return _UNDECODABLE
 

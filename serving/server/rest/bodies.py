@@ -47,7 +47,7 @@ class Bodies:
             RefusedError: If it is too large, or too many are held, or it does not arrive in time.
         """
         if request.content_length is not None and request.content_length > self._max_body_bytes:
-            raise self._too_large()
+            raise too_large(self._max_body_bytes, request.content_length)
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             # Otherwise aiohttp takes it for the beginning of the reply.
@@ -68,7 +68,7 @@ class Bodies:
             body += part
             self._held += len(part)
             if len(body) > self._max_body_bytes:
-                raise self._too_large()
+                raise too_large(self._max_body_bytes)
             if self._held > self._max_held_bytes:
                 raise RefusedError(
                     HTTPStatus.TOO_MANY_REQUESTS,
@@ -80,14 +80,12 @@ class Bodies:
         """Notes that a body is held no longer."""
         self._held -= len(body)
 
-    def _too_large(self) -> RefusedError:
-        return too_large(self._max_body_bytes)
 
-
-def too_large(limit: int) -> RefusedError:
-    """Returns the refusal of a body."""
+def too_large(limit: int, received: int | None = None) -> RefusedError:
+    """Returns the refusal of a body. What is not yet read or unpacked is not known."""
     return RefusedError(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"Body is larger than {limit} bytes (--rest_api_max_body_bytes)"
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"Body: expected at most {limit} bytes (--rest_api_max_body_bytes). Received: {received or 'more'}",
     )
 
 

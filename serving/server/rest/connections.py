@@ -18,6 +18,7 @@ _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
     b"Connection: close\r\n\r\n%s"
 )
+_TOO_MANY = b'{"error": "expected at most %d connections (--rest_api_max_connections). Received: one more"}'
 
 
 def connection_limit(wanted: int) -> int:
@@ -30,8 +31,8 @@ class Connections:
 
     Args:
         server: aiohttp's.
-        max_connections: How many may be open. For a further one that closes which has waited for its client longest;
-            where none waits, the further one gets 503.
+        max_connections: How many may be open. For a further one that closes which has waited for its client longest,
+            of those that have had no answer yet where there are any; where none waits, the further one gets 503.
         header_seconds: In which a header must have arrived. After that the connection is closed.
     """
 
@@ -39,8 +40,10 @@ class Connections:
         self.max_connections = max_connections
         self.header_seconds = header_seconds
         self.count = 0  # changed on the event loop's thread alone
-        # Connections that wait for a header or a body, the one that waits longest first.
-        self._waiting: dict[Connection, None] = {}
+        # Connections that wait for a header or a body, the one that waits longest first: those that have had no answer
+        # yet, and the others. A burst of strangers closes no connection of a client that rests between two requests.
+        self._strangers: dict[Connection, None] = {}
+        self._known: dict[Connection, None] = {}
         self._server = server
 
     def __call__(self) -> Connection:
@@ -50,30 +53,33 @@ class Connections:
 
     def has_room(self) -> bool:
         """Returns whether one more may be open. Where it must, the one that has waited longest is closed for it."""
-        if self.count >= self.max_connections and self._waiting:
-            next(iter(self._waiting)).give_way()
+        if self.count >= self.max_connections and (waiting := self._strangers or self._known):
+            next(iter(waiting)).give_way()
         return self.count < self.max_connections
 
     def waits(self, connection: Connection) -> None:
         """Notes that a connection waits for its client from now on."""
-        self._waiting.pop(connection, None)
-        self._waiting[connection] = None
+        self.waits_no_longer(connection)
+        (self._known if connection.is_known else self._strangers)[connection] = None
 
     def waits_no_longer(self, connection: Connection) -> None:
         """Notes that a connection has its request, or is closed."""
-        self._waiting.pop(connection, None)
+        self._strangers.pop(connection, None)
+        self._known.pop(connection, None)
 
 
 class Connection(RequestHandler):
     """One connection. `header_arrived` and `answered` tell it when a request runs."""
 
-    __slots__ = ("_connections", "_header_timer", "_is_ahead", "_is_counted", "_is_open", "_request")
+    __slots__ = ("_connections", "_header_timer", "_is_ahead", "_is_counted", "_is_open", "_request", "is_known")
 
     def __init__(self, connections: Connections, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(server, loop=loop, **server._kwargs)
         self._connections = connections
         self._header_timer: asyncio.TimerHandle | None = None
         self._is_counted = self._is_open = False
+        #: Whether it has had a good answer.
+        self.is_known = False
         self._request: web.BaseRequest | None = None
         # Whether the next header began before the answer was written.
         self._is_ahead = False
@@ -82,7 +88,7 @@ class Connection(RequestHandler):
         """Refuses one connection too many, else waits for its first header."""
         limit = self._connections.max_connections
         if not self._connections.has_room():
-            text = b'{"error": "expected at most %d connections (--rest_api_max_connections)"}' % limit
+            text = _TOO_MANY % limit
             stream = cast(asyncio.Transport, transport)
             stream.write(_BUSY % (len(text), text))
             stream.close()
@@ -132,8 +138,13 @@ class Connection(RequestHandler):
         """Notes that a request runs."""
         self._connections.waits_no_longer(self)
 
-    def answered(self) -> None:
-        """Notes that the request has its answer."""
+    def answered(self, *, well: bool) -> None:
+        """Notes that the request has its answer.
+
+        Args:
+            well: Whether it was none that a stranger gets for anything.
+        """
+        self.is_known = self.is_known or well
         self._request = None
         if self._is_counted:
             self._connections.waits(self)

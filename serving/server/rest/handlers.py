@@ -35,7 +35,8 @@ from serving.server.metrics import Metrics
 from serving.server.models.core import ServerCore
 from serving.server.models.status import get_model_status
 from serving.server.public_text import unforeseen
-from serving.server.rest.json_document import JsonLimits, parse_lifted, parse_object, read_signature_name, text_of
+from serving.server.rest.json_document import parse_lifted, parse_object, read_signature_name, text_of
+from serving.server.rest.json_limits import JsonLimits
 from serving.server.rest.json_numbers import NotPlainError
 from serving.server.rest.replies import (
     classification_to_json,
@@ -145,12 +146,13 @@ class RestHandlers:
 
     def _read(self, request: predict_pb2.PredictRequest, body: bytes) -> str:
         """Puts a body into a PredictRequest and returns the format that the reply must have."""
-        if (lifted := parse_lifted(body, self._json_limits)) is not None:
+        self._json_limits.check(body)
+        if (lifted := parse_lifted(body)) is not None:
             # What is wrong with a body is told from all of it.
             with suppress(NotPlainError, RequestError):
                 return self._fill(request, lifted)
             request.inputs.clear()
-        return self._fill(request, parse_object(body, self._json_limits))
+        return self._fill(request, parse_object(body))
 
     def _fill(self, request: predict_pb2.PredictRequest, document: Mapping[str, Any]) -> str:
         self._bounds.limits.check_body(document)
@@ -186,7 +188,8 @@ class RestHandlers:
 
     def _fill_examples(self, match: re.Match[str], body: bytes, request: Any) -> None:
         _fill_model_spec(match, request.model_spec)
-        document = parse_object(body, self._json_limits)
+        self._json_limits.check(body)
+        document = parse_object(body)
         self._bounds.limits.check_body(document)
         request.model_spec.signature_name = read_signature_name(document)
         fill_examples(document, request)

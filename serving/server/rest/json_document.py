@@ -11,14 +11,11 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from serving.protocol.errors import RequestError, invalid_argument
-from serving.server.refusals import exceeds
 from serving.server.rest import json_numbers
+from serving.server.rest.json_limits import half_pair
 from serving.server.rest.json_numbers import NotPlainError
 
 # Python's words for a broken document -> those of the parser in TensorFlow Serving.
@@ -43,14 +40,12 @@ def _refuse_array(value: Any) -> None:
 
 
 _WRITER = json.JSONEncoder(indent=4, default=_refuse_array)
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-# Every escape in a document. The group matches half a surrogate pair without its other half.
 _LONG_EXPONENT = re.compile(rb"[eE]\+?\d{3}")
 _DIGITS_AS_ZEROS = bytes(ord("0") if chr(byte).isdigit() and byte < 128 else byte for byte in range(256))
 # The largest double has 309 before its point, and an exponent of two digits stands for up to 99.
 _TOO_MANY_DIGITS = b"0" * 200
-_ESCAPES = re.compile(r"\\(?:u[dD][89abAB]\w\w\\u[dD][c-fC-F]\w\w|(u[dD][89a-fA-F]\w\w)|.)", re.DOTALL)
+# Larger bodies are not looked through: `_float` finds numbers that are too big, and lets other threads run meanwhile.
+_LOOKED_THROUGH = 2**20
 
 
 def _integer(digits: str) -> int | float:
@@ -70,62 +65,23 @@ def _float(digits: str) -> float:
 
 def _float_reader(body: bytes) -> Callable[[str], float]:
     """Returns what reads the decimal numbers of a body. Python's own function is faster, but refuses none."""
+    if len(body) > _LOOKED_THROUGH:
+        return _float
     may_be_too_big = _LONG_EXPONENT.search(body) or _TOO_MANY_DIGITS in body.translate(_DIGITS_AS_ZEROS)
     return _float if may_be_too_big else float
 
 
-@dataclass(frozen=True)
-class JsonLimits:
-    """Limits of a document; 0 = no limit.
-
-    Attributes:
-        max_values: Numbers, words and all other values.
-        max_lists: Lists and objects.
-        max_depth: Lists and objects inside each other.
-    """
-
-    max_values: int = 4 * 2**20
-    max_lists: int = 65536
-    max_depth: int = 64
-
-    def check(self, body: bytes) -> None:
-        """Refuses a document that would become too many Python objects, before it is parsed.
-
-        Raises:
-            RequestError: INVALID_ARGUMENT. It names the flag, its value and what was received.
-        """
-        # Brackets and commas inside strings count, too. They are taken out only where that decides.
-        if self._excess(body) and (error := self._excess(_STRINGS.sub(b"", body))):
-            raise error
-
-    def _excess(self, body: bytes) -> RequestError | None:
-        brackets = np.frombuffer(body.translate(None, _NO_BRACKETS), np.uint8)
-        opens = (brackets == ord("[")) | (brackets == ord("{"))
-        steps = np.where(opens, np.int8(1), np.int8(-1))
-        counts = (
-            ("rest_api_max_json_lists", self.max_lists, int(opens.sum()), "lists and objects"),
-            ("rest_api_max_json_depth", self.max_depth, int(steps.cumsum(dtype=np.int64).max(initial=0)), "levels"),
-            ("max_request_values", self.max_values, body.count(b",") + 1, "values"),
-        )
-        for flag, limit, received, what in counts:
-            if 0 < limit < received:
-                return exceeds(flag, limit, received, what, "JSON body")
-        return None
-
-
-def parse_object(body: bytes, limits: JsonLimits | None = None) -> dict[str, Any]:
+def parse_object(body: bytes) -> dict[str, Any]:
     """Parses a body that must be a JSON object; NaN and Infinity are allowed, bytes that are no UTF-8 are kept.
 
     Args:
-        body: The document.
-        limits: Of its size; None = those of `JsonLimits()`.
+        body: The document, within the bounds of JsonLimits.
 
     Raises:
-        RequestError: INVALID_ARGUMENT, if it is something else, or too large.
+        RequestError: INVALID_ARGUMENT, if it is something else.
     """
     if not body:
         raise invalid_argument("JSON Parse error: The document is empty")
-    (limits or JsonLimits()).check(body)
     try:
         document = json.loads(
             body.decode("utf-8", "surrogateescape"), parse_int=_integer, parse_float=_float_reader(body)
@@ -141,15 +97,14 @@ def parse_object(body: bytes, limits: JsonLimits | None = None) -> dict[str, Any
     return document
 
 
-def parse_lifted(body: bytes, limits: JsonLimits | None = None) -> dict[str, Any] | None:
+def parse_lifted(body: bytes) -> dict[str, Any] | None:
     """Parses a body with long lists of numbers, which become arrays; None where `parse_object` must read all of it.
 
-    Raises:
-        RequestError: INVALID_ARGUMENT, if it is too large.
+    Args:
+        body: The document, within the bounds of JsonLimits.
     """
     if len(body) < json_numbers.SHORTEST_BODY:
         return None
-    (limits or JsonLimits()).check(body)
     lifted = json_numbers.lift(body)
     if lifted is None:
         return None
@@ -170,11 +125,8 @@ def _check_surrogates(body: bytes) -> None:
     """Refuses an escaped half of a surrogate pair without its other half, as TensorFlow Serving's parser does."""
     if b"\\ud" not in body and b"\\uD" not in body:
         return
-    for escape in _ESCAPES.finditer(body.decode("utf-8", "surrogateescape")):
-        if escape[1]:
-            raise invalid_argument(
-                f"JSON Parse error: The surrogate pair in string is invalid. at offset: {escape.start()}"
-            )
+    if (place := half_pair(body)) is not None:
+        raise invalid_argument(f"JSON Parse error: The surrogate pair in string is invalid. at offset: {place}")
 
 
 def text_of(value: Any) -> str:

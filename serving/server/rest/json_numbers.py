@@ -22,6 +22,8 @@ _MARK = "2718281828459045"
 SHORTEST_BODY = 2**16
 # In a plain body most commas are inside lists of numbers.
 _COMMAS_PER_QUOTE = 4
+# The search keeps a place for each escape in a string, and lets no other thread run meanwhile.
+_MOST_ESCAPES = 2**16
 _PIECE = 2**18
 # Larger integers cannot be read as float32 without loss, and `json_tensors` decides about each.
 _LARGEST = 2**24 - 1
@@ -78,7 +80,7 @@ def lift(body: bytes) -> Lifted | None:
     """Takes the lists of numbers out of a body; None where there are none, or anything is unusual."""
     if body.count(b'"') * _COMMAS_PER_QUOTE > body.count(b","):
         return None
-    if _MARK.encode() in body:
+    if _MARK.encode() in body or body.count(b"\\") > _MOST_ESCAPES:
         return None
     rest: list[bytes] = []
     arrays: list[Array] = []

@@ -130,14 +130,16 @@ class RestServer:
         assert isinstance(connection, Connection)
         connection.header_arrived(request)
         work = Work(self._timeout)
+        is_well = False
         try:
             reply = await self._through_middlewares(request, work)
             await self._send(request, reply, work)
+            is_well = request.method == "POST" and reply.status == HTTPStatus.OK
             return reply
         finally:
             # The client may have left, or the server may stop. Whatever still runs for it ends soon.
             work.leave()
-            connection.answered()
+            connection.answered(well=is_well)
 
     async def _through_middlewares(self, request: web.BaseRequest, work: Work) -> web.StreamResponse:
         async def innermost(request: web.BaseRequest) -> web.StreamResponse:
@@ -205,7 +207,9 @@ class RestServer:
     def _check_running(self) -> None:
         if self._running >= self._max_requests:
             raise RefusedError(
-                HTTPStatus.TOO_MANY_REQUESTS, f"More than {self._max_requests} requests at the same time"
+                HTTPStatus.TOO_MANY_REQUESTS,
+                f"expected at most {self._max_requests} requests at the same time (--grpc_max_concurrent_requests). "
+                "Received: one more",
             )
 
     async def _run(
@@ -237,10 +241,11 @@ class RestServer:
 
 
 def _http_logger() -> logging.Logger:
-    """Returns a logger without tracebacks of malformed requests: anybody could fill a disk with them."""
+    """Returns a logger without tracebacks of malformed requests and clients that leave: anybody could fill a disk."""
     logger = logging.getLogger("serving.server.http")
     if not logger.filters:
-        logger.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
+        theirs = (HttpProcessingError, ConnectionError)
+        logger.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], theirs)))
     return logger
 
 

@@ -73,6 +73,7 @@ class Seen:
     """What came of the requests of one kind."""
 
     count: int = 0
+    seconds: float = 0.0
     longest: float = 0.0
     cpu: float = 0.0
     peak: float = 0.0
@@ -102,6 +103,7 @@ def attack(place: Place, kind: Kind, count: int, seed: int, seen: Seen, senders:
     if place.held:
         time.sleep(_HELD_SECONDS)
     place.release()
+    seen.seconds += time.time() - start
     seen.spans.append((start, time.time()))
 
 
@@ -138,7 +140,7 @@ def run(
     count: int,
     *,
     kinds: Sequence[Kind] = KINDS,
-    warm: int = 4,
+    warm: int = 12,
     rounds: int = 3,
     quiet_seconds: float = 2.0,
 ) -> dict[str, Any]:
@@ -166,15 +168,17 @@ def run(
         for number in range(rounds):
             for kind in kinds:
                 _measured(place, pid, kind, -(-shares[kind.name] // rounds), number + 1, seen[kind.name], rate[0])
-        time.sleep(quiet_seconds)
+        time.sleep(2 * quiet_seconds)
         after = (resident_mib(pid), descriptors(pid))
         waits = end()
     return {
+        "seconds": round(time.time() - began),
         "requests": sum(one.count for one in seen.values()),
         "good_requests": len(waits.seconds),
         "good_failures": len(waits.failures),
         "good_failed_with": dict(Counter(waits.failures).most_common(5)),
         "good_worst_seconds": round(waits.worst(began), 2),
+        "good_longest": waits.longest(began),
         "memory_mib": [round(before[0]), round(after[0])],
         "memory_growth": round(after[0] / before[0] - 1, 3),
         "descriptors": [before[1], after[1]],
@@ -183,6 +187,7 @@ def run(
             name: {
                 "count": one.count,
                 "answers": dict(one.answers),
+                "seconds": round(one.seconds, 1),
                 "longest_seconds": round(one.longest, 2),
                 "cpu_ms_each": round(one.cpu / max(one.count, 1) * 1e3, 1),
                 "peak_mib": round(one.peak),

@@ -54,16 +54,21 @@ class Waits:
     """What the clients saw.
 
     Attributes:
-        seconds: When each request was sent, and how long it took.
+        seconds: When each request was sent, how long it took, and over what.
         failures: What went wrong.
     """
 
-    seconds: list[tuple[float, float]] = field(default_factory=list)
+    seconds: list[tuple[float, float, str]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+
+    def longest(self, start: float, count: int = 5) -> list[tuple[float, float, str]]:
+        """Returns the longest waits: seconds after `start`, seconds, and over what."""
+        asked = [(round(sent - start, 1), round(took, 2), over) for sent, took, over in self.seconds if sent >= start]
+        return sorted(asked, key=lambda one: -one[1])[:count]
 
     def worst(self, start: float = 0.0, end: float = float("inf")) -> float:
         """Returns the longest wait of a request that was open between two times."""
-        return max((took for sent, took in self.seconds if sent < end and sent + took > start), default=0.0)
+        return max((took for sent, took, _ in self.seconds if sent < end and sent + took > start), default=0.0)
 
 
 def _over_grpc(target: str, question: Question, is_match: bool) -> Callable[[], dict[str, Any]]:
@@ -98,14 +103,14 @@ def _over_rest(host: str, port: int, question: Question, is_match: bool, is_new:
     return ask
 
 
-def _ask_on(ask: Callable[[], dict[str, Any]], question: Question, stop: Any, waits: Waits) -> None:
+def _ask_on(ask: Callable[[], dict[str, Any]], question: Question, stop: Any, waits: Waits, over: str) -> None:
     while not stop.is_set():
         sent = time.time()
         try:
             question.check(ask())
         except Exception as error:
             waits.failures.append(f"{type(error).__name__}: {error}"[:300])
-        waits.seconds.append((sent, time.time() - sent))
+        waits.seconds.append((sent, time.time() - sent, over))
         time.sleep(_PAUSE)
 
 
@@ -114,11 +119,13 @@ def _run(host: str, port: int, rest_port: int, questions: list[Question], stop: 
     threads = []
     for number, question in enumerate(questions):
         is_match = number % 2 == 0
-        if number < len(questions) // 2:
+        is_grpc, is_new = number < len(questions) // 2, number >= len(questions) - 2
+        over = "gRPC" if is_grpc else "REST, a new connection" if is_new else "REST"
+        if is_grpc:
             ask = _over_grpc(f"{host}:{port}", question, is_match)
         else:
-            ask = _over_rest(host, rest_port, question, is_match, is_new=number >= len(questions) - 2)
-        threads.append(threading.Thread(target=_ask_on, args=(ask, question, stop, waits)))
+            ask = _over_rest(host, rest_port, question, is_match, is_new=is_new)
+        threads.append(threading.Thread(target=_ask_on, args=(ask, question, stop, waits, over)))
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -134,6 +141,7 @@ def good_clients(host: str, port: int, rest_port: int, questions: list[Question]
     ours, theirs = context.Pipe()
     process = context.Process(target=_run, args=(host, port, rest_port, questions, stop, theirs))
     process.start()
+    theirs.close()  # so that the end of the process is noticed
 
     def end() -> Waits:
         stop.set()

@@ -15,6 +15,8 @@ import grpc
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 CLASSIFY = "/tensorflow.serving.PredictionService/Classify"
 RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
+#: The most requests of a kind that takes a tenth of a second of a processor: thousands of others must fit into minutes.
+COSTLY = 150
 #: Seconds; a busy machine does not reach it.
 LAST_RESORT = 600.0
 _RESET = struct.pack("ii", 1, 0)

@@ -12,7 +12,7 @@ from tensorflow_serving.apis import classification_pb2, model_management_pb2
 
 from serving.protocol import protos
 from serving.protocol.tensors import to_proto
-from tests.serving.hostile.kinds import CLASSIFY, PREDICT, RELOAD, Kind, Place, kind
+from tests.serving.hostile.kinds import CLASSIFY, COSTLY, PREDICT, RELOAD, Kind, Place, kind
 
 _REFUSED = r"^INVALID_ARGUMENT .*expected at most \d+ .*\(--\w*max_\w+\)\. Received: "
 _LARGE = 15_000_000
@@ -61,20 +61,20 @@ def _many_inputs() -> bytes:
     return b"".join(_part(0x12, _part(0x0A, b"%x" % number) + b"\x12\x00") for number in range(1_000_000))
 
 
-@kind(_REFUSED)
+@kind(r"^INVALID_ARGUMENT .*expected at most 1024 inputs or features\. Received: 1025 or more")
 def many_inputs(place: Place, rng: random.Random) -> str:
     """A million names of inputs: an object for each."""
     return place.call(PREDICT, _request().SerializeToString() + _many_inputs())
 
 
-@kind(_REFUSED)
+@kind(_REFUSED, most=COSTLY)
 def many_examples(place: Place, rng: random.Random) -> str:
     """Seven million empty tf.Examples in 15 MB: a message for each."""
     data = _part(0x0A, b"\x0a\x03bcl") + _part(0x12, _part(0x0A, b"\x0a\x00" * (_LARGE // 2)))
     return place.call(CLASSIFY, data)
 
 
-@kind(_REFUSED)
+@kind(_REFUSED, most=COSTLY)
 def many_words(place: Place, rng: random.Random) -> str:
     """Seven million empty words in one tensor."""
     tensor = b"\x08\x07" + _part(0x12, _part(0x12, b"\x08\x01")) + b"\x42\x00" * (_LARGE // 2)
@@ -83,7 +83,7 @@ def many_words(place: Place, rng: random.Random) -> str:
     )
 
 
-@kind(_REFUSED)
+@kind(_REFUSED, most=COSTLY)
 def many_dimensions(place: Place, rng: random.Random) -> str:
     """A tensor with seven million dimensions."""
     tensor = b"\x08\x01" + _part(0x12, b"\x12\x00" * (_LARGE // 2))
@@ -92,7 +92,7 @@ def many_dimensions(place: Place, rng: random.Random) -> str:
     )
 
 
-@kind(_REFUSED)
+@kind(_REFUSED, most=COSTLY)
 def many_outputs(place: Place, rng: random.Random) -> str:
     """Seven million names of outputs to return."""
     return place.call(PREDICT, _request("embed").SerializeToString() + b"\x1a\x00" * (_LARGE // 2))
@@ -106,7 +106,7 @@ def _example(features: int, words: int) -> bytes:
     return bytes(example.SerializeToString())
 
 
-@kind(r"^INVALID_ARGUMENT ")
+@kind(r"^INVALID_ARGUMENT ", most=COSTLY)
 def many_features(place: Place, rng: random.Random) -> str:
     """A tf.Example with 300,000 features, of which the model knows none."""
     return place.call(
@@ -123,7 +123,7 @@ def one_long_feature(place: Place, rng: random.Random) -> str:
     return place.call(PREDICT, _request("serving_default", examples=examples).SerializeToString())
 
 
-@kind(_REFUSED)
+@kind(_REFUSED, most=COSTLY)
 def copied_context(place: Place, rng: random.Random) -> str:
     """A context of megabytes that is copied into a thousand examples."""
     request = classification_pb2.ClassificationRequest()
@@ -193,7 +193,7 @@ def leaves(place: Place, rng: random.Random) -> str:
     return place.call(PREDICT, _match(place, 200, 500), timeout=rng.uniform(0.002, 0.05))
 
 
-@kind(r"^(UNIMPLEMENTED|RESOURCE_EXHAUSTED|INTERNAL|INVALID_ARGUMENT) ")
+@kind(r"^(UNIMPLEMENTED|RESOURCE_EXHAUSTED|INTERNAL|INVALID_ARGUMENT) ", most=20)
 def packed_message(place: Place, rng: random.Random) -> str:
     """A message that gzip unpacks to hundreds of megabytes."""
     return place.call(PREDICT, _zeros(), compression=grpc.Compression.Gzip)

@@ -23,7 +23,7 @@ def _header(name: str, value: str) -> bytes:
     return b"\x00" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
 
 
-def _call(stream: int, method: str = PREDICT) -> bytes:
+def call_headers(stream: int, method: str = PREDICT) -> bytes:
     """The headers of a call, whose message is still to come."""
     pairs = {
         ":method": "POST",
@@ -36,22 +36,29 @@ def _call(stream: int, method: str = PREDICT) -> bytes:
     return _frame(_HEADERS, _END_HEADERS, stream, b"".join(_header(*pair) for pair in pairs.items()))
 
 
-def _open(place: Place, settings: bytes = b"", **how: int) -> socket.socket:
+def greeted(place: Place, settings: bytes = b"", **how: int) -> socket.socket:
+    """Returns a connection on which the greeting was sent. The place closes it."""
     plain = place.connect(place.port, **how)
     place.held.append(plain)
     send_all(plain, _PREFACE + _frame(_SETTINGS, 0, 0, settings))
     return plain
 
 
-def _message(data: bytes) -> bytes:
-    return b"\x00" + struct.pack(">I", len(data)) + data
+def data_frames(stream: int, data: bytes, *, whole: bool = True) -> bytes:
+    """Returns the message of a call, or only its first half."""
+    message = b"\x00" + struct.pack(">I", len(data)) + data
+    if not whole:
+        return _frame(_DATA, 0, stream, message[: len(message) // 2])
+    parts = [message[start : start + 16_000] for start in range(0, len(message), 16_000)]
+    ends = [0] * (len(parts) - 1) + [_END_STREAM]
+    return b"".join(_frame(_DATA, end, stream, part) for end, part in zip(ends, parts, strict=True))
 
 
 @kind(_TAKEN, most=3000)
 def idle_grpc_connections(place: Place, rng: random.Random) -> str:
     """Connections on which nothing is sent after the greeting, or not even that."""
     if rng.randrange(2):
-        _open(place)
+        greeted(place)
     else:
         place.held.append(place.connect(place.port))
     return "open"
@@ -60,18 +67,18 @@ def idle_grpc_connections(place: Place, rng: random.Random) -> str:
 @kind(_TAKEN, most=500)
 def half_messages(place: Place, rng: random.Random) -> str:
     """Calls whose message never ends: each holds one of the threads that read messages."""
-    plain = _open(place)
+    plain = greeted(place)
     for stream in range(1, 21, 2):
-        send_all(plain, _call(stream) + _frame(_DATA, 0, stream, _message(b"x" * 100)[:50]))
+        send_all(plain, call_headers(stream) + data_frames(stream, b"x" * 100, whole=False))
     return "open"
 
 
 @kind(_TAKEN, most=500)
 def calls_without_message(place: Place, rng: random.Random) -> str:
     """Calls of which only the headers come."""
-    plain = _open(place)
+    plain = greeted(place)
     for stream in range(1, 201, 2):
-        send_all(plain, _call(stream))
+        send_all(plain, call_headers(stream))
     return "open"
 
 
@@ -81,29 +88,25 @@ def slow_grpc_readers(place: Place, rng: random.Random) -> str:
     from tests.serving.hostile.over_grpc import _match
 
     no_window = struct.pack(">HI", 4, 0)
-    plain = _open(place, no_window, receive_bytes=2048)
+    plain = greeted(place, no_window, receive_bytes=2048)
     data = _match(place, 200, 200)
     for stream in range(1, 11, 2):
-        send_all(plain, _call(stream))
-        message = _message(data)
-        for start in range(0, len(message), 16_000):
-            last = start + 16_000 >= len(message)
-            send_all(plain, _frame(_DATA, _END_STREAM if last else 0, stream, message[start : start + 16_000]))
+        send_all(plain, call_headers(stream) + data_frames(stream, data))
     return "open"
 
 
 @kind(_TAKEN)
 def rapid_reset(place: Place, rng: random.Random) -> str:
     """A thousand calls that are cancelled as soon as they are open."""
-    plain = _open(place)
-    frames = [_call(stream) + _frame(_RESET, 0, stream, struct.pack(">I", 8)) for stream in range(1, 2001, 2)]
+    plain = greeted(place)
+    frames = [call_headers(stream) + _frame(_RESET, 0, stream, struct.pack(">I", 8)) for stream in range(1, 2001, 2)]
     return "sent" if send_all(plain, b"".join(frames)) else "closed"
 
 
 @kind(_TAKEN)
 def endless_continuation(place: Place, rng: random.Random) -> str:
     """Headers that go on in frame after frame."""
-    plain = _open(place)
+    plain = greeted(place)
     send_all(plain, _frame(_HEADERS, 0, 1, _header(":method", "POST")))
     part = b"".join(_header(f"x-{number}", "v" * 100) for number in range(100))
     for _ in range(300):
@@ -115,7 +118,7 @@ def endless_continuation(place: Place, rng: random.Random) -> str:
 @kind(_TAKEN)
 def pings(place: Place, rng: random.Random) -> str:
     """Pings and settings by the thousand, each of which asks for an answer that nobody reads."""
-    plain = _open(place, receive_bytes=2048)
+    plain = greeted(place, receive_bytes=2048)
     some = _frame(_PING, 0, 0, b"12345678") * 500 + _frame(_SETTINGS, 0, 0, struct.pack(">HI", 4, 65535)) * 500
     plain.settimeout(2.0)
     for _ in range(10):
@@ -127,7 +130,7 @@ def pings(place: Place, rng: random.Random) -> str:
 @kind(_TAKEN)
 def broken_frames(place: Place, rng: random.Random) -> str:
     """Random frames after a right greeting, or no greeting at all."""
-    plain = _open(place)
+    plain = greeted(place)
     for _ in range(20):
         frame = _frame(rng.randrange(12), rng.randrange(256), rng.randrange(8), rng.randbytes(rng.randrange(100)))
         if not send_all(plain, frame):

@@ -8,7 +8,7 @@ import json
 import random
 import zlib
 
-from tests.serving.hostile.kinds import Kind, Place, kind, read_status, send_all
+from tests.serving.hostile.kinds import COSTLY, Kind, Place, kind, read_status, send_all
 
 _PREDICT = "/v1/models/bcl:predict"
 _HEAD = f"POST {_PREDICT} HTTP/1.1\r\nHost: x\r\n"
@@ -26,7 +26,7 @@ def empty_rows(place: Place, rng: random.Random) -> str:
     return place.post(_PREDICT, _packed(b'{"instances": [', b"{},", 2_000_000, b"{}]}"), "gzip")
 
 
-@kind(r"^400 .*rest_api_max_json_lists")
+@kind(r"^400 .*rest_api_max_json_lists", most=COSTLY)
 def empty_lists(place: Place, rng: random.Random) -> str:
     """Millions of empty lists, in a few kilobytes: a Python object for each."""
     return place.post(_PREDICT, _packed(b'{"instances": [', b"[],", 5_000_000, b"[]]}"), "gzip")
@@ -56,13 +56,13 @@ def deep_json(place: Place, rng: random.Random) -> str:
     return place.post(_PREDICT, _packed(b'{"instances": ', b"[", depth, b"1" + b"]" * depth + b"}"), "gzip")
 
 
-@kind(r"^400 .*max_request_values")
+@kind(r"^400 .*max_request_values", most=COSTLY)
 def many_numbers(place: Place, rng: random.Random) -> str:
     """A flat list of eight million numbers."""
     return place.post(_PREDICT, _packed(b'{"inputs": [', b"1,", 8_000_000, b"1]}"), "gzip")
 
 
-@kind(r"^400 ")
+@kind(r"^400 ", most=COSTLY)
 def long_strings(place: Place, rng: random.Random) -> str:
     """Ten megabytes of words full of brackets and escapes, which a count of brackets must look into."""
     part = rng.choice([b'"[{[{[{",', b'"\\"[",', b'"\\u00e9[",'])
@@ -112,7 +112,7 @@ def slow_readers(place: Place, rng: random.Random) -> str:
     return "open"
 
 
-@kind(r"^(closed|HTTP/1\.1 413)")
+@kind(r"^(closed|HTTP/1\.1 413)", most=COSTLY)
 def endless_body(place: Place, rng: random.Random) -> str:
     """Chunks without end, as fast as the server takes them."""
     plain = place.connect(place.rest_port)
@@ -177,7 +177,7 @@ def leaves_rest(place: Place, rng: random.Random) -> str:
     return "left"
 
 
-@kind(r"^200 |^400 .*max_request_matches")
+@kind(r"^200 |^400 .*max_request_matches", most=COSTLY)
 def many_matches_rest(place: Place, rng: random.Random) -> str:
     """The most rows with the largest k, or the most that the bounds allow."""
     rows = [place.fields | {"k": rng.choice([128, 1000])}] * 1024
