@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> int:
         "--trials", type=int, default=TRIALS, help="number of settings tried of every row (default: %(default)s)"
     )
     parser.add_argument(
-        "--rows", nargs="+", choices=rows, default=list(rows), metavar="NAME", help="rows to try (default: all trained)"
+        "--rows", nargs="+", choices=rows, default=list(rows), metavar="NAME", help="rows to try (default: %(default)s)"
     )
     parser.add_argument(
         "--rounds", type=int, help="most rounds of 100 steps of a trial (default: until it gains no more)"

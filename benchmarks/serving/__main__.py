@@ -65,7 +65,8 @@ def main() -> int:
     parser.add_argument(
         "--model",
         type=Path,
-        help="folder with the version folders of a model, such as a run's serving; reload and startup have their own",
+        help="folder with the version folders of a model, such as a run's serving; needed by workers "
+        "(default: none, and a small model for reload and startup)",
     )
     given = parser.parse_args()
     if given.what == "workers" and given.model is None:

@@ -505,7 +505,7 @@ def test_a_reload_ends_when_its_client_leaves(base: Path, look_again: Callable[[
 
 
 def test_requests_whose_clients_have_gone_are_not_started(base: Path) -> None:
-    """They wait for a thread. When they get one, their clients have left."""
+    """They wait for their turn, and give it up when their clients leave."""
     with serve(base, grpc_max_threads=1) as server, Client(server.target) as client:
         with grpc.insecure_channel(server.target) as channel:
             predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
@@ -513,14 +513,14 @@ def test_requests_whose_clients_have_gone_are_not_started(base: Path) -> None:
             assert eventually(lambda: server.core.versions.states("bcl")[1].users)
             data = predict_request(x=X).SerializeToString()
             assert server._grpc is not None
-            received = server._grpc._pool._work_queue.qsize
+            waiting = server._grpc._messages._running._waiting
             queued = [predict.future(data) for _ in range(5)]
-            assert eventually(lambda: received() == 5)
+            assert eventually(lambda: len(waiting) == 5)
             for future in queued:
                 future.cancel()
-            # A connection is read in order: after this request the server knows which clients have left.
+            assert eventually(lambda: not waiting)
             last = predict.future(data)
-            assert eventually(lambda: received() == 6)
+            assert eventually(lambda: len(waiting) == 1)
             small_model.release(server, 1)
             assert held.exception() is None and last.exception() is None
         assert client.embed({}).shape == (1, 4)
