@@ -37,11 +37,13 @@ class Holdings:
     Args:
         most: Units that may be held.
         seconds: How long one thing may be held.
+        most_new: Units up to which those that have just arrived stay; None = `most`.
         name: Of the thread that looks at the time.
     """
 
-    def __init__(self, most: int, seconds: float, name: str) -> None:
+    def __init__(self, most: int, seconds: float, name: str, *, most_new: int | None = None) -> None:
         self._most = most
+        self._most_new = most if most_new is None else most_new
         self._seconds = seconds
         self._name = name
         self._changed = threading.Condition()
@@ -91,7 +93,7 @@ class Holdings:
         """Takes out the oldest, as many as there are too many of, but for those that have just arrived."""
         slow = []
         while self._total > self._most and len(self._held) > 1:
-            if next(iter(self._held)).since > now - _PATIENCE:
+            if self._total <= self._most_new and next(iter(self._held)).since > now - _PATIENCE:
                 break
             slow.append(self._pop_oldest())
         return slow

@@ -494,7 +494,7 @@ def test_the_oldest_gives_way_where_too_much_is_held(monkeypatch: pytest.MonkeyP
 def test_a_burst_drops_nothing_until_it_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving.server.holdings._PATIENCE", 1800.0)
     dropped: list[int] = []
-    holdings = Holdings(1, 3600, "test")
+    holdings = Holdings(1, 3600, "test", most_new=50)
     held = [holdings.hold(1, partial(dropped.append, number)) for number in range(50)]
     for one in held:
         holdings.release(one)
@@ -503,6 +503,16 @@ def test_a_burst_drops_nothing_until_it_is_slow(monkeypatch: pytest.MonkeyPatch)
     assert not dropped
     monkeypatch.setattr("serving.server.holdings._PATIENCE", 0.0)
     assert eventually(lambda: dropped == [0, 1])
+    holdings.stop()
+
+
+def test_a_burst_drops_its_oldest_where_it_takes_nearly_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.server.holdings._PATIENCE", 1800.0)
+    dropped: list[int] = []
+    holdings = Holdings(2, 3600, "test", most_new=3)
+    for number in range(5):
+        holdings.hold(1, partial(dropped.append, number))
+    assert dropped == [0, 1]
     holdings.stop()
 
 

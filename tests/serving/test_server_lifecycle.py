@@ -513,7 +513,7 @@ def test_requests_whose_clients_have_gone_are_not_started(base: Path) -> None:
             assert eventually(lambda: server.core.versions.states("bcl")[1].users)
             data = predict_request(x=X).SerializeToString()
             assert server._grpc is not None
-            waiting = server._grpc._messages._running._waiting
+            waiting = server._grpc._messages._running._queue
             queued = [predict.future(data) for _ in range(5)]
             assert eventually(lambda: len(waiting) == 5)
             for future in queued:

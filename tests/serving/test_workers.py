@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -184,8 +185,13 @@ def get(port: int, path: str) -> tuple[int, str]:
 
 
 def started(rest_port: int) -> dict[str, str]:
-    """Returns when each worker's process started, by the workers' numbers."""
-    return dict(re.findall(r'process_start_time_seconds\{worker="(\d)"\} (\S+)', get(rest_port, PAGE)[1]))
+    """Returns when each worker's process started, by the workers' numbers; nothing where a worker dies meanwhile."""
+    try:
+        page = get(rest_port, PAGE)[1]
+    except (ConnectionError, urllib.error.URLError, http.client.HTTPException):
+        # The system had given the connection to a worker that was killed before it took it.
+        return {}
+    return dict(re.findall(r'process_start_time_seconds\{worker="(\d)"\} (\S+)', page))
 
 
 def ask(port: int) -> Any:

@@ -37,8 +37,10 @@ class MessageInterceptor(grpc.ServerInterceptor):
     """
 
     def __init__(self, flags: ServerFlags) -> None:
-        most_reading = max(1, flags.grpc_max_concurrent_requests // 2)
-        self._reading = Holdings(most_reading, flags.grpc_message_seconds, "serving-grpc-messages")
+        most = flags.grpc_max_concurrent_requests
+        self._reading = Holdings(
+            max(1, most // 2), flags.grpc_message_seconds, "serving-grpc-messages", most_new=max(2, most * 3 // 4)
+        )
         self._replies = Holdings(flags.max_held_reply_bytes, flags.grpc_reply_seconds, "serving-grpc-replies")
         self._running = Budget(flags.grpc_max_threads, "requests (--grpc_max_threads)")
 
