@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from serving.server.flags import parse_flags
 from serving.server.metrics import Metrics
 from serving.server.ports import check_ports
 from serving.server.workers.metrics_page import MetricsPage, merged
+from serving.server.workers.parent import with_shared_cores
 from serving.server.workers.place import Place
 from serving.server.workers.ports import SharedPorts
 from serving.server.workers.process import command
@@ -250,3 +252,12 @@ def _drains(rest_port: int) -> bool:
         return get(rest_port, "/v1/health/ready")[0] == 503
     except OSError:
         return False
+
+
+def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    flags = ServerFlags(model_base_path="/models/bcl", workers=3)
+    assert with_shared_cores(flags).tensorflow_session_parallelism == 2
+    assert with_shared_cores(replace(flags, workers=20)).tensorflow_session_parallelism == 1
+    given = replace(flags, tensorflow_intra_op_parallelism=5)
+    assert with_shared_cores(given) == given

@@ -59,7 +59,7 @@ class Parent:
     def __init__(self, flags: ServerFlags, errors: TextIO) -> None:
         check_ports(flags)
         self._ports = SharedPorts(flags)
-        self._flags = replace(flags, port=self._ports.port, rest_api_port=self._ports.rest_port)
+        self._flags = with_shared_cores(replace(flags, port=self._ports.port, rest_api_port=self._ports.rest_port))
         self._errors = errors
         parent_folder = None if len(tempfile.gettempdir()) < _LONGEST_FOLDER else "/tmp"
         self._folder = tempfile.mkdtemp(prefix="serving-", dir=parent_folder)
@@ -148,3 +148,18 @@ class Parent:
             worker.close(max(0.0, end - time.monotonic()))
         self._ports.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def with_shared_cores(flags: ServerFlags) -> ServerFlags:
+    """Returns flags with which each worker's TensorFlow has its share of the cores, unless they say how many threads.
+
+    Otherwise every worker would have threads for all cores, and the workers would wait for each other.
+    """
+    given = (
+        flags.tensorflow_session_parallelism,
+        flags.tensorflow_intra_op_parallelism,
+        flags.tensorflow_inter_op_parallelism,
+    )
+    if any(given):
+        return flags
+    return replace(flags, tensorflow_session_parallelism=max(1, len(os.sched_getaffinity(0)) // flags.workers))
