@@ -25,6 +25,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks.lines import say
 from serving.files.whole_files import write_whole
 
 _LINE = re.compile(r"^  (\w+)\s+([\d.]+) s$")
@@ -66,7 +67,7 @@ def main(arguments: list[str]) -> int:
         runs.append(measure(options.out / f"{plays}_plays", options.songs, plays, options.plays_per_user, settings))
         write_whole(options.out / "results.json", json.dumps(runs, indent=1))
         write_whole(options.out / "table.md", table(runs))
-    _say(table(runs))
+    say(table(runs))
     return 0
 
 
@@ -79,7 +80,7 @@ def measure(folder: Path, songs: int, plays: int, plays_per_user: int, settings:
     if result["ended"]:
         return result
     folder.mkdir(parents=True, exist_ok=True)
-    _say(f"{plays:,} plays of {users:,} users, {songs:,} songs")
+    say(f"{plays:,} plays of {users:,} users, {songs:,} songs")
     bound = {"BCL_DATA": folder / "data", "BCL_RUN": folder / "run", "BCL_SETTINGS": settings}
     environment = {**os.environ, **{name: str(path.resolve()) for name, path in bound.items()}}
     simulate = ["tfx_pipeline.datasets.simulate", f"--songs={songs}", f"--users={users}", f"--plays={plays}"]
@@ -148,7 +149,7 @@ def _stages(module: Sequence[str], environment: Mapping[str, str]) -> Iterator[t
 
 
 def _printed(name: str, stage: dict[str, float]) -> dict[str, float]:
-    _say(f"  {name:<22}{stage['seconds']:9.1f} s {stage['cpu seconds']:9.1f} s CPU {stage['peak MiB']:8,} MiB")
+    say(f"  {name:<22}{stage['seconds']:9.1f} s {stage['cpu seconds']:9.1f} s CPU {stage['peak MiB']:8,} MiB")
     return stage
 
 
@@ -201,11 +202,6 @@ def _watched(pid: int) -> Iterator[_Usage]:
     finally:
         over.set()
         thread.join()
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks.lines import say
 from tfx_pipeline.runtime.keras_backend import use_tensorflow
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -75,7 +76,7 @@ def main(arguments: list[str]) -> int:
     studies = []
     if options.report:
         names = [f"{folder.name}-{options.songs}" if options.songs else folder.name for folder in options.data]
-        studies = [found(name, (*ROWS, *SWEEP_ROWS), options.out, _say) for name in names]
+        studies = [found(name, (*ROWS, *SWEEP_ROWS), options.out, say) for name in names]
         report.write(studies, options.out, options.targeting)
     for folder in options.data if not options.report else ():
         data, epochs = read_data_set(folder), 1 if options.quick else None
@@ -83,18 +84,13 @@ def main(arguments: list[str]) -> int:
             data = drawn(data, options.songs, LEAST_LISTENERS)
         if options.quick:  # rows of one epoch are not the table's
             data = replace(data, name=f"{data.name}-quick")
-        studies.append(run(data, chosen, seeds, options.out, _say, epochs=epochs, jobs=options.jobs))
+        studies.append(run(data, chosen, seeds, options.out, say, epochs=epochs, jobs=options.jobs))
         if options.last_tenth:
-            run(data, chosen, seeds, options.out, _say, epochs=epochs, jobs=options.jobs, last_tenth=True)
+            run(data, chosen, seeds, options.out, say, epochs=epochs, jobs=options.jobs, last_tenth=True)
         report.write(studies, options.out, options.targeting)
     for name in ("report.html", "table.md", "results.json"):
-        _say(str(options.out / name))
+        say(str(options.out / name))
     return 0
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

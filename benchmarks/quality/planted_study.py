@@ -13,6 +13,7 @@ import argparse
 import os
 import sys
 
+from benchmarks.lines import say
 from tfx_pipeline.runtime.keras_backend import use_tensorflow
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -30,16 +31,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--rounds", type=int, default=20, help="most rounds of 100 steps (default: %(default)s)")
     options = parser.parse_args(arguments)
     for world in (World(), World(periods=4)):
-        found = measure(world, options.seeds, options.rounds, _say)
+        found = measure(world, options.seeds, options.rounds, say)
         for name, recalls in found.items():
             whole, bare = (sum(each) / len(recalls) for each in zip(*recalls, strict=True))
-            _say(f"{world.periods} periods: {name:16} R@50 {whole:.3f}, fields withheld {bare:.3f}")
+            say(f"{world.periods} periods: {name:16} R@50 {whole:.3f}, fields withheld {bare:.3f}")
     return 0
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.lines import say
 from tfx_pipeline.runtime.keras_backend import use_tensorflow
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -92,8 +93,8 @@ def main(arguments: list[str]) -> int:
     for name in options.rows:
         if not rows[name].usable(data):
             continue
-        found = searched(problem, rows[name], options.trials, commit, _say)
-        _say(f"{name}: best {found.worth:.3f} {found.settings}")
+        found = searched(problem, rows[name], options.trials, commit, say)
+        say(f"{name}: best {found.worth:.3f} {found.settings}")
         if options.keep:
             command = f"python -m benchmarks.quality.tuning --data data/{options.data.name} --keep"
             keep(data.name, found, command, options.hardware)
@@ -106,11 +107,6 @@ def _commit() -> str:
     found = subprocess.run([*asked, "rev-parse", "--short=7", "HEAD"], capture_output=True, text=True, check=False)
     changed = subprocess.run([*asked, "diff", "--quiet", "HEAD"], check=False).returncode == 1
     return (found.stdout.strip() or "unknown") + "+" * changed
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

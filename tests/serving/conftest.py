@@ -21,6 +21,14 @@ def doubled_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_model.export(tmp_path_factory.mktemp("export") / "two", 2.0)
 
 
+@pytest.fixture(scope="module")
+def base(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The base path of model `bcl`, which has version 1."""
+    base = tmp_path_factory.mktemp("models") / "bcl"
+    small_model.publish(saved_model, base, 1)
+    return base
+
+
 @pytest.fixture(scope="session")
 def server(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
     """A server of model `bcl`, version 3."""

@@ -23,13 +23,6 @@ from tests.waiting import eventually
 NAMES = ["grpc.reflection.v1alpha.ServerReflection", "grpc.reflection.v1.ServerReflection"]
 
 
-@pytest.fixture(scope="module")
-def base(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    base = tmp_path_factory.mktemp("reflection") / "bcl"
-    small_model.publish(saved_model, base, 1)
-    return base
-
-
 def serve(base: Path, **settings: Any) -> EmbeddedServer:
     return EmbeddedServer(port=0, model_name="bcl", model_base_path=str(base), enable_grpc_reflection=True, **settings)
 

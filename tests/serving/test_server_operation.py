@@ -41,13 +41,6 @@ ONCE = Backoff(attempts=1)
 BODY = b'{"signature_name": "dense", "instances": [[1, 1], [2, 2]]}'
 
 
-@pytest.fixture(scope="module")
-def base(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    base = tmp_path_factory.mktemp("operation") / "bcl"
-    small_model.publish(saved_model, base, 1)
-    return base
-
-
 def serve(base: Path, **settings: Any) -> EmbeddedServer:
     return EmbeddedServer(port=0, rest_api_port=-1, model_name="bcl", model_base_path=str(base), **settings)
 

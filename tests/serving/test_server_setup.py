@@ -38,13 +38,6 @@ from tests.waiting import LAST_RESORT, eventually, reserved_port
 ONCE = Backoff(attempts=1)
 
 
-@pytest.fixture(scope="module")
-def base(saved_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    base = tmp_path_factory.mktemp("setup") / "bcl"
-    small_model.publish(saved_model, base, 1)
-    return base
-
-
 def serve(base: Path, **settings: Any) -> EmbeddedServer:
     return EmbeddedServer(port=0, model_name="bcl", model_base_path=str(base), **settings)
 
