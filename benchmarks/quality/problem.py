@@ -88,7 +88,7 @@ class Problem:
 
     @cached_property
     def validation_judge(self) -> Judge:
-        """What every choice is made by: recall@50 of the 20 similar songs of the validation songs."""
+        """What closed forms without a search are chosen by: recall@50 of the 20 similar songs of validation songs."""
         return Judge(self.similar_truth(self.cold(VALIDATION))[:, : TRUTH_SIZES[0]], k=50)
 
     @cached_property

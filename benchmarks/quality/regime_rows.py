@@ -15,7 +15,7 @@ from bcl_keras import BCLConfig
 from benchmarks.quality.draws import Search
 from benchmarks.quality.field_forms import modality
 from benchmarks.quality.row import REGIME, Row
-from benchmarks.quality.tower_rows import has_groups, search_from, tower_row
+from benchmarks.quality.tower_rows import OF_CONTRAST, has_groups, search_from, tower_row
 from benchmarks.quality.towers import Training
 from benchmarks.targeting_study.datasets import DataSet
 
@@ -45,14 +45,10 @@ _OF_TASK: dict[str, tuple[Any, ...]] = {
     "weight_decay": (1e-4, 1e-3, 1e-2),
     "embedding_dim": (64, 128),
 }
-_OF_CONTRAST: dict[str, tuple[Any, ...]] = {
-    "contrast_weight": (0.03, 0.1, 0.3, 1.0),
-    "contrast_temperature": (0.05, 0.1, 0.2, 0.5),
-}
 
 
 def _search(config: BCLConfig) -> Search:
-    return search_from(config, _OF_TASK, *([_OF_CONTRAST] if config.contrast_weight else []))
+    return search_from(config, _OF_TASK, *([OF_CONTRAST] if config.contrast_weight else []))
 
 
 def _cell(hidden: bool, contrast: str, dropout: float) -> Row:

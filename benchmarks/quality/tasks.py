@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from benchmarks.quality.encoding import Encoding
-from benchmarks.quality.listeners import CountRule, choose_rule, listener_scores, user_scores
+from benchmarks.quality.listeners import CountRule, choose_rule, user_scores
 from benchmarks.quality.metrics import as_truth, graded_of, listener_metrics_of, metrics_of
 from benchmarks.quality.problem import TRUTH_SIZES, Problem
 from benchmarks.quality.scorer import Scorer
@@ -19,8 +19,6 @@ SONGS_OF_ALL, SONGS_OF_TEST = "songs for a listener, of all cold", "songs for a 
 #: Listeners who are asked for songs, drawn by the seed where a data set has more.
 MOST_LISTENERS_ASKED = 5_000
 _BLOCK = 256
-
-__all__ = ["ask", "listener_scores"]
 
 Values = dict[str, dict[str, np.ndarray]]
 

@@ -25,7 +25,7 @@ BPR = BCLConfig(contrast_weight=0.0)
 BCL = BCLConfig()
 BEST, RIDGE_AND_BCL = "best", "ridge + BCL"
 #: Settings in which rows without the contrastive task differ, all but those of the contrast itself.
-_OF_CONTRAST = (
+_ONLY_FOR_VIEWS = (
     "contrast_weight",
     "contrast_temperature",
     "projection_dim",
@@ -95,5 +95,5 @@ def key_of(config: BCLConfig, training: Training = PATIENT) -> str:
     if config.correlation_mode == "last_batch":  # what no share of the old matrix is
         config = replace(config, correlation_mode="ewma", momentum=0.0)
     if not config.contrast_weight:  # then no setting of the contrastive task changes anything
-        config = replace(config, **{name: getattr(BPR, name) for name in _OF_CONTRAST})
+        config = replace(config, **{name: getattr(BPR, name) for name in _ONLY_FOR_VIEWS})
     return f"{config} {training}"

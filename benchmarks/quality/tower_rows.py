@@ -37,7 +37,7 @@ _OF_TOWERS: dict[str, tuple[Any, ...]] = {
     "hidden_dims": ((), (256,)),
 }
 _OF_BPR: dict[str, tuple[Any, ...]] = {"margin": (0.0, 2.0, 5.0), "negative_hardness": (0.0, 1.0)}
-_OF_CONTRAST: dict[str, tuple[Any, ...]] = {
+OF_CONTRAST: dict[str, tuple[Any, ...]] = {
     "contrast_weight": (0.03, 0.1, 0.3, 1.0),
     "contrast_temperature": (0.05, 0.1, 0.2, 0.5),
 }
@@ -104,14 +104,14 @@ METHOD_ROWS = (
         "EWMA correlation, Gumbel-Max groups, V1, random mask, projection head; a linear encoder with hard negatives, "
         "a margin, a vector per song and input dropout, which the paper does not have",
         BEHIND_HEAD,
-        search=search_from(BEHIND_HEAD, _OF_TOWERS, _OF_BPR, _OF_CONTRAST),
+        search=search_from(BEHIND_HEAD, _OF_TOWERS, _OF_BPR, OF_CONTRAST),
     ),
     tower_row(
         "BCL",
         "the same without the head: contrast on the embeddings that are served",
         BCL,
         quick=True,
-        search=search_from(BCL, _OF_TOWERS, _OF_BPR, _OF_CONTRAST),
+        search=search_from(BCL, _OF_TOWERS, _OF_BPR, OF_CONTRAST),
     ),
     grouped_row("BPR + RFM", "contrast over random groups (Yao et al.)", replace(BCL, grouping="uniform")),
     grouped_row(
@@ -147,7 +147,7 @@ METHOD_ROWS = (
         "both",
         replace(BCL, field_dropout=FIELD_DROPOUT),
         search=search_from(
-            replace(BCL, field_dropout=FIELD_DROPOUT), _OF_TOWERS, _OF_BPR, _OF_CONTRAST, _OF_FIELD_DROPOUT
+            replace(BCL, field_dropout=FIELD_DROPOUT), _OF_TOWERS, _OF_BPR, OF_CONTRAST, _OF_FIELD_DROPOUT
         ),
     ),
 )

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from bcl_keras.models import BCLModel
 from benchmarks.quality.draws import TRIALS, Settings
 from benchmarks.quality.found_settings import Found, keep
 from benchmarks.quality.problem import LEAST_LISTENERS, Problem
+from benchmarks.quality.provenance import commit
 from benchmarks.quality.row import Row
 from benchmarks.quality.rows import ROWS
 from benchmarks.quality.validation import Recalls, recalls, worth_of
@@ -86,27 +86,28 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--keep", action="store_true", help="write what is found into benchmarks/results")
     parser.add_argument("--hardware", default=HARDWARE, help="class of hardware, for --keep (default: %(default)s)")
     options = parser.parse_args(arguments)
+    if options.keep and options.rounds:
+        parser.error("--keep needs whole trials. Received: --rounds")
     data = read_data_set(options.data)
     if options.songs:
         data = drawn(data, options.songs, LEAST_LISTENERS)
-    problem, commit = Problem.of(data, seed=0, epochs=options.rounds), _commit()
+    problem, made_at = Problem.of(data, seed=0, epochs=options.rounds), commit()
     for name in options.rows:
         if not rows[name].usable(data):
             continue
-        found = searched(problem, rows[name], options.trials, commit, say)
+        found = searched(problem, rows[name], options.trials, made_at, say)
         say(f"{name}: best {found.worth:.3f} {found.settings}")
         if options.keep:
-            command = f"python -m benchmarks.quality.tuning --data data/{options.data.name} --keep"
-            keep(data.name, found, command, options.hardware)
+            keep(data.name, found, _command(options), options.hardware)
     return 0
 
 
-def _commit() -> str:
-    """Returns the commit of the checkout, with `+` if tracked files differ from it."""
-    asked = ["git", "-C", str(Path(__file__).parent)]
-    found = subprocess.run([*asked, "rev-parse", "--short=7", "HEAD"], capture_output=True, text=True, check=False)
-    changed = subprocess.run([*asked, "diff", "--quiet", "HEAD"], check=False).returncode == 1
-    return (found.stdout.strip() or "unknown") + "+" * changed
+def _command(options: argparse.Namespace) -> str:
+    """Returns the command that finds these settings again."""
+    given = [f"--data data/{options.data.name}", *([f"--songs {options.songs}"] if options.songs else [])]
+    if options.trials != TRIALS:
+        given.append(f"--trials {options.trials}")
+    return f"python -m benchmarks.quality.tuning {' '.join(given)} --keep"
 
 
 if __name__ == "__main__":

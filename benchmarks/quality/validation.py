@@ -20,6 +20,7 @@ from tfx_pipeline.contract.splits import VALIDATION
 #: Lengths of the lists of songs and of listeners.
 SONGS, LISTENERS = 50, 100
 _BLOCK = 256
+_JUDGED = "judged validation songs"
 
 
 class Recalls(NamedTuple):
@@ -31,24 +32,21 @@ class Recalls(NamedTuple):
 
 def recalls(problem: Problem, scorer: Scorer) -> Recalls:
     """Returns both recalls of a scorer on the validation songs, at most `MOST_JUDGED` of them."""
-    songs = _judged(problem)
     found = []
-    for start in range(0, len(songs), _BLOCK):
-        block = songs[start : start + _BLOCK]
+    for block, similar, heard in _judged(problem):
         scores = np.asarray(scorer(block, problem.encoding))
         of_listeners = (
             scorer.listeners(block, problem.encoding)
             if isinstance(scorer, ListenerScorer)
             else listener_scores(problem, scores)
         )
-        similar = as_truth(problem.similar_truth(block), len(problem.warm), TRUTH_SIZES[0])
-        found.append((_recall(scores, similar, SONGS), _recall(of_listeners, problem.heard(block), LISTENERS)))
+        found.append((_recall(scores, similar, SONGS), _recall(of_listeners, heard, LISTENERS)))
     similar_songs, listeners = (np.concatenate(part) for part in zip(*found, strict=True))
     return Recalls(float(np.nanmean(similar_songs)), float(np.nanmean(listeners)))
 
 
 def worth(problem: Problem, scorer: Scorer) -> float:
-    """Returns the geometric mean of both recalls, as a multiple of content cosine's: what every row is chosen by.
+    """Returns the geometric mean of both recalls, as a multiple of content cosine's: what settings are chosen by.
 
     So 1 % of either measure counts as much, whatever its size. Listeners are counted by one rule for all rows that have
     none of their own; the rule of a row is chosen when it is measured.
@@ -74,9 +72,18 @@ def trials_of(problem: Problem) -> int:
     return TRIALS if problem.epochs is None else QUICK_TRIALS
 
 
-def _judged(problem: Problem) -> np.ndarray:
-    songs = problem.cold(VALIDATION)
-    return np.sort(np.random.default_rng(problem.seed).permutation(songs)[:MOST_JUDGED])
+def _judged(problem: Problem) -> list[tuple[np.ndarray, sparse.csr_matrix, sparse.csr_matrix]]:
+    """Returns blocks of validation songs with their similar songs and listeners: the same at every look of a model."""
+    if _JUDGED not in problem.shared:
+        songs = problem.cold(VALIDATION)
+        songs = np.sort(np.random.default_rng(problem.seed).permutation(songs)[:MOST_JUDGED])
+        blocks = [songs[start : start + _BLOCK] for start in range(0, len(songs), _BLOCK)]
+        problem.shared[_JUDGED] = [
+            (block, as_truth(problem.similar_truth(block), len(problem.warm), TRUTH_SIZES[0]), problem.heard(block))
+            for block in blocks
+        ]
+    found: list[tuple[np.ndarray, sparse.csr_matrix, sparse.csr_matrix]] = problem.shared[_JUDGED]
+    return found
 
 
 def _recall(scores: np.ndarray, truth: sparse.csr_matrix, k: int) -> np.ndarray:

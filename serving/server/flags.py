@@ -31,6 +31,14 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "grpc_reply_seconds": (0.001, math.inf),
     "grpc_max_message_parts": (0, math.inf),
     "max_held_reply_bytes": (1, math.inf),
+    "grpc_max_message_bytes": (1, 2**31 - 1),
+    "grpc_max_concurrent_streams": (1, 2**31 - 1),
+    "grpc_max_concurrent_requests": (1, math.inf),
+    "rest_api_max_body_bytes": (1, math.inf),
+    "rest_api_max_held_bytes": (1, math.inf),
+    "rest_api_max_parsed_bytes": (0, math.inf),
+    "rest_api_max_json_lists": (0, math.inf),
+    "rest_api_max_json_depth": (0, math.inf),
     "rest_api_max_connections": (1, math.inf),
     "grpc_max_connections": (0, math.inf),
     "grpc_max_connection_idle_ms": (0, 2**31 - 1),
@@ -148,8 +156,8 @@ class ServerFlags:
     )
     grpc_message_seconds: float = _flag(
         30.0,
-        "seconds in which the message of a call must arrive. Where half of --grpc_max_concurrent_requests only send, "
-        "the oldest of them is cancelled before",
+        "seconds in which the message of a call must arrive. Where three quarters of --grpc_max_concurrent_requests "
+        "only send, the oldest of them is cancelled before",
         ours=True,
     )
     grpc_reply_seconds: float = _flag(30.0, "seconds in which a client must take a large reply over gRPC", ours=True)

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 # How often the time of what is held is looked at, in seconds.
 _LOOK = 1.0
-# What arrived within these seconds is no slow client's yet: a burst of good ones must not drop each other.
-_PATIENCE = 1.0
 
 
 @dataclass(eq=False)
@@ -20,30 +18,26 @@ class Held:
 
     Attributes:
         amount: Of units.
-        since: The time.monotonic() from which it is held.
         until: The time.monotonic() at which it is dropped.
         drop: Takes it from its client.
     """
 
     amount: int
-    since: float
     until: float
     drop: Callable[[], object]
 
 
 class Holdings:
-    """Things that clients hold. The oldest goes where they are too many and it is slow: newcomers are not kept out.
+    """Things that clients hold. The oldest goes where they are too many, so that newcomers are not kept out.
 
     Args:
         most: Units that may be held.
         seconds: How long one thing may be held.
-        most_new: Units up to which those that have just arrived stay; None = `most`.
         name: Of the thread that looks at the time.
     """
 
-    def __init__(self, most: int, seconds: float, name: str, *, most_new: int | None = None) -> None:
+    def __init__(self, most: int, seconds: float, name: str) -> None:
         self._most = most
-        self._most_new = most if most_new is None else most_new
         self._seconds = seconds
         self._name = name
         self._changed = threading.Condition()
@@ -63,12 +57,13 @@ class Holdings:
 
     def hold(self, amount: int, drop: Callable[[], object]) -> Held:
         """Counts something as held until `release`."""
-        now = time.monotonic()
-        held = Held(amount, now, now + self._seconds, drop)
+        held = Held(amount, time.monotonic() + self._seconds, drop)
         with self._changed:
             self._held[held] = None
             self._total += amount
-            too_many = self._pop_slow(now)
+            too_many = []
+            while self._total > self._most and len(self._held) > 1:
+                too_many.append(self._pop_oldest())
             if self._thread is None and not self._is_stopped:
                 self._thread = threading.Thread(target=self._look, name=self._name, daemon=True)
                 self._thread.start()
@@ -89,15 +84,6 @@ class Holdings:
             self._is_stopped = True
             self._changed.notify_all()
 
-    def _pop_slow(self, now: float) -> list[Held]:
-        """Takes out the oldest, as many as there are too many of, but for those that have just arrived."""
-        slow = []
-        while self._total > self._most and len(self._held) > 1:
-            if self._total <= self._most_new and next(iter(self._held)).since > now - _PATIENCE:
-                break
-            slow.append(self._pop_oldest())
-        return slow
-
     def _pop_oldest(self) -> Held:
         oldest = next(iter(self._held))
         del self._held[oldest]
@@ -110,8 +96,7 @@ class Holdings:
                 if self._is_stopped:
                     return
                 self._changed.wait(_LOOK)
-                now = time.monotonic()
-                late = self._pop_slow(now)
+                now, late = time.monotonic(), []
                 while self._held and next(iter(self._held)).until <= now:
                     late.append(self._pop_oldest())
             for one in late:

@@ -14,6 +14,7 @@ import pytest
 import small_model
 from fuzz import PREDICT, predict_request
 
+from serving.protocol.errors import RequestError
 from serving.server import EmbeddedServer, ServerFlags
 from tests.serving.hostile.kinds import Place
 
@@ -114,3 +115,9 @@ def test_every_limit_is_in_the_table_or_named_as_shared() -> None:
     limits = {flag.name for flag in dataclasses.fields(ServerFlags) if "max_" in flag.name}
     assert limits == set(LOW) | SHARED | NOT_OF_REQUESTS
     assert set(LOW) == {flag for flag, _, _ in REFUSED} | {"grpc_max_message_bytes"}
+
+
+@pytest.mark.parametrize("name", sorted({*LOW, *SHARED}))
+def test_no_limit_can_be_negative(name: str) -> None:
+    with pytest.raises(RequestError, match=rf"^INVALID_ARGUMENT: `{name}` must be .*Received: -5"):
+        ServerFlags(model_base_path="/models/bcl", **{name: -5})  # type: ignore[arg-type]

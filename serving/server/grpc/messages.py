@@ -2,7 +2,8 @@
 
 gRPC's Python server waits for a message on one of its threads, for as long as the client likes, and keeps a reply until
 the client takes it. Here many threads may wait for messages and few run them. The oldest call that still sends is
-cancelled where half of all calls only send, and any after some seconds. It is the same with replies, by their bytes.
+cancelled where three quarters of all calls only send, and any after some seconds. It is the same with replies, by their
+bytes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from serving.server.holdings import Holdings
 from serving.server.work import Budget, Work
 
 _POOL = "experimental_thread_pool"
+_HEALTH = "/grpc.health.v1.Health/"
 # Smaller replies fit into the buffers that every connection has.
 _SMALL_REPLY = 64 * 2**10
 _FOREVER = 1e6  # seconds; without a deadline gRPC reports years
@@ -37,10 +39,9 @@ class MessageInterceptor(grpc.ServerInterceptor):
     """
 
     def __init__(self, flags: ServerFlags) -> None:
-        most = flags.grpc_max_concurrent_requests
-        self._reading = Holdings(
-            max(1, most // 2), flags.grpc_message_seconds, "serving-grpc-messages", most_new=max(2, most * 3 // 4)
-        )
+        # Most of the places: a burst of good clients must not drop each other's calls.
+        most_reading = max(2, flags.grpc_max_concurrent_requests * 3 // 4)
+        self._reading = Holdings(most_reading, flags.grpc_message_seconds, "serving-grpc-messages")
         self._replies = Holdings(flags.max_held_reply_bytes, flags.grpc_reply_seconds, "serving-grpc-replies")
         self._running = Budget(flags.grpc_max_threads, "requests (--grpc_max_threads)")
 
@@ -59,18 +60,19 @@ class MessageInterceptor(grpc.ServerInterceptor):
                 lambda messages, context: self._stream(handler, messages, context),
                 response_serializer=handler.response_serializer,
             )
-        method = handler.unary_unary
+        pool = getattr(handler.unary_unary, _POOL, None)
+        # Health answers although all who may run do. A method with threads of its own does not wait for the others'.
+        is_apart = pool is not None or handler_call_details.method.startswith(_HEALTH)
 
         def run(messages: Any, context: Any) -> bytes:
-            return self._answer(handler, messages, context, is_apart=hasattr(method, _POOL))
+            return self._answer(handler, messages, context, is_apart=is_apart)
 
-        if hasattr(method, _POOL):
-            setattr(run, _POOL, getattr(method, _POOL))
+        setattr(run, _POOL, pool)
         return grpc.stream_unary_rpc_method_handler(run)
 
     def _answer(self, handler: Any, messages: Iterator[bytes], context: Any, *, is_apart: bool) -> bytes:
         data = self._read(messages, context)
-        if is_apart:  # a method with threads of its own never waits for those of the others
+        if is_apart:
             return self._run(handler, data, context)
         work = Work(time_left(context))
         context.add_callback(work.leave)

@@ -91,7 +91,11 @@ def too_large(limit: int, received: int | None = None) -> RefusedError:
 
 def largest_unpacked(body: bytes, encoding: str, limit: int) -> int:
     """Returns the most bytes that `unpacked` can return."""
-    return min(limit, len(body) * _LARGEST_RATIO) if encoding else len(body)
+    return len(body) if _is_plain(encoding) else min(limit, len(body) * _LARGEST_RATIO)
+
+
+def _is_plain(encoding: str) -> bool:
+    return encoding.strip().lower() in ("", "identity")
 
 
 def unpacked(body: bytes, encoding: str, limit: int) -> bytes:
@@ -105,9 +109,9 @@ def unpacked(body: bytes, encoding: str, limit: int) -> bytes:
     Raises:
         RefusedError: If it is larger, broken, or of an encoding that the server does not know.
     """
-    encoding = encoding.strip().lower()
-    if encoding in ("", "identity"):
+    if _is_plain(encoding):
         return body
+    encoding = encoding.strip().lower()
     if encoding not in _WINDOWS:
         known = ", ".join(sorted(_WINDOWS))
         raise RefusedError(

@@ -100,11 +100,6 @@ class Kind:
         """The name of the function that sends it."""
         return self.send.__name__
 
-    @property
-    def purpose(self) -> str:
-        """What it attacks."""
-        return (self.send.__doc__ or "").strip().splitlines()[0]
-
 
 def kind(answers: str, *, most: int = 1_000_000) -> Callable[[Send], Kind]:
     """Returns a decorator that makes a Kind of a function."""
