@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,32 +31,6 @@ def interval(value: float, draws: Array) -> Interval:
 def resampled_rows(count: int, draws: int, seed: int) -> Array:
     """Return `(draws, count)` row numbers, every draw with replacement."""
     return np.random.default_rng(seed).integers(count, size=(draws, count))
-
-
-def resampled_means(values: Sequence[Array], seed: int = 0, draws: int = DRAWS) -> Array:
-    """Return draws of the mean over groups of the means over rows.
-
-    Rows are resampled within each group, such as the split of a seed. All columns of a row are drawn together, so
-    differences of columns are differences of pairs.
-
-    Args:
-        values: A `(n, c)` array per group. A row with NaN in any column is left out.
-        seed: Of the resampling.
-        draws: Number of draws, a multiple of 100.
-
-    Returns:
-        `(draws, c)`.
-    """
-    generator = np.random.default_rng(seed)
-    drawn = np.zeros((draws, values[0].shape[1]))
-    for table in values:
-        known = table[~np.isnan(table).any(axis=1)]
-        chance = np.full(len(known), 1 / len(known))
-        for start in range(0, draws, _CHUNK):
-            # Counts of n draws from n rows: what resampling their indices gives, without holding the indices.
-            counts = generator.multinomial(len(known), chance, size=_CHUNK).astype(np.float32)
-            drawn[start : start + _CHUNK] += counts @ known.astype(np.float32) / len(known)
-    return drawn / len(values)
 
 
 class ClusterBootstrap:
