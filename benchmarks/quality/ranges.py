@@ -21,13 +21,19 @@ PAGE = Path("docs/reference/rows.md")
 
 _INTRODUCTION = """# Rows of the quality benchmark
 
-Every row that is trained has the same budget: {trials} settings, its own first and then drawn ones, each trained until
-validation songs gain no more (looked at every {round} steps, stopped after {patience} looks without a gain, at most
-{steps:,} steps). The best one is kept, by recall of similar songs and of listeners on the validation songs of the first
-split. Both count alike: the geometric mean, as a multiple of content cosine's. `python -m benchmarks.quality.tuning
---data DIR --keep` writes what it finds into `benchmarks/results/settings-SET.json`, with commit and budget. Rows read
-it; without it they have the first setting. A row in closed form tries as many settings itself, in every split. Rows
-that differ from another by one part have that row's settings.
+A row is one line of the benchmark's tables: a baseline, or the model with one part changed. The column `settings` says
+how the settings of a row are chosen: `fixed`, `searched`, or `those of` another row.
+
+Every trained row that is searched tries {trials} settings: the row's default, then random ones. Each is trained until
+the validation songs improve no more. They are evaluated every {round} steps. Training stops after {patience}
+evaluations without improvement, or at {steps:,} steps.
+
+The best setting is chosen on the validation songs of the first split. The measure is the geometric mean of two recalls,
+of similar songs and of listeners, each divided by that of content cosine.
+
+`python -m benchmarks.quality.tuning --data DIR --keep` writes the chosen settings, commit and budget into
+`benchmarks/results/settings-SET.json`. Rows read that file; without it they use their defaults. A row in closed form
+tries as many settings itself, in every split.
 """
 
 
@@ -58,7 +64,7 @@ def page() -> str:
 
 
 def _tables(searches: Mapping[str, Search]) -> str:
-    lines = ["## Values searched", "", "The first setting is in bold."]
+    lines = ["## Values searched", "", "The default is in bold."]
     for name, search in searches.items():
         lines += ["", f"**{name}**", "", "| setting | values |", "| --- | --- |"]
         lines += [

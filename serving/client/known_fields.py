@@ -32,7 +32,7 @@ def warn_of_unknown(known_fields: Array | None) -> None:
     # Without ids: Python remembers every text that it has shown, which would fill a service's memory.
     warnings.warn(
         f"The model knows no value of {len(unknown)} of {len(known_fields)} songs (first: `songs[{unknown[0]}]`). "
-        "They are embedded like a song without values, and matches do not depend on them.",
+        "They are embedded like a song without values, and `match` gives them no songs.",
         UnknownSongWarning,
         stacklevel=_TO_THE_CALLER,
     )

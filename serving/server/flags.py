@@ -8,6 +8,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from serving.protocol.errors import invalid_argument
@@ -69,7 +70,7 @@ class ServerFlags:
     host: str = _flag("127.0.0.1", "address to bind; 0.0.0.0 for all", ours=True)
     port: int = _flag(8500, "TCP port of gRPC; 0 picks a free one")
     workers: int = _flag(
-        1, "processes that share the ports; a parent starts them, and another one for each that dies", ours=True
+        1, "processes that share the ports; a parent starts them and replaces those that die", ours=True
     )
     grpc_socket_path: str = _flag("", "path of a Unix socket to answer gRPC on as well")
     rest_api_port: int = _flag(0, "TCP port of REST; 0 = no REST, -1 picks a free one")
@@ -79,15 +80,19 @@ class ServerFlags:
     model_name: str = _flag("default", "name of the model; ignored with --model_config_file")
     model_base_path: str = _flag("", "absolute path of the folder that holds the version folders")
     model_config_file: str = _flag("", "file with a text proto ModelServerConfig")
-    model_config_file_poll_wait_seconds: float = _flag(0.0, "seconds between looks at --model_config_file; 0 = never")
+    model_config_file_poll_wait_seconds: float = _flag(
+        0.0, "seconds between two readings of --model_config_file; 0 = it is read only once"
+    )
     saved_model_tags: str = _flag("serve", "tags of the graph to load, separated by commas")
-    file_system_poll_wait_seconds: float = _flag(1.0, "seconds between looks for new versions; 0 = only one look")
+    file_system_poll_wait_seconds: float = _flag(
+        1.0, "seconds between two searches for new versions; 0 = only at the start"
+    )
     max_num_load_retries: int = _flag(5, "further attempts to load a version that failed")
     load_retry_interval_micros: int = _flag(
         5_000_000, "microseconds before the first retry of a failed load; 60000000 in TensorFlow Serving"
     )
     load_retry_multiplier: float = _flag(
-        2.0, "growth of that time from retry to retry; 1 keeps it, as TensorFlow Serving does", ours=True
+        2.0, "factor by which each retry of a load waits longer; 1 = no growth, as in TensorFlow Serving", ours=True
     )
     allow_version_labels_for_unavailable_models: bool = _flag(False, "let new labels name versions not yet loaded")
     enable_model_warmup: bool = _flag(True, "replay assets.extra/tf_serving_warmup_requests before a version serves")
@@ -96,8 +101,8 @@ class ServerFlags:
     batching_parameters_file: str = _flag("", "file with a text proto BatchingParameters; needs --enable_batching")
     batch_whole_timeout: bool = _flag(
         False,
-        "let a batch with room always wait for batch_timeout_micros, as TensorFlow Serving does; otherwise it also "
-        "runs when as many requests are there as lately at most",
+        "let every batch that is not full wait for batch_timeout_micros, as in TensorFlow Serving; by default it runs "
+        "earlier, once as many requests wait or run as at the recent peak",
         ours=True,
     )
     monitoring_config_file: str = _flag(
@@ -112,72 +117,80 @@ class ServerFlags:
     grpc_max_threads: int = _flag(32, "requests over gRPC that run at the same time")
     enable_signature_method_name_check: bool = _flag(False, "refuse signatures whose method_name does not fit the call")
     enable_serialization_as_tensor_content: bool = _flag(False, "reply with tensor_content in place of typed values")
-    tensorflow_session_parallelism: int = _flag(0, "sets the two next flags, unless one of them is given")
+    tensorflow_session_parallelism: int = _flag(0, "value of the next two flags, unless one of them is given")
     tensorflow_intra_op_parallelism: int = _flag(0, "threads inside one op; 0 = TensorFlow decides")
     tensorflow_inter_op_parallelism: int = _flag(0, "ops at the same time; 0 = TensorFlow decides")
     per_process_gpu_memory_fraction: float = _flag(0.0, "share of the GPU's memory; 0 = grow as needed")
     model_roots: str = _flag(
         "",
-        "folders, separated by colons, that all models must lie in; default the configured base paths, so that a "
-        "HandleReloadConfigRequest can name no others. TensorFlow Serving itself loads from any path it is sent",
+        "folders, separated by colons, that all models must lie in; default the configured base paths. A "
+        "HandleReloadConfigRequest can name no other folder. TensorFlow Serving has no such limit",
         ours=True,
     )
     allow_reload: bool = _flag(
-        False, "answer HandleReloadConfigRequest, as TensorFlow Serving does for everyone; at most 4 wait", ours=True
+        False, "answer HandleReloadConfigRequest, as TensorFlow Serving always does; at most 4 wait", ours=True
     )
-    max_request_rows: int = _flag(1024, "rows of a request, which are its songs; 0 = no limit", ours=True)
+    max_request_rows: int = _flag(1024, "most rows (songs) of a request; 0 = no limit", ours=True)
     max_request_values: int = _flag(
-        4 * 2**20, "numbers of a request, and values of a JSON body; 0 = no limit", ours=True
+        4 * 2**20, "most numbers of a request, and most values of a JSON body; 0 = no limit", ours=True
     )
     max_request_strings: int = _flag(
-        256 * 2**10, "words of a request, its lists padded to one length; 0 = no limit", ours=True
+        256 * 2**10,
+        "most words of a request, counted after its lists are padded to one length; 0 = no limit",
+        ours=True,
     )
     max_request_matches: int = _flag(
-        128 * 2**10, "songs that a request asks `match` for: its rows times its largest k; 0 = no limit", ours=True
+        128 * 2**10, "most matches that a request asks for: its rows times its largest k; 0 = no limit", ours=True
     )
     max_running_rows: int = _flag(
-        4096, "rows that run at the same time; the requests of further rows wait; 0 = no limit", ours=True
+        4096, "most rows that run at the same time; further requests wait; 0 = no limit", ours=True
     )
     grpc_max_message_bytes: int = _flag(16 * 2**20, "bytes of the largest request over gRPC", ours=True)
     grpc_max_concurrent_streams: int = _flag(
-        100, "requests that one connection may have open; a client's further ones wait in the client", ours=True
+        100, "most open requests of one connection; further ones wait in the client", ours=True
     )
     grpc_max_concurrent_requests: int = _flag(
-        1000, "requests that may run or wait, as many again over REST; further ones get RESOURCE_EXHAUSTED", ours=True
+        1000,
+        "most gRPC requests that run or wait, and most REST requests; further ones get RESOURCE_EXHAUSTED",
+        ours=True,
     )
     grpc_max_connections: int = _flag(
-        512, "open gRPC connections, and at most a quarter of the process's file descriptors; 0 = no limit", ours=True
+        512,
+        "most open gRPC connections, and never more than a quarter of the file descriptors; 0 = no limit",
+        ours=True,
     )
     grpc_max_connection_idle_ms: int = _flag(
         900_000, "milliseconds without a request after which a gRPC connection is closed; 0 = never", ours=True
     )
     grpc_max_message_parts: int = _flag(
-        300_000, "fields of one message, those of messages inside it included, such as strings; 0 = no limit", ours=True
+        300_000, "most fields of one message and of all messages inside it; each string is one; 0 = no limit", ours=True
     )
     grpc_message_seconds: float = _flag(
         30.0,
-        "seconds in which the message of a call must arrive. Where three quarters of --grpc_max_concurrent_requests "
-        "only send, the oldest of them is cancelled before",
+        "seconds in which the message of a call must arrive. If three quarters of --grpc_max_concurrent_requests are "
+        "still sending, the oldest of them is cancelled earlier",
         ours=True,
     )
     grpc_reply_seconds: float = _flag(30.0, "seconds in which a client must take a large reply over gRPC", ours=True)
     max_held_reply_bytes: int = _flag(
         256 * 2**20,
-        "bytes of the replies over gRPC that are not yet taken, as many again over REST; beyond them the client that "
-        "has been slow for longest loses its reply",
+        "most bytes of gRPC replies that clients have not yet taken, and of REST replies; beyond that, the slowest "
+        "client loses its reply",
         ours=True,
     )
     rest_api_max_body_bytes: int = _flag(16 * 2**20, "bytes of the largest body of a REST request, unpacked", ours=True)
     rest_api_max_held_bytes: int = _flag(
-        256 * 2**20, "bytes of the bodies of all REST requests that are read, wait or run", ours=True
+        256 * 2**20, "most bytes of all REST bodies that are being read, wait or run", ours=True
     )
     rest_api_max_parsed_bytes: int = _flag(
-        64 * 2**20, "bytes of the unpacked bodies that are parsed and run at the same time; 0 = no limit", ours=True
+        64 * 2**20,
+        "most bytes of unpacked REST bodies that are parsed or run at the same time; 0 = no limit",
+        ours=True,
     )
-    rest_api_max_json_lists: int = _flag(65536, "lists and objects in a JSON body; 0 = no limit", ours=True)
-    rest_api_max_json_depth: int = _flag(64, "lists and objects inside each other in a JSON body", ours=True)
+    rest_api_max_json_lists: int = _flag(65536, "most lists and objects in a JSON body; 0 = no limit", ours=True)
+    rest_api_max_json_depth: int = _flag(64, "greatest depth of lists and objects in a JSON body", ours=True)
     rest_api_max_connections: int = _flag(
-        512, "open REST connections, and at most half of the process's file descriptors", ours=True
+        512, "most open REST connections, and never more than half of the file descriptors", ours=True
     )
     rest_api_header_seconds: float = _flag(10.0, "seconds in which the header of a REST request must arrive", ours=True)
     rest_api_strict: bool = _flag(
@@ -187,46 +200,48 @@ class ServerFlags:
         True, "refuse vectors of the wrong length and unknown features of tf.Examples for every model", ours=True
     )
     allow_unknown_songs: bool = _flag(
-        False, "let `match` find songs also for a song of which the model knows no field", ours=True
+        False, "let `match` answer for songs without any field that the model knows, too", ours=True
     )
     version_zero_is_latest: bool = _flag(
-        False, "take version 0 of a request for the latest version, as ovmsclient means it", ours=True
+        False, "let version 0 in a request mean the latest version, as ovmsclient does", ours=True
     )
     drain_seconds: float = _flag(
         30.0,
-        "after SIGTERM, the most seconds in which requests are still answered while health says not to send any; "
-        "5 seconds without a request end it early",
+        "most seconds after SIGTERM in which requests are still answered; health says NOT_SERVING. 5 seconds without "
+        "a request end it early",
         ours=True,
     )
     auth_token_file: str = _flag(
         "",
-        "file with a bearer token a line, one of which every request must send; default none is asked for",
+        "file with one bearer token per line; every request must send one of them. Default: no token needed",
         ours=True,
     )
-    auth_free: str = _flag("health", "what needs no token, separated by commas: health, metrics", ours=True)
+    auth_free: str = _flag("health", "what needs no token: health, metrics, or both with a comma between", ours=True)
     allow_plaintext_rest: bool = _flag(
         False,
-        "open the REST port, in plain text, although --ssl_config_file asks gRPC's clients for certificates",
+        "open the plain-text REST port even if --ssl_config_file demands certificates of gRPC clients",
         ours=True,
     )
-    access_log_file: str = _flag("", "file for a JSON line a request, - for standard output; default none", ours=True)
+    access_log_file: str = _flag(
+        "", "file that gets one JSON line per request; - for standard output; default none", ours=True
+    )
     access_log_sample: float = _flag(
-        1.0, "share of the requests with a line, 0 to 1; failed and slow ones always have one", ours=True
+        1.0, "share of the requests in the access log, 0 to 1; failed and slow ones are always there", ours=True
     )
     slow_request_ms: float = _flag(1000.0, "milliseconds from which the access log calls a request slow", ours=True)
     request_log_prefix: str = _flag(
         "",
-        "absolute path that the names of the request log's files begin with, which hold PredictionLogs in TFRecord; "
-        "default none. With --model_config_file, `logging_config` of each model says this",
+        "absolute path and first part of the names of the request log's files; default no log. The files are TFRecord "
+        "of PredictionLog. With --model_config_file, set `logging_config` of each model instead",
         ours=True,
     )
-    request_log_sample: float = _flag(1.0, "share of the requests that are logged, 0 to 1", ours=True)
-    request_log_file_bytes: int = _flag(64 * 2**20, "bytes of a file of the request log", ours=True)
+    request_log_sample: float = _flag(1.0, "share of the requests in the request log, 0 to 1", ours=True)
+    request_log_file_bytes: int = _flag(64 * 2**20, "bytes at which a file of the request log is closed", ours=True)
     request_log_file_seconds: float = _flag(
-        3600.0, "seconds after which a file of the request log is whole, however small", ours=True
+        3600.0, "seconds after which a file of the request log is closed, however small", ours=True
     )
     request_log_max_bytes: int = _flag(
-        2**30, "bytes of all files of a request log; the oldest go; 0 = no limit", ours=True
+        2**30, "most bytes of all files of a request log; the oldest are deleted; 0 = no limit", ours=True
     )
     error_log_file: str = _flag("", "file for the server's own messages as JSON lines; default the terminal", ours=True)
     log_file: str = _flag("", "file for what TensorFlow and gRPC write; default nowhere", ours=True)
@@ -294,6 +309,13 @@ def address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 
+def _version() -> str:
+    try:
+        return version("bcl")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "unknown"
+
+
 def _boolean(text: str) -> bool:
     try:
         return _BOOLEANS[text.lower()]
@@ -315,6 +337,8 @@ def parse_flags(argv: Sequence[str] | None = None) -> ServerFlags:
         description="Serve SavedModels over TensorFlow Serving's gRPC and REST interfaces.",
         allow_abbrev=False,
     )
+    # tensorflow_model_server has it, too.
+    parser.add_argument("--version", action="version", version=f"bcl {_version()}", help="show the version and end")
     for flag in dataclasses.fields(ServerFlags):
         kind = type(flag.default)
         text = f"{flag.metadata['help']} (default {flag.default!r})".replace("%", "%%")
