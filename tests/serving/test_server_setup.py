@@ -452,7 +452,10 @@ def test_command_line_that_cannot_start(tmp_path: Path) -> None:
     ("flag", "text"),
     [
         ("--port=70000", "INVALID_ARGUMENT: `port` must be between 0 and 65535. Received: 70000"),
-        ("--grpc_channel_arguments=grpc.max_metadata_size=99999999999", "INTERNAL: OverflowError: value too large to convert to int"),
+        (
+            "--grpc_channel_arguments=grpc.max_metadata_size=99999999999",
+            "INTERNAL: OverflowError: value too large to convert to int",
+        ),
     ],
     ids=["refused flag", "failure of no kind that is foreseen"],
 )
