@@ -30,7 +30,7 @@ class RidgeConfig:
         (2.0,)
     """
 
-    rank: int = 192
+    rank: int = 512
     content_rank: int = 512
     max_landmarks: int = 4096
     ridges: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)

@@ -23,7 +23,7 @@ _SHOWN_VALUES = 4
 _DISPLAY = ("title", "name")
 
 
-def gallery(problem: Problem, model: bcl_keras.models.JoinedModel, towers: bcl_keras.models.BCLModel) -> dict[str, Any]:
+def gallery(problem: Problem, model: bcl_keras.models.SongModel, towers: bcl_keras.models.BCLModel) -> dict[str, Any]:
     """Returns plain values for the page.
 
     Args:
@@ -40,7 +40,7 @@ def gallery(problem: Problem, model: bcl_keras.models.JoinedModel, towers: bcl_k
     }
 
 
-def _map(problem: Problem, model: bcl_keras.models.JoinedModel) -> dict[str, Any]:
+def _map(problem: Problem, model: bcl_keras.models.SongModel) -> dict[str, Any]:
     """Warm songs in two dimensions by t-SNE of their candidate embeddings, with their first genre."""
     drawn = np.random.default_rng(problem.seed).permutation(len(problem.warm))[:MAP_SONGS]
     vectors = model.warm_candidates()[drawn]
@@ -67,7 +67,7 @@ def _genres(data: DataSet, warm: np.ndarray) -> tuple[str, np.ndarray]:
     return field.name, np.array(best, object)
 
 
-def _examples(problem: Problem, model: bcl_keras.models.JoinedModel) -> list[dict[str, Any]]:
+def _examples(problem: Problem, model: bcl_keras.models.SongModel) -> list[dict[str, Any]]:
     """Cold songs at fixed percentiles of recall, so that failures are shown as well; and what they are matched with."""
     test = problem.cold(TEST)
     scores = scorer(model)(test, problem.encoding)

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from bcl_keras import BCLConfig
+from bcl_keras.config import RidgeConfig
 from benchmarks.quality import towers
 from benchmarks.quality.draws import Search
 from benchmarks.quality.row import JOINED_LANE, METHOD, OURS, SPARSE_LANE, Row, has_sparse_songs
@@ -169,8 +170,15 @@ OUR_ROWS = (
     Row(
         "audience ridge",
         OURS,
-        "kernel ridge, candidates scaled, neighbours joined; 192 numbers a song",
+        f"kernel ridge, candidates scaled, neighbours joined; {RidgeConfig().rank} numbers a song",
         towers.audience_ridge,
+    ),
+    Row("audience ridge, 192", OURS, "the same, 192 numbers a song", partial(towers.audience_ridge, rank=192)),
+    Row(
+        "audience ridge, evened",
+        OURS,
+        "candidates that are close to everything count less",
+        partial(towers.audience_ridge, evens=True),
     ),
     _ridge_and("ridge + BPR", "audience ridge plus the tower of `BPR only`", BPR, "BPR only"),
     _ridge_and(RIDGE_AND_BCL, "audience ridge plus the tower of `BCL`", BCL, "BCL"),
@@ -200,7 +208,8 @@ OUR_ROWS = (
 BEST_ROW = Row(
     BEST,
     OURS,
-    "audience ridge plus the tower of ours that validation songs choose, with sparse songs if they choose them",
+    "audience ridge plus the tower of ours that validation songs choose, with sparse songs if they choose them, "
+    "candidates evened",
     partial(best, choices=CHOICES),
     quick=False,
     lane=SPARSE_LANE,

@@ -12,6 +12,7 @@ from keras import ops
 
 import bcl_keras
 from bcl_keras import BCLConfig
+from bcl_keras.config import RidgeConfig
 from bcl_keras.evaluation.choices import is_better
 from benchmarks.quality.baselines.training import MOST_STEPS, ROUND, StopsWithoutGain
 from benchmarks.quality.encoding import Encoding, unit_rows
@@ -109,12 +110,14 @@ def _stream(
     )
 
 
-def audience_ridge_model(problem: Problem, sparse: bool = False) -> bcl_keras.models.AudienceRidge:
-    """The closed form that the pipeline serves, solved once per split with and once without sparse songs.
+def audience_ridge_model(
+    problem: Problem, sparse: bool = False, rank: int = RidgeConfig().rank
+) -> bcl_keras.models.AudienceRidge:
+    """The closed form that the pipeline serves, solved once per split, rank, and with or without sparse songs.
 
     Of each song the strongest pairs count, as many as the pipeline keeps.
     """
-    return _solved_ridge(problem, sparse)[0]
+    return _solved_ridge(problem, sparse, rank)[0]
 
 
 def sparse_songs_help(problem: Problem) -> bool:
@@ -122,19 +125,31 @@ def sparse_songs_help(problem: Problem) -> bool:
     return not is_better(_solved_ridge(problem, sparse=False)[1], _solved_ridge(problem, sparse=True)[1])
 
 
-def _solved_ridge(problem: Problem, sparse: bool) -> tuple[bcl_keras.models.AudienceRidge, float]:
-    key = f"audience ridge, sparse songs {sparse}"
+def _solved_ridge(
+    problem: Problem, sparse: bool, rank: int = RidgeConfig().rank
+) -> tuple[bcl_keras.models.AudienceRidge, float]:
+    key = f"audience ridge, sparse songs {sparse}, rank {rank}"
     if key not in problem.shared:
-        model = bcl_keras.models.AudienceRidge(problem.encoding.fields, len(problem.warm))
+        model = bcl_keras.models.AudienceRidge(problem.encoding.fields, len(problem.warm), RidgeConfig(rank=rank))
         rows = problem.encoding.rows(learnt_songs(problem, sparse))
         chosen = model.adapt(rows, learnt_pairs(problem, RIDGE_PAIRS, sparse), validation(problem))
         problem.shared[key] = model, chosen["validation_recall"]
     return problem.shared[key]
 
 
-def audience_ridge(problem: Problem, sparse: bool = False) -> Scorer:
+def audience_ridge(
+    problem: Problem, sparse: bool = False, rank: int = RidgeConfig().rank, *, evens: bool = False
+) -> Scorer:
     """The scores of the closed form alone."""
-    return scorer(audience_ridge_model(problem, sparse))
+    model: bcl_keras.models.SongModel = audience_ridge_model(problem, sparse, rank)
+    return scorer(evened(problem, model) if evens else model)
+
+
+def evened(problem: Problem, model: bcl_keras.models.SongModel) -> bcl_keras.models.EvenedModel:
+    """The model with its candidates evened as the pipeline does it: as far as validation songs lose no recall."""
+    found = bcl_keras.models.EvenedModel(model)
+    found.adapt(problem.encoding.rows(problem.warm), validation(problem))
+    return found
 
 
 def joined(

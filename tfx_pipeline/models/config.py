@@ -55,7 +55,7 @@ class TrainingConfig:
     positives: int = 20
     anchor_popularity_power: float = 0.5
     sparse_per_warm: float = 3.0
-    evening_cost: float | None = None
+    evening_cost: float | None = 0.0
     chances: bool = False
 
     def __post_init__(self) -> None:
