@@ -63,7 +63,7 @@ def tfrs_two_tower(problem: Problem, few_listeners: bool = False, **settings: An
     model, optimizer = two_tower(len(warm), chosen), tf_keras.optimizers.Adam(chosen["learning_rate"])
     model.queries(tf.constant(shown.rows[:1])), model.candidates(tf.constant(shown.rows[:1]), tf.constant([0]))
     optimizer.build(model.trainable_variables)
-    probability = np.bincount(positives, minlength=len(warm)).astype("float32") / len(positives)
+    probability = (np.bincount(positives, minlength=len(warm)) / len(positives)).astype("float32")
     pairs = np.ones(len(anchors), np.int8), (anchors, positives)
     known = sparse.csr_matrix(pairs, shape=(len(shown.rows), len(warm)))
     following = batches(len(anchors), min(BATCH, len(anchors)), problem.seed)
