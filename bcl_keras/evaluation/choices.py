@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,6 +17,8 @@ MOST_JUDGED = 1000
 EQUAL_RECALL = 1e-4
 #: Scores of a song that differ by no more than this part of its largest are equal: float32 holds no more.
 EQUAL_SCORE = 1e-5
+#: Weights that a model joined with others may have.
+MODEL_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 _PASSES = 2
 
 Setting = TypeVar("Setting")
@@ -59,10 +61,27 @@ class Judge:
         return float(np.nanmean(np.concatenate(found)))
 
     def _recalls(self, scores: Array, positives: Array) -> Array:
-        top, known = best_rows(scores, max(1, min(self.k, scores.shape[1] - 1))), positives >= 0
-        hits = (np.take_along_axis(top, np.maximum(positives, 0), axis=1) & known).sum(axis=1)
+        known, places = positives >= 0, np.maximum(positives, 0)
+        hits = (_are_best(scores, places, max(1, min(self.k, scores.shape[1] - 1))) & known).sum(axis=1)
         counts = known.sum(axis=1)
         return np.where(counts > 0, hits / np.maximum(counts, 1), np.nan)
+
+
+def _are_best(scores: Array, places: Array, k: int) -> Array:
+    """Return whether candidates are among each song's k best (`best_rows`), `(n, P)` bool, without marking all."""
+    asked = np.take_along_axis(scores, places, axis=1)
+    last, near = _last_and_near(scores, k)
+    found = asked > last + near
+    unsure = np.flatnonzero((~found & (asked >= last - near)).any(axis=1))
+    if len(unsure):
+        found[unsure] = np.take_along_axis(best_rows(scores[unsure], k), places[unsure], axis=1)
+    return np.asarray(found)
+
+
+def _last_and_near(scores: Array, k: int) -> tuple[Array, Array]:
+    """Return each song's k-th best score, and by how much a score that counts as equal may differ; `(n, 1)` each."""
+    largest = np.maximum(scores.max(axis=1), -scores.min(axis=1))
+    return np.partition(scores, -k, axis=1)[:, -k, None], EQUAL_SCORE * largest[:, None]
 
 
 def best_rows(scores: Array, k: int) -> Array:
@@ -75,8 +94,7 @@ def best_rows(scores: Array, k: int) -> Array:
     Returns:
         `(n, candidates)` bool.
     """
-    last = np.partition(scores, -k, axis=1)[:, -k, None]
-    near = EQUAL_SCORE * np.abs(scores).max(axis=1, keepdims=True)
+    last, near = _last_and_near(scores, k)
     above = scores > last + near
     equal = (scores >= last - near) & ~above
     left = k - above.sum(axis=1, keepdims=True)
@@ -164,3 +182,30 @@ def choose_block_weights(
     """
     products = {name: queries[name] @ songs[name].T for name in queries}
     return choose_weights(products, judge.recall_of_scores, grid)
+
+
+def choose_model_weights(scores: Sequence[Array], recall: Callable[[Array], float]) -> tuple[tuple[float, ...], float]:
+    """Return the weights of models whose weighted sum of scores retrieves best, and its recall.
+
+    The first model weighs 1, a later one 0 at first. Each gets the smallest of the best weights in turn, twice. Of two
+    models all weights are tried. Of three, 21 combinations at most are tried, and not 36.
+
+    Args:
+        scores: `(n, candidates)` of each model.
+        recall: Of `(n, candidates)` scores.
+    """
+
+    def of_sum(weights: tuple[float, ...]) -> float:
+        total = weights[0] * scores[0]
+        for weight, part in zip(weights[1:], scores[1:], strict=True):
+            if weight:
+                total += weight * part
+        return recall(total)
+
+    weights = (1.0, *[0.0] * (len(scores) - 1))
+    found = {weights: of_sum(weights)}
+    for place in [*range(1, len(scores))] * _PASSES:
+        tried = [(*weights[:place], weight, *weights[place + 1 :]) for weight in MODEL_WEIGHTS]
+        found |= {each: of_sum(each) for each in tried if each not in found}
+        weights = first_best({each: found[each] for each in tried})
+    return weights, found[weights]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from bcl_keras.content.words import WordMatrix
-from bcl_keras.fields import Field, as_fields, blocks_of, check_values, first_known
+from bcl_keras.fields import Array, Field, as_fields, blocks_of, check_values, first_known
 from bcl_keras.ops.lists import first_values
 from bcl_keras.ops.numerics import l2_normalize
 
@@ -112,10 +112,7 @@ class ContentVector(keras.layers.Layer):
         Raises:
             ValueError: If a block is absent or unknown, or a weight is negative.
         """
-        if set(weights) != set(self.blocks) or min(weights.values()) < 0:
-            received = dict(weights)
-            raise ValueError(f"Argument `weights` must hold {list(self.blocks)}, at least 0 each. Received: {received}")
-        self.scales.assign(np.sqrt([weights[name] for name in self.blocks]).astype("float32"))
+        self.scales.assign(block_scales(weights, self.blocks))
 
     def block_vectors(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the unit rows of every block, `(n, size of the block)`, before they are weighted."""
@@ -133,7 +130,7 @@ class ContentVector(keras.layers.Layer):
     def _block(self, block: tuple[Field, ...], features: Mapping[str, Tensor]) -> Tensor:
         if block[0].is_categorical:
             return self._words(block[0], ops.convert_to_tensor(features[block[0].name]))
-        return l2_normalize(ops.concatenate([_known_numbers(field, features[field.name]) for field in block], axis=1))
+        return unit_numbers(block, features)
 
     def _words(self, field: Field, ids: Tensor) -> Tensor:
         ids = first_values(ids, field.max_values) if field.is_list else ids[:, None]
@@ -150,6 +147,22 @@ class ContentVector(keras.layers.Layer):
         """Return the arguments."""
         own = {"fields": [f.to_dict() for f in self.fields], "max_rank": self.max_rank}
         return {**super().get_config(), **own}
+
+
+def block_scales(weights: Mapping[str, float], blocks: Collection[str]) -> Array:
+    """Return the root of the weight of each block, `(blocks,)` float32.
+
+    Raises:
+        ValueError: If a block is absent or unknown, or a weight is negative.
+    """
+    if set(weights) != set(blocks) or min(weights.values()) < 0:
+        raise ValueError(f"Argument `weights` must hold {list(blocks)}, at least 0 each. Received: {dict(weights)}")
+    return np.sqrt([weights[name] for name in blocks]).astype("float32")
+
+
+def unit_numbers(block: Sequence[Field], features: Mapping[str, Tensor]) -> Tensor:
+    """Return the numbers of a block as unit rows, `(n, numbers)`; missing values are zeros."""
+    return l2_normalize(ops.concatenate([_known_numbers(field, features[field.name]) for field in block], axis=1))
 
 
 def _known_numbers(field: Field, values: Tensor) -> Tensor:

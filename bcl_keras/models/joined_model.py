@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from bcl_keras.checks import check_validation
-from bcl_keras.evaluation.choices import Judge, first_best, judged_songs
+from bcl_keras.evaluation.choices import Judge, choose_model_weights, judged_songs
 from bcl_keras.fields import Array, Field, blocks_of
 from bcl_keras.models.song_model import SongModel
 from bcl_keras.ops.numerics import l2_normalize
@@ -19,7 +19,6 @@ from bcl_keras.ops.numerics import l2_normalize
 Tensor = Any
 
 _ROUNDING = 1e-5
-WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 @keras.saving.register_keras_serializable(package="bcl_keras")
@@ -113,8 +112,8 @@ class JoinedModel(SongModel):
             weights: One for each model, as an earlier call returned them. Nothing is chosen then.
 
         Returns:
-            What was chosen: `weights`, the smallest of equal ones, their `validation_recall`, and the recall of every
-            model `alone`.
+            What was chosen: `weights`, their `validation_recall`, and the recall of every model `alone`. The weights
+            are chosen model by model, twice, the smallest of equal ones; a later model weighs 0 at first.
 
         Raises:
             ValueError: If a validation song breaks its fields' contract, a positive is not a row of a warm song, or
@@ -136,10 +135,8 @@ class JoinedModel(SongModel):
         if judged is not None:
             scores = [self._scores(place, songs, judged[0]) for place, songs in enumerate(candidates)]
             judge = Judge(judged[1], k)
-            recalls = {w: _recall(judge, scores, w) for w in _choices(len(self.models))}
-            given = first_best(recalls)
-            report["validation_recall"] = recalls[given]
-            report["alone"] = [_recall(judge, [part], (1.0,)) for part in scores]
+            given, report["validation_recall"] = choose_model_weights(scores, judge.recall_of_scores)
+            report["alone"] = [judge.recall_of_scores(part) for part in scores]
         self.weights_of_models.assign(np.array(given, "float32"))
         longest = np.linalg.norm(np.concatenate(candidates, axis=1), axis=1).max()
         self.longest.assign(longest if longest > 0 else 1.0)  # songs without any content have embeddings of zeros
@@ -244,12 +241,3 @@ def _at_most_one(vectors: Tensor) -> Tensor:
     """Return vectors, those longer than 1 scaled to length 1; those of warm songs keep every bit."""
     length = ops.sqrt(ops.sum(ops.square(vectors), axis=1, keepdims=True))
     return ops.where(length > 1.0 + _ROUNDING, vectors / ops.maximum(length, 1.0), vectors)
-
-
-def _choices(count: int) -> itertools.product[tuple[float, ...]]:
-    return itertools.product((1.0,), *[WEIGHTS] * (count - 1))
-
-
-def _recall(judge: Judge, scores: Sequence[Array], weights: tuple[float, ...]) -> float:
-    total = np.sum([weight * part for weight, part in zip(weights, scores, strict=True)], axis=0)
-    return judge.recall_of([(total, np.arange(len(total)))])

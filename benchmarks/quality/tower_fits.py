@@ -66,13 +66,14 @@ def joined(problem: Problem, config: BCLConfig, training: Training = PATIENT, **
 
 
 def best(problem: Problem, choices: tuple[BCLConfig, ...]) -> Scorer:
-    """Joins each configuration with the closed form, keeps the best by recall on validation songs, and evens it.
+    """Joins each configuration with closed form and content, keeps the best on validation songs, and evens it.
 
     As in the pipeline, the closed form's recall on them says whether to learn from sparse songs.
     """
     helped = has_sparse_songs(problem.data) and towers.sparse_songs_help(problem)
     training = SPARSE if helped else PATIENT
-    found = [towers.joined(problem, trained_towers(problem, config, training), helped) for config in choices]
+    fitted = [trained_towers(problem, config, training) for config in choices]
+    found = [towers.joined(problem, each, helped, content=True) for each in fitted]
     model = towers.evened(problem, first_best(dict(found)))
     problem.shared[BEST] = model, BCL, training
     return towers.scorer(model)

@@ -180,6 +180,12 @@ OUR_ROWS = (
         "candidates that are close to everything count less",
         partial(towers.audience_ridge, evens=True),
     ),
+    Row(
+        "ridge + content",
+        OURS,
+        f"audience ridge plus plain content cosines, as a sketch of {towers.SKETCH} numbers a song",
+        towers.ridge_and_content,
+    ),
     _ridge_and("ridge + BPR", "audience ridge plus the tower of `BPR only`", BPR, "BPR only"),
     _ridge_and(RIDGE_AND_BCL, "audience ridge plus the tower of `BCL`", BCL, "BCL"),
     _sparse(
@@ -208,8 +214,8 @@ OUR_ROWS = (
 BEST_ROW = Row(
     BEST,
     OURS,
-    "audience ridge plus the tower of ours that validation songs choose, with sparse songs if they choose them, "
-    "candidates evened",
+    "audience ridge plus the tower of ours that validation songs choose, and the content of `ridge + content`, with "
+    "sparse songs if they choose them, candidates evened",
     partial(best, choices=CHOICES),
     quick=False,
     lane=SPARSE_LANE,

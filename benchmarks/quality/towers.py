@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
@@ -26,6 +27,8 @@ from tfx_pipeline.contract.splits import VALIDATION
 
 POSITIVES = 20
 RIDGE_PAIRS = 100
+#: Numbers of the sketch of content, as many as in the pipeline.
+SKETCH = 256
 #: Where songs of one or two listeners are anchors too, anchors are drawn by their listeners to this power.
 SPARSE_ANCHOR_POWER = 0.5
 _BATCH = 1024
@@ -120,20 +123,32 @@ def audience_ridge_model(
     return _solved_ridge(problem, sparse, rank)[0]
 
 
+def content_sketch_model(problem: Problem, sparse: bool = False) -> bcl_keras.models.ContentSketch:
+    """The sketch of content that the pipeline joins, made once per split with the block weights of the closed form."""
+    key = f"content sketch, sparse songs {sparse}"
+    if key not in problem.shared:
+        model = bcl_keras.models.ContentSketch(problem.encoding.fields, len(problem.warm), SKETCH)
+        weights = _solved_ridge(problem, sparse)[1]["block_weights"]
+        model.adapt(problem.encoding.rows(problem.warm), block_weights=weights)
+        problem.shared[key] = model
+    return problem.shared[key]
+
+
 def sparse_songs_help(problem: Problem) -> bool:
     """Whether the closed form finds as much of the validation songs' truth with sparse songs as without them."""
-    return not is_better(_solved_ridge(problem, sparse=False)[1], _solved_ridge(problem, sparse=True)[1])
+    alone, with_them = (_solved_ridge(problem, sparse)[1]["validation_recall"] for sparse in (False, True))
+    return not is_better(alone, with_them)
 
 
 def _solved_ridge(
     problem: Problem, sparse: bool, rank: int = RidgeConfig().rank
-) -> tuple[bcl_keras.models.AudienceRidge, float]:
+) -> tuple[bcl_keras.models.AudienceRidge, dict[str, Any]]:
     key = f"audience ridge, sparse songs {sparse}, rank {rank}"
     if key not in problem.shared:
         model = bcl_keras.models.AudienceRidge(problem.encoding.fields, len(problem.warm), RidgeConfig(rank=rank))
         rows = problem.encoding.rows(learnt_songs(problem, sparse))
         chosen = model.adapt(rows, learnt_pairs(problem, RIDGE_PAIRS, sparse), validation(problem))
-        problem.shared[key] = model, chosen["validation_recall"]
+        problem.shared[key] = model, chosen
     return problem.shared[key]
 
 
@@ -145,6 +160,12 @@ def audience_ridge(
     return scorer(evened(problem, model) if evens else model)
 
 
+def ridge_and_content(problem: Problem) -> Scorer:
+    """The scores of the closed form and the sketch of content, which counts as much as validation songs choose."""
+    parts = [audience_ridge_model(problem)]
+    return scorer(bcl_keras.models.join_if_better(parts, content_sketch_model(problem), validation(problem))[0])
+
+
 def evened(problem: Problem, model: bcl_keras.models.SongModel) -> bcl_keras.models.EvenedModel:
     """The model with its candidates evened as the pipeline does it: as far as validation songs lose no recall."""
     found = bcl_keras.models.EvenedModel(model)
@@ -153,11 +174,24 @@ def evened(problem: Problem, model: bcl_keras.models.SongModel) -> bcl_keras.mod
 
 
 def joined(
-    problem: Problem, towers: bcl_keras.models.BCLModel, sparse: bool = False
+    problem: Problem, towers: bcl_keras.models.BCLModel, sparse: bool = False, *, content: bool = False
 ) -> tuple[bcl_keras.models.JoinedModel, float]:
-    """The closed form and towers as the pipeline serves them, and their recall on the validation songs."""
-    model = bcl_keras.models.JoinedModel([audience_ridge_model(problem, sparse), towers])
-    return model, model.adapt(validation(problem))["validation_recall"]
+    """The closed form and towers, and their recall on the validation songs.
+
+    Args:
+        problem: The split.
+        towers: The towers.
+        sparse: Whether the closed form learns from sparse songs too.
+        content: Whether the sketch of content is joined too, as the pipeline does it.
+    """
+    parts = [audience_ridge_model(problem, sparse), towers]
+    if content:
+        sketch = content_sketch_model(problem, sparse)
+        model, report = bcl_keras.models.join_if_better(parts, sketch, validation(problem))
+    else:
+        model = bcl_keras.models.JoinedModel(parts)
+        report = model.adapt(validation(problem))
+    return model, report["validation_recall"]
 
 
 def scorer(model: bcl_keras.models.SongModel, form: Callable[[Encoding], Encoding] | None = None) -> Scorer:

@@ -128,7 +128,10 @@ def closed_form() -> Results:
         name: ops.convert_to_numpy(model.embed_features(queries)) @ model.warm_candidates().T
         for name, model in parts.items()
     }
-    stored = {"ridge_candidates": ridge.warm_candidates(), "joined_candidates": joined.warm_candidates()}
+    sketch = models.ContentSketch(small.FIELDS, 60, 32)
+    sketch.adapt(features)
+    stored = {"sketch_candidates": sketch.warm_candidates(), "sketch_parts": sketch.block_parts(queries)}
+    stored |= {"ridge_candidates": ridge.warm_candidates(), "joined_candidates": joined.warm_candidates()}
     return {**scores, **stored, "content": ridge.content(queries)}
 
 

@@ -59,7 +59,7 @@ def test_results_are_those_of_tensorflow(backend: str) -> None:
     compared = [
         name for name in reference if not name.startswith(("whole_", "messages")) and name not in ("backend", "loaded")
     ]
-    assert len(compared) == 23
+    assert len(compared) == 25
     for name in compared:
         # The root of a rounded zero is not a small number.
         power = 2 if name.startswith("correlation") else 1
