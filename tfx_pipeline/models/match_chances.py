@@ -1,4 +1,8 @@
-"""Fits how likely a match is right, on validation songs: a logistic regression, made calibrated by isotonic means."""
+"""Fits how likely a match is right, on validation songs.
+
+A first logistic regression gives each match a sum of four numbers. A second one turns the sum into a chance along a
+bent line, with an interval. The first places weigh more, because they are shown first and used first.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,6 @@ from typing import Any
 import numpy as np
 
 import bcl_keras
-from bcl_keras.evaluation.bootstrap import ClusterBootstrap
 from bcl_keras.evaluation.content import has_value
 from bcl_keras.evaluation.ranking import ranking_keys
 from bcl_keras.fields import Array
@@ -18,9 +21,13 @@ from serving.export.chances import ChanceScale, numbers_of
 FEWEST_SONGS = 50
 #: Matches of a song that are fitted: as many as the model returns in bulk.
 PLACES = 100
-#: Where runs of matches end, whose share of hits is measured: short ones among the best, where chances differ most.
-_ENDS = (*np.linspace(0.07, 0.84, 12), 0.9, 0.94, 0.96, 0.975, 0.985, 0.9925, 1.0)
-_DRAWS = 500
+#: The match at place p weighs 1 / (p + 9). Equal weights would fit the many last places, and miss the first ten.
+_PLACES_BEFORE = 9
+#: Parts of the matches, by their sum, between which the slope of the curve may change: more among the best.
+_BENDS = (0.5, 0.8, 0.93, 0.98)
+_KNOTS = 33
+_NORMAL_95 = 1.959964
+_SONGS_AT_ONCE = 256
 _PLACE = np.uint64(0xFFFFFFFF)
 
 
@@ -41,7 +48,13 @@ def fit_chances(
     if len(usable) < FEWEST_SONGS:
         return None
     features, right = {name: values[usable] for name, values in features.items()}, right[usable]
-    scores, hits = _matches(model.embed_songs(features) @ model.warm_candidates().T, right, places)
+    candidates = model.warm_candidates().T
+    found = []
+    for start in range(0, len(usable), _SONGS_AT_ONCE):
+        block = slice(start, start + _SONGS_AT_ONCE)
+        embeddings = model.embed_songs({name: values[block] for name, values in features.items()})
+        found.append(best_matches(embeddings @ candidates, right[block], places))
+    scores, hits = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return fit_scale(scores, hits, known_fields(features))
 
 
@@ -61,34 +74,63 @@ def fit_scale(scores: Array, hits: Array, known: Array) -> ChanceScale | None:
     typical = float(np.median(scores))
     if not hits.any() or hits.all() or not typical > 0:
         return None
-    numbers = numbers_of(typical, scores, known).reshape(-1, 4)
-    weights = _weights(numbers, hits.ravel())
+    numbers = numbers_of(typical, scores, known)
+    counted = np.broadcast_to(1.0 / (np.arange(1, scores.shape[1] + 1) + _PLACES_BEFORE), scores.shape)
+    counted = counted / counted.mean()
+    weights = _weights(numbers.reshape(-1, 4), hits.ravel(), counted.ravel())
     total = numbers @ weights
-    order = np.argsort(total, kind="stable")
-    song = np.repeat(np.arange(len(scores)), scores.shape[1])
-    bootstrap = ClusterBootstrap(song, draws=_DRAWS)
-    sums, found = [], []
-    for part in np.split(order, [int(end * len(order)) for end in _ENDS[:-1]]):
-        if not len(part):
-            continue
-        inside = np.zeros(len(order))
-        inside[part] = 1.0
-        sums.append(float(total[part].mean()))
-        found.append(bootstrap.ratio(hits.ravel() * inside, inside))
-    return _scale(typical, weights, sums, np.array([(each.value, each.low, each.high) for each in found]))
+    knots = np.unique(np.quantile(total, _knot_places()).astype(np.float32)).astype(float)
+    return _scale(typical, weights, knots, _curve(total, hits, counted, knots))
 
 
-def _scale(typical: float, weights: Array, sums: list[float], levels: Array) -> ChanceScale:
+def _knot_places() -> Array:
+    """Returns parts of the matches, closer to each other among the best."""
+    return 1.0 - np.linspace(1.0, 0.0, _KNOTS) ** 2
+
+
+def _curve(total: Array, hits: Array, counted: Array, knots: Array) -> Array:
+    """Returns the chance at each knot and the bounds of its 95 % interval, `(knots, 3)`.
+
+    The logarithm of the odds is a line of the sum that bends at some places. Matches of one song are not independent,
+    so that the variance is that of sums over songs (the "sandwich" of cluster-robust errors).
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    bends, scale = np.quantile(total, _BENDS), max(float(total.std()), 1e-9)
+    inputs, at_knots = (_bent(sums, bends, scale) for sums in (total.reshape(-1), knots))
+    fitted = LogisticRegression(C=100.0, max_iter=1000).fit(inputs, hits.ravel(), sample_weight=counted.ravel())
+    slopes = np.concatenate([fitted.coef_[0], fitted.intercept_])
+    inputs, at_knots = (np.column_stack([columns, np.ones(len(columns))]) for columns in (inputs, at_knots))
+    chance = _share(inputs @ slopes)
+    curvature = (inputs * (counted.ravel() * chance * (1.0 - chance))[:, None]).T @ inputs
+    inverse = np.linalg.inv(curvature + np.eye(len(slopes)) / 100.0)
+    of_matches = (counted.ravel() * (hits.ravel() - chance))[:, None] * inputs
+    of_songs = of_matches.reshape(*hits.shape, -1).sum(axis=1)
+    covariance = inverse @ (of_songs.T @ of_songs) @ inverse * len(hits) / (len(hits) - 1)
+    middle = at_knots @ slopes
+    spread = _NORMAL_95 * np.sqrt(np.einsum("ki,ij,kj->k", at_knots, covariance, at_knots))
+    return np.stack([_share(middle), _share(middle - spread), _share(middle + spread)], axis=1)
+
+
+def _bent(sums: Array, bends: Array, scale: float) -> Array:
+    """Returns each sum and how far it is beyond each bend, `(len(sums), 1 + bends)`."""
+    return np.column_stack([sums, *(np.maximum(sums - bend, 0.0) for bend in np.unique(bends))]) / scale
+
+
+def _share(log_odds: Array) -> Array:
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(log_odds, -50.0, 50.0))))
+
+
+def _scale(typical: float, weights: Array, knots: Array, levels: Array) -> ChanceScale:
     from sklearn.isotonic import IsotonicRegression
 
-    knots, first = np.unique(np.array(sums, np.float32), return_index=True)
-    chance, low, high = (IsotonicRegression().fit_transform(knots, column[first]) for column in levels.T)
+    chance, low, high = (IsotonicRegression().fit_transform(knots, column) for column in levels.T)
     bounds = np.minimum(low, chance), np.maximum(high, chance)
     found = tuple(tuple(np.clip(column, 0.0, 1.0).tolist()) for column in (chance, *bounds))
     return ChanceScale(typical, tuple(weights.tolist()), tuple(knots.tolist()), *found)
 
 
-def _weights(numbers: Array, hits: Array) -> Array:
+def _weights(numbers: Array, hits: Array, counted: Array) -> Array:
     """Returns the weight of each number; a better score or place never lowers a chance."""
     from sklearn.linear_model import LogisticRegression
 
@@ -97,8 +139,9 @@ def _weights(numbers: Array, hits: Array) -> Array:
     weights = np.zeros(numbers.shape[1])
     while kept.any():
         scaled = (numbers[:, kept] - mean[kept]) / spread[kept]
+        fitted = LogisticRegression(C=10.0, max_iter=500).fit(scaled, hits, sample_weight=counted)
         weights[:] = 0.0
-        weights[kept] = LogisticRegression(C=10.0, max_iter=500).fit(scaled, hits).coef_[0] / spread[kept]
+        weights[kept] = fitted.coef_[0] / spread[kept]
         wrong = np.array([weights[0] < 0, weights[1] > 0, False, False])
         if not wrong.any():
             return weights
@@ -106,8 +149,14 @@ def _weights(numbers: Array, hits: Array) -> Array:
     return weights
 
 
-def _matches(scores: Array, right: Array, places: int) -> tuple[Array, Array]:
-    """Returns the scores of the best matches and whether they are right, `(n, places)`."""
+def best_matches(scores: Array, right: Array, places: int) -> tuple[Array, Array]:
+    """Returns the scores of the best matches and whether they are right, `(n, places)`.
+
+    Args:
+        scores: `(n, candidates)`.
+        right: `(n, P)` rows of the candidates that are right, padded with -1.
+        places: How many matches.
+    """
     found, hits = [], []
     depth = min(places, scores.shape[1])
     for row, truth in zip(scores, right, strict=True):
@@ -127,14 +176,19 @@ def predict(scale: ChanceScale, scores: Array, known: Array) -> tuple[Array, Arr
 
 
 def calibration_error(chances: Array, hits: Array, parts: int = 15) -> float:
-    """Returns the mean difference of chance and share of hits, over runs of matches of like chance and equal length.
+    """Returns the mean difference of chance and share of hits, over groups of matches of like chance.
 
     Args:
         chances: Of matches, any shape.
         hits: Whether they are right, the same shape.
-        parts: Number of runs.
+        parts: Number of groups.
     """
+    flat, right = chances.ravel(), hits.ravel().astype(float)
+    groups = groups_of_like_chance(chances, parts)
+    return float(sum(len(group) * abs(flat[group].mean() - right[group].mean()) for group in groups) / len(flat))
+
+
+def groups_of_like_chance(chances: Array, parts: int = 15) -> list[Array]:
+    """Returns groups of equal size, as places in the flat array; those of the smallest chances first."""
     order = np.argsort(chances, axis=None, kind="stable")
-    flat, right = chances.ravel()[order], hits.ravel()[order].astype(float)
-    runs = [run for run in np.array_split(np.arange(len(order)), parts) if len(run)]
-    return float(sum(len(run) * abs(flat[run].mean() - right[run].mean()) for run in runs) / len(order))
+    return [group for group in np.array_split(order, parts) if len(group)]
