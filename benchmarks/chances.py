@@ -94,19 +94,13 @@ def main(argv: list[str]) -> int:
             problem = Problem.of(data, seed, arguments.epochs)
             model = model_of(problem, closed_form=arguments.closed_form)
             started = time.perf_counter()
-            part = judged(problem, model)
+            scale = fit_chances(model, songs_with_truth(problem, VALIDATION))
             seconds = max(seconds, time.perf_counter() - started)
-            if part is not None:
-                parts.append(part)
+            if scale is not None:
+                parts.append(judged(problem, model, scale))
             validation = len(problem.cold(VALIDATION))
-        found = figures(parts) if parts else {}
-        line = {
-            "data": data.name,
-            "splits": len(parts),
-            "validation_songs": validation,
-            "fit_seconds": seconds,
-            **found,
-        }
+        line = {"data": data.name, "splits": len(parts), "validation_songs": validation, "fit_seconds": seconds}
+        line |= figures(parts) if parts else {}
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
     return 0
