@@ -1,6 +1,6 @@
 """Measure whether the chances of matches come true, on test songs that they were not fitted on.
 
-python -m benchmarks.chances --data DIR [DIR ...] [--songs N] [--seeds 4] [--epochs N | --closed-form]
+python -m benchmarks.chances --data DIR [DIR ...] [--songs N] [--first-seed 0] [--seeds 4] [--epochs N | --closed-form]
 
 The data sets are folders of the input contract. Each seed is another split. The model is the joined one that the
 pipeline serves, or the closed form alone, which takes seconds where towers take minutes. Chances are fitted on the
@@ -81,6 +81,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders in the input contract")
     parser.add_argument("--songs", type=int, help="most songs with at least 3 listeners, drawn by hash (default: all)")
     parser.add_argument("--seeds", type=int, default=4, help="number of splits (default %(default)s)")
+    parser.add_argument("--first-seed", type=int, default=0, help="number of the first split (default %(default)s)")
     towers = parser.add_mutually_exclusive_group()
     towers.add_argument("--closed-form", action="store_true", help="the closed form alone, without towers")
     towers.add_argument("--epochs", type=int, help="most epochs of the towers; default: as the pipeline trains them")
@@ -90,7 +91,7 @@ def main(argv: list[str]) -> int:
         if arguments.songs is not None:
             data = drawn(data, arguments.songs, LEAST_LISTENERS)
         parts, validation, seconds = [], 0, 0.0
-        for seed in range(arguments.seeds):
+        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
             problem = Problem.of(data, seed, arguments.epochs)
             model = model_of(problem, closed_form=arguments.closed_form)
             started = time.perf_counter()

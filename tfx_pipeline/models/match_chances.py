@@ -21,10 +21,10 @@ from serving.export.chances import ChanceScale, numbers_of
 FEWEST_SONGS = 50
 #: Matches of a song that are fitted: as many as the model returns in bulk.
 PLACES = 100
-#: The match at place p weighs 1 / (p + 9). Equal weights would fit the many last places, and miss the first ten.
-_PLACES_BEFORE = 9
+#: The match at place p weighs 1 / (p + 20). Equal weights would fit the many last places, and miss the first ten.
+_PLACES_BEFORE = 20
 #: Parts of the matches, by their sum, between which the slope of the curve may change: more among the best.
-_BENDS = (0.5, 0.8, 0.93, 0.98)
+_BENDS = (0.25, 0.5, 0.75, 0.9, 0.97)
 _KNOTS = 33
 _NORMAL_95 = 1.959964
 _SONGS_AT_ONCE = 256
