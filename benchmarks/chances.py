@@ -34,12 +34,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 use_tensorflow()  # before Keras is imported
 
 from serving.export.chances import ChanceScale  # noqa: E402
+from tfx_pipeline.models.calibration import calibration_error, groups_of_like_chance  # noqa: E402
 from tfx_pipeline.models.match_chances import (  # noqa: E402
     PLACES,
     best_matches,
-    calibration_error,
     fit_chances,
-    groups_of_like_chance,
     known_fields,
     predict,
 )

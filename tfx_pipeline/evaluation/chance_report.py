@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from bcl_keras.fields import Array
 from tfx_pipeline.contract.ids import SONG_ID, id_array
 from tfx_pipeline.contract.splits import TEST
+from tfx_pipeline.models.calibration import calibration_error
 from tfx_pipeline.models.config import VALIDATION_TRUTH
-from tfx_pipeline.models.match_chances import calibration_error
 from tfx_pipeline.models.song_table import SongTable
 
 #: Columns of the matches that are read.

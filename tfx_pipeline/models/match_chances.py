@@ -16,6 +16,7 @@ from bcl_keras.evaluation.content import has_value
 from bcl_keras.evaluation.ranking import ranking_keys
 from bcl_keras.fields import Array
 from serving.export.chances import ChanceScale, numbers_of
+from tfx_pipeline.models.clustered_logistic import ClusteredLogistic, share
 
 #: With fewer validation songs nothing is fitted.
 FEWEST_SONGS = 50
@@ -26,6 +27,8 @@ _PLACES_BEFORE = 20
 #: Parts of the matches, by their sum, between which the slope of the curve may change: more among the best.
 _BENDS = (0.25, 0.5, 0.75, 0.9, 0.97)
 _KNOTS = 33
+#: Groups of matches of like sum, in which the effect of other weights is measured.
+_GROUPS = 20
 _NORMAL_95 = 1.959964
 _SONGS_AT_ONCE = 256
 _PLACE = np.uint64(0xFFFFFFFF)
@@ -77,10 +80,11 @@ def fit_scale(scores: Array, hits: Array, known: Array) -> ChanceScale | None:
     numbers = numbers_of(typical, scores, known)
     counted = np.broadcast_to(1.0 / (np.arange(1, scores.shape[1] + 1) + _PLACES_BEFORE), scores.shape)
     counted = counted / counted.mean()
-    weights = _weights(numbers.reshape(-1, 4), hits.ravel(), counted.ravel())
-    total = numbers @ weights
-    knots = np.unique(np.quantile(total, _knot_places()).astype(np.float32)).astype(float)
-    return _scale(typical, weights, knots, _curve(total, hits, counted, knots))
+    weights, of_weights = _weights(numbers, hits, counted)
+    sums = numbers @ weights
+    knots = np.unique(np.quantile(sums, _knot_places()).astype(np.float32)).astype(float)
+    levels = _curve(sums, hits, counted, knots, _spread_of_sums(numbers, sums, of_weights))
+    return _scale(typical, weights, knots, levels)
 
 
 def _knot_places() -> Array:
@@ -88,37 +92,50 @@ def _knot_places() -> Array:
     return 1.0 - np.linspace(1.0, 0.0, _KNOTS) ** 2
 
 
-def _curve(total: Array, hits: Array, counted: Array, knots: Array) -> Array:
+def _weights(numbers: Array, hits: Array, counted: Array) -> tuple[Array, Array]:
+    """Returns the weight of each number, and their covariance; a better score or place never lowers a chance."""
+    mean, spread = numbers.mean(axis=(0, 1)), numbers.std(axis=(0, 1))
+    kept, count = spread > 1e-9, numbers.shape[2]
+    while kept.any():
+        scaled = (numbers[..., kept] - mean[kept]) / spread[kept]
+        fitted = ClusteredLogistic.fit(scaled, hits, counted, strength=10.0)
+        weights, covariance = np.zeros(count), np.zeros((count, count))
+        weights[kept] = fitted.slopes[:-1] / spread[kept]
+        covariance[np.ix_(kept, kept)] = fitted.covariance[:-1, :-1] / np.outer(spread[kept], spread[kept])
+        wrong = np.array([weights[0] < 0, weights[1] > 0, False, False])
+        if not wrong.any():
+            return weights, covariance
+        kept &= ~wrong
+    return np.zeros(count), np.zeros((count, count))
+
+
+def _spread_of_sums(numbers: Array, sums: Array, of_weights: Array) -> tuple[Array, Array]:
+    """Returns sums, ascending, and the variance that other weights would bring among matches of such a sum."""
+    order = np.argsort(sums, axis=None, kind="stable")
+    flat = numbers.reshape(-1, numbers.shape[2])
+    groups = [group for group in np.array_split(order, _GROUPS) if len(group)]
+    centred = [flat[group] - flat[group].mean(axis=0) for group in groups]
+    variances = [np.einsum("ni,ij,nj->", rows, of_weights, rows) / len(rows) for rows in centred]
+    return np.array([sums.ravel()[group].mean() for group in groups]), np.array(variances)
+
+
+def _curve(sums: Array, hits: Array, counted: Array, knots: Array, of_sums: tuple[Array, Array]) -> Array:
     """Returns the chance at each knot and the bounds of its 95 % interval, `(knots, 3)`.
 
-    The logarithm of the odds is a line of the sum that bends at some places. Matches of one song are not independent,
-    so that the variance is that of sums over songs (the "sandwich" of cluster-robust errors).
+    The logarithm of the odds is a line of the sum that bends at some places. Its variance is that of the line, and that
+    of the sums, times the square of the slope.
     """
-    from sklearn.linear_model import LogisticRegression
+    bends, scale = np.unique(np.quantile(sums, _BENDS)), max(float(sums.std()), 1e-9)
 
-    bends, scale = np.quantile(total, _BENDS), max(float(total.std()), 1e-9)
-    inputs, at_knots = (_bent(sums, bends, scale) for sums in (total.reshape(-1), knots))
-    fitted = LogisticRegression(C=100.0, max_iter=1000).fit(inputs, hits.ravel(), sample_weight=counted.ravel())
-    slopes = np.concatenate([fitted.coef_[0], fitted.intercept_])
-    inputs, at_knots = (np.column_stack([columns, np.ones(len(columns))]) for columns in (inputs, at_knots))
-    chance = _share(inputs @ slopes)
-    curvature = (inputs * (counted.ravel() * chance * (1.0 - chance))[:, None]).T @ inputs
-    inverse = np.linalg.inv(curvature + np.eye(len(slopes)) / 100.0)
-    of_matches = (counted.ravel() * (hits.ravel() - chance))[:, None] * inputs
-    of_songs = of_matches.reshape(*hits.shape, -1).sum(axis=1)
-    covariance = inverse @ (of_songs.T @ of_songs) @ inverse * len(hits) / (len(hits) - 1)
-    middle = at_knots @ slopes
-    spread = _NORMAL_95 * np.sqrt(np.einsum("ki,ij,kj->k", at_knots, covariance, at_knots))
-    return np.stack([_share(middle), _share(middle - spread), _share(middle + spread)], axis=1)
+    def bent(values: Array) -> Array:
+        return np.stack([values, *(np.maximum(values - bend, 0.0) for bend in bends)], axis=-1) / scale
 
-
-def _bent(sums: Array, bends: Array, scale: float) -> Array:
-    """Returns each sum and how far it is beyond each bend, `(len(sums), 1 + bends)`."""
-    return np.column_stack([sums, *(np.maximum(sums - bend, 0.0) for bend in np.unique(bends))]) / scale
-
-
-def _share(log_odds: Array) -> Array:
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(log_odds, -50.0, 50.0))))
+    line = ClusteredLogistic.fit(bent(sums), hits, counted, strength=100.0)
+    middle = line.log_odds(bent(knots))
+    slope = (np.column_stack([np.ones(len(knots)), knots[:, None] >= bends]) @ line.slopes[:-1]) / scale
+    variance = line.variance(bent(knots)) + slope**2 * np.interp(knots, *of_sums)
+    spread = _NORMAL_95 * np.sqrt(variance)
+    return np.stack([share(middle), share(middle - spread), share(middle + spread)], axis=1)
 
 
 def _scale(typical: float, weights: Array, knots: Array, levels: Array) -> ChanceScale:
@@ -128,25 +145,6 @@ def _scale(typical: float, weights: Array, knots: Array, levels: Array) -> Chanc
     bounds = np.minimum(low, chance), np.maximum(high, chance)
     found = tuple(tuple(np.clip(column, 0.0, 1.0).tolist()) for column in (chance, *bounds))
     return ChanceScale(typical, tuple(weights.tolist()), tuple(knots.tolist()), *found)
-
-
-def _weights(numbers: Array, hits: Array, counted: Array) -> Array:
-    """Returns the weight of each number; a better score or place never lowers a chance."""
-    from sklearn.linear_model import LogisticRegression
-
-    mean, spread = numbers.mean(axis=0), numbers.std(axis=0)
-    kept = spread > 1e-9
-    weights = np.zeros(numbers.shape[1])
-    while kept.any():
-        scaled = (numbers[:, kept] - mean[kept]) / spread[kept]
-        fitted = LogisticRegression(C=10.0, max_iter=500).fit(scaled, hits, sample_weight=counted)
-        weights[:] = 0.0
-        weights[kept] = fitted.coef_[0] / spread[kept]
-        wrong = np.array([weights[0] < 0, weights[1] > 0, False, False])
-        if not wrong.any():
-            return weights
-        kept &= ~wrong
-    return weights
 
 
 def best_matches(scores: Array, right: Array, places: int) -> tuple[Array, Array]:
@@ -173,22 +171,3 @@ def predict(scale: ChanceScale, scores: Array, known: Array) -> tuple[Array, Arr
     levels: Any = (np.interp(total, scale.sums, level) for level in (scale.chances, scale.low, scale.high))
     chance, low, high = levels
     return chance, low, high
-
-
-def calibration_error(chances: Array, hits: Array, parts: int = 15) -> float:
-    """Returns the mean difference of chance and share of hits, over groups of matches of like chance.
-
-    Args:
-        chances: Of matches, any shape.
-        hits: Whether they are right, the same shape.
-        parts: Number of groups.
-    """
-    flat, right = chances.ravel(), hits.ravel().astype(float)
-    groups = groups_of_like_chance(chances, parts)
-    return float(sum(len(group) * abs(flat[group].mean() - right[group].mean()) for group in groups) / len(flat))
-
-
-def groups_of_like_chance(chances: Array, parts: int = 15) -> list[Array]:
-    """Returns groups of equal size, as places in the flat array; those of the smallest chances first."""
-    order = np.argsort(chances, axis=None, kind="stable")
-    return [group for group in np.array_split(order, parts) if len(group)]
