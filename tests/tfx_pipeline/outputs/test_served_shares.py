@@ -1,4 +1,4 @@
-"""What gives the scores of a song that a run has not seen, and how likely its matches are: asked of the pushed model."""
+"""Of a song that a run has not seen: what gives its scores, and how likely matches are; asked of the pushed model."""
 
 from __future__ import annotations
 
