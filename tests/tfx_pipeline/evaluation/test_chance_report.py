@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +29,7 @@ def songs(truth: dict[str, list[str]], splits: dict[str, str]) -> SongTable:
     return SongTable(ids, of_split, {}, none, similar, np.zeros(similar.shape, np.float32))
 
 
-def table(rows: list[tuple[str, list[str], list[float] | None]]) -> pa.Table:
+def table(rows: Sequence[tuple[str, list[str], list[float] | None]]) -> pa.Table:
     return pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in rows], SCHEMA)
 
 
