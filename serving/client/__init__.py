@@ -8,7 +8,7 @@ from serving.client.aio import AsyncClient
 from serving.client.calls import ServingError
 from serving.client.channel import TLS
 from serving.client.known_fields import UnknownSongWarning
-from serving.client.results import Explained, VersionStatus, is_song
+from serving.client.results import Explained, Likely, VersionStatus, is_song
 from serving.client.retry import Backoff
 from serving.client.signatures import Signature, TensorSpec
 from serving.client.sync import Client
@@ -19,6 +19,7 @@ __all__ = [
     "Backoff",
     "Client",
     "Explained",
+    "Likely",
     "ServingError",
     "Signature",
     "TensorSpec",

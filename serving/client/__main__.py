@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from serving.client import TLS, Client, Explained, ServingError, UnknownSongWarning
+from serving.client import TLS, Client, Explained, Likely, ServingError, UnknownSongWarning
 from serving.client.json_songs import read_songs
 from serving.client.known_fields import KNOWN_FIELDS
 from serving.client.results import is_song
@@ -35,6 +35,9 @@ def _match(client: Client, arguments: argparse.Namespace) -> Iterator[dict[str, 
     exclude = [arguments.exclude] * len(songs) if arguments.exclude is not None else None
     if arguments.why:
         yield from _explained(client.explain(songs, arguments.k, exclude=exclude, ignore=arguments.ignore), songs)
+        return
+    if arguments.chances:
+        yield from _likely(client.chances(songs, arguments.k, exclude=exclude, ignore=arguments.ignore), songs)
         return
     ids, scores, known = client.match(
         songs, arguments.k, exclude=exclude, ignore=arguments.ignore, with_known_fields=True
@@ -59,6 +62,19 @@ def _explained(found: Explained, songs: Sequence[Any]) -> Iterator[dict[str, Any
             if is_song(song_id)
         ]
         yield {SONG_ID: song.get(SONG_ID), "matches": matches}
+
+
+def _likely(found: Likely, songs: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    columns = {"song_id": found.ids, "score": found.scores, "chance": found.chance}
+    columns |= {"chance_low": found.low, "chance_high": found.high}
+    for row, head in enumerate(_heads(songs, found.known_fields)):
+        of_song = zip(*(values[row].tolist() for values in columns.values()), strict=True)
+        matches = [
+            {"song_id": song_id, **{name: round(n, 6) for name, n in zip(list(columns)[1:], numbers, strict=True)}}
+            for song_id, *numbers in of_song
+            if is_song(song_id)
+        ]
+        yield {**head, "matches": matches}
 
 
 def _embed(client: Client, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -105,10 +121,16 @@ def _parser() -> argparse.ArgumentParser:
     match = commands.add_parser("match", parents=[common, songs], **_help("Ids and scores of similar songs."))
     match.add_argument("--k", type=int, default=10, help="number of similar songs (default: %(default)s)")
     match.add_argument("--exclude", help="id that must not come back (default: each song's song_id)")
-    match.add_argument(
+    more = match.add_mutually_exclusive_group()
+    more.add_argument(
         "--why",
         action="store_true",
         help="show what each part of a song gives to a score, if the model can (default: not)",
+    )
+    more.add_argument(
+        "--chances",
+        action="store_true",
+        help="show how likely each match is right, with a 95 %% interval, if the model can (default: not)",
     )
     match.set_defaults(run=_match)
     embed = commands.add_parser("embed", parents=[common, songs], **_help("Embeddings of songs."))

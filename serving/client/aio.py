@@ -40,6 +40,7 @@ class AsyncClient(Connection):
     embed = _awaited(Operations.embed)
     match = _awaited(Operations.match)
     explain = _awaited(Operations.explain)
+    chances = _awaited(Operations.chances)
     metadata = _awaited(Operations.metadata)
     status = _awaited(Operations.status)
 

@@ -15,7 +15,7 @@ from serving.client.calls import STATUS, Deadline, Steps
 from serving.client.inputs import as_input, decoded, exclude_input, k_input
 from serving.client.known_fields import KNOWN_FIELDS, warn_of_unknown
 from serving.client.model_calls import Arrays, ModelCalls
-from serving.client.results import Explained, VersionStatus, read_status
+from serving.client.results import Explained, Likely, VersionStatus, read_status
 from serving.client.signatures import Signature
 from serving.client.songs import Song, as_songs, check_fields, song_arrays
 from serving.protocol import protos
@@ -183,6 +183,38 @@ class Operations(ModelCalls):
         warn_of_unknown(outputs.get(KNOWN_FIELDS))
         parts = tuple(name.decode() for name in outputs["share_names"][0]) if len(outputs["share_names"]) else ()
         return Explained(_ids(outputs), outputs["scores"], outputs["shares"], parts)
+
+    def chances(
+        self,
+        songs: Any,
+        k: int = 10,
+        *,
+        exclude: Sequence[Any] | None = None,
+        ignore: Collection[str] = (),
+        timeout: float | None = None,
+    ) -> Steps[Likely]:
+        """Finds similar songs as `match` does, and how likely each is right.
+
+        The model must have the signature `chance`. The pipeline gives it to a model if there are at least 50 validation
+        songs (setting `training.chances`).
+
+        Args:
+            songs: As in `embed`.
+            k: As in `match`.
+            exclude: As in `match`.
+            ignore: As in `embed`.
+            timeout: As in `embed`.
+
+        Raises:
+            ValueError: If the model has no such signature.
+
+        Warns:
+            UnknownSongWarning: As in `match`.
+        """
+        outputs = yield from self._matches("chance", songs, k, exclude, ignore, self._deadline(timeout))
+        warn_of_unknown(outputs[KNOWN_FIELDS])
+        chance, low, high = (outputs[name] for name in ("chance", "chance_low", "chance_high"))
+        return Likely(_ids(outputs), outputs["scores"], chance, low, high, outputs[KNOWN_FIELDS])
 
     def metadata(self, *, refresh: bool = False, timeout: float | None = None) -> Steps[dict[str, Signature]]:
         """Returns the signatures by name. They are kept.

@@ -44,6 +44,27 @@ def read_status(reply: Any) -> list[VersionStatus]:
 
 
 @dataclass(frozen=True)
+class Likely:
+    """Matches of n songs, best first, and how likely each is right. A place without a song has 0.
+
+    Attributes:
+        ids: `(n, k)`.
+        scores: `(n, k)`.
+        chance: `(n, k)`, the chance that a match is among the 20 songs of most similar audience.
+        low: `(n, k)`, lower bounds of the 95 % intervals of the chances.
+        high: `(n, k)`, upper bounds.
+        known_fields: `(n,)`, how many fields of each song the model knows.
+    """
+
+    ids: Array
+    scores: Array
+    chance: Array
+    low: Array
+    high: Array
+    known_fields: Array
+
+
+@dataclass(frozen=True)
 class Explained:
     """Matches of n songs, best first, and why.
 

@@ -47,6 +47,7 @@ class Client(Connection):
     embed = _waited_for(Operations.embed)
     match = _waited_for(Operations.match)
     explain = _waited_for(Operations.explain)
+    chances = _waited_for(Operations.chances)
     metadata = _waited_for(Operations.metadata)
     status = _waited_for(Operations.status)
 

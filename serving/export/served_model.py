@@ -31,7 +31,7 @@ must not be returned, usually the song itself; "" or -1 excludes none.
 rest, named by `share_names`, string `(n, parts)`, and the shares of a match add up to its score. `match_examples` gives
 them too, and `evidence` and `evidence_names`, where the model has them: see `serving.export.explanation`.
 `chance`, float32, is how likely a match is among the songs of most similar audience, with its 95 % interval: see
-`serving.export.chances`. Blank places have 0.
+`serving.export.chances`. Blank places have 0. `match_examples` gives it, too.
 `scores` are float32 inner products of `embedding` with the index, best first; at most 1 where the model gives unit
 vectors or shorter ones.
 """
@@ -187,6 +187,8 @@ class ServedModel(tf.Module):
         ids, scores, vectors = self.index.nearest_vectors(songs["embedding"], k=most)
         ids = ids if ids.dtype == tf.string else tf.strings.as_string(ids)
         reasons = shares(self._model, inputs, vectors) | evidence(self._model, inputs, scores)
+        if self._chances is not None:
+            reasons |= chances_of(self._chances, scores, songs[KNOWN_FIELDS])
         return {"song_ids": ids, "scores": scores, KNOWN_FIELDS: songs[KNOWN_FIELDS], **reasons}
 
     def match(self, raw: Tensors) -> Tensors:

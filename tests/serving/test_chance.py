@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 
 from bcl_keras.models import EvenedModel
 from serving.client import Client
+from serving.client.__main__ import main
 from serving.export.chances import ChanceScale
+from serving.savedmodel.raw_fields import encode_song
 from serving.savedmodel.warmup_requests import warmed_signatures
 from serving.server import EmbeddedServer
 from tests.serving import small_export
@@ -74,6 +77,30 @@ def test_chances_are_those_by_hand_and_scores_those_of_match(client: Client, mod
         for name, levels in (("chance", SCALE.chances), ("chance_low", SCALE.low), ("chance_high", SCALE.high)):
             expected = by_hand(found["scores"][row], int(known), levels)
             np.testing.assert_allclose(found[name][row], expected, atol=1e-4)
+
+
+def test_the_client_gives_the_chances_of_the_signature(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    found, outputs = client.chances(NEW, k=4), asked(client, NEW, 4)
+    ids, scores = client.match(NEW, k=4)
+    np.testing.assert_array_equal(found.ids, ids)
+    np.testing.assert_allclose(found.scores, scores, atol=1e-6)
+    for name, values in (("chance", found.chance), ("chance_low", found.low), ("chance_high", found.high)):
+        np.testing.assert_array_equal(values, outputs[name])
+    song = json.dumps({**NEW[0], "song_id": "\u05e9 \u202e"})
+    assert main(["match", f"--target={client.target}", "--song-json", song, "--k", "2", "--chances"]) == 0
+    line = json.loads(capsys.readouterr().out)
+    assert line["song_id"] == "\u05e9 \u202e" and line["known_fields"] == found.known_fields[0]
+    assert [match["song_id"] for match in line["matches"]] == ids[0, :2].tolist()
+    assert [match["chance_high"] for match in line["matches"]] == pytest.approx(found.high[0, :2], abs=1e-6)
+
+
+def test_bulk_matches_have_chances_by_hand(client: Client) -> None:
+    examples = np.array([encode_song(song, small_export.FIELDS) for song in [{}, *NEW]], object)
+    found = client.predict({"examples": examples}, "match_examples")
+    for name, levels in (("chance", SCALE.chances), ("chance_low", SCALE.low), ("chance_high", SCALE.high)):
+        assert found[name].shape == (len(NEW) + 1, SONGS) and found[name].dtype == np.float32
+        for row, known in enumerate(found["known_fields"]):
+            np.testing.assert_allclose(found[name][row], by_hand(found["scores"][row], int(known), levels), atol=1e-4)
 
 
 def test_a_smaller_k_has_the_same_chances(client: Client) -> None:

@@ -33,6 +33,9 @@ MATCHES = pa.schema(
         ("known_fields", _WHOLE),
         ("evidence", _NUMBERS),
         ("evidence_names", _TEXTS),
+        ("match_chances", _NUMBERS),
+        ("match_chances_low", _NUMBERS),
+        ("match_chances_high", _NUMBERS),
     ]
 )
 #: A listener with a vector.

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -20,14 +21,16 @@ from serving.refresh.saved_version import RefreshError
 from serving.savedmodel.publish import PublishError, latest_version
 from serving.savedmodel.raw_fields import fields_of_specs, song_id_of
 from tfx_pipeline import contract
-from tfx_pipeline.contract.ids import SONG_ID, id_array
+from tfx_pipeline.contract.ids import SONG_ID, id_array, texts
 from tfx_pipeline.contract.splits import TEST, VALIDATION, WARM, ColdSplit
+from tfx_pipeline.evaluation import chance_report
 from tfx_pipeline.evaluation.catalogue_embedding import EMBEDDINGS, MATCHES
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.margins import refusals
 from tfx_pipeline.evaluation.reliability import COLUMNS
 from tfx_pipeline.evaluation.reliability_report import reliability_report
 from tfx_pipeline.evaluation.retrieval import evaluate
+from tfx_pipeline.models.match_chances import FEWEST_SONGS
 from tfx_pipeline.models.served_fields import check_fields
 from tfx_pipeline.models.song_table import SongTable, read_song_table, split_uris
 from tfx_pipeline.tfx_extensions.artifacts import SongEmbeddings, read_learnt
@@ -55,7 +58,8 @@ def RetrievalEvaluator(  # noqa: N802
 ) -> None:
     """Writes `report.json`, and blesses a model that keeps the margins on validation songs (`margins.refusals`).
 
-    The report also has the reliability of matches (`tfx_pipeline.evaluation.reliability`).
+    The report also has the reliability of matches (`tfx_pipeline.evaluation.reliability`), and whether their chances
+    come true (`tfx_pipeline.evaluation.chance_report`).
 
     A pushed model that was trained again on all songs has learnt from the songs that are held out today. So it is
     represented by its judged model, which has not. The last push is not part of the cache key: the same model with the
@@ -87,7 +91,11 @@ def RetrievalEvaluator(  # noqa: N802
     report = {"settings": asdict(settings), "blessed": blessed, "refused_because": reasons} | {
         name: report.to_dict() for name, report in reports.items()
     }
-    report["reliability"] = reliability_report(table, *embedded, read_matches(embeddings.uri), settings)
+    report["reliability"] = reliability_report(table, *embedded, read_matches(embeddings.uri, COLUMNS), settings)
+    of_test = drawn_test_songs(table, settings)
+    chances = chance_report.chance_report(table, read_matches(embeddings.uri, chance_report.COLUMNS, of_test))
+    validation = int(((table.splits == VALIDATION) & (table.similar_ids != b"").any(axis=1)).sum())
+    report["chances"] = {"validation_songs": validation, "needed": FEWEST_SONGS, "test": chances}
     io_utils.write_string_file(os.path.join(evaluation.uri, REPORT), json.dumps(report, indent=2))
     blessing.set_int_custom_property("blessed", int(blessed))
     io_utils.write_string_file(os.path.join(blessing.uri, "BLESSED" if blessed else "NOT_BLESSED"), "")
@@ -145,10 +153,23 @@ def last_embeddings(
     return queries, candidates
 
 
-def read_matches(uri: str) -> pa.Table:
-    """Returns the matches of songs with their evidence."""
+def drawn_test_songs(table: SongTable, settings: EvaluationConfig) -> Array:
+    """Returns ids of test songs, as many as are judged."""
+    songs = np.flatnonzero(table.splits == TEST)
+    return np.asarray(table.ids[np.random.default_rng(settings.seed).permutation(songs)[: settings.max_songs]])
+
+
+def read_matches(uri: str, columns: Sequence[str], songs: Array | None = None) -> pa.Table:
+    """Returns columns of the matches of songs.
+
+    Args:
+        uri: Folder of the matches.
+        columns: Those that are read beside the ids of the songs.
+        songs: Ids; None for all songs.
+    """
     files = [os.path.join(uri, name) for name in sorted(os.listdir(uri)) if name.startswith(MATCHES)]
-    return ds.dataset(files, format="parquet").to_table(columns=[SONG_ID, *COLUMNS])
+    wanted = None if songs is None else ds.field(SONG_ID).isin(pa.array(texts(songs), pa.string()))
+    return ds.dataset(files, format="parquet").to_table(columns=[SONG_ID, *columns], filter=wanted)
 
 
 def read_embeddings(uri: str, table: SongTable) -> tuple[Array, Array]:

@@ -9,8 +9,10 @@ from bcl_keras.fields import Array
 from tfx_pipeline.contract import schemas
 from tfx_pipeline.contract.ids import SONG_ID
 
-#: Shares and evidence are null where the model does not return them.
+#: Chances, shares and evidence are null where the model does not return them.
 MATCH_ROWS = schemas.MATCHES
+#: Columns of chances by the output of the model.
+CHANCES = {"match_chances": "chance", "match_chances_low": "chance_low", "match_chances_high": "chance_high"}
 
 
 def match_row(song_id: str, split: str, outputs: Mapping[str, Array]) -> dict[str, Any]:
@@ -31,6 +33,7 @@ def match_row(song_id: str, split: str, outputs: Mapping[str, Array]) -> dict[st
         "match_scores": scores[:count],
         "known_fields": known,
         **dict.fromkeys(("match_shares", "share_names", "evidence", "evidence_names")),
+        **{column: outputs[name].reshape(-1)[:count] if name in outputs else None for column, name in CHANCES.items()},
     }
     if "shares" in outputs:
         names = _texts(outputs["share_names"])

@@ -48,15 +48,15 @@ class TrainingConfig:
         evening_cost: Share of the recall of validation songs that may be lost so that matches gather on fewer songs
             that are close to everything (`bcl_keras.models.EvenedModel`). 0 evens as far as nothing is lost. None
             leaves the scores as they are.
-        chances: Whether the served model says how likely each match is right, by a signature `chance`. It is fitted on
-            validation songs, 50 at least.
+        chances: Whether matches say how likely they are right: columns of `matches.parquet` and a signature `chance` of
+            the served model. It is fitted on validation songs, 50 at least.
     """
 
     positives: int = 20
     anchor_popularity_power: float = 0.5
     sparse_per_warm: float = 3.0
     evening_cost: float | None = 0.0
-    chances: bool = False
+    chances: bool = True
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "positives")

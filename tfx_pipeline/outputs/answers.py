@@ -9,6 +9,7 @@ from typing import Any
 
 from tfx_pipeline.contract.ids import SONG_ID, USER_ID
 from tfx_pipeline.contract.text import quoted
+from tfx_pipeline.evaluation.match_rows import CHANCES
 from tfx_pipeline.outputs.in_common import CatalogueRows, in_common, title_of
 from tfx_pipeline.outputs.reading import OutputsError, PublishedRun, refreshes_of
 from tfx_pipeline.outputs.schemas import EMBEDDINGS, MATCHES, RELIABILITY, SONGS_SUMMARY, TARGETS
@@ -22,6 +23,9 @@ class Match:
     Attributes:
         in_common: The values that it shares with the song, by field.
         shares: What each part of the song contributes to the score, by name; empty where it is unknown.
+        chance: How likely it is among the 20 songs of most similar audience; None where no chance was fitted.
+        chance_low: Lower bound of its 95 % interval.
+        chance_high: Upper bound.
     """
 
     rank: int
@@ -30,6 +34,9 @@ class Match:
     score: float
     in_common: dict[str, list[Any]]
     shares: dict[str, float] = field(default_factory=dict)
+    chance: float | None = None
+    chance_low: float | None = None
+    chance_high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,10 @@ def about_song(run: Path, song_id: str, num_matches: int, num_listeners: int) ->
         split=row["split"],
         run_id=published.run_id,
         model_version=published.manifest["model"]["version"],
-        matches=_matches(rows.get(song_id, {}), ids, row["match_scores"], titles, rows, catalogue.fields, _shares(row)),
+        matches=_with_chances(
+            _matches(rows.get(song_id, {}), ids, row["match_scores"], titles, rows, catalogue.fields, _shares(row)),
+            [row[column] for column in CHANCES if row.get(column) is not None],
+        ),
         reliability=row.get(RELIABILITY),  # runs that published before there was one lack it
         listeners=[_listener(listener, titles) for listener in listeners[:num_listeners]],
         note="" if listeners else _why_none(published, song_id, row["split"], is_known=bool(row["match_ids"])),
@@ -124,6 +134,7 @@ def about_new_song(run: Path, song: Mapping[str, Any], num_matches: int) -> Answ
     rows = catalogue.of(ids)
     titles = {match: title_of(rows.get(match, {})) for match in ids}
     matches = _matches(song, ids, scores, titles, rows, catalogue.fields, served.shares)
+    matches = _with_chances(matches, served.chances)
     note = "Listeners are found by a run, for new songs of its catalogue. Add the song to the data and run again."
     if not is_known:
         note = f"No matches: the model knows no value of this song. {note}"
@@ -159,6 +170,16 @@ def _matches(
     return [
         Match(rank, match, titles[match], score, in_common(song, rows.get(match, {}), fields), shares.get(match, {}))
         for rank, (match, score) in enumerate(zip(ids, scores, strict=False), 1)
+    ]
+
+
+def _with_chances(matches: list[Match], chances: Sequence[Sequence[float]]) -> list[Match]:
+    """Returns the matches with their chances and the two bounds; as they are where there are none."""
+    if not chances:
+        return matches
+    return [
+        replace(match, chance=chance, chance_low=low, chance_high=high)
+        for match, (chance, low, high) in zip(matches, zip(*chances, strict=True), strict=False)
     ]
 
 

@@ -6,17 +6,17 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tfx_pipeline.contract.text import on_one_line
-from tfx_pipeline.outputs.answers import Answer, Listener
+from tfx_pipeline.outputs.answers import Answer, Listener, Match
 
-_WIDTH = 36
+_WIDTH, _CHANCE_WIDTH = 36, 19
 _REASONS = 3
 _SHARES = 3
 _SMALLEST_SHARE = 0.0005  # what three digits show
-_COLUMNS = ("kind", "rank", "id", "title", "score", "why", "shares")
+_COLUMNS = ("kind", "rank", "id", "title", "score", "why", "shares", "chance", "chance_low", "chance_high")
 
 
 def as_table(answer: Answer) -> str:
@@ -29,10 +29,7 @@ def as_table(answer: Answer) -> str:
     if answer.matches:
         if answer.reliability is not None:
             lines.append(f"  reliability of the matches: {answer.reliability:.2f} (0 to 1: the recall to expect)")
-        lines.append(f"  {'similar songs':<44}score  in common | what gives the score")
-        for match in answer.matches:
-            why = " | ".join(part for part in (_in_words(match.in_common), _largest(match.shares)) if part)
-            lines.append(_line(match.rank, _shown(match.title, match.song_id), match.score, why))
+        lines += _matches(answer.matches)
     if answer.listeners:
         lines.append(f"  {'listeners':<44}score  because they play")
         for listener in answer.listeners:
@@ -51,11 +48,12 @@ def as_csv(answer: Answer) -> str:
     writer.writerow(_COLUMNS)
     for match in answer.matches:
         common, shares = _in_words(match.in_common), _all_shares(match.shares)
-        writer.writerow(("match", match.rank, match.song_id, match.title, match.score, common, shares))
+        chances = match.chance, match.chance_low, match.chance_high
+        writer.writerow(("match", match.rank, match.song_id, match.title, match.score, common, shares, *chances))
     for listener in answer.listeners:
         why = "plays " + ", ".join(title or song for song, title, _ in listener.plays) if listener.plays else ""
         kind = "listener" if listener.group == "target" else listener.group
-        writer.writerow((kind, listener.rank, listener.user_id, None, listener.score, why, None))
+        writer.writerow((kind, listener.rank, listener.user_id, None, listener.score, why, *[None] * 4))
     return text.getvalue()
 
 
@@ -81,6 +79,26 @@ def _listener(listener: Listener) -> dict[str, Any]:
 
 def _line(rank: int, name: str, score: float, why: str) -> str:
     return f"  {rank:>3}. {name:<38}{score:6.3f}  {why}"
+
+
+def _matches(matches: Sequence[Match]) -> list[str]:
+    has_chances = matches[0].chance is not None
+    title = f"{'chance [95 %]':<{_CHANCE_WIDTH}}" if has_chances else ""
+    lines = [f"  {'similar songs':<44}score  {title}in common | what gives the score"]
+    for match in matches:
+        why = " | ".join(part for part in (_in_words(match.in_common), _largest(match.shares)) if part)
+        lines.append(_line(match.rank, _shown(match.title, match.song_id), match.score, _chance(match) + why))
+    if has_chances:
+        lines.append("  (chance: how likely a match is among the 20 songs of most similar audience)")
+    return lines
+
+
+def _chance(match: Match) -> str:
+    """Returns the chance with its interval, as `0.34 [0.28, 0.41]`; nothing where there is none."""
+    if match.chance is None:
+        return ""
+    shown = f"{match.chance:.2f} [{match.chance_low:.2f}, {match.chance_high:.2f}]"
+    return f"{shown:<{_CHANCE_WIDTH}}"
 
 
 def _shown(title: str | None, song_id: str) -> str:

@@ -105,6 +105,9 @@ MATCHES = _table(
         "match_shares": "of each score, what each part of the song gives to it",
         "share_names": "the parts: blocks of fields, and `rest`; in every row the same",
         RELIABILITY: "recall to expect of the matches, 0 to 1; null where it could not be fitted",
+        "match_chances": "how likely each match is among the 20 songs of most similar audience; null if not fitted",
+        "match_chances_low": "lower bounds of their 95 % intervals",
+        "match_chances_high": "upper bounds",
     },
     (("title", SONG_ID), ("match_titles", "match_ids")),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from serving.client import Client, Signature
 
 _NAME = "bcl"
+_Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class ServedMatches:
     Attributes:
         known_fields: Number of fields of the song that the model knows; None for models that do not return it.
         shares: By match and name, what each part of the song contributes to the score. Other matches are left out.
+        chances: How likely each match is right, and the two bounds of the interval; empty where none were fitted.
     """
 
     ids: list[str]
@@ -39,6 +41,7 @@ class ServedMatches:
     known_fields: int | None
     version: str
     shares: dict[str, dict[str, float]]
+    chances: list[list[float]]
 
 
 def matches_of(folder: RunFolder, song: Mapping[str, Any], count: int) -> ServedMatches:
@@ -65,18 +68,30 @@ def matches_of(folder: RunFolder, song: Mapping[str, Any], count: int) -> Served
         warnings.simplefilter("ignore", UnknownSongWarning)  # the answer has a note on it
         song = _with_id_of_index(song, client.metadata()["match"])
         try:
-            ids, scores, known = client.match([song], k=count, ignore=(*display, *NAMING), with_known_fields=True)
+            ids, scores, known, chances = _asked(client, song, count, (*display, *NAMING))
         except ServingError as error:
             raise ValueError(str(error)) from error
         shares = _shares(client, song)
-    found = [(str(match), float(score)) for match, score in zip(ids[0], scores[0], strict=True) if is_song(match)]
+    there = [is_song(match) for match in ids[0]]
     return ServedMatches(
-        [match for match, _ in found],
-        [score for _, score in found],
+        [str(match) for match in ids[0][there]],
+        scores[0][there].tolist(),
         None if known is None else int(known[0]),
         str(version),
         shares,
+        [values[0][there].tolist() for values in chances],
     )
+
+
+def _asked(
+    client: Client, song: Mapping[str, Any], count: int, ignore: Sequence[str]
+) -> tuple[_Array, _Array, _Array | None, list[_Array]]:
+    """Returns ids, scores, known fields, and chances with their bounds where the model has some."""
+    if "chance" in client.metadata():
+        found = client.chances([song], k=count, ignore=ignore)
+        return found.ids, found.scores, found.known_fields, [found.chance, found.low, found.high]
+    ids, scores, known = client.match([song], k=count, ignore=ignore, with_known_fields=True)
+    return ids, scores, known, []
 
 
 def _with_id_of_index(song: Mapping[str, Any], match: Signature) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from serving.savedmodel.raw_fields import song_id_of, texts_of
 from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.contract.splits import NEW
 from tfx_pipeline.evaluation.catalogue_embedding import MATCHES
+from tfx_pipeline.evaluation.match_rows import CHANCES
 from tfx_pipeline.reports.run_page.new_songs import Example
 from tfx_pipeline.targeting import read_summary, read_targets
 from tfx_pipeline.tfx_extensions.artifacts import SongEmbeddings, TargetListeners
@@ -34,7 +35,7 @@ def example_songs(
     chosen = sorted(new, key=lambda row: (-row["audience"], row[SONG_ID]))[:_SONGS]
     ids = [row[SONG_ID] for row in chosen]
     wanted = ds.field(SONG_ID).isin(pa.array(ids, pa.string()))
-    table = _matches(embeddings).to_table(columns=[SONG_ID, "match_ids", "match_scores"], filter=wanted)
+    table = _matches(embeddings).to_table(columns=[SONG_ID, "match_ids", "match_scores", *CHANCES], filter=wanted)
     matches = {row[SONG_ID]: row for row in table.to_pylist()}
     names = _names(songs, {match for row in matches.values() for match in row["match_ids"][:_MATCHES]} | set(ids))
     listeners = read_targets(targets.uri, ids).to_pylist()
@@ -43,6 +44,7 @@ def example_songs(
             names.get(row[SONG_ID], row[SONG_ID]) + ("" if row["split"] == NEW else " (held out)"),
             list(_named_matches(matches[row[SONG_ID]], names)),
             list(_named_listeners((one for one in listeners if one[SONG_ID] == row[SONG_ID]), names)),
+            _chances(matches[row[SONG_ID]]),
         )
         for row in chosen
     ]
@@ -57,6 +59,11 @@ def songs_without_matches(embeddings: SongEmbeddings) -> int:
 def _named_matches(row: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[tuple[str, float]]:
     for match, score in zip(row["match_ids"][:_MATCHES], row["match_scores"], strict=False):
         yield names.get(match, match), score
+
+
+def _chances(row: Mapping[str, Any]) -> list[tuple[float, float, float]]:
+    lists = [row[column][:_MATCHES] for column in CHANCES if row[column] is not None]
+    return list(zip(*lists, strict=True))
 
 
 def _named_listeners(rows: Iterator[Mapping[str, Any]], names: Mapping[str, str]) -> Iterator[tuple[float, list[str]]]:

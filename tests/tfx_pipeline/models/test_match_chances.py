@@ -14,7 +14,8 @@ import tensorflow as tf
 from bcl_keras import Field
 from bcl_keras.models import SongModel
 from serving.export.chances import ChanceScale, chances_of
-from tfx_pipeline.models.match_chances import calibration_error, fit_chances, fit_scale, predict
+from tfx_pipeline.models.calibration import calibration_error
+from tfx_pipeline.models.match_chances import fit_chances, fit_scale, predict
 
 PLACES, FIELDS_KNOWN = 100, 7
 
@@ -46,6 +47,63 @@ def test_a_planted_law_is_found_again_on_other_songs(scale: ChanceScale) -> None
     assert (low <= chance).all() and (chance <= high).all()
     assert ((low - 0.01 <= law(scores)) & (law(scores) <= high + 0.01)).mean() > 0.8
     assert calibration_error(np.full(hits.shape, hits.mean() + 0.1), hits) == pytest.approx(0.1)
+
+
+def draws(songs: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Matches whose log odds are a law of score and place, moved by a number of their song that nobody knows."""
+    scores = -np.sort(-rng.gamma(3.0, 0.1, (songs, 60)) * rng.uniform(0.7, 1.3, (songs, 1)), axis=1)
+    odds = log_odds(scores) + SONG_SPREAD * rng.normal(size=(songs, 1))
+    return scores, rng.random(scores.shape) < 1 / (1 + np.exp(-odds)), rng.integers(1, FIELDS_KNOWN, songs)
+
+
+SONG_SPREAD = 1.0
+
+
+def log_odds(scores: np.ndarray) -> np.ndarray:
+    return 1.5 + 2.0 * np.log(np.maximum(scores, 0.01)) - 0.5 * np.log(np.arange(1, scores.shape[1] + 1) + 2)
+
+
+def true_chance(scores: np.ndarray) -> np.ndarray:
+    """The chance of each match over all songs: the mean over the number of the song."""
+    points, weights = np.polynomial.hermite_e.hermegauss(40)
+    odds = log_odds(scores)[..., None] + SONG_SPREAD * points
+    return (weights / (1 + np.exp(-odds))).sum(axis=-1) / weights.sum()
+
+
+def test_intervals_hold_the_true_chance_in_95_of_100_fits() -> None:
+    """Matches of a song share its number, so that an interval that counts single matches would be far too short."""
+    rng = np.random.default_rng(0)
+    scores, _, known = draws(30, rng)
+    true, inside, widths = true_chance(scores), [], []
+    for _ in range(25):
+        fitted = fit_scale(*draws(120, rng))
+        assert fitted is not None
+        _, low, high = predict(fitted, scores, known)
+        inside.append((low <= true) & (true <= high))
+        widths.append(high - low)
+    assert 0.88 < np.mean(inside) < 0.99
+    assert 0.85 < np.mean(np.array(inside)[:, :, :10]) < 0.99  # the first ten alone, too
+    assert np.mean(widths) < 0.2  # an interval from 0 to 1 would hold everything
+
+
+def test_more_songs_give_shorter_intervals() -> None:
+    few, many = (fit_scale(*draws(songs, np.random.default_rng(1))) for songs in (100, 1600))
+    scores, _, known = draws(20, np.random.default_rng(2))
+    widths = []
+    for fitted in (few, many):
+        assert fitted is not None
+        _, low, high = predict(fitted, scores, known)
+        widths.append((high - low).mean())
+    assert 3 < widths[0] / widths[1] < 5  # 16 times as many songs: a quarter
+
+
+def test_the_first_ten_matches_come_true_as_often_as_they_say() -> None:
+    fitted = fit_scale(*planted(400, seed=5))
+    assert fitted is not None
+    scores, hits, known = planted(3000, seed=6)
+    chance = predict(fitted, scores, known)[0][:, :10]
+    assert calibration_error(chance, hits[:, :10]) < 0.02
+    assert abs(chance - law(scores[:, :10])).mean() < 0.03
 
 
 def test_a_better_score_or_place_never_has_a_lower_chance(scale: ChanceScale) -> None:

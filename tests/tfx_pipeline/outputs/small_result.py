@@ -48,6 +48,9 @@ _MATCHES = {
     "known_fields": pa.int32(),
     "evidence": pa.list_(pa.float32()),
     "evidence_names": pa.list_(pa.string()),
+    "match_chances": pa.list_(pa.float32()),
+    "match_chances_low": pa.list_(pa.float32()),
+    "match_chances_high": pa.list_(pa.float32()),
 }
 _EMBEDDINGS = {
     "song_id": pa.string(),
@@ -126,6 +129,9 @@ def small_result(home: Path, songs: dict[str, list] = SONGS) -> tuple[RunFolder,
         "share_names": PARTS,
         "evidence": [0.5],
         "evidence_names": ["deviation_0"],
+        "match_chances": [0.75, 0.125],
+        "match_chances_low": [0.5, 0.0],
+        "match_chances_high": [0.875, 0.25],
     }
     matches: list[list[dict[str, object]]] = [
         [

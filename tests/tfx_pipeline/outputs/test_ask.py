@@ -41,6 +41,9 @@ def test_matches_and_listeners_with_reasons(home, capsys):
         "score": pytest.approx(0.9),
         "in_common": {"attribute_genre": ["rock"], "attribute_tags": ["loud"], "attribute_year": [1999.0]},
         "shares": {"attribute_genre": 0.75, "numbers": 0.25, "rest": pytest.approx(-0.1)},
+        "chance": 0.75,
+        "chance_low": 0.5,
+        "chance_high": 0.875,
     }
     assert found["reliability"] == pytest.approx(0.881, abs=1e-3)
     assert second["in_common"] == {} and second["score"] == -0.25
@@ -58,21 +61,32 @@ def test_the_table_has_a_line_for_each(home, capsys):
     assert lines[0] == "Neu \u05e9\u05dc\u05d5\u05dd (n1), split new; run 2026-11-01T03-04-05.000006, model 1761966245"
     assert lines[1] == "  reliability of the matches: 0.88 (0 to 1: the recall to expect)"
     why = "genre rock; tags loud; year 1999 | genre +0.750, numbers +0.250, rest -0.100"
-    assert lines[3].split() == f"1. First\\nline 0.900 {why}".split()
-    assert lines[4].split() == ["2.", "B", "-0.250", "genre", "-0.250"]
-    assert lines[6].split() == ["1.", "listener-a", "1.000", "First\\nline"]
-    assert lines[7].endswith("(held_aside)")
-    assert len(lines) == 9
-    assert len(asked(capsys, home, "--song", "n1", "--matches", 1, "--listeners", 1).splitlines()) == 6
+    assert lines[3].split() == f"1. First\\nline 0.900 0.75 [0.50, 0.88] {why}".split()
+    assert lines[4].split() == ["2.", "B", "-0.250", "0.12", "[0.00,", "0.25]", "genre", "-0.250"]
+    assert lines[2].index("chance [95 %]") == lines[3].index("0.75 [") == lines[4].index("0.12 [")
+    assert lines[5] == "  (chance: how likely a match is among the 20 songs of most similar audience)"
+    assert lines[7].split() == ["1.", "listener-a", "1.000", "First\\nline"]
+    assert lines[8].endswith("(held_aside)")
+    assert len(lines) == 10
+    assert len(asked(capsys, home, "--song", "n1", "--matches", 1, "--listeners", 1).splitlines()) == 7
+
+
+def test_matches_without_chances_are_shown_without_them(home, capsys):
+    found = json.loads(asked(capsys, home, "--song", "n2", "--format", "json"))
+    chances = [[match[name] for name in ("chance", "chance_low", "chance_high")] for match in found["matches"]]
+    assert chances == [[None] * 3] * 2
+    assert "chance" not in asked(capsys, home, "--song", "n2")
 
 
 def test_published_runs_without_shares_are_read(home, capsys):
     file = home / "latest" / "matches.parquet"
-    older = pq.read_table(file).drop(["match_shares", "share_names", "reliability"])
+    chances = ["match_chances", "match_chances_low", "match_chances_high"]
+    older = pq.read_table(file).drop(["match_shares", "share_names", "reliability", *chances])
     pq.write_table(older, file)
     found = json.loads(asked(capsys, home, "--song", "n1", "--format", "json"))
     assert found["reliability"] is None and [match["shares"] for match in found["matches"]] == [{}, {}]
-    assert "reliability" not in asked(capsys, home, "--song", "n1")
+    table = asked(capsys, home, "--song", "n1")
+    assert "reliability" not in table and "chance" not in table
 
 
 def test_csv_has_a_row_for_each(home, capsys):
@@ -86,7 +100,8 @@ def test_csv_has_a_row_for_each(home, capsys):
     ]
     assert rows[0]["title"] == "First\nline" and rows[0]["why"] == "genre rock; tags loud; year 1999"
     assert rows[0]["shares"] == "genre 0.75; numbers 0.25; rest -0.1"
-    assert rows[2]["why"] == "plays First\nline" and rows[2]["shares"] == ""
+    assert rows[2]["why"] == "plays First\nline" and rows[2]["shares"] == rows[2]["chance"] == ""
+    assert [rows[1][name] for name in ("chance", "chance_low", "chance_high")] == ["0.125", "0.0", "0.25"]
 
 
 def test_a_song_without_listeners_says_why(home, capsys):

@@ -32,6 +32,7 @@ VERSION_1 = {
         "match_shares": pa.list_(_NUMBERS),
         "share_names": _TEXTS,
         "reliability": pa.float32(),
+        **dict.fromkeys(("match_chances", "match_chances_low", "match_chances_high"), _NUMBERS),
     },
     "embeddings": {
         **dict.fromkeys(("song_id", "split"), pa.string()),

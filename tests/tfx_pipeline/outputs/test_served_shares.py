@@ -1,4 +1,4 @@
-"""What gives the scores of a song that a run has not seen: asked of the pushed model."""
+"""Of a song that a run has not seen: what gives its scores, and how likely matches are; asked of the pushed model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from tests.serving import small_export
 from tests.serving.small_explained import NEW, PARTS, WARM, planted_model, served
+from tests.serving.test_chance import SCALE
 from tests.tfx_pipeline.outputs.small_result import small_input
 from tfx_pipeline import ask
 from tfx_pipeline.runtime.run_folder import RunFolder
@@ -43,6 +44,16 @@ def test_the_pushed_model_says_what_gives_the_scores(
     own = found["matches"][0]["song_id"]  # as text, whatever the index has
     again = asked(capsys, folder, {**song, "song_id": own})
     assert own not in {match["song_id"] for match in again["matches"]} and again["song_id"] == own
+    assert asked(capsys, folder, {"attribute_genre": "unheard"})["matches"] == []
+
+
+def test_the_pushed_model_says_how_likely_matches_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = run_folder(tmp_path)
+    served(planted_model(), folder.serving / "1", explain=False, chances=SCALE)
+    matches = asked(capsys, folder, {"attribute_genre": "jazz", "audio_tempo": 1})["matches"]
+    chances = [match["chance"] for match in matches]
+    assert len(chances) == 4 and chances == sorted(chances, reverse=True) and chances[0] > 0
+    assert all(match["chance_low"] <= match["chance"] <= match["chance_high"] for match in matches)
     assert asked(capsys, folder, {"attribute_genre": "unheard"})["matches"] == []
 
 

@@ -154,3 +154,28 @@ def test_the_reliability_of_matches() -> None:
     assert "songs: none, as all have the same recall or the same reliability." in alike
     assert "Not estimated: 118 validation songs are too few." in shown(fitted=None)
     assert "Reliability" not in page(**plain, evaluation={}, examples=[])
+
+
+def test_the_chances_of_matches() -> None:
+    plain: dict[str, Any] = {
+        "songs": (0, []),
+        "plays": (0, []),
+        "data_report": "",
+        "learnt": {"history": {}},
+        "pushed": "serving/7",
+    }
+    first = [{"matches": 10, "calibration_error": 0.0125, "chance": 0.25, "right": 0.375}]
+    examples = [Example("new", [("a", 0.5), ("b", 0.25)], [], [(0.75, 0.5, 1.0), (0.125, 0.0, 0.25)])]
+
+    def shown(test: dict[str, Any] | None) -> str:
+        return page(
+            **plain, evaluation={"chances": {"validation_songs": 49, "needed": 50, "test": test}}, examples=examples
+        )
+
+    judged = shown({"songs": 1200, "first": first})
+    assert "of 1,200 test songs" in judged
+    assert "<td>10</td><td>0.013</td><td>0.250</td><td>0.375</td>" in judged
+    assert "<small>0.500, chance 0.75 [0.50, 1.00]</small>" in judged
+    assert "<small>0.250, chance 0.12 [0.00, 0.25]</small>" in judged
+    assert "None. They need 50 validation songs" in shown(None) and "there are 49" in shown(None)
+    assert "Chances of matches" not in page(**plain, evaluation={}, examples=[])

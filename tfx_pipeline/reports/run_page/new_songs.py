@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 from tfx_pipeline.contract.text import on_one_line
 
@@ -17,11 +18,13 @@ class Example:
         song: Its name.
         matches: Name and score of similar songs, best first.
         listeners: Score of each target listener and names of the matches that they play, best first.
+        chances: Chance of each match and the bounds of its interval; empty where none were fitted.
     """
 
     song: str
     matches: list[tuple[str, float]]
     listeners: list[tuple[float, list[str]]]
+    chances: Sequence[tuple[float, float, float]] = ()
 
 
 def new_songs(examples: Sequence[Example], unknown: int, target_scores: str) -> str:
@@ -35,6 +38,9 @@ def new_songs(examples: Sequence[Example], unknown: int, target_scores: str) -> 
     notes = [
         "A match's score is the inner product of two vectors of length at most one. It lies between -1 and 1, and "
         "larger is more similar. It orders the matches of one song and is not a probability.",
+        "A match's chance is how likely it is among the 20 songs of most similar audience, with its 95 % interval."
+        if any(example.chances for example in examples)
+        else "",
         target_scores and f"{target_scores} Scores of listeners are comparable within one song.",
         f"The model knows no value of {unknown:,} songs: they have no matches and no listeners." if unknown else "",
     ]
@@ -44,7 +50,11 @@ def new_songs(examples: Sequence[Example], unknown: int, target_scores: str) -> 
 
 def card(example: Example) -> str:
     """Returns one song as HTML."""
-    matches = "".join(f"<li>{_name(song)} <small>{score:.3f}</small></li>" for song, score in example.matches)
+    chances = [f", chance {chance:.2f} [{low:.2f}, {high:.2f}]" for chance, low, high in example.chances]
+    matches = "".join(
+        f"<li>{_name(song)} <small>{score:.3f}{chance}</small></li>"
+        for (song, score), chance in zip(example.matches, chances or repeat(""), strict=False)
+    )
     listeners = "".join(
         f"<li>plays {', '.join(map(_name, reasons))} <small>{score:.3f}</small></li>"
         for score, reasons in example.listeners

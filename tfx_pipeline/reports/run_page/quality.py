@@ -1,4 +1,4 @@
-"""How good the matches are: metrics by split, recall of slices, and the reliability of single songs."""
+"""How good the matches are: metrics by split, recall of slices, reliability of songs, and chances of matches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def quality(evaluation: dict[str, Any]) -> str:
         evaluation: The evaluator's report.
     """
     parts = [_metrics(title, evaluation[split]) for split, title in _SPLITS.items() if split in evaluation]
-    return "".join(parts) + _reliability(evaluation.get("reliability", {}))
+    return "".join(parts) + _reliability(evaluation.get("reliability", {})) + _chances(evaluation.get("chances"))
 
 
 def _metrics(title: str, report: dict[str, Any]) -> str:
@@ -50,6 +50,26 @@ def _reliability(report: dict[str, Any]) -> str:
     lines = [[f"{p['songs']:,}", f"{p['reliability']:.3f}", f"{p['recall']:.3f}"] for p in found["fifths"]]
     fifths = "" if found["rho"] is None else table(["test songs", "reliability", f"recall@{k}"], lines)
     return f"{title}<p>{meaning} {rho}</p>{fifths}"
+
+
+def _chances(report: dict[str, Any] | None) -> str:
+    """Returns whether the chances of matches come true on test songs."""
+    if report is None:
+        return ""
+    title, found = "<h3>Chances of matches</h3>", report["test"]
+    if found is None:
+        needed = f"They need {report['needed']} validation songs that share listeners with warm ones, and test songs"
+        return f"{title}<p>None. {needed}; there are {report['validation_songs']:,}. So the columns are null.</p>"
+    meaning = (
+        "The chance of a match is how likely it is among the 20 songs of most similar audience, fitted on validation "
+        f"songs. Here it is compared with the matches of {found['songs']:,} test songs that are right. The calibration "
+        "error is the mean difference over 15 groups of matches of like chance."
+    )
+    lines = [
+        [f"{of['matches']}", *(f"{of[name]:.3f}" for name in ("calibration_error", "chance", "right"))]
+        for of in found["first"]
+    ]
+    return f"{title}<p>{meaning}</p>{table(['first matches', 'calibration error', 'mean chance', 'right'], lines)}"
 
 
 def _rho(found: dict[str, Any]) -> str:

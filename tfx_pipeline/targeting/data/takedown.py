@@ -11,6 +11,9 @@ import pyarrow.compute as pc
 
 from tfx_pipeline.contract.ids import SONG_ID
 
+#: Columns with a value for each match, in rows that have them.
+_OF_MATCHES = ("match_shares", "match_chances", "match_chances_low", "match_chances_high")
+
 
 def without_songs(inputs: dict[str, Any], gone: Collection[str]) -> dict[str, Any]:
     """Returns the inputs of `TargetListeners`, whose elements are tables, without songs that were taken down.
@@ -45,7 +48,7 @@ def drop_matches(table: pa.Table, gone: list[str]) -> pa.Table:
     """Returns the matches of other songs with other songs.
 
     Args:
-        table: With song_id, match_ids, match_scores and optionally match_shares.
+        table: With song_id, match_ids, match_scores and optionally lists of the same length that a row may lack.
         gone: Ids of the songs that were taken down.
     """
     table = drop_songs(table, gone)
@@ -57,10 +60,10 @@ def drop_matches(table: pa.Table, gone: list[str]) -> pa.Table:
     row = np.repeat(np.arange(table.num_rows), lengths["match_ids"])
     for name, column in lists.items():
         table = _set(table, name, column.flatten(), row[stays], stays)
-    if "match_shares" in table.column_names:
-        shares = table["match_shares"].combine_chunks()
-        given = _lengths(shares) == lengths["match_ids"]  # a row may have none
-        table = _set(table, "match_shares", shares.flatten(), row[stays & given[row]], stays[given[row]], given)
+    for name in (name for name in _OF_MATCHES if name in table.column_names):
+        values = table[name].combine_chunks()
+        given = _lengths(values) == lengths["match_ids"]  # a row may have none
+        table = _set(table, name, values.flatten(), row[stays & given[row]], stays[given[row]], given)
     return table
 
 
