@@ -35,7 +35,9 @@ from tfx_pipeline.config import PipelineConfig, read_settings
 from tfx_pipeline.local_run.pipeline_run import check_lists, run
 from tfx_pipeline.outputs.publishing import outcome
 from tfx_pipeline.removal.takedown import say_left_out, take_down_listed
+from tfx_pipeline.runtime.beam_options import beam_options
 from tfx_pipeline.runtime.console import Console, StoppedError, stop_with_message
+from tfx_pipeline.runtime.engine_check import check_engine
 from tfx_pipeline.runtime.run_folder import RunFolder
 from tfx_pipeline.tfx_extensions.progress import component_lines
 
@@ -70,6 +72,8 @@ def _run(folder: RunFolder, data: Path) -> None:
     console = Console()
     if left_out:
         console.say(say_left_out(left_out))
+    with console.output_to_log(folder.log):
+        check_engine(beam_options(), folder.home)
     with console.output_to_log(folder.log), stop_with_message(folder.log), component_lines(console.say):
         line = run(folder, catalogue.fields, config)
     if line:
