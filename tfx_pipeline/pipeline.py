@@ -236,5 +236,5 @@ def _page(
         embeddings=targeted.embedder.outputs["embeddings"],
         served_blessing=None if served is judged else served.judge.outputs["blessing"],
         targets=targeted.targeter.outputs["targets"],
-        engine=engine,
+        **({} if engine is None else {"engine": engine}),
     )

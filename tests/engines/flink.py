@@ -42,24 +42,31 @@ _MEMORY = {
 
 
 @contextmanager
-def flink(home: Path, job_server: Path, folder: Path) -> Iterator[Cluster]:
+def flink(home: Path, job_server: Path, folder: Path, environment: dict[str, str] | None = None) -> Iterator[Cluster]:
     """Yields a cluster with Beam's job server and a pool of SDK workers.
 
     Args:
         home: Where `make engines` put Flink.
         job_server: Beam's jar.
         folder: For logs and settings.
+        environment: What differs for the SDK workers.
     """
     ports = [reserved_port() for _ in range(5)]
-    with ports[0] as rpc, ports[1] as rest, ports[2] as jobs, ports[3] as artifacts, ports[4] as pool:
-        with servers(folder) as group:
-            start_flink(group, home, rpc, rest)
-            addresses = {"job-host": "127.0.0.1", "job-port": jobs, "artifact-port": artifacts, "expansion-port": 0}
-            options = {"flink-master": f"http://127.0.0.1:{rest}", "artifacts-dir": folder / "staged", **addresses}
-            words = [f"--{name}={value}" for name, value in options.items()]
-            group.start("jobs", [*_JAVA, "-jar", job_server, *words], port=jobs)
-            start_pool(group, pool)
-            yield Cluster("flink", jobs, pool, group)
+    with (
+        ports[0] as rpc,
+        ports[1] as rest,
+        ports[2] as jobs,
+        ports[3] as artifacts,
+        ports[4] as pool,
+        servers(folder) as group,
+    ):
+        start_flink(group, home, rpc, rest)
+        addresses = {"job-host": "127.0.0.1", "job-port": jobs, "artifact-port": artifacts, "expansion-port": 0}
+        options = {"flink-master": f"http://127.0.0.1:{rest}", "artifacts-dir": folder / "staged", **addresses}
+        words = [f"--{name}={value}" for name, value in options.items()]
+        group.start("jobs", [*_JAVA, "-jar", job_server, *words], port=jobs)
+        start_pool(group, pool, environment)
+        yield Cluster("flink", jobs, pool, group)
 
 
 def start_flink(group: Servers, home: Path, rpc: int, rest: int) -> None:

@@ -48,8 +48,8 @@ class Cluster:
         return engine_options(self.engine, job_server=f"localhost:{self.jobs}", workers=f"localhost:{self.pool}")
 
     def workers(self) -> list[int]:
-        """Process ids of the SDK workers that run now."""
-        return descendants(self.servers["pool"].pid)
+        """Process ids of the SDK workers that run now; one that was killed stays a zombie of its pool."""
+        return [pid for pid in descendants(self.servers["pool"].pid) if Path(f"/proc/{pid}/exe").exists()]
 
 
 def start_jobs(group: Servers, port: int) -> Server:
@@ -65,9 +65,14 @@ def start_pool(group: Servers, port: int, environment: dict[str, str] | None = N
 
 
 @contextmanager
-def job_service(folder: Path) -> Iterator[Cluster]:
-    """Yields the job service with its pool, ready for jobs."""
+def job_service(folder: Path, environment: dict[str, str] | None = None) -> Iterator[Cluster]:
+    """Yields the job service with its pool, ready for jobs.
+
+    Args:
+        folder: For logs.
+        environment: What differs for the workers.
+    """
     with reserved_port() as jobs, reserved_port() as pool, servers(folder) as group:
         start_jobs(group, jobs)
-        start_pool(group, pool)
+        start_pool(group, pool, environment)
         yield Cluster("flink", jobs, pool, group)

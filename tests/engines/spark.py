@@ -26,24 +26,31 @@ _JAVA = [
 
 
 @contextmanager
-def spark(home: Path, job_server: Path, folder: Path) -> Iterator[Cluster]:
+def spark(home: Path, job_server: Path, folder: Path, environment: dict[str, str] | None = None) -> Iterator[Cluster]:
     """Yields a cluster with Beam's job server and a pool of SDK workers.
 
     Args:
         home: Where `make engines` put Spark.
         job_server: Beam's jar.
         folder: For logs and work.
+        environment: What differs for the SDK workers.
     """
     ports = [reserved_port() for _ in range(5)]
-    with ports[0] as port, ports[1] as page, ports[2] as jobs, ports[3] as artifacts, ports[4] as pool:
-        with servers(folder) as group:
-            start_spark(group, home, port, page)
-            addresses = {"job-host": "127.0.0.1", "job-port": jobs, "artifact-port": artifacts, "expansion-port": 0}
-            options = {"spark-master-url": f"spark://127.0.0.1:{port}", "artifacts-dir": folder / "staged", **addresses}
-            words = [f"--{name}={value}" for name, value in options.items()]
-            group.start("jobs", [*_JAVA, "-jar", job_server, *words], port=jobs)
-            start_pool(group, pool)
-            yield Cluster("spark", jobs, pool, group)
+    with (
+        ports[0] as port,
+        ports[1] as page,
+        ports[2] as jobs,
+        ports[3] as artifacts,
+        ports[4] as pool,
+        servers(folder) as group,
+    ):
+        start_spark(group, home, port, page)
+        addresses = {"job-host": "127.0.0.1", "job-port": jobs, "artifact-port": artifacts, "expansion-port": 0}
+        options = {"spark-master-url": f"spark://127.0.0.1:{port}", "artifacts-dir": folder / "staged", **addresses}
+        words = [f"--{name}={value}" for name, value in options.items()]
+        group.start("jobs", [*_JAVA, "-jar", job_server, *words], port=jobs)
+        start_pool(group, pool, environment)
+        yield Cluster("spark", jobs, pool, group)
 
 
 def start_spark(group: Servers, home: Path, port: int, page: int) -> None:

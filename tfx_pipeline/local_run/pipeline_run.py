@@ -16,7 +16,8 @@ from tfx_pipeline.outputs.publishing import publish
 from tfx_pipeline.outputs.run_result import RunResult
 from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.removal.takedown import admitted
-from tfx_pipeline.runtime.beam_options import beam_options
+from tfx_pipeline.runtime.beam_options import beam_options, job_limit
+from tfx_pipeline.runtime.engine_jobs import watched_jobs
 from tfx_pipeline.runtime.run_folder import RunFolder
 from tfx_pipeline.targeting.data.exclusions import as_parquet
 from tfx_pipeline.targeting.data.forgotten import without_forgotten
@@ -39,7 +40,7 @@ def run(
     config = config or PipelineConfig()
     before = last_run_id(folder.metadata)
     lists = {"listeners": _listener_table(folder), "exclusions": _exclusions(folder)}
-    with cache_of_any_engine():
+    with cache_of_any_engine(), watched_jobs(beam_options(), job_limit()):
         tfx.orchestration.LocalDagRunner().run(
             create_pipeline(
                 pipeline_name=name,

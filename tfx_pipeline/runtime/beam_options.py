@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ IN_MEMORY = (
 
 #: The variable of the environment that names the engine.
 VARIABLE = "BCL_BEAM"
+#: The variable that says how many seconds one job may take.
+LIMIT_VARIABLE = "BCL_JOB_LIMIT"
 _RUNNER, _JOB_SERVER = "--runner=", "--job_endpoint="
 
 
@@ -27,6 +30,24 @@ def has_workers() -> bool:
 def beam_options() -> tuple[str, ...]:
     """Returns the options in BCL_BEAM, as `--runner=FlinkRunner --flink_master=host:8081`; default `IN_MEMORY`."""
     return tuple(shlex.split(os.environ.get(VARIABLE, ""))) or IN_MEMORY
+
+
+def job_limit() -> float | None:
+    """Returns the seconds in BCL_JOB_LIMIT that one job of Beam may take; None for no limit.
+
+    Raises:
+        ValueError: If they are no number above 0.
+    """
+    given = os.environ.get(LIMIT_VARIABLE)
+    if not given:
+        return None
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"{LIMIT_VARIABLE}: expected seconds above 0. Received: {given!r}")
+    return seconds
 
 
 def engine_in_words(options: Sequence[str]) -> str:

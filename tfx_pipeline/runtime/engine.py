@@ -8,12 +8,12 @@ import re
 import shlex
 from typing import Literal, get_args
 
-from tfx_pipeline.runtime.beam_options import VARIABLE
+from tfx_pipeline.runtime.beam_options import LIMIT_VARIABLE, VARIABLE, job_limit
 
 Engine = Literal["local", "flink", "spark"]
 JOB_SERVER = "localhost:8099"
 WORKERS = "localhost:50000"
-_WITH_ENGINE = ("job_server", "workers", "worker_image", "parallelism")
+_WITH_ENGINE = ("job_server", "workers", "worker_image", "parallelism", "job_limit")
 _ADDRESS = re.compile(r"[^/:\s]+:[0-9]+")
 #: The word has no meaning, but without one TFX packs this package for the workers before every step.
 _INSTALLED = "installed"
@@ -36,6 +36,12 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--worker-image", metavar="IMAGE", help="with --engine: image that each host starts in place of --workers"
+    )
+    parser.add_argument(
+        "--job-limit",
+        type=float,
+        metavar="SECONDS",
+        help="with --engine: seconds that one step's Beam job may take (default: no limit)",
     )
     parser.add_argument(
         "--parallelism",
@@ -64,7 +70,11 @@ def use_engine(arguments: argparse.Namespace) -> None:
     if os.environ.get(VARIABLE):
         raise ValueError(f"--engine: expected no {VARIABLE} beside it. Received: {VARIABLE}={os.environ[VARIABLE]!r}")
     if arguments.engine != "local":
+        limit = given.pop("job_limit", None)
         os.environ[VARIABLE] = shlex.join(engine_options(arguments.engine, **given))
+        if limit is not None:
+            os.environ[LIMIT_VARIABLE] = str(limit)
+            job_limit()
 
 
 def engine_options(

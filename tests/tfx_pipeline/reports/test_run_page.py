@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 from tensorflow_data_validation.statistics import stats_impl
 
+from tfx_pipeline.reports.engine import Engine, where_it_ran
 from tfx_pipeline.reports.run_page.input_tables import columns
 from tfx_pipeline.reports.run_page.losses_table import losses_table
 from tfx_pipeline.reports.run_page.new_songs import Example
@@ -154,3 +155,12 @@ def test_the_reliability_of_matches() -> None:
     assert "songs: none, as all have the same recall or the same reliability." in alike
     assert "Not estimated: 118 validation songs are too few." in shown(fitted=None)
     assert "Reliability" not in page(**plain, evaluation={}, examples=[])
+
+
+def test_the_page_says_which_steps_no_engine_ran() -> None:
+    shown = where_it_ran(Engine("<Flink> at host:1", ("Transform", "SongGen"), ("Trainer",)))
+    assert shown == (
+        "<p>On &lt;Flink&gt; at host:1: Transform, SongGen</p>"
+        "<p>In the process that started the run, not on the engine: Trainer</p>"
+    )
+    assert where_it_ran(Engine("Flink", ("SongGen",), ())) == "<p>On Flink: SongGen</p>"
