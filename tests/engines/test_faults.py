@@ -7,6 +7,7 @@ import glob
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from tests.engines.conftest import Started
 from tests.engines.job_service import Cluster
 from tests.tfx_pipeline.run_components import run_components
 from tests.tfx_pipeline.targeting.conftest import World, make_world
-from tests.waiting import eventually
+from tests.waiting import LAST_RESORT, eventually
 from tfx_pipeline.contract import prepare
 from tfx_pipeline.contract.splits import SPLITS, ColdSplit
 from tfx_pipeline.gates.data_drift import DataGateConfig
@@ -33,13 +34,15 @@ from tfx_pipeline.gates.steps import checked_data
 from tfx_pipeline.labels.component import SimilarSongsLabeller
 from tfx_pipeline.labels.config import AudienceConfig
 from tfx_pipeline.runtime.beam_options import IN_MEMORY
+from tfx_pipeline.runtime.engine_check import check_engine
 from tfx_pipeline.runtime.engine_jobs import EngineLostError, watched_jobs
 from tfx_pipeline.targeting import TargetingConfig, TargetListeners, WriteTargets, read_marker, read_targets
 from tfx_pipeline.tfx_extensions.cache_of_any_engine import cache_of_any_engine
 
 HELD_FOLDER = Path(__file__).parent / "held"
-#: Seconds for a job that takes a few. Beam's job service waits forever for a worker that is dead.
-LIMIT = 90
+VICTIMS = ("sdk worker", "host", "job server")
+Kill = Callable[[int], None]
+Run = Callable[[tuple[str, ...], float | None], None]
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +67,11 @@ class Step:
     def run(self, options: tuple[str, ...], limit: float | None = None) -> None:
         with cache_of_any_engine(), watched_jobs(options, limit):
             run_components(self.home, *self.nodes(), options=options)
+
+    def run_sources(self) -> None:
+        """Runs the steps before it, in this process."""
+        with cache_of_any_engine():
+            run_components(self.home, *self.nodes()[:-1], options=IN_MEMORY)
 
     def result(self) -> dict[str, list[bytes]]:
         """The content of its valid output, in an order of its own."""
@@ -121,21 +129,26 @@ def labeller(input_folder: Path, home: Path) -> Step:
 
 
 @contextmanager
-def killed_when_held(held: Path, kill: Any) -> Iterator[None]:
+def killed_when_held(held: Path, kill: Kill) -> Iterator[None]:
     """Kills something as soon as a worker is held in the middle of its step."""
-    thread = threading.Thread(target=lambda: kill(int(eventually(lambda: held.exists() and held.read_text()))))
+    ended = threading.Event()
+
+    def wait() -> None:
+        if eventually(lambda: ended.is_set() or (held.exists() and held.read_text())) and held.exists():
+            kill(int(held.read_text()))
+
+    thread = threading.Thread(target=wait)
     thread.start()
-    yield
-    thread.join()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def holding(held: Path, writes: str) -> dict[str, str]:
     path = os.pathsep.join([str(HELD_FOLDER), str(Path(__file__).parents[2])])
     return {"PYTHONPATH": path, "HOLD_AT": writes, "HELD": str(held)}
-
-
-VICTIMS = ("sdk worker", "host", "job server")
-Kill = Callable[[int], None]
 
 
 def killer(victim: str, cluster: Cluster) -> Kill:
@@ -150,12 +163,20 @@ def killer(victim: str, cluster: Cluster) -> Kill:
     return lambda _: cluster.servers[hosts[0]].kill()
 
 
-def fails(run: Callable[[tuple[str, ...], float | None], None], cluster: Cluster, victim: str, held: Path) -> bool:
+def patience(cluster: Cluster, folder: Path) -> float:
+    """Returns the seconds after which a job hangs: Beam's job service waits forever for a worker that is dead."""
+    began = time.monotonic()
+    check_engine(cluster.options, folder, LAST_RESORT)
+    return 30 + 5 * (time.monotonic() - began)
+
+
+def fails(run: Run, cluster: Cluster, victim: str, held: Path) -> bool:
     """Runs a step in which the victim is killed; returns whether that failed, by an error that says so."""
+    limit = patience(cluster, held.parent) if victim == "sdk worker" else None
     error = None
     with killed_when_held(held, killer(victim, cluster)):
         try:
-            run(cluster.options, LIMIT if victim == "sdk worker" else None)
+            run(cluster.options, limit)
         except RuntimeError as raised:  # the engine's own, or the one below
             error = raised
     assert held.exists()
@@ -170,14 +191,15 @@ def test_a_kill_in_the_middle_of_the_labeller(start: Started, input_folder: Path
     expected = labeller(input_folder, tmp_path / "in process")
     step = labeller(input_folder, tmp_path / "on engine")
     held = tmp_path / "held"
+    step.run_sources()
     with start(tmp_path / "servers", holding(held, "/beam-temp-songs")) as cluster:
         failed = fails(step.run, cluster, victim, held)
+    assert {"SongGen", "PlayGen"} <= set(step.cached())
     if failed:
         assert not step.valid()
         files = [file for uri in step.uris() for file in glob.glob(f"{uri}/Split-*/*.gz")]
         assert not files, "a later step would read what the killed one left"
         step.run(IN_MEMORY)  # and so on another engine than before
-        assert {"SongGen", "PlayGen"} <= set(step.cached())
     expected.run(IN_MEMORY)
     assert step.result() == expected.result()
 

@@ -78,7 +78,6 @@ def test_a_run_on_an_engine_gives_what_a_process_gives(
             "runs/mine": str(out),
             "localhost:8099": f"localhost:{cluster.jobs}",
             "localhost:50000": f"localhost:{cluster.pool}",
-            "2": "2",
         }
         words = [places.get(word, word) for word in command_of(f"run-on-{cluster.engine}.md")]
         settings = ["--settings", str(data.parent / "settings.json"), "--job-limit", "900"]
