@@ -103,18 +103,3 @@ def task_managers(rest: int) -> list[str]:
     """Returns the ids of the registered task managers."""
     with urllib.request.urlopen(f"http://127.0.0.1:{rest}/taskmanagers", timeout=30) as reply:
         return [found["id"] for found in json.load(reply)["taskmanagers"]]
-
-
-def shuffled_bytes(rest: int) -> dict[str, int]:
-    """Returns how many bytes each step of the finished jobs sent to other tasks, by Flink's own count."""
-    found: dict[str, int] = {}
-    for job in _asked(rest, "jobs")["jobs"]:
-        for vertex in _asked(rest, f"jobs/{job['id']}")["vertices"]:
-            name = vertex["name"]
-            found[name] = found.get(name, 0) + vertex["metrics"]["write-bytes"]
-    return found
-
-
-def _asked(rest: int, path: str) -> dict[str, list[dict[str, dict[str, int]]]]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{rest}/{path}", timeout=30) as reply:
-        return json.load(reply)  # type: ignore[no-any-return]

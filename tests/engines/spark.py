@@ -61,7 +61,7 @@ def start_spark(group: Servers, home: Path, port: int, page: int) -> None:
     group.start("master", [*command, f"{_DEPLOY}.master.Master", *at_master], port=page, environment=here)
     for number in range(WORKERS):
         words = ["--host", "127.0.0.1", "--webui-port", "0", "--cores", "1", "--memory", "1g"]
-        work = ["--work-dir", group.folder / f"work-{number}", f"spark://127.0.0.1:{port}"]
+        work = ["--work-dir", str(group.folder / f"work-{number}"), f"spark://127.0.0.1:{port}"]
         start = [*command, f"{_DEPLOY}.worker.Worker", *words, *work]
         group.start(f"worker-{number}", start, port=page, environment=here)
     assert eventually(lambda: alive_workers(page) == WORKERS)

@@ -30,15 +30,17 @@ def watched_jobs(options: Sequence[str], seconds: float | None = None) -> Iterat
     if server is None:
         yield
         return
-    from apache_beam.runners.portability.portable_runner import PipelineResult, PortableRunner
+    from apache_beam.runners.portability import portable_runner
 
-    start, wait = PortableRunner.run_portable_pipeline, PipelineResult.wait_until_finish
-    PortableRunner.run_portable_pipeline = _starting(start, server)
-    PipelineResult.wait_until_finish = _waiting(wait, server, seconds)
+    runner: Any = portable_runner.PortableRunner
+    result: Any = portable_runner.PipelineResult
+    start, wait = runner.run_portable_pipeline, result.wait_until_finish
+    runner.run_portable_pipeline = _starting(start, server)
+    result.wait_until_finish = _waiting(wait, server, seconds)
     try:
         yield
     finally:
-        PortableRunner.run_portable_pipeline, PipelineResult.wait_until_finish = start, wait
+        runner.run_portable_pipeline, result.wait_until_finish = start, wait
 
 
 def _starting(of_beam: Any, server: str) -> Any:
