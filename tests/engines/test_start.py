@@ -19,17 +19,20 @@ def test_workers_like_this_process_pass_and_nothing_is_left(tmp_path: Path) -> N
     (tmp_path / "run").mkdir()
     with job_service(tmp_path / "servers") as cluster:
         check_engine(cluster.options, tmp_path / "run")
-        with pytest.raises(EngineError, match=r"worker on \S+: expected the run folder /proc/self/cwd/run to read and"):
-            check_engine(cluster.options, here(tmp_path))
     assert not list((tmp_path / "run").iterdir())
 
 
-def here(folder: Path) -> Path:
-    """A path that this process can write and a worker, which works in another folder, cannot find."""
-    import os
-
-    os.chdir(folder)
-    return Path("/proc/self/cwd/run")
+def test_a_folder_that_workers_do_not_see_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path leads each process to its own working folder."""
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with job_service(tmp_path / "servers") as cluster, pytest.raises(EngineError) as caught:
+        check_engine(cluster.options, Path("/proc/self/cwd/run"))
+    assert re.fullmatch(
+        r"worker on \S+: expected the run folder /proc/self/cwd/run to read and write\. Received: No such file or directory",
+        str(caught.value),
+    )
+    assert not list((tmp_path / "run").iterdir())
 
 
 def test_a_worker_with_another_version_is_named(tmp_path: Path) -> None:
