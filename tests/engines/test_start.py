@@ -28,10 +28,8 @@ def test_a_folder_that_workers_do_not_see_is_named(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     with job_service(tmp_path / "servers") as cluster, pytest.raises(EngineError) as caught:
         check_engine(cluster.options, Path("/proc/self/cwd/run"))
-    assert re.fullmatch(
-        r"worker on \S+: expected the run folder /proc/self/cwd/run to read and write\. Received: No such file or directory",
-        str(caught.value),
-    )
+    where = "expected the run folder /proc/self/cwd/run to read and write"
+    assert re.fullmatch(rf"worker on \S+: {where}\. Received: No such file or directory", str(caught.value))
     assert not list((tmp_path / "run").iterdir())
 
 
