@@ -5,6 +5,8 @@
 # make check  the same without the tests that run a pipeline or are slow
 # make test-latest   runs the same on Debian 13, which it installs in .lanes/; needs root and debootstrap
 # make serve-smoke MODEL_DIR=folder   runs the real TensorFlow Serving on pushed models; needs Docker
+# make engines   puts Flink, Spark and Beam's job servers into .engines/; needs Java and Maven
+# make test-engines   runs the pipeline on Beam engines: those of .engines/, and Beam's own job service
 # make docs   builds the site of docs/ into site/, and stops at any warning
 # make bench  measures every baseline and every part of the method on the folders in DATA
 # make evidence   measures every set in the folder DATA and writes the tables of similar songs; HARDWARE says on what
@@ -23,7 +25,7 @@ BIN := .venv/bin
 # A file's tests share what they make, and a process.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo shell test check docs test-latest bench evidence serve-smoke lint lock clean
+.PHONY: demo shell test check docs engines test-engines test-latest bench evidence serve-smoke lint lock clean
 
 # The shell gets what the user wrote as variables: spaces, quotes, $ and # mean nothing to make or to the shell then.
 override DATA := $(value DATA)
@@ -31,7 +33,9 @@ override OUT := $(value OUT)
 override SETTINGS := $(value SETTINGS)
 override MODEL_DIR := $(value MODEL_DIR)
 override HARDWARE := $(value HARDWARE)
-export DATA OUT SETTINGS MODEL_DIR HARDWARE
+override JAR_OF_FLINK := $(value JAR_OF_FLINK)
+override JAR_OF_SPARK := $(value JAR_OF_SPARK)
+export DATA OUT SETTINGS MODEL_DIR HARDWARE JAR_OF_FLINK JAR_OF_SPARK
 
 demo: $(READY)
 	@$(BIN)/python -m tfx_pipeline.demo $${DATA:+--data="$$DATA"} $${OUT:+--out="$$OUT"} \
@@ -47,7 +51,17 @@ test: lint .venvs/ready
 
 # Needs no environments of backends: the tests that use them are slow.
 check: lint
-	@$(PYTEST) -m "not pipeline and not slow"
+	@$(PYTEST) -m "not pipeline and not slow and not engine"
+
+# Exits with 2 and one line where Java or Maven is missing, or Maven has no job server. JAR_OF_FLINK and JAR_OF_SPARK
+# name job servers from elsewhere.
+engines: $(READY)
+	@$(BIN)/python -W ignore -m tests.engines.fetch $${JAR_OF_FLINK:+--flink-job-server="$$JAR_OF_FLINK"} \
+		$${JAR_OF_SPARK:+--spark-job-server="$$JAR_OF_SPARK"}
+
+# One process: each test starts servers of its own. What .engines/ lacks is skipped.
+test-engines: $(READY)
+	@$(BIN)/python -m pytest -n 0 -m engine tests/engines
 
 # The variable switches off an advertisement of the theme for its successor.
 docs: $(READY)
@@ -106,4 +120,4 @@ lock: $(READY)
 		--no-header --no-annotate --quiet -o requirements/tfx-1.21.txt
 
 clean:
-	rm -rf .venv .venvs .lanes runs build site *.egg-info
+	rm -rf .venv .venvs .lanes .engines runs build site *.egg-info

@@ -7,6 +7,7 @@ BCL_RUN             folder for all that the run writes (default: runs/bcl)
 BCL_SETTINGS        JSON file of settings (default: none; see `config.read_settings`)
 BCL_WINDOW          how many of the latest spans of plays are read (default: all; see `contract.spans`)
 BCL_BEAM            engine of the Beam steps (default: this process; see `runtime.beam_options`)
+BCL_JOB_LIMIT       seconds that one step may run on that engine (default: no limit)
 BCL_LISTENERS       table of listeners' vectors for the targeting (default: none; see `targeting.component`)
 BCL_EXCLUSIONS      listeners without targets (default: none; see `targeting.data.exclusions`)
 BCL_TAKEDOWN        list of songs to take down, for this run and all later ones (default: none; see `contract.id_lists`)
@@ -35,7 +36,9 @@ from tfx_pipeline.config import PipelineConfig, read_settings
 from tfx_pipeline.local_run.pipeline_run import check_lists, run
 from tfx_pipeline.outputs.publishing import outcome
 from tfx_pipeline.removal.takedown import say_left_out, take_down_listed
+from tfx_pipeline.runtime.beam_options import beam_options
 from tfx_pipeline.runtime.console import Console, StoppedError, stop_with_message
+from tfx_pipeline.runtime.engine_check import check_engine
 from tfx_pipeline.runtime.run_folder import RunFolder
 from tfx_pipeline.tfx_extensions.progress import component_lines
 
@@ -70,6 +73,8 @@ def _run(folder: RunFolder, data: Path) -> None:
     console = Console()
     if left_out:
         console.say(say_left_out(left_out))
+    with console.output_to_log(folder.log):
+        check_engine(beam_options(), folder.home)
     with console.output_to_log(folder.log), stop_with_message(folder.log), component_lines(console.say):
         line = run(folder, catalogue.fields, config)
     if line:

@@ -24,6 +24,7 @@ from tfx_pipeline.models.steps import Fitted, fitted_model
 from tfx_pipeline.refit.component import JudgedModelKeeper
 from tfx_pipeline.refit.steps import ModelSteps, with_every_song
 from tfx_pipeline.reports.component import RunPage
+from tfx_pipeline.reports.engine import Engine, engine_of
 from tfx_pipeline.targeting.steps import ListenerFiles, Targeted, targeted_listeners
 from tfx_pipeline.tfx_extensions import standard
 
@@ -96,22 +97,22 @@ def create_pipeline(
         files,
         config.targeting,
     )
-    page = _page(data, fitted, judged, served, pushed, targeted)
+    steps = [
+        *data.steps,
+        labeller,
+        *fitted.steps,
+        *judged.steps,
+        *(served.steps if served is not judged else ()),
+        *pushed.steps,
+        *keepers,
+        *targeted.steps,
+    ]
+    page = _page(data, fitted, judged, served, pushed, targeted, engine_of(steps, beam_pipeline_args))
 
     return tfx.dsl.Pipeline(
         pipeline_name=pipeline_name,
         pipeline_root=str(pipeline_root),
-        components=[
-            *data.steps,
-            labeller,
-            *fitted.steps,
-            *judged.steps,
-            *(served.steps if served is not judged else ()),
-            *pushed.steps,
-            *keepers,
-            *targeted.steps,
-            page,
-        ],
+        components=[*steps, page],
         enable_cache=True,
         metadata_connection_config=metadata_connection_config,
         beam_pipeline_args=list(beam_pipeline_args),
@@ -215,7 +216,13 @@ def _keepers(
 
 
 def _page(
-    data: CheckedData, fitted: Fitted, judged: ModelSteps, served: ModelSteps, pushed: _Pushed, targeted: Targeted
+    data: CheckedData,
+    fitted: Fitted,
+    judged: ModelSteps,
+    served: ModelSteps,
+    pushed: _Pushed,
+    targeted: Targeted,
+    engine: Engine | None,
 ) -> Any:
     return RunPage(
         song_statistics=data.songs.statistics,
@@ -229,4 +236,5 @@ def _page(
         embeddings=targeted.embedder.outputs["embeddings"],
         served_blessing=None if served is judged else served.judge.outputs["blessing"],
         targets=targeted.targeter.outputs["targets"],
+        **({} if engine is None else {"engine": engine}),
     )

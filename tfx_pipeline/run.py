@@ -26,6 +26,7 @@ from tfx_pipeline.local_run.night import check_only, prune, run_night
 from tfx_pipeline.local_run.request import Request, add_options, path
 from tfx_pipeline.reports.run_outcome import of_stopped
 from tfx_pipeline.runtime.console import Console
+from tfx_pipeline.runtime.engine import add_engine_options, use_engine
 from tfx_pipeline.runtime.run_folder import RunFolder
 
 _BAD_INPUT = 2
@@ -40,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     pruned: dict[str, Any] | None = None
     try:
         _check_numbers(arguments)
+        use_engine(arguments)
         request = Request.of(arguments)
         request.training_needs()  # raises before any work if the settings file cannot be used
         until = None if arguments.time_budget is None else began + arguments.time_budget
@@ -67,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=path, required=True, help="folder with songs and plays")
     parser.add_argument("--out", type=path, required=True, help="folder for all that is written, the same every night")
     add_options(parser)
+    add_engine_options(parser)
     parser.add_argument(
         "--keep", type=int, metavar="N", help="number of runs and versions that stay afterwards (default: all)"
     )

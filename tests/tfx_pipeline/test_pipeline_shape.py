@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,18 @@ def test_steps_and_what_they_wait_for(tmp_path: Path, choice: str) -> None:
     assert all(node.execution_options.caching_options.enable_cache for node in nodes.values())
 
 
-def compiled(home: Path, config: PipelineConfig) -> dict[str, Any]:
+def test_the_page_is_told_where_each_step_runs(tmp_path: Path) -> None:
+    assert "engine" not in compiled(tmp_path, PipelineConfig())["RunPage"].parameters.parameters
+    options = ("--runner=PortableRunner", "--job_endpoint=jobs:8099")
+    nodes = compiled(tmp_path, PipelineConfig(), options)
+    told = json.loads(nodes["RunPage"].parameters.parameters["engine"].field_value.string_value)
+    assert told["name"] == "PortableRunner at jobs:8099"
+    assert {*told["there"], *told["here"], "RunPage"} == set(nodes) and not {*told["there"]} & {*told["here"]}
+    assert {"SongGen", "PlayStatistics", "SimilarSongsLabeller", "Transform", "ServedEmbedder"} <= {*told["there"]}
+    assert {"DataGate", "Trainer", "ServedTrainer", "RetrievalEvaluator", "Pusher"} <= {*told["here"]}
+
+
+def compiled(home: Path, config: PipelineConfig, options: tuple[str, ...] = ()) -> dict[str, Any]:
     """Returns each step of the pipeline as TFX compiles it, by its id."""
     pipeline = create_pipeline(
         pipeline_name="bcl",
@@ -116,6 +128,7 @@ def compiled(home: Path, config: PipelineConfig) -> dict[str, Any]:
         kept_statistics=home / "kept" / "statistics",
         fields=[SongField("attribute_genre", "category")],
         config=config,
+        beam_pipeline_args=options,
     )
     nodes = compiler.Compiler().compile(pipeline).nodes
     return {node.pipeline_node.node_info.id: node.pipeline_node for node in nodes}

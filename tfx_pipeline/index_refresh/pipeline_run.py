@@ -12,8 +12,10 @@ from tfx_pipeline.history.run_record import last_run_id
 from tfx_pipeline.history.served_again import serve_index_of_last_refresh
 from tfx_pipeline.index_refresh.pipeline import create_refresh_pipeline
 from tfx_pipeline.removal.takedown import take_down_listed
-from tfx_pipeline.runtime.beam_options import beam_options
+from tfx_pipeline.runtime.beam_options import beam_options, job_limit
+from tfx_pipeline.runtime.engine_jobs import watched_jobs
 from tfx_pipeline.runtime.run_folder import RunFolder
+from tfx_pipeline.tfx_extensions.cache_of_any_engine import cache_of_any_engine
 
 _NAME = "bcl-refresh"
 
@@ -45,20 +47,21 @@ def run(folder: RunFolder, catalogue: contract.Catalogue, *, max_dropped: float 
         name: Name of the pipeline.
     """
     home, before = _home(folder), last_run_id(metadata_of(folder))
-    tfx.orchestration.LocalDagRunner().run(
-        create_refresh_pipeline(
-            pipeline_name=name,
-            pipeline_root=home / "pipeline",
-            data_root=home / "input",
-            serving_dir=folder.serving,
-            fields=catalogue.fields,
-            max_dropped=max_dropped,
-            metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
-                str(metadata_of(folder))
-            ),
-            beam_pipeline_args=beam_options(),
+    with cache_of_any_engine(), watched_jobs(beam_options(), job_limit()):
+        tfx.orchestration.LocalDagRunner().run(
+            create_refresh_pipeline(
+                pipeline_name=name,
+                pipeline_root=home / "pipeline",
+                data_root=home / "input",
+                serving_dir=folder.serving,
+                fields=catalogue.fields,
+                max_dropped=max_dropped,
+                metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
+                    str(metadata_of(folder))
+                ),
+                beam_pipeline_args=beam_options(),
+            )
         )
-    )
     if last_run_id(metadata_of(folder)) != before:  # else `tfx pipeline create` read the runner script: nothing ran
         serve_index_of_last_refresh(folder.serving, metadata_of(folder), home / "pipeline")
 

@@ -10,7 +10,9 @@ from tfx_pipeline.local_run.checked_input import check_input, describe
 from tfx_pipeline.local_run.reported_run import read_config, run_pipeline
 from tfx_pipeline.local_run.request import Request
 from tfx_pipeline.reports.run_outcome import Outcome, of_data_gate, of_finished, of_stopped
+from tfx_pipeline.runtime.beam_options import beam_options
 from tfx_pipeline.runtime.console import Console, StoppedError, stop_with_message
+from tfx_pipeline.runtime.engine_check import check_engine
 from tfx_pipeline.runtime.keras_backend import use_tensorflow
 from tfx_pipeline.runtime.run_folder import RunFolder
 
@@ -25,11 +27,13 @@ def run_night(request: Request, folder: RunFolder, console: Console, *, until: f
         until: Time of `time.monotonic` after which no further component starts; None for no end.
 
     Raises:
-        ValueError: If the settings or the data cannot be used.
+        ValueError: If the settings, the data or the Beam engine cannot be used.
     """
     use_tensorflow()
     catalogue = check_input(request, folder, console)
     config = read_config(request, folder, console)
+    with console.output_to_log(folder.log):
+        check_engine(beam_options(), folder.home)
     try:
         with console.output_to_log(folder.log), stop_with_message(folder.log):
             from tfx_pipeline.gates.data_drift import DataGateError

@@ -16,10 +16,12 @@ from tfx_pipeline.outputs.publishing import publish
 from tfx_pipeline.outputs.run_result import RunResult
 from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.removal.takedown import admitted
-from tfx_pipeline.runtime.beam_options import beam_options
+from tfx_pipeline.runtime.beam_options import beam_options, job_limit
+from tfx_pipeline.runtime.engine_jobs import watched_jobs
 from tfx_pipeline.runtime.run_folder import RunFolder
 from tfx_pipeline.targeting.data.exclusions import as_parquet
 from tfx_pipeline.targeting.data.forgotten import without_forgotten
+from tfx_pipeline.tfx_extensions.cache_of_any_engine import cache_of_any_engine
 
 
 def run(
@@ -38,23 +40,24 @@ def run(
     config = config or PipelineConfig()
     before = last_run_id(folder.metadata)
     lists = {"listeners": _listener_table(folder), "exclusions": _exclusions(folder)}
-    tfx.orchestration.LocalDagRunner().run(
-        create_pipeline(
-            pipeline_name=name,
-            pipeline_root=folder.pipeline_root,
-            data_root=admitted(folder),
-            serving_dir=folder.serving,
-            kept_statistics=folder.kept_statistics,
-            fields=fields,
-            config=config,
-            listener_table=lists["listeners"],
-            exclusions=lists["exclusions"],
-            metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
-                str(folder.metadata)
-            ),
-            beam_pipeline_args=beam_options(),
+    with cache_of_any_engine(), watched_jobs(beam_options(), job_limit()):
+        tfx.orchestration.LocalDagRunner().run(
+            create_pipeline(
+                pipeline_name=name,
+                pipeline_root=folder.pipeline_root,
+                data_root=admitted(folder),
+                serving_dir=folder.serving,
+                kept_statistics=folder.kept_statistics,
+                fields=fields,
+                config=config,
+                listener_table=lists["listeners"],
+                exclusions=lists["exclusions"],
+                metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
+                    str(folder.metadata)
+                ),
+                beam_pipeline_args=beam_options(),
+            )
         )
-    )
     if last_run_id(folder.metadata) == before:  # `tfx pipeline create` read the runner script, and nothing ran
         return None
     served = serve_model_of_last_run(folder)

@@ -10,6 +10,7 @@ from tfx_pipeline.evaluation.component import REPORT as EVALUATION_REPORT
 from tfx_pipeline.gates.data_gate import REPORT as DATA_REPORT
 from tfx_pipeline.gates.data_gate import read_statistics
 from tfx_pipeline.gates.serving_validator import REASON
+from tfx_pipeline.reports.engine import Engine
 from tfx_pipeline.reports.example_songs import example_songs, songs_without_matches
 from tfx_pipeline.reports.run_page.input_tables import columns
 from tfx_pipeline.reports.run_page.page import page as page_of
@@ -42,6 +43,7 @@ def RunPage(  # noqa: N802
     targets: tfx.dsl.components.InputArtifact[TargetListeners],
     page: tfx.dsl.components.OutputArtifact[RunReport],
     served_blessing: tfx.dsl.components.InputArtifact[tfx.types.standard_artifacts.ModelBlessing] = None,
+    engine: Engine | None = None,
 ) -> None:
     """Writes `run.html`.
 
@@ -58,6 +60,7 @@ def RunPage(  # noqa: N802
         targets: Target listeners of cold songs.
         page: The page.
         served_blessing: Report on the served model, where it is not the judged one.
+        engine: Which steps an engine of Beam ran; None where all ran in one process.
     """
     pushed = pushed_model.get_int_custom_property("pushed")
     is_served = infra_blessing.get_int_custom_property("blessed")
@@ -74,6 +77,7 @@ def RunPage(  # noqa: N802
         examples=example_songs(songs, embeddings, targets) if is_targeted else [],
         unknown_songs=songs_without_matches(embeddings) if is_targeted else 0,
         target_scores=in_words(settled(read_marker(targets.uri))) if is_targeted else "",
+        engine=engine,
     )
     io_utils.write_string_file(os.path.join(page.uri, PAGE), text)
 

@@ -9,6 +9,7 @@ or as Parquet again, for tables that nobody reads row by row.
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -128,9 +129,10 @@ def _write_group(group: RowGroup, folder: str, payload: int) -> None:
     file, number = group
     extension, write = _WRITERS[payload]
     name = f"{os.path.splitext(os.path.basename(file))[0]}-{number:05}"
-    # Aside first: a worker that is stopped leaves no file that a later step would read.
+    # Aside first: a worker that is stopped leaves no file that a later step would read. Each attempt has a file of its
+    # own, because an engine may start a second one while the first still writes.
     tf.io.gfile.makedirs(folder)
-    aside, path = os.path.join(folder, f".{name}"), os.path.join(folder, f"{name}{extension}")
+    aside, path = os.path.join(folder, f".{name}-{uuid.uuid4().hex}"), os.path.join(folder, f"{name}{extension}")
     with FileSystems.open(file) as opened:
         source = pq.ParquetFile(opened)
         write(source.iter_batches(_ROWS_AT_ONCE, row_groups=[number], use_threads=False), source.schema_arrow, aside)

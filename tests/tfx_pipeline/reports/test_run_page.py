@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 from tensorflow_data_validation.statistics import stats_impl
 
+from tfx_pipeline.reports.engine import Engine, where_it_ran
 from tfx_pipeline.reports.run_page.input_tables import columns
 from tfx_pipeline.reports.run_page.losses_table import losses_table
 from tfx_pipeline.reports.run_page.new_songs import Example
@@ -179,3 +180,12 @@ def test_the_chances_of_matches() -> None:
     assert "<small>0.250, chance 0.12 [0.00, 0.25]</small>" in judged
     assert "None. They need 50 validation songs" in shown(None) and "there are 49" in shown(None)
     assert "Chances of matches" not in page(**plain, evaluation={}, examples=[])
+
+
+def test_the_page_says_which_steps_no_engine_ran() -> None:
+    shown = where_it_ran(Engine("<Flink> at host:1", ("Transform", "SongGen"), ("Trainer",)))
+    assert shown == (
+        "<p>On &lt;Flink&gt; at host:1: Transform, SongGen</p>"
+        "<p>In the process that started the run, not on the engine: Trainer</p>"
+    )
+    assert where_it_ran(Engine("Flink", ("SongGen",), ())) == "<p>On Flink: SongGen</p>"

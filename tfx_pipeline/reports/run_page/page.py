@@ -6,6 +6,7 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
+from tfx_pipeline.reports.engine import Engine, where_it_ran
 from tfx_pipeline.reports.html import document
 from tfx_pipeline.reports.run_page.input_tables import Column, input_tables
 from tfx_pipeline.reports.run_page.new_songs import Example, new_songs
@@ -34,6 +35,7 @@ def page(
     served: dict[str, Any] | None = None,
     unknown_songs: int = 0,
     target_scores: str = "",
+    engine: Engine | None = None,
 ) -> str:
     """Returns the page as HTML.
 
@@ -49,6 +51,7 @@ def page(
         served: Report on the served model, where it is not the judged one.
         unknown_songs: Number of songs without known values outside the index.
         target_scores: A sentence on the meaning of a listener's score.
+        engine: Which steps an engine of Beam ran; None where all ran in one process.
     """
     refused_because = [*evaluation.get("refused_because", ()), *(served or {}).get("refused_because", ())]
     if serving_problem:
@@ -62,6 +65,7 @@ def page(
         f"<h2>How good it is</h2>{quality(evaluation)}",
         f"<h2>What is served</h2>{served_model(served)}" if served else "",
         f"<h2>New songs</h2>{new_songs(examples, unknown_songs, target_scores)}" if examples or unknown_songs else "",
+        f"<h2>Where it ran</h2>{where_it_ran(engine)}" if engine else "",
     ]
     return document("BCL run", "".join(body), _STYLE)
 
