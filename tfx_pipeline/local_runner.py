@@ -65,8 +65,9 @@ def _run(folder: RunFolder, data: Path) -> None:
     check_lists()
     settled = config or PipelineConfig()
     training = contract.TrainingNeeds(settled.split, settled.audience, settled.evaluation, settled.transform)
-    catalogue = contract.prepare(data, folder.input, window=window, training=training)
-    left_out = take_down_listed(folder, folder.input)
+    columns = settled.columns
+    catalogue = contract.prepare(data, folder.input, window=window, training=training, columns=columns)
+    left_out = take_down_listed(folder, folder.input, columns.of("songs"))
     console = Console()
     if left_out:
         console.say(say_left_out(left_out))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from tfx_pipeline.contract.column_names import NO_NAMES, ColumnNames
 from tfx_pipeline.contract.fields import SongField
 from tfx_pipeline.contract.inputs import open_sources
 from tfx_pipeline.contract.plays import CheckedPlays, clean_plays, scan_plays
@@ -46,13 +47,20 @@ class Catalogue:
     notes: tuple[str, ...] = ()
 
 
-def check(folder: Path | str, *, max_unknown_plays: float = 0.01, training: TrainingNeeds | None = None) -> Catalogue:
+def check(
+    folder: Path | str,
+    *,
+    max_unknown_plays: float = 0.01,
+    training: TrainingNeeds | None = None,
+    columns: ColumnNames = NO_NAMES,
+) -> Catalogue:
     """Returns what a folder holds. Reads it in bounded memory and writes nothing.
 
     Args:
         folder: Holds songs.parquet and plays.parquet, or the same as CSV, or a folder with both for each day.
         max_unknown_plays: The largest share of plays whose song songs.parquet may lack; 0.01 by default.
         training: Settings that say what training needs; None = not counted, as for a refresh.
+        columns: Column names of the user's own.
 
     Raises:
         ContractError: The input breaks the contract, and the message names file, column and row. Or training would
@@ -61,7 +69,7 @@ def check(folder: Path | str, *, max_unknown_plays: float = 0.01, training: Trai
     """
     check_share(max_unknown_plays)
     folder = Path(folder)
-    with open_sources(folder) as (songs_file, plays_file, notes):
+    with open_sources(folder, columns=columns) as (songs_file, plays_file, notes):
         songs = scan_songs(songs_file)
         ids = combined(songs.ids)
         plays = scan_plays(plays_file, ids, max_unknown_plays=max_unknown_plays)

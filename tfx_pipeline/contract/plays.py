@@ -98,17 +98,16 @@ def scan_plays(
         kept += int((known & counted).sum())
         unknown += int(absent.sum())
         zero += int((known & ~counted).sum())
-    notes = [*source.notes, *unit_notes("timestamp", units)]
-    notes += [f"Column {name} of plays is not read." for name in source.names if name not in columns]
+    notes = [*source.notes, *unit_notes(source.own("timestamp"), units)]
+    notes += [f"Column {source.own(name)} of plays is not read." for name in source.names if name not in columns]
     notes += [f"{zero} rows with 0 plays are left out."] if zero else []
     notes += [f"{unknown} plays of unknown songs are left out, first {example}."] if unknown else []
     notes += [f"{plays_gone:,} plays of {gone.count():,} forgotten listeners are left out."] if plays_gone else []
     plays = CheckedPlays(columns, kept, users.count(), unknown, zero, tuple(notes), units, forgotten)
     if plays.unknown_share > max_unknown_plays:
         expected = f"at most {max_unknown_plays:.2%} of plays of songs that songs.parquet lacks"
-        raise broken(
-            source.shown, expected, f"{plays.unknown_share:.2%} ({unknown} rows), first {example}", column=SONG_ID
-        )
+        received = f"{plays.unknown_share:.2%} ({unknown} rows), first {example}"
+        raise broken(source.shown, expected, received, column=source.own(SONG_ID))
     if not kept:
         raise broken(source.shown, "at least one play of a known song", "none")
     return plays

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfx_pipeline.contract.catalogue import Catalogue, check_share, combined, summarise
+from tfx_pipeline.contract.column_names import NO_NAMES, ColumnNames
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.fields import SongField
 from tfx_pipeline.contract.folder import check_replaceable, new_folder
@@ -24,6 +25,7 @@ from tfx_pipeline.contract.songs import clean_songs, scan_songs
 from tfx_pipeline.contract.source import Source
 from tfx_pipeline.contract.training.needs import TrainingCheck, TrainingNeeds
 from tfx_pipeline.runtime.fingerprint import code_fingerprint, file_digest, set_time_by_content
+from tfx_pipeline.runtime.settings_codec import from_values, to_json
 
 MANIFEST = "catalogue.json"
 SONGS = Path("songs") / "songs.parquet"
@@ -40,6 +42,7 @@ def prepare(
     window: int | None = None,
     until: int | None = None,
     training: TrainingNeeds | None = None,
+    columns: ColumnNames = NO_NAMES,
 ) -> Catalogue:
     """Checks the input folder and writes `out`, whole or not at all.
 
@@ -56,6 +59,7 @@ def prepare(
         window: Of days, how many of the latest are read for plays; None = all. Songs of every day are.
         until: Of days, the number of the last one that is read (20261101 of a date); None = the latest there is.
         training: Settings that say what training needs; None = not counted, as for a refresh.
+        columns: Column names of the user's own. catalogue.json records them; see `recorded_names`.
 
     Raises:
         ContractError: The input breaks the contract, training would find no songs to learn from, or `out` holds
@@ -71,12 +75,13 @@ def prepare(
             pass
     forgotten = Forgotten.of_run(out)
     inputs = input_digest(folder, window=window, until=until)
-    state = _state(inputs, max_unknown_plays, training, forgotten)
+    state = _state(inputs, max_unknown_plays, training, forgotten, columns)
     if _is_current(out, state):
         return replace(load_prepared(out), folder=folder)
-    with new_folder(out, MANIFEST) as aside, open_sources(folder, window=window, until=until) as sources:
+    given = open_sources(folder, window=window, until=until, columns=columns)
+    with new_folder(out, MANIFEST) as aside, given as sources:
         catalogue = _write(folder, sources, aside, max_unknown_plays, training, forgotten)
-        _write_manifest(aside, catalogue, state)
+        _write_manifest(aside, catalogue, state, columns)
     return catalogue
 
 
@@ -93,6 +98,15 @@ def load_prepared(out: Path | str) -> Catalogue:
     fields = tuple(SongField(**entry) for entry in entries.pop("fields"))
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()}
     return Catalogue(folder=Path(out), fields=fields, **values)
+
+
+def recorded_names(out: Path | str) -> ColumnNames:
+    """Returns the column names of the user's own with which `out` was prepared; none where it was not."""
+    path = Path(out) / MANIFEST
+    if not path.is_file():
+        return NO_NAMES
+    columns = json.loads(path.read_text(encoding="utf-8")).get("columns", {})
+    return from_values(ColumnNames, columns, f"{path}: columns")
 
 
 def _write(
@@ -126,18 +140,24 @@ def _write_parquet(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBat
     set_time_by_content(path)
 
 
-def _write_manifest(aside: Path, catalogue: Catalogue, state: str) -> None:
+def _write_manifest(aside: Path, catalogue: Catalogue, state: str, columns: ColumnNames) -> None:
     entries = asdict(catalogue)
     del entries["folder"]
     written = {str(name): file_digest(aside / name) for name in (SONGS, PLAYS)}
-    manifest = {"input": state, "written": written, "catalogue": entries}
+    manifest = {"input": state, "written": written, "catalogue": entries, "columns": asdict(columns)}
     (aside / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _state(inputs: str, max_unknown_plays: float, training: TrainingNeeds | None, forgotten: Forgotten) -> str:
+def _state(
+    inputs: str,
+    max_unknown_plays: float,
+    training: TrainingNeeds | None,
+    forgotten: Forgotten,
+    columns: ColumnNames,
+) -> str:
     """Returns a digest of all that the output depends on: input, code, settings and forgotten listeners."""
     code = [code_fingerprint(__name__)]
-    settings = [repr(max_unknown_plays), training.key() if training else "", forgotten.state()]
+    settings = [repr(max_unknown_plays), training.key() if training else "", forgotten.state(), to_json(columns)]
     return hashlib.sha256("\n".join([inputs, *code, *settings, pa.__version__]).encode()).hexdigest()
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfx_pipeline.contract.arrow_types import is_text
+from tfx_pipeline.contract.column_names import PLAIN, Names
 from tfx_pipeline.contract.columns import Place
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.ids import SONG_ID, USER_ID
@@ -29,11 +30,13 @@ class Rows:
         batch: The columns that the file has.
         file: The file to name in messages.
         first_row: The number of the first row in that file.
+        names: How the file calls its columns.
     """
 
     batch: pa.RecordBatch
     file: Path
     first_row: int
+    names: Names = PLAIN
 
     def __len__(self) -> int:
         return int(self.batch.num_rows)
@@ -44,12 +47,12 @@ class Rows:
 
     def place(self, name: str) -> Place:
         """Returns where the column came from."""
-        return Place(self.file, name, self.first_row)
+        return Place(self.file, self.names.own(name), self.first_row)
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the end of a Parquet file says of it."""
+    """What the end of a Parquet file says of it, with the contract's names of its columns."""
 
     part: Part
     schema: pa.Schema
@@ -71,21 +74,26 @@ class Source:
         parts: The files, in the order of their rows.
         shown: The file or folder to name where no single part is meant.
         given: The table that this one was made from, with the types that the user gave it; None = this one.
+        names: How the files call their columns. Everywhere else columns have the contract's names, but in messages
+            they have those of the files.
     """
 
-    def __init__(self, parts: Sequence[Part], shown: Path, given: Source | None = None):
+    def __init__(
+        self, parts: Sequence[Part], shown: Path, given: Source | None = None, *, names: Names = PLAIN
+    ) -> None:
         self.parts = tuple(parts)
         self.shown = shown
         self.given = given or self
+        self.columns = names
 
     @classmethod
-    def at(cls, path: Path) -> Source:
+    def at(cls, path: Path, names: Names = PLAIN) -> Source:
         """Returns the table in a Parquet file or a folder of them.
 
         Raises:
             ContractError: There is none.
         """
-        return cls(table_parts(path), path)
+        return cls(table_parts(path), path, names=names)
 
     @cached_property
     def headers(self) -> tuple[Header, ...]:
@@ -114,6 +122,21 @@ class Source:
             f"{name} is read from the names of folders, as {_IN_WORDS[kind]}." for name, kind in self._keys.items()
         )
 
+    def own(self, name: str) -> str:
+        """Returns what the files call a column."""
+        return self.columns.own(name)
+
+    def check_names(self) -> None:
+        """Raises ContractError if the setting of names has a column that is in no file."""
+        there = dict.fromkeys(name for header in self.headers for name in header.schema.names)
+        for own, ours in self.columns.mapped.items():
+            if ours not in there:
+                remedy = f"Correct or remove it in the setting `{self.columns.setting}`."
+                received = f"the columns {', '.join(self.columns.owns(there)) or '(none)'}"
+                raise broken(
+                    self.shown, f"a column of this name, which is to be `{ours}`", received, column=own, remedy=remedy
+                )
+
     def batches(self, columns: Sequence[str]) -> Iterator[Rows]:
         """Yields the rows in order, so that memory is bounded by a batch and a row group.
 
@@ -123,7 +146,7 @@ class Source:
         for header in self.filled:
             first_row = 0
             for batch in self._batches(header, columns):
-                yield Rows(batch, header.file, first_row)
+                yield Rows(batch, header.file, first_row, self.columns)
                 first_row += batch.num_rows
 
     def locate(self, row: int) -> tuple[Path, int]:
@@ -138,7 +161,8 @@ class Source:
         """Raises ContractError unless the column's type passes the test in every file that has it."""
         for header in self.filled:
             if name in header.schema.names and not test(header.schema.field(name).type):
-                raise broken(header.file, expected, header.schema.field(name).type, column=name, remedy=remedy)
+                received = header.schema.field(name).type
+                raise broken(header.file, expected, received, column=self.own(name), remedy=remedy)
 
     def check_ids(
         self, name: str, test: Callable[[pa.DataType], bool] | None = None, expected: str = "strings"
@@ -146,9 +170,8 @@ class Source:
         """Raises ContractError unless every file has the column, of strings unless `test` allows more."""
         for header in self.filled or self.headers:
             if name not in header.schema.names:
-                raise broken(
-                    header.file, f"a column `{name}`", f"the columns {', '.join(header.schema.names) or '(none)'}"
-                )
+                received = f"the columns {', '.join(self.columns.owns(header.schema.names)) or '(none)'}"
+                raise broken(header.file, f"a column `{self.own(name)}`", received, remedy=_SUGGEST)
         self.check_column(name, test or _is_id, expected, "" if test else "Write the ids as strings.")
 
     def _header(self, part: Part) -> Header:
@@ -163,19 +186,29 @@ class Source:
         for name in part.keys:
             if name not in schema.names:  # Some writers leave the column in the file as well.
                 schema = schema.append(pa.field(name, _ARROW[self._keys[name]]))
-        return Header(part, schema.remove_metadata(), num_rows)
+        return Header(part, self._in_our_names(schema.remove_metadata(), part), num_rows)
+
+    def _in_our_names(self, schema: pa.Schema, part: Part) -> pa.Schema:
+        ours = [self.columns.ours(name) for name in schema.names]
+        for own, name in zip(schema.names, ours, strict=True):
+            if own != name and ours.count(name) > 1:
+                remedy = f"Give `{name}` another name in that setting, or leave `{own}` out of it."
+                received = f"two: `{own}` by the setting `{self.columns.setting}`, and `{name}` itself"
+                raise broken(part.shown, f"one column `{name}`", received, column=own, remedy=remedy)
+        return pa.schema([field.with_name(name) for field, name in zip(schema, ours, strict=True)])
 
     @cached_property
     def _keys(self) -> dict[str, str]:
         """The columns that folders state, with what their values look like over all parts."""
         names = dict.fromkeys(name for part in self.parts for name in part.keys)
-        return {name: _looks(name, [part.keys.get(name) for part in self.parts]) for name in names}
+        return {n: _looks(self.columns.ours(n), [part.keys.get(n) for part in self.parts]) for n in names}
 
     def _batches(self, header: Header, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         with open_parquet(header.part.path, header.schema) as parquet:
-            own = [name for name in parquet.schema_arrow.names if name in columns]
-            keys = [name for name in header.part.keys if name in columns and name not in own]
-            iterator = parquet.iter_batches(batch_size=BATCH_ROWS, columns=own or parquet.schema_arrow.names[:1])
+            ours = self.columns.ours
+            own = {name: ours(name) for name in parquet.schema_arrow.names if ours(name) in columns}
+            keys = {name: ours(name) for name in header.part.keys if ours(name) in columns and name not in own}
+            iterator = parquet.iter_batches(batch_size=BATCH_ROWS, columns=list(own) or parquet.schema_arrow.names[:1])
             first_row = 0
             while True:
                 try:
@@ -184,10 +217,11 @@ class Source:
                     raise broken(header.file, "a readable Parquet file", first_line(error), row=first_row) from error
                 if batch is None:
                     return
-                arrays = {name: as_declared(batch.column(name), header.schema.field(name).type) for name in own}
-                for name in keys:
+                types = {name: header.schema.field(name).type for name in (*own.values(), *keys.values())}
+                arrays = {to: as_declared(batch.column(name), types[to]) for name, to in own.items()}
+                for name, to in keys.items():
                     value = _VALUES[self._keys[name]](header.part.keys[name])
-                    arrays[name] = pa.repeat(pa.scalar(value, header.schema.field(name).type), batch.num_rows)
+                    arrays[to] = pa.repeat(pa.scalar(value, types[to]), batch.num_rows)
                 first_row += batch.num_rows
                 yield pa.RecordBatch.from_pydict(arrays) if arrays else batch
 
@@ -196,6 +230,7 @@ def _is_id(arrow_type: pa.DataType) -> bool:
     return is_text(arrow_type) or bool(pa.types.is_null(arrow_type))
 
 
+_SUGGEST = "Rename it, or map it: python -m tfx_pipeline.contract --suggest FOLDER writes the setting `columns`."
 _LOOKS = {"flags": r"true|false", "whole numbers": r"-?(?:0|[1-9]\d{0,17})", "numbers": r"-?(?:0|[1-9]\d*)(?:\.\d+)?"}
 _ARROW = {"flags": pa.bool_(), "whole numbers": pa.int64(), "numbers": pa.float64(), "text": pa.string()}
 _IN_WORDS = {"flags": "true or false", "whole numbers": "whole numbers", "numbers": "numbers", "text": "text"}

@@ -52,8 +52,13 @@ def check_only(request: Request, folder: RunFolder, console: Console) -> Outcome
     aside = folder.home / ".dry_run"
     shutil.rmtree(aside, ignore_errors=True)
     try:
-        training = request.training_needs()
-        catalogue = contract.prepare(request.data, aside / "input", window=request.window, training=training)
+        catalogue = contract.prepare(
+            request.data,
+            aside / "input",
+            window=request.window,
+            training=request.training_needs(),
+            columns=request.columns(),
+        )
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     console.say(describe(catalogue))

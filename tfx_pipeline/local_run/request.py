@@ -52,6 +52,14 @@ class Request:
         """
         return contract.TrainingNeeds.read(self.settings) if self.settings else contract.TrainingNeeds()
 
+    def columns(self) -> contract.ColumnNames:
+        """Returns the column names of the user's own.
+
+        Raises:
+            SettingsError: If the settings file cannot be used.
+        """
+        return contract.ColumnNames.read(self.settings)
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options of a request, without `--data`."""
