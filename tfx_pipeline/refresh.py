@@ -34,6 +34,7 @@ if __name__ == "__main__":
 from tfx_pipeline.contract.column_names import ColumnNames
 from tfx_pipeline.contract.id_lists import read_ids
 from tfx_pipeline.contract.prepare import recorded_names
+from tfx_pipeline.contract.stores.location import locate
 from tfx_pipeline.runtime.console import import_quietly, write_text
 from tfx_pipeline.runtime.keras_backend import use_tensorflow
 from tfx_pipeline.runtime.run_folder import RunFolder
@@ -67,9 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("serving_dir", type=Path, help="folder of the model's versions, as the pipeline pushes them")
     parser.add_argument(
         "--songs",
-        type=Path,
         metavar="FILE",
-        help="songs to add, as songs.parquet: song_id and features (default: none)",
+        help="songs to add, as songs.parquet: song_id and features; a path or a URI (default: none)",
     )
     parser.add_argument(
         "--settings",
@@ -167,7 +167,7 @@ def _request(arguments: argparse.Namespace, rules: Rules | None) -> Refresh:
     names = _columns(arguments).of("songs")
     return Refresh(
         base=str(arguments.serving_dir),
-        songs=arguments.songs,
+        songs=None if arguments.songs is None else locate(arguments.songs),
         drop=read_ids(arguments.drop, names=names) if arguments.drop else None,
         restore=read_ids(arguments.restore, names=names) if arguments.restore else None,
         is_catalogue=arguments.catalogue,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -12,6 +11,7 @@ from tfx_pipeline.contract.fields import SongField
 from tfx_pipeline.contract.inputs import open_sources
 from tfx_pipeline.contract.plays import CheckedPlays, clean_plays, scan_plays
 from tfx_pipeline.contract.songs import CheckedSongs, long_list_notes, scan_songs
+from tfx_pipeline.contract.stores.location import Location, locate
 from tfx_pipeline.contract.training.needs import TrainingCheck, TrainingNeeds
 from tfx_pipeline.models.config import TransformConfig
 
@@ -34,7 +34,7 @@ class Catalogue:
         notes: Sentences about what was left out or guessed.
     """
 
-    folder: Path
+    folder: Location
     fields: tuple[SongField, ...]
     missing: tuple[float, ...]
     display: tuple[str, ...]
@@ -48,7 +48,7 @@ class Catalogue:
 
 
 def check(
-    folder: Path | str,
+    folder: Location | str,
     *,
     max_unknown_plays: float = 0.01,
     training: TrainingNeeds | None = None,
@@ -57,7 +57,8 @@ def check(
     """Returns what a folder holds. Reads it in bounded memory and writes nothing.
 
     Args:
-        folder: Holds songs.parquet and plays.parquet, or the same as CSV, or a folder with both for each day.
+        folder: Holds songs.parquet and plays.parquet, or the same as CSV, or a folder with both for each day. A path or
+            a URI; see `contract.stores.location`.
         max_unknown_plays: The largest share of plays whose song songs.parquet may lack; 0.01 by default.
         training: Settings that say what training needs; None = not counted, as for a refresh.
         columns: Column names of the user's own.
@@ -68,7 +69,7 @@ def check(
         ValueError: `max_unknown_plays` is not a share.
     """
     check_share(max_unknown_plays)
-    folder = Path(folder)
+    folder = locate(folder)
     with open_sources(folder, columns=columns) as (songs_file, plays_file, notes):
         songs = scan_songs(songs_file)
         ids = combined(songs.ids)
@@ -92,7 +93,7 @@ def combined(ids: pa.ChunkedArray) -> pa.Array:
 
 
 def summarise(
-    folder: Path, songs: CheckedSongs, plays: CheckedPlays, notes: tuple[str, ...], counting: TrainingCheck | None
+    folder: Location, songs: CheckedSongs, plays: CheckedPlays, notes: tuple[str, ...], counting: TrainingCheck | None
 ) -> Catalogue:
     """Returns the catalogue: what both files hold, and what training needs where that was counted.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, cast, get_args
 
 import pyarrow as pa
@@ -104,7 +103,7 @@ def fields_of(
     schema: pa.Schema,
     *,
     lengths: Mapping[str, int] | None = None,
-    file: Path | str = "songs.parquet",
+    file: object = "songs.parquet",
     own: Callable[[str], str] = str,
 ) -> tuple[SongField, ...]:
     """Returns the song fields of an Arrow schema, in the schema's order; columns of Arrow type null are left out.
@@ -153,7 +152,7 @@ _NOT_OF_PLAYS = "no feature made from plays: popularity must not reach the model
 _NOT_OF_PLAYS_REMEDY = "Drop the column or carry it without the prefix; if it is not made from plays, rename it."
 
 
-def _check_name(name: str, file: Path | str, own: str) -> None:
+def _check_name(name: str, file: object, own: str) -> None:
     if not _FIELD_NAME.fullmatch(name):
         raise broken(
             file, "a name of letters, digits and underscores (it names an input of the served model)", repr(name)

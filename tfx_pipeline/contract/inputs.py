@@ -13,13 +13,14 @@ from tfx_pipeline.contract.csv.file import convert_plays, convert_songs
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.source import Source
 from tfx_pipeline.contract.spans import find_spans, read_days, write_latest_songs
+from tfx_pipeline.contract.stores.location import Location, below
 from tfx_pipeline.contract.tables import TEXT_SUFFIXES, Part, find_table, table_parts, tables_named
 from tfx_pipeline.runtime.fingerprint import file_digest
 
 
 @contextmanager
 def open_sources(
-    folder: Path, *, window: int | None = None, until: int | None = None, columns: ColumnNames = NO_NAMES
+    folder: Location, *, window: int | None = None, until: int | None = None, columns: ColumnNames = NO_NAMES
 ) -> Iterator[tuple[Source, Source, tuple[str, ...]]]:
     """Yields (songs, plays, notes) of an input folder. Converted files lie in a temporary folder.
 
@@ -45,7 +46,7 @@ def open_sources(
 
 
 @contextmanager
-def open_as_given(folder: Path) -> Iterator[tuple[Source, Source]]:
+def open_as_given(folder: Location) -> Iterator[tuple[Source, Source]]:
     """Yields (songs, plays) with the names of their files; of days, every row of every day.
 
     Raises:
@@ -57,14 +58,14 @@ def open_as_given(folder: Path) -> Iterator[tuple[Source, Source]]:
         yield songs, plays
 
 
-def _check_folder(folder: Path) -> None:
+def _check_folder(folder: Location) -> None:
     if not folder.is_dir():
         received = "a file" if folder.exists() else "no such folder"
         raise broken(folder, "a folder with songs.parquet and plays.parquet", received)
 
 
 def _tables(
-    folder: Path,
+    folder: Location,
     aside: Path,
     *,
     window: int | None = None,
@@ -94,8 +95,10 @@ def _tables(
     return sources[0], sources[1], notes, False
 
 
-def input_digest(folder: Path, *, window: int | None = None, until: int | None = None) -> str:
+def input_digest(folder: Location, *, window: int | None = None, until: int | None = None) -> str:
     """Returns a digest of the names and bytes of every file that `open_sources` reads.
+
+    Of a file in a store, its size and time stand for its bytes.
 
     Raises:
         ContractError: A table is missing.
@@ -107,5 +110,6 @@ def input_digest(folder: Path, *, window: int | None = None, until: int | None =
         parts = [(name, part) for name in ("songs", "plays") for part in table_parts(find_table(folder, name))]
     digest = hashlib.sha256()
     for name, part in parts:
-        digest.update(f"{name} {part.path.relative_to(folder)} {file_digest(part.path)}\n".encode())
+        content = file_digest(part.path) if isinstance(part.path, Path) else part.path.state()
+        digest.update(f"{name} {below(part.path, folder)} {content}\n".encode())
     return digest.hexdigest()

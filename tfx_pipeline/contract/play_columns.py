@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +11,7 @@ import pyarrow as pa
 from tfx_pipeline.contract.arrow_types import is_number, is_text, plain_type
 from tfx_pipeline.contract.columns import Numbers, Place
 from tfx_pipeline.contract.source import Source
+from tfx_pipeline.contract.stores.location import Location
 from tfx_pipeline.contract.times import UNITS, EpochUnit, parse_times
 
 _MOST_PLAYS = 2**62
@@ -107,13 +107,13 @@ def to_seconds(array: pa.Array, place: Place, unit: str) -> pa.Array:
     return pa.array(seconds, pa.int64(), mask=~present)
 
 
-def epoch_units(source: Source, name: str) -> dict[Path, str]:
+def epoch_units(source: Source, name: str) -> dict[Location, str]:
     """Returns, for each file in which times are numbers, the unit in which they count since 1970.
 
     Raises:
         ContractError: A number is not finite, or a file holds counts of two units.
     """
-    found: dict[Path, EpochUnit] = {}
+    found: dict[Location, EpochUnit] = {}
     if not any(name in header.schema.names and is_number(header.schema.field(name).type) for header in source.filled):
         return {}
     for rows in source.batches([name]):
@@ -128,7 +128,7 @@ def epoch_units(source: Source, name: str) -> dict[Path, str]:
     return {file: unit.unit for file, unit in found.items() if unit.unit}
 
 
-def unit_notes(name: str, units: Mapping[Path, str]) -> Iterable[str]:
+def unit_notes(name: str, units: Mapping[Location, str]) -> Iterable[str]:
     """Yields a sentence that says in which unit numbers are read."""
     if not units:
         return

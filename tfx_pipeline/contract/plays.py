@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +25,7 @@ from tfx_pipeline.contract.play_columns import (
 )
 from tfx_pipeline.contract.schemas import plays_schema
 from tfx_pipeline.contract.source import Rows, Source
+from tfx_pipeline.contract.stores.location import Location
 from tfx_pipeline.contract.text import quoted
 
 _OPTIONAL = {
@@ -56,7 +56,7 @@ class CheckedPlays:
     unknown: int
     zero: int
     notes: tuple[str, ...]
-    units: Mapping[Path, str] = field(default_factory=dict)
+    units: Mapping[Location, str] = field(default_factory=dict)
     forgotten: Forgotten = NOBODY
 
     @property
@@ -142,7 +142,7 @@ def _columns(source: Source) -> tuple[str, ...]:
 
 
 def _clean(
-    rows: Rows, columns: tuple[str, ...], units: Mapping[Path, str], song_ids: pa.Array | None
+    rows: Rows, columns: tuple[str, ...], units: Mapping[Location, str], song_ids: pa.Array | None
 ) -> tuple[pa.RecordBatch, Numbers, Numbers]:
     """Returns the rows in the pipeline's types, whether each one's song is known, and whether it has plays."""
     arrays = {name: clean_id(rows.column(name), rows.place(name)) for name in (USER_ID, SONG_ID)}

@@ -23,6 +23,7 @@ from tfx_pipeline.contract.plays import clean_plays, scan_plays
 from tfx_pipeline.contract.schemas import plays_schema, songs_schema
 from tfx_pipeline.contract.songs import clean_songs, scan_songs
 from tfx_pipeline.contract.source import Source
+from tfx_pipeline.contract.stores.location import Location, locate
 from tfx_pipeline.contract.training.needs import TrainingCheck, TrainingNeeds
 from tfx_pipeline.runtime.fingerprint import code_fingerprint, file_digest, set_time_by_content
 from tfx_pipeline.runtime.settings_codec import from_values, to_json
@@ -35,7 +36,7 @@ _SONG_ROWS, _PLAY_ROWS = 4_096, 65_536
 
 
 def prepare(
-    folder: Path | str,
+    folder: Location | str,
     out: Path | str,
     *,
     max_unknown_plays: float = 0.01,
@@ -53,7 +54,8 @@ def prepare(
     Plays of listeners whom `tfx_pipeline.forget` put on a list beside or above `out` are left out, and counted.
 
     Args:
-        folder: Holds songs.parquet and plays.parquet, or the same as CSV, or a folder with both for each day.
+        folder: Holds songs.parquet and plays.parquet, or the same as CSV, or a folder with both for each day. A path or
+            a URI; see `contract.stores.location`.
         out: The folder to write: new, empty, or written by an earlier call.
         max_unknown_plays: The largest share of plays whose song songs.parquet may lack; 0.01 by default.
         window: Of days, how many of the latest are read for plays; None = all. Songs of every day are.
@@ -68,7 +70,7 @@ def prepare(
         ValueError: `max_unknown_plays` is not a share, or `window` is less than 1.
     """
     check_share(max_unknown_plays)
-    folder, out = Path(folder), Path(out)
+    folder, out = locate(folder), Path(out)
     check_replaceable(out, MANIFEST)
     if not folder.is_dir():
         with open_sources(folder):
@@ -110,7 +112,7 @@ def recorded_names(out: Path | str) -> ColumnNames:
 
 
 def _write(
-    folder: Path,
+    folder: Location,
     sources: tuple[Source, Source, tuple[str, ...]],
     aside: Path,
     max_unknown_plays: float,

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +15,8 @@ from tfx_pipeline.contract.column_names import PLAIN, Names
 from tfx_pipeline.contract.columns import Place
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.ids import SONG_ID, USER_ID
-from tfx_pipeline.contract.parquet_file import as_declared, first_line, open_parquet
+from tfx_pipeline.contract.parquet_file import arrow_source, as_declared, first_line, open_parquet
+from tfx_pipeline.contract.stores.location import Location
 from tfx_pipeline.contract.tables import Part, table_parts
 
 BATCH_ROWS = 65_536
@@ -34,7 +34,7 @@ class Rows:
     """
 
     batch: pa.RecordBatch
-    file: Path
+    file: Location
     first_row: int
     names: Names = PLAIN
 
@@ -59,7 +59,7 @@ class Header:
     num_rows: int
 
     @property
-    def file(self) -> Path:
+    def file(self) -> Location:
         """The file to name in messages."""
         return self.part.shown
 
@@ -79,7 +79,7 @@ class Source:
     """
 
     def __init__(
-        self, parts: Sequence[Part], shown: Path, given: Source | None = None, *, names: Names = PLAIN
+        self, parts: Sequence[Part], shown: Location, given: Source | None = None, *, names: Names = PLAIN
     ) -> None:
         self.parts = tuple(parts)
         self.shown = shown
@@ -87,7 +87,7 @@ class Source:
         self.columns = names
 
     @classmethod
-    def at(cls, path: Path, names: Names = PLAIN) -> Source:
+    def at(cls, path: Location, names: Names = PLAIN) -> Source:
         """Returns the table in a Parquet file or a folder of them.
 
         Raises:
@@ -149,7 +149,7 @@ class Source:
                 yield Rows(batch, header.file, first_row, self.columns)
                 first_row += batch.num_rows
 
-    def locate(self, row: int) -> tuple[Path, int]:
+    def locate(self, row: int) -> tuple[Location, int]:
         """Returns the file and its own row of a row of the whole."""
         for header in self.headers:
             if row < header.num_rows:
@@ -176,10 +176,10 @@ class Source:
 
     def _header(self, part: Part) -> Header:
         try:
-            with pq.ParquetFile(part.path) as parquet:
+            with pq.ParquetFile(arrow_source(part.path)) as parquet:
                 schema, num_rows = parquet.schema_arrow, parquet.metadata.num_rows
         except (pa.ArrowException, OSError) as error:
-            raise broken(part.shown, "a Parquet file", first_line(error)) from error
+            raise broken(part.shown, "a Parquet file", first_line(error, part.path)) from error
         for name in schema.names:
             if (times := schema.names.count(name)) > 1:
                 raise broken(part.shown, "one column of each name", f"{times} of them", column=name)
@@ -214,7 +214,8 @@ class Source:
                 try:
                     batch = next(iterator, None)
                 except (pa.ArrowException, OSError) as error:
-                    raise broken(header.file, "a readable Parquet file", first_line(error), row=first_row) from error
+                    reason = first_line(error, header.part.path)
+                    raise broken(header.file, "a readable Parquet file", reason, row=first_row) from error
                 if batch is None:
                     return
                 types = {name: header.schema.field(name).type for name in (*own.values(), *keys.values())}

@@ -28,6 +28,7 @@ from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.contract.schemas import songs_schema
 from tfx_pipeline.contract.songs import Tally, display_names, holed_notes, song_fields, typed
 from tfx_pipeline.contract.source import Source
+from tfx_pipeline.contract.stores.location import Location, children
 from tfx_pipeline.contract.tables import DAYS, TEXT_SUFFIXES, Part, table_parts, tables_named
 
 _NUMBERED = re.compile(r"span-(\d+)")
@@ -46,7 +47,7 @@ class Span:
     """
 
     number: int
-    folder: Path
+    folder: Location
     is_dated: bool = False
 
 
@@ -61,7 +62,7 @@ class Days:
         columns: Column names of the user's own.
     """
 
-    folder: Path
+    folder: Location
     spans: tuple[Span, ...]
     window: tuple[Span, ...]
     columns: ColumnNames = NO_NAMES
@@ -81,13 +82,13 @@ class Days:
         return Source(parts, self.folder / "*" / f"{name}.parquet", names=self.columns.of(name))
 
 
-def find_spans(folder: Path) -> list[Span]:
+def find_spans(folder: Location) -> list[Span]:
     """Returns the spans of a folder, earliest first; none if it has none.
 
     Raises:
         ContractError: Songs or plays lie beside the spans, or it is not clear in which order the spans are.
     """
-    folders = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    folders = [path for path in children(folder) if path.is_dir()] if folder.is_dir() else []
     spans = sorted(span for span in map(_span, folders) if span)
     tables = [path.name for name in ("songs", "plays") for path in tables_named(folder, name)] if folders else []
     if spans and tables:
@@ -107,7 +108,7 @@ def find_spans(folder: Path) -> list[Span]:
 
 
 def read_days(
-    folder: Path, *, window: int | None = None, until: int | None = None, columns: ColumnNames = NO_NAMES
+    folder: Location, *, window: int | None = None, until: int | None = None, columns: ColumnNames = NO_NAMES
 ) -> Days:
     """Returns the spans of a folder.
 
@@ -170,7 +171,7 @@ def _latest(source: Source) -> Iterator[Numbers]:
     yield from np.split(latest, np.cumsum(sizes)[:-1]) if sizes else ()
 
 
-def _span(folder: Path) -> Span | None:
+def _span(folder: Location) -> Span | None:
     if match := _NUMBERED.fullmatch(folder.name):
         return Span(int(match[1]), folder)
     if not (match := _DATED.fullmatch(folder.name)):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import PurePath
 from urllib.parse import unquote
 
 from tfx_pipeline.contract.errors import broken
+from tfx_pipeline.contract.stores.location import Location, below, children
 
 _SUFFIXES = (".parquet", ".parq", ".pq")
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
@@ -30,12 +31,12 @@ class Part:
         keys: The columns that folders above it state as `column=value`, None where they state a missing value.
     """
 
-    path: Path
-    shown: Path
+    path: Location
+    shown: Location
     keys: dict[str, str | None] = field(default_factory=dict)
 
 
-def table_parts(path: Path) -> tuple[Part, ...]:
+def table_parts(path: Location) -> tuple[Part, ...]:
     """Returns the parts of a table, in the order of their names.
 
     Raises:
@@ -54,17 +55,17 @@ def table_parts(path: Path) -> tuple[Part, ...]:
         if not _is_parquet(file):
             remedy = "Move it elsewhere; only names that begin with _ or . are passed over."
             raise broken(file, "a folder with nothing but Parquet files", "another file", remedy=remedy)
-    return tuple(Part(file, file, _keys(file.relative_to(path))) for file in files)
+    return tuple(Part(file, file, _keys(below(file, path))) for file in files)
 
 
-def refuse_unfinished(folder: Path) -> None:
+def refuse_unfinished(folder: Location) -> None:
     """Raises ContractError where the Parquet files below the folder are not what its table holds."""
     for name, received in _NOT_PLAIN.items():
         if (folder / name).exists():
             raise broken(folder, "a folder of Parquet files alone", received, remedy=_EXPORT)
 
 
-def parquet_files(folder: Path) -> list[Path]:
+def parquet_files(folder: Location) -> list[Location]:
     """Returns the files below a folder that are Parquet by their names, whatever lies beside them."""
     return [file for file in _files(folder, frozenset()) if file.name.lower().endswith(_SUFFIXES)]
 
@@ -73,7 +74,7 @@ def parquet_files(folder: Path) -> list[Path]:
 TEXT_SUFFIXES = (".csv", ".tsv")
 
 
-def find_table(folder: Path, name: str) -> Path:
+def find_table(folder: Location, name: str) -> Location:
     """Returns where a table lies in a folder: `name`.parquet (a file or a folder), `name`/, `name`.csv or `name`.tsv.
 
     Raises:
@@ -94,7 +95,7 @@ def find_table(folder: Path, name: str) -> Path:
 DAYS = "named span-<number>, span-2026-11-01 or date=2026-11-01"
 
 
-def tables_named(folder: Path, name: str) -> list[Path]:
+def tables_named(folder: Location, name: str) -> list[Location]:
     """Returns the files and folders that may be the table, best first; of those only the first is read.
 
     Raises:
@@ -111,12 +112,12 @@ def tables_named(folder: Path, name: str) -> list[Path]:
     return [path for path, there in is_table.items() if there]
 
 
-def _files(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
+def _files(folder: Location, above: frozenset[Location]) -> Iterator[Location]:
     """Yields the files below a folder in the order of their names, without hidden ones; links are followed once."""
     here = folder.resolve()
     if here in above:
         return
-    for path in sorted(folder.iterdir()):
+    for path in children(folder):
         if _is_hidden(path):
             continue
         if path.is_dir():
@@ -125,18 +126,18 @@ def _files(folder: Path, above: frozenset[Path]) -> Iterator[Path]:
             yield path
 
 
-def _is_hidden(path: Path) -> bool:
+def _is_hidden(path: Location) -> bool:
     """Returns whether it is a mark of the writer: `_SUCCESS`, `._SUCCESS.crc`, `_metadata`. `_a=1` is a partition."""
     return path.name.startswith(".") or path.suffix == ".crc" or (path.name.startswith("_") and "=" not in path.name)
 
 
-def _is_parquet(file: Path) -> bool:
+def _is_parquet(file: Location) -> bool:
     if file.name.lower().endswith(_SUFFIXES):  # A damaged file is named when it is read.
         return True
     with file.open("rb") as stream:
         return stream.read(4) == b"PAR1"
 
 
-def _keys(path: Path) -> dict[str, str | None]:
+def _keys(path: PurePath) -> dict[str, str | None]:
     pairs = [folder.split("=", 1) for folder in path.parts[:-1] if "=" in folder]
     return {unquote(name): None if value == _NO_VALUE else unquote(value) for name, value in pairs}

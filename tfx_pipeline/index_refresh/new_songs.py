@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -19,6 +18,7 @@ from tfx_pipeline.contract.fields import is_feature
 from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.contract.kinds import FieldKind, clean, kind_of
 from tfx_pipeline.contract.source import Rows, Source
+from tfx_pipeline.contract.stores.location import Location
 from tfx_pipeline.contract.text import quoted
 from tfx_pipeline.outputs.titles import NAMING, Titles
 
@@ -41,7 +41,7 @@ class NewSongs:
     """
 
     def __init__(
-        self, path: Path, fields: Sequence[RawField], *, integer_ids: bool = False, names: Names = PLAIN
+        self, path: Location, fields: Sequence[RawField], *, integer_ids: bool = False, names: Names = PLAIN
     ) -> None:
         self._source = Source.at(path, names)
         self._fields = fields

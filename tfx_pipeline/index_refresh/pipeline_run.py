@@ -9,6 +9,7 @@ from tfx import v1 as tfx
 from serving.savedmodel.publish import latest_version
 from tfx_pipeline import contract
 from tfx_pipeline.contract.prepare import recorded_names
+from tfx_pipeline.contract.stores.location import Location
 from tfx_pipeline.history.run_record import last_run_id
 from tfx_pipeline.history.served_again import serve_index_of_last_refresh
 from tfx_pipeline.index_refresh.pipeline import create_refresh_pipeline
@@ -19,7 +20,7 @@ from tfx_pipeline.runtime.run_folder import RunFolder
 _NAME = "bcl-refresh"
 
 
-def check_input(folder: RunFolder, data: Path) -> contract.Catalogue:
+def check_input(folder: RunFolder, data: Location) -> contract.Catalogue:
     """Checks the catalogue, writes what the pipeline reads, and takes songs down.
 
     Args:

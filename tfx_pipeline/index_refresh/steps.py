@@ -15,6 +15,7 @@ from serving.refresh.takedown import record_taken_down, taken_down
 from serving.savedmodel.publish import latest_version, next_version
 from tfx_pipeline.contract.column_names import PLAIN, Names
 from tfx_pipeline.contract.id_lists import IdList
+from tfx_pipeline.contract.stores.location import Location
 from tfx_pipeline.index_refresh.new_songs import NewSongs
 
 if TYPE_CHECKING:  # they import Beam, which a refresh without targets does not need
@@ -43,7 +44,7 @@ class Refresh:
     """
 
     base: str
-    songs: Path | None
+    songs: Location | None
     drop: IdList | None
     restore: IdList | None
     is_catalogue: bool

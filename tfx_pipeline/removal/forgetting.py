@@ -13,6 +13,7 @@ from tfx_pipeline.contract.id_lists import IdList, read_ids
 from tfx_pipeline.contract.ids import USER_ID
 from tfx_pipeline.contract.inputs import open_sources
 from tfx_pipeline.contract.prepare import recorded_names
+from tfx_pipeline.contract.stores.location import StorePath, locate
 from tfx_pipeline.removal.folder import Changes, known_listeners, known_words, still_held, take_out
 from tfx_pipeline.removal.wanted import ListenerColumns, Wanted, columns_of_plays, contract_columns
 from tfx_pipeline.runtime.console import import_quietly, write_text
@@ -36,8 +37,8 @@ class Listed:
     num_unknown: int
 
 
-def check_folders(run: Path, data: Path | None) -> None:
-    """Checks that the folders are a run's and one with data.
+def check_folders(run: Path, given: Path | str | None) -> Path | None:
+    """Returns the folder with data, after a check that the folders are a run's and one with data.
 
     Raises:
         ContractError: If one is not.
@@ -45,8 +46,13 @@ def check_folders(run: Path, data: Path | None) -> None:
     if not any((run / name).exists() for name in _OF_A_RUN):
         received = "another folder" if run.is_dir() else "no such folder"
         raise broken(run, f"the folder of a run, with {' or '.join(_OF_A_RUN[1:3])}", received)
+    data = None if given is None else locate(given)
+    if isinstance(data, StorePath):
+        remedy = "Rewrite the tables there with your own tools. Runs leave the listeners out in any case."
+        raise broken(data, "a folder of this machine, whose files are rewritten", "one in a store", remedy=remedy)
     if data is not None and not data.is_dir():
         raise broken(data, "a folder with songs and plays", "no such folder")
+    return data
 
 
 def forget(folder: RunFolder, users: Path, data: Path | None, *, dry_run: bool) -> dict[Path, str]:

@@ -22,12 +22,13 @@ from tfx_pipeline.contract.csv.kinds import MISSING, NEVER_A_WORD, NUMBER, Colum
 from tfx_pipeline.contract.csv.lists import read_number_words, read_numbers, read_words, without_numpy_names
 from tfx_pipeline.contract.csv.rows import read_rows
 from tfx_pipeline.contract.fields import is_feature
+from tfx_pipeline.contract.stores.location import Location
 from tfx_pipeline.contract.times import TIME, TimeReader
 
 _YES, _NO = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0")
 
 
-def convert_songs(path: Path, parquet: Path, names: Names = PLAIN) -> tuple[str, ...]:
+def convert_songs(path: Location, parquet: Path, names: Names = PLAIN) -> tuple[str, ...]:
     """Writes songs.csv as Parquet. Returns a note for each feature column, which says what was guessed.
 
     Args:
@@ -58,7 +59,7 @@ def convert_songs(path: Path, parquet: Path, names: Names = PLAIN) -> tuple[str,
     return (*dialect.notes(path.name), *(column.note for column in columns.values()))
 
 
-def convert_plays(path: Path, parquet: Path, names: Names = PLAIN) -> tuple[str, ...]:
+def convert_plays(path: Location, parquet: Path, names: Names = PLAIN) -> tuple[str, ...]:
     """Writes plays.csv as Parquet. Returns notes on how times were understood.
 
     `plays` becomes int and may be written 1 or 1.0. `liked` becomes bool and may be written true or false, yes or no,

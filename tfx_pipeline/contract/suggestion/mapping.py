@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from tfx_pipeline.contract.column_names import ColumnNames, Names
 from tfx_pipeline.contract.column_notes.unused import find_unused
@@ -20,6 +19,7 @@ from tfx_pipeline.contract.fields import is_feature, words_of
 from tfx_pipeline.contract.ids import SONG_ID, USER_ID
 from tfx_pipeline.contract.inputs import open_as_given
 from tfx_pipeline.contract.source import Source
+from tfx_pipeline.contract.stores.location import Location, locate
 from tfx_pipeline.contract.suggestion.samples import Sample, agreement, sample_of
 from tfx_pipeline.contract.text import on_one_line
 
@@ -55,14 +55,14 @@ class Suggestion:
         return json.dumps({"columns": asdict(self.columns)}, ensure_ascii=False, indent=1) + "\n"
 
 
-def suggest(folder: Path | str) -> Suggestion:
+def suggest(folder: Location | str) -> Suggestion:
     """Returns what the columns of an input folder may be. It reads the songs, and the first plays.
 
     Raises:
         ContractError: The folder or one of its tables is missing or cannot be read.
     """
     doubts: list[str] = []
-    with open_as_given(Path(folder)) as (songs, plays):
+    with open_as_given(locate(folder)) as (songs, plays):
         of_songs, of_plays = sample_of(songs), sample_of(plays)
         song, played = _song_ids(of_songs, of_plays, doubts)
         in_plays = _plays(of_plays, played, doubts)
