@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from tfx_pipeline.contract.column_names import NO_NAMES, ColumnNames
 from tfx_pipeline.contract.csv.file import convert_plays, convert_songs
 from tfx_pipeline.contract.errors import broken
+from tfx_pipeline.contract.partitions import NO_DAYS, parts_in_window
 from tfx_pipeline.contract.source import Source
 from tfx_pipeline.contract.spans import find_spans, read_days, write_latest_songs
 from tfx_pipeline.contract.stores.location import Location, below
@@ -82,17 +83,23 @@ def _tables(
         for path, name in zip(found, ("songs", "plays"), strict=True)
         for other in tables_named(folder, name)[1:]
     )
-    notes += ("The window is not read: the folder holds no days.",) if window is not None else ()
     sources = []
     for path, name, convert in zip(found, ("songs", "plays"), (convert_songs, convert_plays), strict=True):
         names = columns.of(name)
         if path.suffix in TEXT_SUFFIXES:
             parquet = aside / f"{path.stem}.parquet"
             notes += convert(path, parquet, names)
+            notes += (NO_DAYS,) if window is not None and name == "plays" else ()
             sources.append(Source([Part(parquet, path)], path, names=names))
         else:
-            sources.append(Source.at(path, names))
+            parts, of_window = _parts(path, window if name == "plays" else None)
+            notes += of_window
+            sources.append(Source(parts, path, names=names))
     return sources[0], sources[1], notes, False
+
+
+def _parts(path: Location, window: int | None) -> tuple[tuple[Part, ...], tuple[str, ...]]:
+    return (table_parts(path), ()) if window is None else parts_in_window(path, window)
 
 
 def input_digest(folder: Location, *, window: int | None = None, until: int | None = None) -> str:
@@ -107,7 +114,8 @@ def input_digest(folder: Location, *, window: int | None = None, until: int | No
         days = read_days(folder, window=window, until=until)
         parts = [("songs", part) for part in days.songs.parts] + [("plays", part) for part in days.plays.parts]
     else:
-        parts = [(name, part) for name in ("songs", "plays") for part in table_parts(find_table(folder, name))]
+        windows = {"songs": None, "plays": window}
+        parts = [(name, part) for name in windows for part in _parts(find_table(folder, name), windows[name])[0]]
     digest = hashlib.sha256()
     for name, part in parts:
         content = file_digest(part.path) if isinstance(part.path, Path) else part.path.state()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from urllib.parse import unquote
 
 from tfx_pipeline.contract.errors import broken
@@ -36,8 +35,12 @@ class Part:
     keys: dict[str, str | None] = field(default_factory=dict)
 
 
-def table_parts(path: Location) -> tuple[Part, ...]:
+def table_parts(path: Location, *, but: frozenset[str] = frozenset()) -> tuple[Part, ...]:
     """Returns the parts of a table, in the order of their names.
+
+    Args:
+        path: A file, or a folder of parts.
+        but: Names in the folder that are passed over, and not listed.
 
     Raises:
         ContractError: There is no such table, or the folder is no plain table: a write did not finish, or files beside
@@ -48,14 +51,14 @@ def table_parts(path: Location) -> tuple[Part, ...]:
     if not path.is_dir():
         raise broken(path, "a Parquet file", "none", remedy="A folder of Parquet files is read as one.")
     refuse_unfinished(path)
-    files = list(_files(path, frozenset()))
+    files = list(_files(path, frozenset(), but))
     if not files:
         raise broken(path, "at least one Parquet file in the folder", "none")
     for file in files:
         if not _is_parquet(file):
             remedy = "Move it elsewhere; only names that begin with _ or . are passed over."
             raise broken(file, "a folder with nothing but Parquet files", "another file", remedy=remedy)
-    return tuple(Part(file, file, _keys(below(file, path))) for file in files)
+    return tuple(Part(file, file, keys_of(below(file, path).parts[:-1])) for file in files)
 
 
 def refuse_unfinished(folder: Location) -> None:
@@ -84,7 +87,7 @@ def find_table(folder: Location, name: str) -> Location:
     if found:
         return found[0]
     expected = f"{name}.parquet or {name}.csv in the folder"
-    folders = sorted(path.name for path in folder.iterdir() if path.is_dir() and not _is_hidden(path))
+    folders = sorted(path.name for path in folder.iterdir() if path.is_dir() and not is_hidden(path))
     if not folders:
         raise broken(folder, expected, "neither")
     shown = ", ".join(folders[:3]) + (", ..." if len(folders) > 3 else "")
@@ -112,13 +115,13 @@ def tables_named(folder: Location, name: str) -> list[Location]:
     return [path for path, there in is_table.items() if there]
 
 
-def _files(folder: Location, above: frozenset[Location]) -> Iterator[Location]:
+def _files(folder: Location, above: frozenset[Location], but: frozenset[str] = frozenset()) -> Iterator[Location]:
     """Yields the files below a folder in the order of their names, without hidden ones; links are followed once."""
     here = folder.resolve()
     if here in above:
         return
     for path in children(folder):
-        if _is_hidden(path):
+        if is_hidden(path) or path.name in but:
             continue
         if path.is_dir():
             yield from _files(path, above | {here})
@@ -126,7 +129,7 @@ def _files(folder: Location, above: frozenset[Location]) -> Iterator[Location]:
             yield path
 
 
-def _is_hidden(path: Location) -> bool:
+def is_hidden(path: Location) -> bool:
     """Returns whether it is a mark of the writer: `_SUCCESS`, `._SUCCESS.crc`, `_metadata`. `_a=1` is a partition."""
     return path.name.startswith(".") or path.suffix == ".crc" or (path.name.startswith("_") and "=" not in path.name)
 
@@ -138,6 +141,7 @@ def _is_parquet(file: Location) -> bool:
         return stream.read(4) == b"PAR1"
 
 
-def _keys(path: PurePath) -> dict[str, str | None]:
-    pairs = [folder.split("=", 1) for folder in path.parts[:-1] if "=" in folder]
+def keys_of(folders: Iterable[str]) -> dict[str, str | None]:
+    """Returns the columns that names of folders state as `column=value`, None where they state a missing value."""
+    pairs = [folder.split("=", 1) for folder in folders if "=" in folder]
     return {unquote(name): None if value == _NO_VALUE else unquote(value) for name, value in pairs}
