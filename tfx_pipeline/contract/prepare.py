@@ -143,7 +143,7 @@ def _write_parquet(path: Path, schema: pa.Schema, batches: Iterator[pa.RecordBat
 
 
 def _write_manifest(aside: Path, catalogue: Catalogue, state: str, columns: ColumnNames) -> None:
-    entries = asdict(catalogue)
+    entries = asdict(replace(catalogue, folder=aside))
     del entries["folder"]
     written = {str(name): file_digest(aside / name) for name in (SONGS, PLAYS)}
     manifest = {"input": state, "written": written, "catalogue": entries, "columns": asdict(columns)}

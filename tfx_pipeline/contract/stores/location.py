@@ -17,7 +17,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Any, TypeAlias
@@ -95,6 +95,9 @@ class StorePath:
 
     def __str__(self) -> str:
         return f"{self.store.begins}{self.path}"
+
+    def __reduce__(self) -> tuple[Callable[[str], Location], tuple[str]]:
+        return locate, (str(self),)  # The credentials stay here: the other side has an environment of its own.
 
     def __truediv__(self, name: str | os.PathLike[str]) -> StorePath:
         return StorePath(f"{self.path}/{os.fspath(name)}", self.store, self.root)
