@@ -68,9 +68,9 @@ def refuse_unfinished(folder: Location) -> None:
             raise broken(folder, "a folder of Parquet files alone", received, remedy=_EXPORT)
 
 
-def parquet_files(folder: Location) -> list[Location]:
-    """Returns the files below a folder that are Parquet by their names, whatever lies beside them."""
-    return [file for file in _files(folder, frozenset()) if file.name.lower().endswith(_SUFFIXES)]
+def parquet_files(folder: Location) -> Iterator[Location]:
+    """Yields the files below a folder that are Parquet by their names, whatever lies beside them."""
+    return (file for file in _files(folder, frozenset()) if file.name.lower().endswith(_SUFFIXES))
 
 
 #: Endings of tables that are text. What separates their columns is found in the file.
@@ -110,7 +110,7 @@ def tables_named(folder: Location, name: str) -> list[Location]:
             raise broken(path, "one file", "a folder", remedy="Write the parts as one CSV file, or as Parquet.")
     parquet, bare = folder / f"{name}.parquet", folder / name
     # A folder of that name may hold anything, such as sound files.
-    is_table = {parquet: parquet.exists(), bare: bare.is_dir() and bool(parquet_files(bare))}
+    is_table = {parquet: parquet.exists(), bare: bare.is_dir() and any(True for _ in parquet_files(bare))}
     is_table |= {path: path.is_file() for path in texts}
     return [path for path, there in is_table.items() if there]
 

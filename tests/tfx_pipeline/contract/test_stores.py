@@ -101,7 +101,7 @@ def test_a_store_gives_the_same_input_as_a_folder(form: str, store: S3Server, tm
 
 
 def test_only_the_days_of_the_window_are_read(store: S3Server, tmp_path: Path) -> None:
-    days = [f"2026-{month:02d}-{day:02d}" for month in (9, 10) for day in range(1, 15)]
+    days = [f"2026-{month:02d}-{day:02d}" for month in (9, 10) for day in range(1, 5)]
     store.put("days/songs.parquet", CATALOGUE)
     for day in days:
         store.put(f"days/plays/date={day}/p.parquet", LISTENING)
@@ -110,8 +110,7 @@ def test_only_the_days_of_the_window_are_read(store: S3Server, tmp_path: Path) -
     read = {path for path in store.read_since(before) if "plays" in path}
     assert read == {f"/days/plays/date={day}/p.parquet" for day in days[-2:]}
     listed = [line for line in store.asked()[before:] if "list-type" in line and "date%3D" in line]
-    assert listed
-    assert all(any(day in line for day in days[-2:]) for line in listed)
+    assert {day for day in days if any(day in line for line in listed)} == {days[0], *days[-2:]}  # is it a table?
 
 
 def test_an_input_that_did_not_change_is_not_read_again(store: S3Server, tmp_path: Path) -> None:

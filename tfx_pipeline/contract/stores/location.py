@@ -133,11 +133,12 @@ class StorePath:
         return self
 
     def is_dir(self) -> bool:
-        """Returns whether it is a folder with something in it."""
+        """Returns whether it is a folder."""
         info = self._known()
-        if info is not None and info.type != fs.FileType.Directory:
-            return False
-        return self.store.listed(self.path) is not None
+        if info is not None and (self.path != self.root or info.type == fs.FileType.File):
+            return bool(info.type == fs.FileType.Directory)
+        # A bucket that is not there is an error only where it is listed.
+        return self.path == self.root and self.store.listed(self.path) is not None
 
     def is_file(self) -> bool:
         """Returns whether it is a file."""
