@@ -68,7 +68,9 @@ def _run(folder: RunFolder, data: Location) -> None:
     settled = config or PipelineConfig()
     training = contract.TrainingNeeds(settled.split, settled.audience, settled.evaluation, settled.transform)
     columns = settled.columns
-    catalogue = contract.prepare(data, folder.input, window=window, training=training, columns=columns)
+    catalogue = contract.prepare(
+        data, folder.input, window=window, training=training, columns=columns, config=settled.check
+    )
     left_out = take_down_listed(folder, folder.input, columns.of("songs"))
     console = Console()
     if left_out:

@@ -41,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _check_numbers(arguments)
         request = Request.of(arguments)
-        request.training_needs(), request.columns()  # raise before any work if the settings file cannot be used
+        # These raise before any work if the settings file cannot be used.
+        request.training_needs(), request.columns(), request.check_config()
         until = None if arguments.time_budget is None else began + arguments.time_budget
         with folder.for_this_run("OUT", request.data):
             if arguments.dry_run:

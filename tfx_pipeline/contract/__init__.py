@@ -28,6 +28,7 @@ from tfx_pipeline.contract.catalogue import Catalogue, check
 from tfx_pipeline.contract.column_names import ColumnNames
 from tfx_pipeline.contract.errors import ContractError
 from tfx_pipeline.contract.fields import SongField, fields_of
+from tfx_pipeline.contract.plays_check import CheckConfig
 from tfx_pipeline.contract.prepare import PLAYS, SONGS, load_prepared, prepare
 from tfx_pipeline.contract.training.needs import TrainingNeeds
 
@@ -35,6 +36,7 @@ __all__ = [
     "PLAYS",
     "SONGS",
     "Catalogue",
+    "CheckConfig",
     "ColumnNames",
     "ContractError",
     "SongField",

@@ -17,6 +17,7 @@ if __name__ == "__main__":
 
 from tfx_pipeline.contract.catalogue import Catalogue, check
 from tfx_pipeline.contract.column_names import ColumnNames
+from tfx_pipeline.contract.plays_check import CheckConfig
 from tfx_pipeline.contract.prepare import prepare
 from tfx_pipeline.contract.suggestion.mapping import suggest
 from tfx_pipeline.contract.text import on_one_line
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--settings",
         type=Path,
-        help="JSON file of settings, for column names and what training needs (default: those of the pipeline)",
+        help="JSON file of settings, for column names, the check and what training needs (default: the pipeline's)",
     )
     parser.add_argument(
         "--for-refresh", action="store_true", help="do not count what training needs (default: count it)"
@@ -71,15 +72,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stderr.write("".join(f"not sure: {doubt}\n" for doubt in found.doubts))
             write_text(found.as_settings())
             return 0
-        columns = ColumnNames.read(options.settings)
+        columns, config = ColumnNames.read(options.settings), CheckConfig.read(options.settings)
         needs = TrainingNeeds.read(options.settings) if options.settings else TrainingNeeds()
         training = None if options.for_refresh else needs
         if options.out:
             catalogue = prepare(
-                options.folder, options.out, max_unknown_plays=share, training=training, columns=columns
+                options.folder,
+                options.out,
+                max_unknown_plays=share,
+                training=training,
+                columns=columns,
+                config=config,
             )
         else:
-            catalogue = check(options.folder, max_unknown_plays=share, training=training, columns=columns)
+            catalogue = check(
+                options.folder, max_unknown_plays=share, training=training, columns=columns, config=config
+            )
     except (ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -9,7 +9,8 @@ import pyarrow as pa
 from tfx_pipeline.contract.column_names import NO_NAMES, ColumnNames
 from tfx_pipeline.contract.fields import SongField
 from tfx_pipeline.contract.inputs import open_sources
-from tfx_pipeline.contract.plays import CheckedPlays, clean_plays, scan_plays
+from tfx_pipeline.contract.plays import CheckedPlays, clean_plays
+from tfx_pipeline.contract.plays_check import CheckConfig, check_plays
 from tfx_pipeline.contract.songs import CheckedSongs, long_list_notes, scan_songs
 from tfx_pipeline.contract.stores.location import Location, locate
 from tfx_pipeline.contract.training.needs import TrainingCheck, TrainingNeeds
@@ -53,6 +54,7 @@ def check(
     max_unknown_plays: float = 0.01,
     training: TrainingNeeds | None = None,
     columns: ColumnNames = NO_NAMES,
+    config: CheckConfig | None = None,
 ) -> Catalogue:
     """Returns what a folder holds. Reads it in bounded memory and writes nothing.
 
@@ -62,6 +64,7 @@ def check(
         max_unknown_plays: The largest share of plays whose song songs.parquet may lack; 0.01 by default.
         training: Settings that say what training needs; None = not counted, as for a refresh.
         columns: Column names of the user's own.
+        config: From how many plays Beam checks them.
 
     Raises:
         ContractError: The input breaks the contract, and the message names file, column and row. Or training would
@@ -73,7 +76,7 @@ def check(
     with open_sources(folder, columns=columns) as (songs_file, plays_file, notes):
         songs = scan_songs(songs_file)
         ids = combined(songs.ids)
-        plays = scan_plays(plays_file, ids, max_unknown_plays=max_unknown_plays)
+        plays = check_plays(plays_file, ids, max_unknown_plays=max_unknown_plays, config=config)
         counting = None if training is None else TrainingCheck(training, ids, plays_file.shown)
         if counting is not None:
             for _ in counting.watch(clean_plays(plays_file, plays, ids)):

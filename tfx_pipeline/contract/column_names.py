@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 
 from tfx_pipeline.contract.fields import GROUPS, check_not_plays, is_feature
 from tfx_pipeline.contract.ids import SONG_ID, USER_ID
@@ -30,7 +29,7 @@ class Names:
         setting: The setting that says so, for messages.
     """
 
-    mapped: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    mapped: Mapping[str, str] = field(default_factory=dict)
     setting: str = "columns"
 
     @cached_property
@@ -99,7 +98,7 @@ class ColumnNames:
 
     def of(self, table: str) -> Names:
         """Returns the names of a table, `songs` or `plays`."""
-        return Names(MappingProxyType(getattr(self, table)), f"columns.{table}")
+        return Names(dict(getattr(self, table)), f"columns.{table}")
 
 
 @dataclass(frozen=True)

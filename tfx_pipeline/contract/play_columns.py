@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from tfx_pipeline.contract.arrow_types import is_number, is_text, plain_type
 from tfx_pipeline.contract.columns import Numbers, Place
-from tfx_pipeline.contract.source import Source
+from tfx_pipeline.contract.source import Header, Source
 from tfx_pipeline.contract.stores.location import Location
 from tfx_pipeline.contract.times import UNITS, EpochUnit, parse_times
 
@@ -107,16 +107,22 @@ def to_seconds(array: pa.Array, place: Place, unit: str) -> pa.Array:
     return pa.array(seconds, pa.int64(), mask=~present)
 
 
-def epoch_units(source: Source, name: str) -> dict[Location, str]:
+def epoch_units(source: Source, name: str, headers: Sequence[Header] | None = None) -> dict[Location, str]:
     """Returns, for each file in which times are numbers, the unit in which they count since 1970.
+
+    Args:
+        source: The table.
+        name: The column.
+        headers: The files to look at; None for all.
 
     Raises:
         ContractError: A number is not finite, or a file holds counts of two units.
     """
     found: dict[Location, EpochUnit] = {}
-    if not any(name in header.schema.names and is_number(header.schema.field(name).type) for header in source.filled):
+    given_headers = source.filled if headers is None else headers
+    if not any(name in header.schema.names and is_number(header.schema.field(name).type) for header in given_headers):
         return {}
-    for rows in source.batches([name]):
+    for rows in (rows for header in given_headers for rows in source.batches_of(header, [name])):
         array = _plain(rows.column(name))
         if not is_number(array.type):
             continue

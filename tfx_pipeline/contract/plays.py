@@ -65,6 +65,87 @@ class CheckedPlays:
         return self.unknown / max(self.num_plays + self.zero + self.unknown, 1)
 
 
+@dataclass
+class PlayCount:
+    """What the rows so far have shown.
+
+    Attributes:
+        kept: Rows of known songs, with at least one play.
+        unknown: Rows of unknown songs.
+        zero: Rows of known songs with 0 plays.
+        gone: Rows of listeners who are to be forgotten.
+        example: The first unknown song and its row, in words; "" where there is none.
+    """
+
+    kept: int = 0
+    unknown: int = 0
+    zero: int = 0
+    gone: int = 0
+    example: str = ""
+
+    def add(self, rows: Rows, of: PlayColumns) -> tuple[pa.Array, pa.Array]:
+        """Counts a batch. Returns the listeners of the rows kept, and of those that are to be forgotten.
+
+        Raises:
+            ContractError: A value breaks the contract.
+        """
+        cleaned, known, counted = _clean(rows, of.columns, of.units, of.song_ids)
+        users = cleaned.column(USER_ID)
+        marked = of.forgotten.marks(users)
+        known, absent = known & ~marked, ~known & ~marked
+        if absent.any() and not self.example:
+            index = int(absent.argmax())
+            where = "" if of.is_one_file else f" of {rows.file}"
+            self.example = f"{quoted(cleaned.column(SONG_ID)[index].as_py())} in row {rows.first_row + index}{where}"
+        self.kept += int((known & counted).sum())
+        self.unknown += int(absent.sum())
+        self.zero += int((known & ~counted).sum())
+        self.gone += int(marked.sum())
+        return users.filter(pa.array(known & counted)), users.filter(pa.array(marked))
+
+    def finished(
+        self, source: Source, of: PlayColumns, num_users: int, num_gone: int, most_unknown: float
+    ) -> CheckedPlays:
+        """Returns what all rows have shown.
+
+        Raises:
+            ContractError: Too many plays are of unknown songs, or none is left.
+        """
+        notes = [*source.notes, *unit_notes(source.own("timestamp"), of.units)]
+        notes += [f"Column {source.own(name)} of plays is not read." for name in source.names if name not in of.columns]
+        notes += [f"{self.zero} rows with 0 plays are left out."] if self.zero else []
+        notes += [f"{self.unknown} plays of unknown songs are left out, first {self.example}."] if self.unknown else []
+        notes += [f"{self.gone:,} plays of {num_gone:,} forgotten listeners are left out."] if self.gone else []
+        counted = (self.kept, num_users, self.unknown, self.zero)
+        plays = CheckedPlays(of.columns, *counted, tuple(notes), of.units, of.forgotten)
+        if plays.unknown_share > most_unknown:
+            expected = f"at most {most_unknown:.2%} of plays of songs that songs.parquet lacks"
+            received = f"{plays.unknown_share:.2%} ({self.unknown} rows), first {self.example}"
+            raise broken(source.shown, expected, received, column=source.own(SONG_ID))
+        if not self.kept:
+            raise broken(source.shown, "at least one play of a known song", "none")
+        return plays
+
+
+@dataclass(frozen=True)
+class PlayColumns:
+    """How the rows of plays are read.
+
+    Attributes:
+        columns: The columns the pipeline reads, in order.
+        units: For each file in which times are numbers, the unit in which they count since 1970.
+        song_ids: The known songs.
+        forgotten: Listeners whose plays are left out, and counted.
+        is_one_file: Whether the table is one file, which needs no name beside a row.
+    """
+
+    columns: tuple[str, ...]
+    units: Mapping[Location, str]
+    song_ids: pa.Array
+    forgotten: Forgotten
+    is_one_file: bool
+
+
 def scan_plays(
     source: Source, song_ids: pa.Array, *, max_unknown_plays: float, forgotten: Forgotten = NOBODY
 ) -> CheckedPlays:
@@ -79,38 +160,15 @@ def scan_plays(
     Raises:
         ContractError: Whatever breaks the contract first.
     """
-    columns = _columns(source)
+    columns = play_columns(source)
     units = epoch_units(source, "timestamp") if "timestamp" in columns else {}
-    users, kept, unknown, zero, example = _Distinct(), 0, 0, 0, ""
-    gone, plays_gone = _Distinct(), 0
+    of = PlayColumns(columns, units, song_ids, forgotten, len(source.parts) <= 1)
+    count, users, gone = PlayCount(), Distinct(), Distinct()
     for rows in source.batches(columns):
-        cleaned, known, counted = _clean(rows, columns, units, song_ids)
-        marked = forgotten.marks(cleaned.column(USER_ID))
-        if marked.any():
-            gone.add(cleaned.column(USER_ID).filter(pa.array(marked)))
-            plays_gone += int(marked.sum())
-        known, counted, absent = known & ~marked, counted & ~marked, ~known & ~marked
-        if absent.any() and not example:
-            index = int(absent.argmax())
-            where = f" of {rows.file}" if len(source.parts) > 1 else ""
-            example = f"{quoted(cleaned.column(SONG_ID)[index].as_py())} in row {rows.first_row + index}{where}"
-        users.add(cleaned.column(USER_ID).filter(pa.array(known & counted)))
-        kept += int((known & counted).sum())
-        unknown += int(absent.sum())
-        zero += int((known & ~counted).sum())
-    notes = [*source.notes, *unit_notes(source.own("timestamp"), units)]
-    notes += [f"Column {source.own(name)} of plays is not read." for name in source.names if name not in columns]
-    notes += [f"{zero} rows with 0 plays are left out."] if zero else []
-    notes += [f"{unknown} plays of unknown songs are left out, first {example}."] if unknown else []
-    notes += [f"{plays_gone:,} plays of {gone.count():,} forgotten listeners are left out."] if plays_gone else []
-    plays = CheckedPlays(columns, kept, users.count(), unknown, zero, tuple(notes), units, forgotten)
-    if plays.unknown_share > max_unknown_plays:
-        expected = f"at most {max_unknown_plays:.2%} of plays of songs that songs.parquet lacks"
-        received = f"{plays.unknown_share:.2%} ({unknown} rows), first {example}"
-        raise broken(source.shown, expected, received, column=source.own(SONG_ID))
-    if not kept:
-        raise broken(source.shown, "at least one play of a known song", "none")
-    return plays
+        kept_users, gone_users = count.add(rows, of)
+        users.add(kept_users)
+        gone.add(gone_users)
+    return count.finished(source, of, users.count(), gone.count(), max_unknown_plays)
 
 
 def clean_plays(source: Source, plays: CheckedPlays, song_ids: pa.Array) -> Iterator[pa.RecordBatch]:
@@ -126,13 +184,18 @@ def read_plays(source: Source) -> pa.Table:
     Raises:
         ContractError: Whatever breaks the contract first.
     """
-    columns = _columns(source)
+    columns = play_columns(source)
     units = epoch_units(source, "timestamp") if "timestamp" in columns else {}
     batches = [_clean(rows, columns, units, None)[0] for rows in source.batches(columns)]
     return pa.Table.from_batches(batches, plays_schema(columns))
 
 
-def _columns(source: Source) -> tuple[str, ...]:
+def play_columns(source: Source) -> tuple[str, ...]:
+    """Returns the columns that the pipeline reads.
+
+    Raises:
+        ContractError: One that is needed is missing, or one has a type that it cannot have.
+    """
     for name in (USER_ID, SONG_ID):
         source.check_ids(name)
     present = [name for name in _OPTIONAL if name in source.names]
@@ -158,7 +221,7 @@ def _clean(
     return pa.RecordBatch.from_pydict(arrays), known, np.asarray(arrays["plays"]) > 0
 
 
-class _Distinct:
+class Distinct:
     """Number of distinct strings, in memory that grows with that number alone."""
 
     def __init__(self) -> None:
@@ -166,6 +229,7 @@ class _Distinct:
         self._new: list[pa.Array] = []
 
     def add(self, values: pa.Array) -> None:
+        """Takes strings into account."""
         self._new.append(pc.unique(values))
         if sum(map(len, self._new)) > max(len(self._known), 200_000):
             self._merge()
@@ -174,5 +238,10 @@ class _Distinct:
         self._known, self._new = pc.unique(pa.chunked_array([self._known, *self._new])), []
 
     def count(self) -> int:
+        """Returns how many there are."""
+        return len(self.values())
+
+    def values(self) -> pa.Array:
+        """Returns them, each once."""
         self._merge()
-        return len(self._known)
+        return self._known

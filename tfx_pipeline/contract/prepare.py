@@ -19,7 +19,8 @@ from tfx_pipeline.contract.fields import SongField
 from tfx_pipeline.contract.folder import check_replaceable, new_folder
 from tfx_pipeline.contract.forgotten import Forgotten
 from tfx_pipeline.contract.inputs import input_digest, open_sources
-from tfx_pipeline.contract.plays import clean_plays, scan_plays
+from tfx_pipeline.contract.plays import clean_plays
+from tfx_pipeline.contract.plays_check import CheckConfig, check_plays
 from tfx_pipeline.contract.schemas import plays_schema, songs_schema
 from tfx_pipeline.contract.songs import clean_songs, scan_songs
 from tfx_pipeline.contract.source import Source
@@ -44,6 +45,7 @@ def prepare(
     until: int | None = None,
     training: TrainingNeeds | None = None,
     columns: ColumnNames = NO_NAMES,
+    config: CheckConfig | None = None,
 ) -> Catalogue:
     """Checks the input folder and writes `out`, whole or not at all.
 
@@ -62,6 +64,7 @@ def prepare(
         until: Of days, the number of the last one that is read (20261101 of a date); None = the latest there is.
         training: Settings that say what training needs; None = not counted, as for a refresh.
         columns: Column names of the user's own. catalogue.json records them; see `recorded_names`.
+        config: From how many plays Beam checks them. Its workers must see the folder above `out`.
 
     Raises:
         ContractError: The input breaks the contract, training would find no songs to learn from, or `out` holds
@@ -82,7 +85,7 @@ def prepare(
         return replace(load_prepared(out), folder=folder)
     given = open_sources(folder, window=window, until=until, columns=columns)
     with new_folder(out, MANIFEST) as aside, given as sources:
-        catalogue = _write(folder, sources, aside, max_unknown_plays, training, forgotten)
+        catalogue = _write(folder, sources, aside, max_unknown_plays, training, forgotten, config)
         _write_manifest(aside, catalogue, state, columns)
     return catalogue
 
@@ -118,11 +121,19 @@ def _write(
     max_unknown_plays: float,
     training: TrainingNeeds | None,
     forgotten: Forgotten,
+    config: CheckConfig | None,
 ) -> Catalogue:
     songs_file, plays_file, notes = sources
     songs = scan_songs(songs_file)
     ids = combined(songs.ids)
-    plays = scan_plays(plays_file, ids, max_unknown_plays=max_unknown_plays, forgotten=forgotten)
+    plays = check_plays(
+        plays_file,
+        ids,
+        max_unknown_plays=max_unknown_plays,
+        forgotten=forgotten,
+        config=config,
+        aside=aside.parent,
+    )
     schema = songs_schema(songs.fields, songs.display)
     _write_parquet(aside / SONGS, schema, clean_songs(songs_file, songs), _SONG_ROWS)
     batches = clean_plays(plays_file, plays, ids)

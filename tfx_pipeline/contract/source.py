@@ -144,10 +144,18 @@ class Source:
             ContractError: A file is damaged.
         """
         for header in self.filled:
-            first_row = 0
-            for batch in self._batches(header, columns):
-                yield Rows(batch, header.file, first_row, self.columns)
-                first_row += batch.num_rows
+            yield from self.batches_of(header, columns)
+
+    def batches_of(self, header: Header, columns: Sequence[str]) -> Iterator[Rows]:
+        """Yields the rows of one file in order.
+
+        Raises:
+            ContractError: The file is damaged.
+        """
+        first_row = 0
+        for batch in self._batches(header, columns):
+            yield Rows(batch, header.file, first_row, self.columns)
+            first_row += batch.num_rows
 
     def locate(self, row: int) -> tuple[Location, int]:
         """Returns the file and its own row of a row of the whole."""

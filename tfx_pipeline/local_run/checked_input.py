@@ -16,9 +16,8 @@ def check_input(request: Request, folder: RunFolder, console: Console) -> contra
         ContractError: If the data breaks the contract.
         ValueError: If the list of songs to take down cannot be used.
     """
-    training, columns = request.training_needs(), request.columns()
-    catalogue = contract.prepare(request.data, folder.input, window=request.window, training=training, columns=columns)
-    missing, names = request.ignore_missing, columns.of("songs")
+    catalogue = request.prepare(folder.input)
+    missing, names = request.ignore_missing, request.columns().of("songs")
     left_out = take_down(folder.serving, folder.input, request.takedown, ignore_missing=missing, names=names)
     console.say(describe(catalogue))
     if left_out:

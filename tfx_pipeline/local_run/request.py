@@ -61,6 +61,30 @@ class Request:
         """
         return contract.ColumnNames.read(self.settings)
 
+    def check_config(self) -> contract.CheckConfig:
+        """Returns how the input is checked.
+
+        Raises:
+            SettingsError: If the settings file cannot be used.
+        """
+        return contract.CheckConfig.read(self.settings)
+
+    def prepare(self, out: Path) -> contract.Catalogue:
+        """Checks the data and writes what the pipeline reads; see `contract.prepare`.
+
+        Raises:
+            ContractError: If the data breaks the contract.
+            SettingsError: If the settings file cannot be used.
+        """
+        return contract.prepare(
+            self.data,
+            out,
+            window=self.window,
+            training=self.training_needs(),
+            columns=self.columns(),
+            config=self.check_config(),
+        )
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options of a request, without `--data`."""

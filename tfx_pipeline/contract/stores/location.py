@@ -19,6 +19,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Any, TypeAlias
 from urllib.parse import unquote
@@ -27,7 +28,7 @@ from pyarrow import fs
 
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.stores.failures import reason_of, unreadable
-from tfx_pipeline.contract.stores.s3 import open_s3
+from tfx_pipeline.contract.stores.s3 import environment, open_s3
 
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+)://([^/]*)(.*)", re.DOTALL)
 _S3 = ("s3", "s3a")
@@ -225,11 +226,17 @@ def below(path: Location, folder: Location) -> PurePath:
     return path.relative_to(str(folder))
 
 
+@lru_cache(maxsize=8)
+def _system(scheme: str, authority: str, _: tuple[str | None, ...]) -> fs.FileSystem:
+    """Returns the file system, the same one for the same environment: each holds connections and threads."""
+    return open_s3() if scheme in _S3 else fs.FileSystem.from_uri(f"{scheme}://{authority}/")[0]
+
+
 def _in_store(scheme: str, authority: str, rest: str) -> StorePath:
     begins = f"{scheme}://" if scheme in _BUCKETS else f"{scheme}://{authority}"
     path = (f"{authority}{rest}" if scheme in _BUCKETS else rest).rstrip("/")
     try:
-        system = open_s3() if scheme in _S3 else fs.FileSystem.from_uri(f"{scheme}://{authority}/")[0]
+        system = _system(scheme, "" if scheme in _S3 else authority, environment())
     except (OSError, ValueError, ImportError, NotImplementedError) as error:
         raise broken(f"{begins}{path}", f"a store that pyarrow can open by {scheme}://", reason_of(error)) from error
     return StorePath(path, Store(begins, system), path)

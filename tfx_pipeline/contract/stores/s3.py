@@ -25,6 +25,17 @@ CONNECT_SECONDS, ANSWER_SECONDS = 5, 15
 _TRIES = 3
 
 
+_VARIABLES = (
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+    *("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"),
+)
+
+
+def environment() -> tuple[str | None, ...]:
+    """Returns the values of all variables that decide how a store is opened."""
+    return (*map(os.environ.get, _VARIABLES), f"{CONNECT_SECONDS} {ANSWER_SECONDS}")
+
+
 def endpoint() -> str:
     """Returns the URL of the server in the environment; "" for Amazon's."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
