@@ -15,6 +15,7 @@ from tfx_pipeline.history.run_record import RunRecord, last_run_id
 from tfx_pipeline.history.served_again import serve_model_of_last_run
 from tfx_pipeline.outputs.publishing import publish
 from tfx_pipeline.outputs.run_result import RunResult
+from tfx_pipeline.outputs.uploading import upload
 from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.removal.takedown import admitted
 from tfx_pipeline.runtime.beam_options import beam_options
@@ -62,6 +63,8 @@ def run(
     served = serve_model_of_last_run(folder)
     if not served.is_rolled_back:
         publish(folder, RunResult.read(RunRecord.latest(folder.metadata)), dataclasses.asdict(config), lists)
+    if config.push.store:
+        upload(folder, config.push.store, config.push.keep_versions)
     return served.line
 
 
