@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tfx_pipeline.contract", description="Check an input folder and print what it holds."
     )
-    parser.add_argument("folder", help="holds songs.parquet and plays.parquet, or the same as CSV")
+    parser.add_argument("folder", help="holds songs.parquet and plays.parquet, or the same as CSV; a path or a URI")
     parser.add_argument(
         "--max-unknown-plays",
         type=float,

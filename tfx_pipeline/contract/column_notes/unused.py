@@ -117,7 +117,7 @@ def unused_notes(unused: dict[str, Unused]) -> tuple[str, ...]:
     if not unused:
         return ()
     names = _joined([column.name for column in unused.values()])
-    notes = [f"Not used: {names}, carried for display only. {renames(unused)}"]
+    notes = [f"Not used: {names}, carried for display only. {renames(unused)} The setting `columns` can do that."]
     for name, column in unused.items():
         if _ARTIST & set(words_of(column.name)):
             shown = on_one_line(column.name)
