@@ -9,7 +9,8 @@ import pyarrow as pa
 from tfx_pipeline.contract.column_names import NO_NAMES, ColumnNames
 from tfx_pipeline.contract.fields import SongField
 from tfx_pipeline.contract.inputs import open_sources
-from tfx_pipeline.contract.plays import CheckedPlays, clean_plays
+from tfx_pipeline.contract.play_counts import CheckedPlays
+from tfx_pipeline.contract.plays import clean_plays
 from tfx_pipeline.contract.plays_check import CheckConfig, check_plays
 from tfx_pipeline.contract.songs import CheckedSongs, long_list_notes, scan_songs
 from tfx_pipeline.contract.stores.location import Location, locate

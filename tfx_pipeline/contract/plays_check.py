@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 import pyarrow as pa
 
 from tfx_pipeline.contract.forgotten import NOBODY, Forgotten
-from tfx_pipeline.contract.plays import CheckedPlays, scan_plays
+from tfx_pipeline.contract.play_counts import CheckedPlays
+from tfx_pipeline.contract.plays import scan_plays
 from tfx_pipeline.contract.source import Source
 from tfx_pipeline.runtime.settings_codec import with_changes
 from tfx_pipeline.runtime.settings_file import read_object

@@ -19,7 +19,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from tfx_pipeline.contract.errors import ContractError
 from tfx_pipeline.contract.forgotten import Forgotten
 from tfx_pipeline.contract.play_columns import epoch_units
-from tfx_pipeline.contract.plays import CheckedPlays, Distinct, PlayColumns, PlayCount, play_columns
+from tfx_pipeline.contract.play_counts import CheckedPlays, Distinct, PlayColumns, PlayCount
+from tfx_pipeline.contract.plays import play_columns
 from tfx_pipeline.contract.source import Source
 from tfx_pipeline.runtime.beam_options import beam_options
 

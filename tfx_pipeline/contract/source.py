@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,7 @@ from tfx_pipeline.contract.arrow_types import is_text
 from tfx_pipeline.contract.column_names import PLAIN, Names
 from tfx_pipeline.contract.columns import Place
 from tfx_pipeline.contract.errors import broken
-from tfx_pipeline.contract.ids import SONG_ID, USER_ID
+from tfx_pipeline.contract.folder_keys import ARROW, IN_WORDS, VALUES, look_of
 from tfx_pipeline.contract.parquet_file import arrow_source, as_declared, first_line, open_parquet
 from tfx_pipeline.contract.stores.location import Location
 from tfx_pipeline.contract.tables import Part, table_parts
@@ -119,7 +118,7 @@ class Source:
     def notes(self) -> tuple[str, ...]:
         """Which columns are the names of folders, in words."""
         return tuple(
-            f"{name} is read from the names of folders, as {_IN_WORDS[kind]}." for name, kind in self._keys.items()
+            f"{name} is read from the names of folders, as {IN_WORDS[kind]}." for name, kind in self._keys.items()
         )
 
     def own(self, name: str) -> str:
@@ -193,7 +192,7 @@ class Source:
                 raise broken(part.shown, "one column of each name", f"{times} of them", column=name)
         for name in part.keys:
             if name not in schema.names:  # Some writers leave the column in the file as well.
-                schema = schema.append(pa.field(name, _ARROW[self._keys[name]]))
+                schema = schema.append(pa.field(name, ARROW[self._keys[name]]))
         return Header(part, self._in_our_names(schema.remove_metadata(), part), num_rows)
 
     def _in_our_names(self, schema: pa.Schema, part: Part) -> pa.Schema:
@@ -209,7 +208,7 @@ class Source:
     def _keys(self) -> dict[str, str]:
         """The columns that folders state, with what their values look like over all parts."""
         names = dict.fromkeys(name for part in self.parts for name in part.keys)
-        return {n: _looks(self.columns.ours(n), [part.keys.get(n) for part in self.parts]) for n in names}
+        return {n: look_of(self.columns.ours(n), [part.keys.get(n) for part in self.parts]) for n in names}
 
     def _batches(self, header: Header, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         with open_parquet(header.part.path, header.schema) as parquet:
@@ -229,7 +228,7 @@ class Source:
                 types = {name: header.schema.field(name).type for name in (*own.values(), *keys.values())}
                 arrays = {to: as_declared(batch.column(name), types[to]) for name, to in own.items()}
                 for name, to in keys.items():
-                    value = _VALUES[self._keys[name]](header.part.keys[name])
+                    value = VALUES[self._keys[name]](header.part.keys[name])
                     arrays[to] = pa.repeat(pa.scalar(value, types[to]), batch.num_rows)
                 first_row += batch.num_rows
                 yield pa.RecordBatch.from_pydict(arrays) if arrays else batch
@@ -240,21 +239,3 @@ def _is_id(arrow_type: pa.DataType) -> bool:
 
 
 _SUGGEST = "Rename it, or map it: python -m tfx_pipeline.contract --suggest FOLDER writes the setting `columns`."
-_LOOKS = {"flags": r"true|false", "whole numbers": r"-?(?:0|[1-9]\d{0,17})", "numbers": r"-?(?:0|[1-9]\d*)(?:\.\d+)?"}
-_ARROW = {"flags": pa.bool_(), "whole numbers": pa.int64(), "numbers": pa.float64(), "text": pa.string()}
-_IN_WORDS = {"flags": "true or false", "whole numbers": "whole numbers", "numbers": "numbers", "text": "text"}
-_VALUES: dict[str, Callable[[str | None], object]] = {
-    "flags": lambda value: None if value is None else value == "true",
-    "whole numbers": lambda value: None if value is None else int(value),
-    "numbers": lambda value: None if value is None else float(value),
-    "text": lambda value: value,
-}
-
-
-def _looks(name: str, values: Sequence[str | None]) -> str:
-    given = [value for value in values if value is not None]
-    if name not in (SONG_ID, USER_ID):
-        for kind, pattern in _LOOKS.items():
-            if given and all(re.fullmatch(pattern, value) for value in given):
-                return kind
-    return "text"

@@ -117,7 +117,7 @@ def unused_notes(unused: dict[str, Unused]) -> tuple[str, ...]:
     if not unused:
         return ()
     names = _joined([column.name for column in unused.values()])
-    notes = [f"Not used: {names}, carried for display only. {renames(unused)} The setting `columns` can do that."]
+    notes = [f"Not used: {names}, carried for display only. {renames(unused)}"]
     for name, column in unused.items():
         if _ARTIST & set(words_of(column.name)):
             shown = on_one_line(column.name)
@@ -133,9 +133,8 @@ def renames(unused: dict[str, Unused]) -> str:
     if not unused:
         return ""
     them = "it" if len(unused) == 1 else "them"
-    return (
-        f"To learn from {them}, rename: {_joined([f'{on_one_line(c.name)} to {name}' for name, c in unused.items()])}."
-    )
+    pairs = _joined([f"{on_one_line(column.name)} to {name}" for name, column in unused.items()])
+    return f"To learn from {them}, rename (or map by the setting `columns`): {pairs}."
 
 
 def _joined(names: Sequence[str]) -> str:
