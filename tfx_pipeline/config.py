@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 import bcl_keras
+from tfx_pipeline.contract.column_names import ColumnNames
+from tfx_pipeline.contract.plays_check import CheckConfig
 from tfx_pipeline.contract.splits import ColdSplit
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.gates.data_drift import DataGateConfig
@@ -24,6 +26,8 @@ class PipelineConfig:
     """All settings of the pipeline.
 
     Attributes:
+        columns: Column names of the user's own.
+        check: How the input is checked.
         data_gate: How much the data may differ from that of the last pushed run.
         split: Which songs are new, and which are held out.
         audience: How plays become similar songs.
@@ -47,6 +51,8 @@ class PipelineConfig:
             fields gives to their scores. The matches of the run itself have that in any case.
     """
 
+    columns: ColumnNames = field(default_factory=ColumnNames)
+    check: CheckConfig = field(default_factory=CheckConfig)
     data_gate: DataGateConfig = field(default_factory=DataGateConfig)
     split: ColdSplit = field(default_factory=ColdSplit)
     audience: AudienceConfig = field(default_factory=AudienceConfig)

@@ -13,8 +13,9 @@ from tfx_pipeline.runtime.stopping import stop_on_signals
 if __name__ == "__main__":
     stop_on_signals()  # before the imports below, which take a second
 
+from tfx_pipeline.contract.stores.location import locate
 from tfx_pipeline.local_run.demo import run_demo
-from tfx_pipeline.local_run.request import Request, add_options, path
+from tfx_pipeline.local_run.request import Request, add_options, path, place
 from tfx_pipeline.runtime.console import Console, StoppedError
 from tfx_pipeline.runtime.run_folder import RunFolder
 
@@ -22,16 +23,17 @@ from tfx_pipeline.runtime.run_folder import RunFolder
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the demo; returns the exit code: 0, 1 if no model was good enough to serve, 2 for bad input."""
     parser = argparse.ArgumentParser(prog="python -m tfx_pipeline.demo", description=__doc__)
-    parser.add_argument("--data", type=path, help="folder with songs and plays (default: a simulated catalogue)")
+    parser.add_argument(
+        "--data", type=place, help="folder with songs and plays, or its URI (default: a simulated catalogue)"
+    )
     parser.add_argument("--out", type=path, help="folder for all that is written (default: runs/<name of the data>)")
     add_options(parser)
     arguments = parser.parse_args(argv)
-    name = arguments.data.resolve().name if arguments.data else "simulated"
-    folder = RunFolder.at(arguments.out or Path("runs") / name)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    request = Request.of(arguments, folder.simulated if arguments.data is None else None)
     try:
-        return run_demo(request, folder, arguments.data, Console())
+        data = locate(arguments.data) if arguments.data else None
+        folder = RunFolder.at(arguments.out or Path("runs") / (data.resolve().name if data else "simulated"))
+        return run_demo(Request.of(arguments, data or folder.simulated), folder, data, Console())
     except StoppedError as error:
         sys.stderr.write(f"\n{error}\n")
         return error.exit_code

@@ -17,6 +17,7 @@ from tfx_pipeline.runtime.stopping import stop_on_signals
 if __name__ == "__main__":
     stop_on_signals("Every file is whole. Start the command again: it goes on.")  # before the imports below
 
+from tfx_pipeline.local_run.request import place
 from tfx_pipeline.removal.forgetting import check_folders, forget
 from tfx_pipeline.runtime.run_folder import RunFolder
 
@@ -26,10 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        check_folders(arguments.run, arguments.data)
+        data = check_folders(arguments.run, arguments.data)
         folder = RunFolder.at(arguments.run)
-        with folder.for_this_run("RUN", arguments.data):
-            left = forget(folder, arguments.users, arguments.data, dry_run=arguments.dry_run)
+        with folder.for_this_run("RUN", data):
+            left = forget(folder, arguments.users, data, dry_run=arguments.dry_run)
     except (ValueError, OSError) as error:  # of the folders, the lists or a file that cannot be written
         sys.stderr.write(f"{error}\n")
         return 2
@@ -46,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("run", type=Path, help="folder of the runs, as --out of the demo or BCL_RUN")
     parser.add_argument("--users", type=Path, required=True, help="list of user ids: text, CSV or Parquet")
-    parser.add_argument("--data", type=Path, help="folder of songs and plays to change as well (default: none)")
+    parser.add_argument("--data", type=place, help="folder of songs and plays to change as well (default: none)")
     parser.add_argument("--dry-run", action="store_true", help="say which files would change, and change none")
     return parser
 

@@ -2,7 +2,7 @@
 
 Environment variables bind the paths, because the tfx command passes no arguments:
 
-BCL_DATA            folder with songs and plays
+BCL_DATA            folder with songs and plays, or its URI
 BCL_RUN             folder for all that the run writes (default: runs/bcl)
 BCL_SETTINGS        JSON file of settings (default: none; see `config.read_settings`)
 BCL_WINDOW          how many of the latest spans of plays are read (default: all; see `contract.spans`)
@@ -33,6 +33,7 @@ import_quietly("tfx_pipeline.local_run.pipeline_run")  # and with it TFX
 # isort: split
 from tfx_pipeline import contract
 from tfx_pipeline.config import PipelineConfig, read_settings
+from tfx_pipeline.contract.stores.location import Location, locate
 from tfx_pipeline.local_run.pipeline_run import check_lists, run
 from tfx_pipeline.outputs.publishing import outcome
 from tfx_pipeline.removal.takedown import say_left_out, take_down_listed
@@ -51,8 +52,9 @@ def main() -> None:
         sys.exit(2)
     folder = RunFolder.at(os.environ.get("BCL_RUN") or "runs/bcl")
     try:
-        with folder.for_this_run("BCL_RUN", data=Path(data)):
-            _run(folder, Path(data))
+        place = locate(data)
+        with folder.for_this_run("BCL_RUN", place):
+            _run(folder, place)
     except StoppedError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
@@ -61,15 +63,18 @@ def main() -> None:
         sys.exit(2)
 
 
-def _run(folder: RunFolder, data: Path) -> None:
+def _run(folder: RunFolder, data: Location) -> None:
     settings = os.environ.get("BCL_SETTINGS")
     config = read_settings(Path(settings)) if settings else None
     window = _whole_number("BCL_WINDOW")
     check_lists()
     settled = config or PipelineConfig()
     training = contract.TrainingNeeds(settled.split, settled.audience, settled.evaluation, settled.transform)
-    catalogue = contract.prepare(data, folder.input, window=window, training=training)
-    left_out = take_down_listed(folder, folder.input)
+    columns = settled.columns
+    catalogue = contract.prepare(
+        data, folder.input, window=window, training=training, columns=columns, config=settled.check
+    )
+    left_out = take_down_listed(folder, folder.input, columns.of("songs"))
     console = Console()
     if left_out:
         console.say(say_left_out(left_out))

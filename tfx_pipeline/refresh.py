@@ -31,9 +31,13 @@ from tfx_pipeline.runtime.stopping import stop_on_signals
 if __name__ == "__main__":
     stop_on_signals("Nothing was published.")  # before the imports below
 
+from tfx_pipeline.contract.column_names import ColumnNames
 from tfx_pipeline.contract.id_lists import read_ids
+from tfx_pipeline.contract.prepare import recorded_names
+from tfx_pipeline.contract.stores.location import locate
 from tfx_pipeline.runtime.console import import_quietly, write_text
 from tfx_pipeline.runtime.keras_backend import use_tensorflow
+from tfx_pipeline.runtime.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from tfx_pipeline.index_refresh.steps import Refresh
@@ -64,9 +68,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("serving_dir", type=Path, help="folder of the model's versions, as the pipeline pushes them")
     parser.add_argument(
         "--songs",
+        metavar="FILE",
+        help="songs to add, as songs.parquet: song_id and features; a path or a URI (default: none)",
+    )
+    parser.add_argument(
+        "--settings",
         type=Path,
         metavar="FILE",
-        help="songs to add, as songs.parquet: song_id and features (default: none)",
+        help="JSON file of settings whose `columns` names those of the files (default: as in the last run)",
     )
     parser.add_argument("--catalogue", action="store_true", help="--songs are all songs: drop those it lacks")
     parser.add_argument(
@@ -155,18 +164,26 @@ def _check(arguments: argparse.Namespace) -> None:
 def _request(arguments: argparse.Namespace, rules: Rules | None) -> Refresh:
     from tfx_pipeline.index_refresh.steps import Refresh
 
+    names = _columns(arguments).of("songs")
     return Refresh(
         base=str(arguments.serving_dir),
-        songs=arguments.songs,
-        drop=read_ids(arguments.drop) if arguments.drop else None,
-        restore=read_ids(arguments.restore) if arguments.restore else None,
+        songs=None if arguments.songs is None else locate(arguments.songs),
+        drop=read_ids(arguments.drop, names=names) if arguments.drop else None,
+        restore=read_ids(arguments.restore, names=names) if arguments.restore else None,
         is_catalogue=arguments.catalogue,
         ignore_missing=arguments.ignore_missing,
         max_dropped=arguments.max_dropped,
         rules=rules,
         keep_versions=arguments.keep_versions,
         model_config_file=arguments.model_config_file,
+        names=names,
     )
+
+
+def _columns(arguments: argparse.Namespace) -> ColumnNames:
+    if arguments.settings is not None:
+        return ColumnNames.read(arguments.settings)
+    return recorded_names(RunFolder.at(arguments.serving_dir.absolute().parent).input)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Environment variables bind the paths, as for `tfx_pipeline.local_runner`:
 
-BCL_DATA            folder with the catalogue as it is now
+BCL_DATA            folder with the catalogue as it is now, or its URI
 BCL_RUN             folder of the run that trained and pushed the model (default: runs/bcl)
 BCL_BEAM, BCL_TAKEDOWN and BCL_IGNORE_MISSING as there
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from tfx_pipeline.runtime.console import import_quietly
 from tfx_pipeline.runtime.keras_backend import use_tensorflow
@@ -24,6 +23,7 @@ use_tensorflow()  # before TFX, which imports Keras
 import_quietly("tfx_pipeline.index_refresh.pipeline_run")  # and with it TFX
 
 # isort: split
+from tfx_pipeline.contract.stores.location import locate
 from tfx_pipeline.index_refresh.pipeline_run import check_input, run
 from tfx_pipeline.runtime.console import Console, StoppedError, stop_with_message
 from tfx_pipeline.runtime.run_folder import RunFolder
@@ -38,8 +38,9 @@ def main() -> None:
         sys.exit(2)
     folder, console = RunFolder.at(os.environ.get("BCL_RUN") or "runs/bcl"), Console()
     try:
-        with folder.for_this_run("BCL_RUN", Path(data)):
-            catalogue = check_input(folder, Path(data))
+        place = locate(data)
+        with folder.for_this_run("BCL_RUN", place):
+            catalogue = check_input(folder, place)
             with console.output_to_log(folder.log), stop_with_message(folder.log), component_lines(console.say):
                 run(folder, catalogue)
             console.say(f"Log: {folder.log}")

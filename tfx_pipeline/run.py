@@ -23,7 +23,7 @@ if __name__ == "__main__":
     stop_on_signals()  # before the imports below, which take a second
 
 from tfx_pipeline.local_run.night import check_only, prune, run_night
-from tfx_pipeline.local_run.request import Request, add_options, path
+from tfx_pipeline.local_run.request import Request, add_options, path, place
 from tfx_pipeline.reports.run_outcome import of_stopped
 from tfx_pipeline.runtime.console import Console
 from tfx_pipeline.runtime.engine import add_engine_options, use_engine
@@ -43,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _check_numbers(arguments)
         use_engine(arguments)
         request = Request.of(arguments)
-        request.training_needs()  # raises before any work if the settings file cannot be used
+        # These raise before any work if the settings file cannot be used.
+        request.training_needs(), request.columns(), request.check_config()
         until = None if arguments.time_budget is None else began + arguments.time_budget
         with folder.for_this_run("OUT", request.data):
             if arguments.dry_run:
@@ -66,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tfx_pipeline.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=path, required=True, help="folder with songs and plays")
+    parser.add_argument("--data", type=place, required=True, help="folder with songs and plays, or its URI")
     parser.add_argument("--out", type=path, required=True, help="folder for all that is written, the same every night")
     add_options(parser)
     add_engine_options(parser)

@@ -27,6 +27,7 @@ import_quietly("apache_beam")
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from tfx_pipeline.contract.column_names import ColumnNames, Names
 from tfx_pipeline.contract.id_lists import read_ids
 from tfx_pipeline.targeting import TargetingConfig, target_listeners
 from tfx_pipeline.targeting.data.exclusions import as_parquet
@@ -55,8 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = pipeline_options(beam_arguments)
         config = TargetingConfig(**given_settings(known))
+        columns = ColumnNames.read(known.settings)
         with output_folder(known.output):
-            _run(known, config, options)
+            _run(known, config, options, columns)
     except Exception as error:
         sys.stderr.write(f"{first_message(error)}\n")
         return 2
@@ -64,17 +66,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(known: argparse.Namespace, config: TargetingConfig, options: PipelineOptions) -> None:
-    if known.exclusions is None:
-        _run_pipeline(known, config, options, None)
-        return
+def _run(known: argparse.Namespace, config: TargetingConfig, options: PipelineOptions, columns: ColumnNames) -> None:
     with TemporaryDirectory(prefix="exclusions-") as aside:
-        exclusions = as_parquet(known.exclusions, Path(aside) / "exclusions.parquet")
-        _run_pipeline(known, config, options, exclusions)
+        if known.exclusions is not None:
+            file = Path(aside) / "exclusions.parquet"
+            known.exclusions = as_parquet(known.exclusions, file, columns.of("plays"))
+        _run_pipeline(known, config, options, columns)
 
 
 def _run_pipeline(
-    known: argparse.Namespace, config: TargetingConfig, options: PipelineOptions, exclusions: str | None
+    known: argparse.Namespace, config: TargetingConfig, options: PipelineOptions, columns: ColumnNames
 ) -> None:
     pipeline = beam.Pipeline(options=options)
     target_listeners(
@@ -85,17 +86,18 @@ def _run_pipeline(
         output=known.output,
         config=config,
         listeners=known.listener_vectors,
-        exclusions=exclusions,
-        taken_down=_taken_down(known),
+        exclusions=known.exclusions,
+        taken_down=_taken_down(known, columns.of("songs")),
+        names=columns.of("plays"),
     )
     run_quietly(pipeline)
 
 
-def _taken_down(known: argparse.Namespace) -> frozenset[str]:
+def _taken_down(known: argparse.Namespace, names: Names) -> frozenset[str]:
     if known.takedown is None:
         return frozenset()
     songs = song_ids(known.catalogue, "catalogue")
-    return read_ids(known.takedown).meant(songs, "the catalogue", ignore_missing=known.ignore_missing)
+    return read_ids(known.takedown, names=names).meant(songs, "the catalogue", ignore_missing=known.ignore_missing)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -114,6 +116,11 @@ def _parser() -> argparse.ArgumentParser:
         "--takedown", type=Path, help="list of ids of songs that are neither targeted nor a reason (default: none)"
     )
     parser.add_argument("--ignore-missing", action="store_true", help="ids of --takedown may be unknown")
+    parser.add_argument(
+        "--settings",
+        type=Path,
+        help="JSON file of settings whose `columns` names those of plays and lists (default: none)",
+    )
     parser.add_argument("--output", required=True, help="folder for targets, summary and _SUCCESS")
     add_setting_flags(parser)
     return parser

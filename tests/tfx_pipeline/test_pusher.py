@@ -93,3 +93,17 @@ def test_settings_that_do_not_fit() -> None:
         PushConfig(keep_versions=0)
     with pytest.raises(ValueError, match="expected `keep_versions` with it"):
         PushConfig(model_config_file="/m")
+
+
+def test_each_push_goes_to_the_store_of_the_settings(base: Path, tmp_path: Path) -> None:
+    store = tmp_path / "a store"
+    push(base, PushConfig(keep_versions=2, store=store.as_uri()))
+    copied = sorted(int(path.name) for path in (store / "serving").iterdir())
+    assert copied == sorted(int(name) for name in os.listdir(base) if name.isdigit())
+    assert (store / "serving" / str(copied[-1]) / "saved_model.pb").read_text() == "pushed"
+    assert (store / "serving" / str(copied[-1]) / "_COMPLETE.json").is_file()
+
+
+def test_a_model_without_a_blessing_goes_nowhere(base: Path, tmp_path: Path) -> None:
+    push(base, PushConfig(store=(tmp_path / "store").as_uri()), is_blessed=False)
+    assert not (tmp_path / "store").exists()

@@ -16,14 +16,19 @@ unknown songs are left out up to a stated share. Dictionary-encoded and large Ar
 
 CSV is accepted in place of Parquet; `csv.file` states how its cells are read.
 
+Columns may have names of the user's own: `column_names` maps them, and `source` reads every table by that mapping. So
+all other modules know the contract's names alone. Messages name the columns as the files do.
+
 `training` counts what training needs beside that: enough listeners, and songs that share them.
 
 Of `evaluation`, `labels` and `models` it imports only the settings (`*.config`).
 """
 
 from tfx_pipeline.contract.catalogue import Catalogue, check
+from tfx_pipeline.contract.column_names import ColumnNames
 from tfx_pipeline.contract.errors import ContractError
 from tfx_pipeline.contract.fields import SongField, fields_of
+from tfx_pipeline.contract.plays_check import CheckConfig
 from tfx_pipeline.contract.prepare import PLAYS, SONGS, load_prepared, prepare
 from tfx_pipeline.contract.training.needs import TrainingNeeds
 
@@ -31,6 +36,8 @@ __all__ = [
     "PLAYS",
     "SONGS",
     "Catalogue",
+    "CheckConfig",
+    "ColumnNames",
     "ContractError",
     "SongField",
     "TrainingNeeds",

@@ -1,4 +1,7 @@
-"""`python -m tfx_pipeline.contract DIR [--out DIR]`: check an input folder, print what it holds, write it checked."""
+"""`python -m tfx_pipeline.contract DIR [--out DIR]`: check an input folder, print what it holds, write it checked.
+
+With `--suggest` it prints the setting `columns` for a folder whose columns have names of their own.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ if __name__ == "__main__":
     stop_on_signals("Nothing was written.")  # before the imports below, which take a second
 
 from tfx_pipeline.contract.catalogue import Catalogue, check
+from tfx_pipeline.contract.column_names import ColumnNames
+from tfx_pipeline.contract.plays_check import CheckConfig
 from tfx_pipeline.contract.prepare import prepare
+from tfx_pipeline.contract.suggestion.mapping import suggest
 from tfx_pipeline.contract.text import on_one_line
 from tfx_pipeline.contract.training.needs import TrainingNeeds
 from tfx_pipeline.runtime.console import write_text
@@ -37,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tfx_pipeline.contract", description="Check an input folder and print what it holds."
     )
-    parser.add_argument("folder", help="holds songs.parquet and plays.parquet, or the same as CSV")
+    parser.add_argument("folder", help="holds songs.parquet and plays.parquet, or the same as CSV; a path or a URI")
     parser.add_argument(
         "--max-unknown-plays",
         type=float,
@@ -45,21 +51,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="largest share of plays whose song is unknown, from 0 to 1 (default: %(default)s)",
     )
     parser.add_argument(
-        "--settings", type=Path, help="JSON file of settings, for what training needs (default: those of the pipeline)"
+        "--settings",
+        type=Path,
+        help="JSON file of settings, for column names, the check and what training needs (default: the pipeline's)",
     )
     parser.add_argument(
         "--for-refresh", action="store_true", help="do not count what training needs (default: count it)"
+    )
+    parser.add_argument(
+        "--suggest",
+        action="store_true",
+        help="print a settings file that maps the columns to the contract's names; check nothing (default: check)",
     )
     parser.add_argument("--out", help="folder for the checked input, as the pipeline reads it (default: not written)")
     options = parser.parse_args(arguments)
     share = options.max_unknown_plays
     try:
+        if options.suggest:
+            found = suggest(options.folder)
+            sys.stderr.write("".join(f"not sure: {doubt}\n" for doubt in found.doubts))
+            write_text(found.as_settings())
+            return 0
+        columns, config = ColumnNames.read(options.settings), CheckConfig.read(options.settings)
         needs = TrainingNeeds.read(options.settings) if options.settings else TrainingNeeds()
         training = None if options.for_refresh else needs
         if options.out:
-            catalogue = prepare(options.folder, options.out, max_unknown_plays=share, training=training)
+            catalogue = prepare(
+                options.folder,
+                options.out,
+                max_unknown_plays=share,
+                training=training,
+                columns=columns,
+                config=config,
+            )
         else:
-            catalogue = check(options.folder, max_unknown_plays=share, training=training)
+            catalogue = check(
+                options.folder, max_unknown_plays=share, training=training, columns=columns, config=config
+            )
     except (ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

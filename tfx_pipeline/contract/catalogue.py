@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
+from tfx_pipeline.contract.column_names import NO_NAMES, ColumnNames
 from tfx_pipeline.contract.fields import SongField
 from tfx_pipeline.contract.inputs import open_sources
-from tfx_pipeline.contract.plays import CheckedPlays, clean_plays, scan_plays
+from tfx_pipeline.contract.play_counts import CheckedPlays
+from tfx_pipeline.contract.plays import clean_plays
+from tfx_pipeline.contract.plays_check import CheckConfig, check_plays
 from tfx_pipeline.contract.songs import CheckedSongs, long_list_notes, scan_songs
+from tfx_pipeline.contract.stores.location import Location, locate
 from tfx_pipeline.contract.training.needs import TrainingCheck, TrainingNeeds
 from tfx_pipeline.models.config import TransformConfig
 
@@ -33,7 +36,7 @@ class Catalogue:
         notes: Sentences about what was left out or guessed.
     """
 
-    folder: Path
+    folder: Location
     fields: tuple[SongField, ...]
     missing: tuple[float, ...]
     display: tuple[str, ...]
@@ -46,13 +49,23 @@ class Catalogue:
     notes: tuple[str, ...] = ()
 
 
-def check(folder: Path | str, *, max_unknown_plays: float = 0.01, training: TrainingNeeds | None = None) -> Catalogue:
+def check(
+    folder: Location | str,
+    *,
+    max_unknown_plays: float = 0.01,
+    training: TrainingNeeds | None = None,
+    columns: ColumnNames = NO_NAMES,
+    config: CheckConfig | None = None,
+) -> Catalogue:
     """Returns what a folder holds. Reads it in bounded memory and writes nothing.
 
     Args:
-        folder: Holds songs.parquet and plays.parquet, or the same as CSV, or a folder with both for each day.
+        folder: Holds songs.parquet and plays.parquet, or the same as CSV, or a folder with both for each day. A path or
+            a URI; see `contract.stores.location`.
         max_unknown_plays: The largest share of plays whose song songs.parquet may lack; 0.01 by default.
         training: Settings that say what training needs; None = not counted, as for a refresh.
+        columns: Column names of the user's own.
+        config: From how many plays Beam checks them.
 
     Raises:
         ContractError: The input breaks the contract, and the message names file, column and row. Or training would
@@ -60,11 +73,11 @@ def check(folder: Path | str, *, max_unknown_plays: float = 0.01, training: Trai
         ValueError: `max_unknown_plays` is not a share.
     """
     check_share(max_unknown_plays)
-    folder = Path(folder)
-    with open_sources(folder) as (songs_file, plays_file, notes):
+    folder = locate(folder)
+    with open_sources(folder, columns=columns) as (songs_file, plays_file, notes):
         songs = scan_songs(songs_file)
         ids = combined(songs.ids)
-        plays = scan_plays(plays_file, ids, max_unknown_plays=max_unknown_plays)
+        plays = check_plays(plays_file, ids, max_unknown_plays=max_unknown_plays, config=config)
         counting = None if training is None else TrainingCheck(training, ids, plays_file.shown)
         if counting is not None:
             for _ in counting.watch(clean_plays(plays_file, plays, ids)):
@@ -84,7 +97,7 @@ def combined(ids: pa.ChunkedArray) -> pa.Array:
 
 
 def summarise(
-    folder: Path, songs: CheckedSongs, plays: CheckedPlays, notes: tuple[str, ...], counting: TrainingCheck | None
+    folder: Location, songs: CheckedSongs, plays: CheckedPlays, notes: tuple[str, ...], counting: TrainingCheck | None
 ) -> Catalogue:
     """Returns the catalogue: what both files hold, and what training needs where that was counted.
 

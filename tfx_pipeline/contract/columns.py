@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import pyarrow.compute as pc
 
 from tfx_pipeline.contract.arrow_types import is_text
 from tfx_pipeline.contract.errors import ContractError, broken
+from tfx_pipeline.contract.stores.location import Location
 from tfx_pipeline.contract.text import quoted
 
 Numbers = npt.NDArray[Any]
@@ -28,7 +28,7 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 class Place:
     """Where an array came from: the file to name, the column, and the row of its first element."""
 
-    file: Path | str
+    file: Location | str
     column: str
     first_row: int = 0
 

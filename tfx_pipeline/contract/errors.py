@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tfx_pipeline.contract.text import on_one_line
 
 
@@ -12,7 +10,7 @@ class ContractError(ValueError):
 
 
 def broken(
-    file: Path | str,
+    file: object,
     expected: str,
     received: object,
     *,

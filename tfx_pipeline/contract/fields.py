@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, cast, get_args
 
 import pyarrow as pa
@@ -101,7 +100,11 @@ def is_feature(column: str) -> bool:
 
 
 def fields_of(
-    schema: pa.Schema, *, lengths: Mapping[str, int] | None = None, file: Path | str = "songs.parquet"
+    schema: pa.Schema,
+    *,
+    lengths: Mapping[str, int] | None = None,
+    file: object = "songs.parquet",
+    own: Callable[[str], str] = str,
 ) -> tuple[SongField, ...]:
     """Returns the song fields of an Arrow schema, in the schema's order; columns of Arrow type null are left out.
 
@@ -109,6 +112,7 @@ def fields_of(
         schema: The schema of songs.parquet.
         lengths: Number of elements by list<float> column. Defaults to the length that its type states, else 1.
         file: The file to name in errors.
+        own: Returns the name of a column in the file, to name in errors.
 
     Raises:
         ContractError: A feature column has an unsupported type, an unusable name, or a name that speaks of plays.
@@ -118,8 +122,8 @@ def fields_of(
     for column in schema:
         if not is_feature(column.name):
             continue
-        _check_name(column.name, file)
-        kind = kind_of(column.type, column.name, file)
+        _check_name(column.name, file, own(column.name))
+        kind = kind_of(column.type, own(column.name), file)
         if kind is not None:
             stated = max(stated_length(column.type), 1)
             length = known.get(column.name, stated) if ARROW_KINDS[kind].is_sized else 1
@@ -133,7 +137,22 @@ def speaks_of_plays(words: Iterable[str]) -> bool:
     return bool(joined & _PLAYS_WORDS or (joined & _COUNTED and joined & _COUNTS))
 
 
-def _check_name(name: str, file: Path | str) -> None:
+def words_of(name: str) -> list[str]:
+    """Returns the words of a column's name, in small letters."""
+    return re.findall(r"[^\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+
+
+def check_not_plays(name: str, place: str) -> None:
+    """Raises ValueError if the name of a column suggests that it is made from plays, whatever field it is to be."""
+    if speaks_of_plays(words_of(name)):
+        raise ValueError(f"{place}: expected {_NOT_OF_PLAYS}. Received: this name. {_NOT_OF_PLAYS_REMEDY}")
+
+
+_NOT_OF_PLAYS = "no feature made from plays: popularity must not reach the model, because a new song has none"
+_NOT_OF_PLAYS_REMEDY = "Drop the column or carry it without the prefix; if it is not made from plays, rename it."
+
+
+def _check_name(name: str, file: object, own: str) -> None:
     if not _FIELD_NAME.fullmatch(name):
         raise broken(
             file, "a name of letters, digits and underscores (it names an input of the served model)", repr(name)
@@ -142,8 +161,8 @@ def _check_name(name: str, file: Path | str) -> None:
     if speaks_of_plays(words):
         raise broken(
             file,
-            "no feature made from plays: popularity must not reach the model, because a new song has none",
+            _NOT_OF_PLAYS,
             f"a name with `{'_'.join(words)}`",
-            column=name,
-            remedy="Drop the column or carry it without the prefix; if it is not made from plays, rename it.",
+            column=own,
+            remedy=_NOT_OF_PLAYS_REMEDY,
         )

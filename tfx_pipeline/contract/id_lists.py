@@ -23,6 +23,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tfx_pipeline.contract.column_names import PLAIN, Names
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.ids import SONG_ID
 
@@ -78,18 +79,19 @@ class IdList:
         return frozenset(found | missing.keys())
 
 
-def read_ids(file: Path | str, column: str = SONG_ID) -> IdList:
+def read_ids(file: Path | str, column: str = SONG_ID, names: Names = PLAIN) -> IdList:
     """Returns the ids of a file.
 
     Args:
         file: Text, CSV or Parquet, told by its content.
         column: The column that holds the ids, where there are several or a header names it.
+        names: How the file may call its columns, beside the contract's names.
 
     Raises:
         ContractError: If the file cannot be read as one of these.
     """
     path = Path(file)
-    rows = read_rows(path, (column,))
+    rows = read_rows(path, (column,), names)
     entries = tuple(forms for (forms,) in rows if forms is not None)
     return IdList(path, entries)
 
@@ -98,13 +100,14 @@ def read_ids(file: Path | str, column: str = SONG_ID) -> IdList:
 Cell = tuple[str, ...] | None
 
 
-def read_rows(path: Path, columns: tuple[str, ...]) -> list[tuple[Cell, ...]]:
+def read_rows(path: Path, columns: tuple[str, ...], names: Names = PLAIN) -> list[tuple[Cell, ...]]:
     """Returns the cells of the named columns, row by row.
 
     Args:
         path: Text, CSV or Parquet.
         columns: Their names. The first must be there, or be the only column; a missing other one has no cell in any
             row.
+        names: How the file may call them, beside these names.
 
     Raises:
         ContractError: If the file cannot be read, or lacks the first column.
@@ -113,21 +116,23 @@ def read_rows(path: Path, columns: tuple[str, ...]) -> list[tuple[Cell, ...]]:
         with path.open("rb") as stream:
             is_parquet = stream.read(4) == b"PAR1"
         if is_parquet:
-            return list(zip(*(_cells_of(path, name) for name in _columns_of(path, columns)), strict=True))
+            return list(zip(*(_cells_of(path, name) for name in _columns_of(path, columns, names)), strict=True))
         data = path.read_bytes()
     except (OSError, pa.ArrowException) as error:
         received = getattr(error, "strerror", None) or str(error).splitlines()[0].rstrip(".")
         raise broken(path, "a text, CSV or Parquet file with an id in each row", received) from error
-    return list(_text_rows(_decoded(data, path), columns, path))
+    return list(_text_rows(_decoded(data, path), columns, path, names))
 
 
-def _columns_of(path: Path, columns: tuple[str, ...]) -> list[str | None]:
-    names = pq.read_schema(path).names
-    if columns[0] in names:
-        return [name if name in names else None for name in columns]
-    if len(names) == 1:
-        return [names[0], *(None for _ in columns[1:])]
-    raise broken(path, f"a column `{columns[0]}`, or one column alone", f"the columns {', '.join(names) or '(none)'}")
+def _columns_of(path: Path, columns: tuple[str, ...], names: Names) -> list[str | None]:
+    there = pq.read_schema(path).names
+    called = [next((n for n in (names.own(name), name) if n in there), None) for name in columns]
+    if called[0] is not None:
+        return called
+    if len(there) == 1:
+        return [there[0], *(None for _ in columns[1:])]
+    expected = f"a column `{names.own(columns[0])}`, or one column alone"
+    raise broken(path, expected, f"the columns {', '.join(there) or '(none)'}")
 
 
 def _cells_of(path: Path, name: str | None) -> list[Cell]:
@@ -169,15 +174,17 @@ def _decoded(data: bytes, path: Path) -> str:
     return text.removeprefix("\ufeff")
 
 
-def _text_rows(text: str, columns: tuple[str, ...], path: Path) -> Iterator[tuple[Cell, ...]]:
+def _text_rows(text: str, columns: tuple[str, ...], path: Path, names: Names) -> Iterator[tuple[Cell, ...]]:
     lines = list(_lines(text))
+    first = [names.own(columns[0]), columns[0]]
     for delimiter in _DELIMITERS:
         header = [_bare(cell) for cell in lines[0].split(delimiter)] if lines else []
-        if len(header) > 1 and columns[0] in header:
-            yield from _csv_rows(text, delimiter, [header.index(n) if n in header else None for n in columns], path)
+        if len(header) > 1 and not set(first).isdisjoint(header):
+            called = [next((n for n in (names.own(name), name) if n in header), None) for name in columns]
+            yield from _csv_rows(text, delimiter, [None if n is None else header.index(n) for n in called], path)
             return
     for row, line in enumerate(lines):
-        is_header = row == 0 and _bare(line) in (columns[0], "id")
+        is_header = row == 0 and _bare(line) in (*first, "id")
         yield ((*_forms(line), "") if is_header else _forms(line), *(None for _ in columns[1:]))
 
 

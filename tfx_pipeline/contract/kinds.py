@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
@@ -108,7 +107,7 @@ def possible_kind(arrow_type: pa.DataType) -> FieldKind | None:
     return None
 
 
-def kind_of(arrow_type: pa.DataType, column: str, file: Path | str) -> FieldKind | None:
+def kind_of(arrow_type: pa.DataType, column: str, file: object) -> FieldKind | None:
     """Returns the kind of field that an Arrow type says; None for the type null and for lists of it.
 
     Args:

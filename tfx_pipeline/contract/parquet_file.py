@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from tfx_pipeline.contract.stores.failures import reason_of
+from tfx_pipeline.contract.stores.location import Location
 
 # A writer of the Arrow family keeps its own schema among the metadata of the file, below this key: in Thrift, a string
 # of 12 bytes before another string.
@@ -13,7 +17,7 @@ _KEY = b"\x18\x0cARROW:schema\x18"
 _MAGIC = b"PAR1"
 
 
-def open_parquet(path: Path, schema: pa.Schema) -> pq.ParquetFile:
+def open_parquet(path: Location, schema: pa.Schema) -> pq.ParquetFile:
     """Returns the file, open.
 
     Arrow stores a null list of a fixed size as a list without elements, then refuses to read it back as one of a fixed
@@ -24,8 +28,13 @@ def open_parquet(path: Path, schema: pa.Schema) -> pq.ParquetFile:
         schema: Its Arrow schema.
     """
     if not any("fixed_size_list" in str(field.type) for field in schema):
-        return pq.ParquetFile(path)
-    return pq.ParquetFile(path, metadata=_metadata_without_arrow_schema(path))
+        return pq.ParquetFile(arrow_source(path))
+    return pq.ParquetFile(arrow_source(path), metadata=_metadata_without_arrow_schema(path))
+
+
+def arrow_source(path: Location) -> Any:
+    """Returns what Arrow opens a file by: its path, or the open file of a store."""
+    return path if isinstance(path, Path) else path.arrow_file()
 
 
 def as_declared(array: pa.Array, declared: pa.DataType) -> pa.Array:
@@ -34,7 +43,7 @@ def as_declared(array: pa.Array, declared: pa.DataType) -> pa.Array:
     return array.cast(declared) if is_time and array.type != declared else array
 
 
-def _metadata_without_arrow_schema(path: Path) -> pq.FileMetaData:
+def _metadata_without_arrow_schema(path: Location) -> pq.FileMetaData:
     """Returns the metadata with the key of the Arrow schema renamed, so that Arrow does not find it."""
     with path.open("rb") as file:
         size = file.seek(-8, 2)
@@ -47,6 +56,8 @@ def _metadata_without_arrow_schema(path: Path) -> pq.FileMetaData:
     return pq.read_metadata(pa.BufferReader(_MAGIC + footer + length.to_bytes(4, "little") + _MAGIC))
 
 
-def first_line(error: Exception) -> str:
-    """Returns the first line of an error's message, without its full stop."""
+def first_line(error: Exception, path: Location | None = None) -> str:
+    """Returns the first line of an error's message, without its full stop; of a file in a store, what it means."""
+    if path is not None and not isinstance(path, Path):
+        return reason_of(error)
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from tfx_pipeline.contract.arrow_types import is_number, is_text, plain_type
 from tfx_pipeline.contract.columns import Numbers, Place
-from tfx_pipeline.contract.source import Source
+from tfx_pipeline.contract.source import Header, Source
+from tfx_pipeline.contract.stores.location import Location
 from tfx_pipeline.contract.times import UNITS, EpochUnit, parse_times
 
 _MOST_PLAYS = 2**62
@@ -107,16 +107,22 @@ def to_seconds(array: pa.Array, place: Place, unit: str) -> pa.Array:
     return pa.array(seconds, pa.int64(), mask=~present)
 
 
-def epoch_units(source: Source, name: str) -> dict[Path, str]:
+def epoch_units(source: Source, name: str, headers: Sequence[Header] | None = None) -> dict[Location, str]:
     """Returns, for each file in which times are numbers, the unit in which they count since 1970.
+
+    Args:
+        source: The table.
+        name: The column.
+        headers: The files to look at; None for all.
 
     Raises:
         ContractError: A number is not finite, or a file holds counts of two units.
     """
-    found: dict[Path, EpochUnit] = {}
-    if not any(name in header.schema.names and is_number(header.schema.field(name).type) for header in source.filled):
+    found: dict[Location, EpochUnit] = {}
+    given_headers = source.filled if headers is None else headers
+    if not any(name in header.schema.names and is_number(header.schema.field(name).type) for header in given_headers):
         return {}
-    for rows in source.batches([name]):
+    for rows in (rows for header in given_headers for rows in source.batches_of(header, [name])):
         array = _plain(rows.column(name))
         if not is_number(array.type):
             continue
@@ -128,7 +134,7 @@ def epoch_units(source: Source, name: str) -> dict[Path, str]:
     return {file: unit.unit for file, unit in found.items() if unit.unit}
 
 
-def unit_notes(name: str, units: Mapping[Path, str]) -> Iterable[str]:
+def unit_notes(name: str, units: Mapping[Location, str]) -> Iterable[str]:
     """Yields a sentence that says in which unit numbers are read."""
     if not units:
         return

@@ -35,7 +35,7 @@ class CheckedSongs:
         display: Columns carried for display.
         ids: Every song_id, in the file's order.
         notes: What was passed over, in words.
-        lists: For each field of lists, the number of songs by length of their list.
+        lists: For each field of lists, by its name in the file, the number of songs by length of their list.
     """
 
     fields: tuple[SongField, ...]
@@ -74,12 +74,12 @@ def song_fields(source: Source) -> tuple[SongField, ...]:
     """
     found: dict[str, tuple[SongField, str]] = {}
     for header in source.filled:
-        for field in fields_of(header.schema, file=header.file):
+        for field in fields_of(header.schema, file=header.file, own=source.own):
             kind = f"{field.kind} ({header.schema.field(field.name).type})"
             first, expected = found.setdefault(field.name, (field, f"{kind} as in {header.file}"))
             if first.kind != field.kind:
                 remedy = "Write the column as one kind in every file."
-                raise broken(header.file, expected, kind, column=field.name, remedy=remedy)
+                raise broken(header.file, expected, kind, column=source.own(field.name), remedy=remedy)
     return tuple(found[name][0] for name in source.names if name in found)
 
 
@@ -92,9 +92,10 @@ def _summary(source: Source, tallies: list[Tally], ids: pa.ChunkedArray) -> Chec
     used = [tally for tally in tallies if tally.present]
     features = [name for name in source.names if is_feature(name)]
     unused = find_unused(source)
-    empty = [name for name in features if name not in {tally.field.name for tally in used}]
+    with_values = {tally.field.name for tally in used}
+    empty = [source.own(name) for name in features if name not in with_values]
     if len(used) < MIN_FIELDS:
-        names = [tally.field.name for tally in used]
+        names = [source.own(tally.field.name) for tally in used]
         received = f"{len(used)} ({', '.join(names) or 'none'})" + (
             f"; without any value: {', '.join(empty)}" if empty else ""
         )
@@ -105,15 +106,15 @@ def _summary(source: Source, tallies: list[Tally], ids: pa.ChunkedArray) -> Chec
             remedy=renames(unused),
         )
     notes = [f"{name} is left out: it has no value in any row." for name in empty]
-    notes += [note for t in used if (note := t.text.note(t.field.name))]
-    notes += [note for t in used if (note := t.lists.note(t.field.name))]
+    notes += [note for t in used if (note := t.text.note(source.own(t.field.name)))]
+    notes += [note for t in used if (note := t.lists.note(source.own(t.field.name)))]
     return CheckedSongs(
         fields=tuple(SongField(t.field.name, t.field.kind, t.length or 1) for t in used),
         missing=tuple(1 - t.present / len(ids) for t in used),
         display=display_names(source),
         ids=ids,
-        notes=(*source.notes, *notes, *holed_notes(used), *unused_notes(unused)),
-        lists={t.field.name: t.lengths for t in used if t.lengths},
+        notes=(*source.notes, *notes, *holed_notes(used, source), *unused_notes(unused)),
+        lists={source.own(t.field.name): t.lengths for t in used if t.lengths},
     )
 
 
@@ -135,9 +136,10 @@ def long_list_notes(lists: Mapping[str, Counter[int]], most: int) -> tuple[str, 
     return tuple(notes)
 
 
-def holed_notes(tallies: Sequence[Tally]) -> tuple[str, ...]:
+def holed_notes(tallies: Sequence[Tally], source: Source) -> tuple[str, ...]:
     """Returns a sentence for each field in which vectors had a null element."""
-    return tuple(f"{t.field.name}: {t.holed} vectors with a null element count as missing." for t in tallies if t.holed)
+    holed = [(source.own(tally.field.name), tally.holed) for tally in tallies if tally.holed]
+    return tuple(f"{name}: {number} vectors with a null element count as missing." for name, number in holed)
 
 
 class Tally:
@@ -200,7 +202,7 @@ def _check_unique(ids: pa.ChunkedArray, source: Source) -> None:
             (file, row), (first_file, first_row) = source.locate(place), source.locate(seen[song_id])
             where = f" of {first_file}" if first_file != file else ""
             received = f"{quoted(song_id)}, which row {first_row}{where} has already"
-            raise broken(file, "each song once", received, column=SONG_ID, row=row)
+            raise broken(file, "each song once", received, column=source.own(SONG_ID), row=row)
         seen[song_id] = place
 
 

@@ -21,12 +21,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tfx_pipeline.contract.column_names import NO_NAMES, ColumnNames
 from tfx_pipeline.contract.columns import Numbers, clean_id, display_text
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.contract.schemas import songs_schema
 from tfx_pipeline.contract.songs import Tally, display_names, holed_notes, song_fields, typed
 from tfx_pipeline.contract.source import Source
+from tfx_pipeline.contract.stores.location import Location, children
 from tfx_pipeline.contract.tables import DAYS, TEXT_SUFFIXES, Part, table_parts, tables_named
 
 _NUMBERED = re.compile(r"span-(\d+)")
@@ -45,7 +47,7 @@ class Span:
     """
 
     number: int
-    folder: Path
+    folder: Location
     is_dated: bool = False
 
 
@@ -57,11 +59,13 @@ class Days:
         folder: The folder.
         spans: Every span, earliest first: their songs are read.
         window: Those whose plays are read.
+        columns: Column names of the user's own.
     """
 
-    folder: Path
+    folder: Location
     spans: tuple[Span, ...]
     window: tuple[Span, ...]
+    columns: ColumnNames = NO_NAMES
 
     @property
     def songs(self) -> Source:
@@ -74,16 +78,17 @@ class Days:
         return self._source(self.window, "plays")
 
     def _source(self, spans: Sequence[Span], name: str) -> Source:
-        return Source([part for span in spans for part in _parts(span, name)], self.folder / "*" / f"{name}.parquet")
+        parts = [part for span in spans for part in _parts(span, name)]
+        return Source(parts, self.folder / "*" / f"{name}.parquet", names=self.columns.of(name))
 
 
-def find_spans(folder: Path) -> list[Span]:
+def find_spans(folder: Location) -> list[Span]:
     """Returns the spans of a folder, earliest first; none if it has none.
 
     Raises:
         ContractError: Songs or plays lie beside the spans, or it is not clear in which order the spans are.
     """
-    folders = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    folders = [path for path in children(folder) if path.is_dir()] if folder.is_dir() else []
     spans = sorted(span for span in map(_span, folders) if span)
     tables = [path.name for name in ("songs", "plays") for path in tables_named(folder, name)] if folders else []
     if spans and tables:
@@ -102,13 +107,16 @@ def find_spans(folder: Path) -> list[Span]:
     return spans
 
 
-def read_days(folder: Path, *, window: int | None = None, until: int | None = None) -> Days:
+def read_days(
+    folder: Location, *, window: int | None = None, until: int | None = None, columns: ColumnNames = NO_NAMES
+) -> Days:
     """Returns the spans of a folder.
 
     Args:
         folder: Holds the spans.
         window: How many of the latest spans' plays are read; None = all. Songs of every span are.
         until: The last span's number; None = the latest there is.
+        columns: Column names of the user's own.
 
     Raises:
         ContractError: There is no span, or a table is missing.
@@ -119,11 +127,11 @@ def read_days(folder: Path, *, window: int | None = None, until: int | None = No
     spans = tuple(span for span in find_spans(folder) if until is None or span.number <= until)
     if not spans:
         raise broken(folder, f"folders of days {DAYS}", "none" if until is None else f"none up to {until}")
-    return Days(folder, spans, spans if window is None else spans[-window:])
+    return Days(folder, spans, spans if window is None else spans[-window:], columns)
 
 
 def write_latest_songs(source: Source, file: Path) -> tuple[str, ...]:
-    """Writes the latest row of every song, in the contract's types. Returns notes.
+    """Writes the latest row of every song, in the contract's types and with the names of the files. Returns notes.
 
     Memory is bounded by the ids and a batch. A column without a type in any file is written as null.
 
@@ -135,7 +143,9 @@ def write_latest_songs(source: Source, file: Path) -> tuple[str, ...]:
     display = display_names(source)
     schema = songs_schema([tally.field for tally in tallies], display)
     untyped = [pa.field(name, pa.null()) for name in source.names if name not in schema.names]
-    with pq.ParquetWriter(file, pa.schema([*schema, *untyped])) as writer:
+    own = source.columns.owns([*schema.names, *(field.name for field in untyped)])
+    written = pa.schema([field.with_name(name) for field, name in zip([*schema, *untyped], own, strict=True)])
+    with pq.ParquetWriter(file, written) as writer:
         for rows, latest in zip(source.batches(schema.names), _latest(source), strict=True):
             columns = [clean_id(rows.column(SONG_ID), rows.place(SONG_ID))]
             columns += [tally.add(rows) for tally in tallies]
@@ -143,8 +153,8 @@ def write_latest_songs(source: Source, file: Path) -> tuple[str, ...]:
             table = pa.Table.from_batches([typed(columns, schema)])
             for field in untyped:
                 table = table.append_column(field, pa.nulls(len(table)))
-            writer.write_table(table.filter(pa.array(latest)))
-    return (*source.notes, *holed_notes(tallies))
+            writer.write_table(table.filter(pa.array(latest)).rename_columns(own))
+    return (*source.notes, *holed_notes(tallies, source))
 
 
 def _latest(source: Source) -> Iterator[Numbers]:
@@ -161,7 +171,7 @@ def _latest(source: Source) -> Iterator[Numbers]:
     yield from np.split(latest, np.cumsum(sizes)[:-1]) if sizes else ()
 
 
-def _span(folder: Path) -> Span | None:
+def _span(folder: Location) -> Span | None:
     if match := _NUMBERED.fullmatch(folder.name):
         return Span(int(match[1]), folder)
     if not (match := _DATED.fullmatch(folder.name)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -12,12 +11,14 @@ import pyarrow.compute as pc
 
 from serving.savedmodel.raw_fields import RawField, encode_song, integer_id
 from tfx_pipeline.contract.arrow_types import is_text, plain_type
+from tfx_pipeline.contract.column_names import PLAIN, Names
 from tfx_pipeline.contract.columns import Place, clean_id, display_text
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.fields import is_feature
 from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.contract.kinds import FieldKind, clean, kind_of
 from tfx_pipeline.contract.source import Rows, Source
+from tfx_pipeline.contract.stores.location import Location
 from tfx_pipeline.contract.text import quoted
 from tfx_pipeline.outputs.titles import NAMING, Titles
 
@@ -30,6 +31,7 @@ class NewSongs:
             the file first.)
         fields: The model's fields. Each must be a column of its kind; null means missing.
         integer_ids: Whether the index has integers, so that ids must be such, as integers or as text.
+        names: How the file calls its columns.
 
     Attributes:
         passed_over: Feature columns that the model does not take, since it was trained without them.
@@ -38,8 +40,10 @@ class NewSongs:
         ContractError: If columns are absent or of another kind.
     """
 
-    def __init__(self, path: Path, fields: Sequence[RawField], *, integer_ids: bool = False) -> None:
-        self._source = Source.at(path)
+    def __init__(
+        self, path: Location, fields: Sequence[RawField], *, integer_ids: bool = False, names: Names = PLAIN
+    ) -> None:
+        self._source = Source.at(path, names)
         self._fields = fields
         self._integer_ids = integer_ids
         if integer_ids:
@@ -49,7 +53,8 @@ class NewSongs:
         for field in fields:
             self._check_field(field)
         taken = {field.name for field in fields}
-        self.passed_over = tuple(name for name in self._source.names if is_feature(name) and name not in taken)
+        passed_over = (name for name in self._source.names if is_feature(name) and name not in taken)
+        self.passed_over = tuple(map(self._source.own, passed_over))
 
     def __iter__(self) -> Iterator[tuple[str, bytes]]:
         """Yields id and serialized tf.Example of each song.
@@ -89,14 +94,15 @@ class NewSongs:
         expected = f"a column of kind {field.kind}, which the model was trained on"
         if field.name not in self._source.names:
             remedy = "Where no song has a value, write a column of nulls."
-            raise broken(shown, expected, "no such column", column=field.name, remedy=remedy)
+            raise broken(shown, expected, "no such column", column=self._source.own(field.name), remedy=remedy)
         for header in self._source.filled:
             if field.name not in header.schema.names:
                 continue
             arrow_type = header.schema.field(field.name).type
-            kind = kind_of(arrow_type, field.name, header.file)
+            own = self._source.own(field.name)
+            kind = kind_of(arrow_type, own, header.file)
             if kind not in (field.kind, None):  # None: every value is null
-                raise broken(header.file, expected, f"{kind} ({arrow_type})", column=field.name)
+                raise broken(header.file, expected, f"{kind} ({arrow_type})", column=own)
 
     def _ids(self, rows: Rows) -> list[str]:
         column = rows.column(SONG_ID)

@@ -8,6 +8,8 @@ from tfx import v1 as tfx
 
 from serving.savedmodel.publish import latest_version
 from tfx_pipeline import contract
+from tfx_pipeline.contract.prepare import recorded_names
+from tfx_pipeline.contract.stores.location import Location
 from tfx_pipeline.history.run_record import last_run_id
 from tfx_pipeline.history.served_again import serve_index_of_last_refresh
 from tfx_pipeline.index_refresh.pipeline import create_refresh_pipeline
@@ -20,20 +22,21 @@ from tfx_pipeline.tfx_extensions.cache_of_any_engine import cache_of_any_engine
 _NAME = "bcl-refresh"
 
 
-def check_input(folder: RunFolder, data: Path) -> contract.Catalogue:
+def check_input(folder: RunFolder, data: Location) -> contract.Catalogue:
     """Checks the catalogue, writes what the pipeline reads, and takes songs down.
 
     Args:
         folder: The folder of the run that pushed the model.
-        data: Folder with songs and plays; only the songs are used.
+        data: Folder with songs and plays; only the songs are used. Its columns have the names that the run was given.
 
     Raises:
         ContractError: If the input breaks the contract.
         PublishError: If no version is served.
     """
     latest_version(str(folder.serving))  # raises at once if there is none
-    catalogue = contract.prepare(data, _home(folder) / "input")
-    take_down_listed(folder, _home(folder) / "input")
+    columns = recorded_names(folder.input)
+    catalogue = contract.prepare(data, _home(folder) / "input", columns=columns)
+    take_down_listed(folder, _home(folder) / "input", columns.of("songs"))
     return catalogue
 
 

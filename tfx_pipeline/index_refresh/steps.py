@@ -13,7 +13,9 @@ from serving.refresh.old_versions import old_versions, remove_old_versions
 from serving.refresh.saved_version import SavedVersion, write_version
 from serving.refresh.takedown import record_taken_down, taken_down
 from serving.savedmodel.publish import latest_version, next_version
+from tfx_pipeline.contract.column_names import PLAIN, Names
 from tfx_pipeline.contract.id_lists import IdList
+from tfx_pipeline.contract.stores.location import Location
 from tfx_pipeline.index_refresh.new_songs import NewSongs
 
 if TYPE_CHECKING:  # they import Beam, which a refresh without targets does not need
@@ -38,10 +40,11 @@ class Refresh:
         rules: Rules for the targets of added songs; None for no targets.
         keep_versions: How many of the latest versions stay afterwards; None for all.
         model_config_file: The server's configuration file, which says what it may serve; None for none.
+        names: How `songs` calls its columns.
     """
 
     base: str
-    songs: Path | None
+    songs: Location | None
     drop: IdList | None
     restore: IdList | None
     is_catalogue: bool
@@ -50,6 +53,7 @@ class Refresh:
     rules: Rules | None = None
     keep_versions: int | None = None
     model_config_file: Path | None = None
+    names: Names = PLAIN
 
     def publish(self) -> list[str]:
         """Publishes the next version, if anything changes, and the targets; returns lines about it."""
@@ -116,7 +120,8 @@ class Refresh:
     def _open_songs(self, version: SavedVersion, lines: list[str]) -> NewSongs | None:
         if self.songs is None:
             return None
-        songs = NewSongs(self.songs, version.fields, integer_ids=version.index.has_integer_ids)
+        integers = version.index.has_integer_ids
+        songs = NewSongs(self.songs, version.fields, integer_ids=integers, names=self.names)
         if songs.passed_over:
             lines.append(f"not read, because the model was trained without them: {', '.join(songs.passed_over)}")
         return songs

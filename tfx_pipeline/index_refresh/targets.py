@@ -21,6 +21,7 @@ from serving.refresh.saved_version import SavedIndex, SavedVersion
 from tfx_pipeline import contract
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.ids import SONG_ID
+from tfx_pipeline.contract.prepare import recorded_names
 from tfx_pipeline.contract.splits import NEW, WARM
 from tfx_pipeline.evaluation.match_rows import MATCH_ROWS, match_row
 from tfx_pipeline.index_refresh.new_songs import NewSongs
@@ -182,7 +183,8 @@ def _target(rules: Rules, work: Found, gone: Collection[str]) -> None:
 
     pipeline = beam.Pipeline(options=PipelineOptions(list(beam_options())))
     try:
-        exclusions = None if rules.exclusions is None else as_parquet(str(rules.exclusions), work.exclusions)
+        names = recorded_names(rules.folder.input).of("plays")
+        exclusions = None if rules.exclusions is None else as_parquet(str(rules.exclusions), work.exclusions, names)
         target_listeners(
             pipeline,
             catalogue=str(work.catalogue),

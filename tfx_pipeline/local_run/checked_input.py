@@ -16,10 +16,9 @@ def check_input(request: Request, folder: RunFolder, console: Console) -> contra
         ContractError: If the data breaks the contract.
         ValueError: If the list of songs to take down cannot be used.
     """
-    training = request.training_needs()
-    catalogue = contract.prepare(request.data, folder.input, window=request.window, training=training)
-    missing = request.ignore_missing
-    left_out = take_down(folder.serving, folder.input, request.takedown, ignore_missing=missing)
+    catalogue = request.prepare(folder.input)
+    missing, names = request.ignore_missing, request.columns().of("songs")
+    left_out = take_down(folder.serving, folder.input, request.takedown, ignore_missing=missing, names=names)
     console.say(describe(catalogue))
     if left_out:
         console.say(say_left_out(left_out))

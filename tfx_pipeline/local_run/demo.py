@@ -8,10 +8,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfx_pipeline import contract
+from tfx_pipeline.contract.stores.location import Location
 from tfx_pipeline.local_run.checked_input import check_input
 from tfx_pipeline.local_run.reported_run import read_config, run_pipeline
 from tfx_pipeline.local_run.request import Request
@@ -28,7 +28,7 @@ _SHOWN_SONGS, _SHOWN_MATCHES, _SHOWN_LISTENERS = 3, 10, 5
 _READY = re.compile(r"(?:localhost|127\.0\.0\.1):(\d+)")
 
 
-def run_demo(request: Request, folder: RunFolder, data: Path | None, console: Console) -> int:
+def run_demo(request: Request, folder: RunFolder, data: Location | None, console: Console) -> int:
     """Runs the demo and prints its answers.
 
     Args:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
-from tfx_pipeline import contract
 from tfx_pipeline.local_run.checked_input import check_input, describe
 from tfx_pipeline.local_run.reported_run import read_config, run_pipeline
 from tfx_pipeline.local_run.request import Request
@@ -56,8 +55,7 @@ def check_only(request: Request, folder: RunFolder, console: Console) -> Outcome
     aside = folder.home / ".dry_run"
     shutil.rmtree(aside, ignore_errors=True)
     try:
-        training = request.training_needs()
-        catalogue = contract.prepare(request.data, aside / "input", window=request.window, training=training)
+        catalogue = request.prepare(aside / "input")
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     console.say(describe(catalogue))

@@ -10,10 +10,12 @@ from tfx import v1 as tfx
 
 from tfx_pipeline import contract
 from tfx_pipeline.config import PipelineConfig
+from tfx_pipeline.contract.column_names import Names
 from tfx_pipeline.history.run_record import RunRecord, last_run_id
 from tfx_pipeline.history.served_again import serve_model_of_last_run
 from tfx_pipeline.outputs.publishing import publish
 from tfx_pipeline.outputs.run_result import RunResult
+from tfx_pipeline.outputs.uploading import upload
 from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.removal.takedown import admitted
 from tfx_pipeline.runtime.beam_options import beam_options, job_limit
@@ -39,7 +41,8 @@ def run(
     """
     config = config or PipelineConfig()
     before = last_run_id(folder.metadata)
-    lists = {"listeners": _listener_table(folder), "exclusions": _exclusions(folder)}
+    names = config.columns.of("plays")
+    lists = {"listeners": _listener_table(folder, names), "exclusions": _exclusions(folder, names)}
     with cache_of_any_engine(), watched_jobs(beam_options(), job_limit()):
         tfx.orchestration.LocalDagRunner().run(
             create_pipeline(
@@ -63,6 +66,8 @@ def run(
     served = serve_model_of_last_run(folder)
     if not served.is_rolled_back:
         publish(folder, RunResult.read(RunRecord.latest(folder.metadata)), dataclasses.asdict(config), lists)
+    if config.push.store:
+        upload(folder, config.push.store, config.push.keep_versions)
     return served.line
 
 
@@ -76,16 +81,16 @@ def check_lists() -> None:
         _file(variable)
 
 
-def _exclusions(folder: RunFolder) -> Path | None:
+def _exclusions(folder: RunFolder, names: Names) -> Path | None:
     path = _file("BCL_EXCLUSIONS")
     if path is None:
         return None
-    return without_forgotten(Path(as_parquet(str(path), folder.exclusions)), folder.exclusions)
+    return without_forgotten(Path(as_parquet(str(path), folder.exclusions, names)), folder.exclusions)
 
 
-def _listener_table(folder: RunFolder) -> Path | None:
+def _listener_table(folder: RunFolder, names: Names) -> Path | None:
     path = _file("BCL_LISTENERS")
-    return None if path is None else without_forgotten(path, folder.listeners)
+    return None if path is None else without_forgotten(path, folder.listeners, names)
 
 
 def _file(variable: str) -> Path | None:

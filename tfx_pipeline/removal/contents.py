@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tfx_pipeline.contract.ids import USER_ID
+from tfx_pipeline.removal.wanted import ListenerColumns, contract_columns
 
 STATISTICS = "FeatureStats.pb"
 _CHUNK = 1 << 24
@@ -29,20 +30,20 @@ def kind_of(path: Path) -> str:
     return "text" if _is_text(path) else "binary"
 
 
-def listeners_of(path: Path) -> set[str]:
+def listeners_of(path: Path, columns: ListenerColumns = contract_columns) -> set[str]:
     """Returns the ids in the column of listeners of a Parquet file; none where it has no such column."""
     found: set[str] = set()
     with pq.ParquetFile(path) as file:
-        if USER_ID in file.schema_arrow.names:
+        for name in set(columns(path)) & set(file.schema_arrow.names):
             for group in range(file.metadata.num_row_groups):
-                found.update(as_text(file.read_row_group(group, [USER_ID])[USER_ID]).unique().to_pylist())
+                found.update(as_text(file.read_row_group(group, [name])[name]).unique().to_pylist())
     return found - {None}
 
 
-def words_of(path: Path) -> set[str]:
-    """Returns every distinct text in a Parquet file."""
+def words_of(path: Path, columns: ListenerColumns = contract_columns) -> set[str]:
+    """Returns every distinct text in a Parquet file, but not the ids of its listeners."""
     with pq.ParquetFile(path) as file:
-        return {text for texts in texts_of(path, file, with_listeners=False) for text in texts}
+        return {text for texts in texts_of(path, file, but=columns(path)) for text in texts}
 
 
 def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -124,12 +125,18 @@ def batches(records: Iterator[bytes], size: int = 20_000) -> Iterator[list[bytes
         yield part
 
 
-def texts_of(path: Path, file: pq.ParquetFile, *, with_listeners: bool) -> Iterator[list[str]]:
-    """Yields the distinct texts of each column and row group, also of dictionary pages that no row uses."""
+def texts_of(path: Path, file: pq.ParquetFile, *, but: tuple[str, ...] = ()) -> Iterator[list[str]]:
+    """Yields the distinct texts of each column and row group, also of dictionary pages that no row uses.
+
+    Args:
+        path: The file.
+        file: The same, open.
+        but: Columns that are left out.
+    """
     schema = file.schema
     columns = [schema.column(number) for number in range(len(schema))]
     paths = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
-    paths = [name for name in paths if with_listeners or name.split(".")[0] != USER_ID]
+    paths = [name for name in paths if name.split(".")[0] not in but]
     with pq.ParquetFile(path, read_dictionary=paths) as coded:
         for group in range(coded.metadata.num_row_groups):
             for name in paths:

@@ -7,7 +7,6 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from tfx_pipeline.contract.ids import USER_ID
 from tfx_pipeline.removal.wanted import Wanted
 
 
@@ -19,10 +18,12 @@ def without_rows(path: Path, wanted: Wanted) -> tuple[bytes, str] | None:
     with path.open("rb") as stream:
         header = stream.readline(1 << 16).decode("utf-8-sig", "replace")
     names = {mark: [cell.strip().strip('"') for cell in header.split(mark)] for mark in ",;\t"}
-    mark = next((mark for mark, cells in names.items() if USER_ID in cells), None)
-    if mark is None:
+    columns = wanted.columns(path)
+    found = next(((mark, name) for mark, cells in names.items() for name in columns if name in cells), None)
+    if found is None:
         return None
-    place, lines, gone = names[mark].index(USER_ID), _Lines(path.read_bytes().decode()), 0
+    mark, name = found
+    place, lines, gone = names[mark].index(name), _Lines(path.read_bytes().decode()), 0
     kept: list[str] = []
     for row in csv.reader(lines, delimiter=mark):
         cell = row[place] if place < len(row) else ""

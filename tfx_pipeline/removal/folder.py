@@ -12,7 +12,7 @@ import pyarrow as pa
 from serving.files.whole_files import put_link
 from tfx_pipeline.removal import contents, search
 from tfx_pipeline.removal.rewriting import ASIDE, rewrite
-from tfx_pipeline.removal.wanted import Wanted
+from tfx_pipeline.removal.wanted import ListenerColumns, Wanted, contract_columns
 
 #: Ends of names that a killed run leaves aside. Nothing reads such files.
 _LEFT_ASIDE = (".writing", ".before")
@@ -89,14 +89,14 @@ def still_held(folder: Path, wanted: Wanted) -> dict[Path, str]:
     return found
 
 
-def known_listeners(folder: Path) -> set[str]:
+def known_listeners(folder: Path, columns: ListenerColumns = contract_columns) -> set[str]:
     """Returns the listeners of every Parquet file below a folder."""
-    return _of_parquet(folder, contents.listeners_of)
+    return _of_parquet(folder, lambda file: contents.listeners_of(file, columns))
 
 
-def known_words(folder: Path) -> set[str]:
+def known_words(folder: Path, columns: ListenerColumns = contract_columns) -> set[str]:
     """Returns the ids and words of songs of every Parquet file of songs below a folder."""
-    return _of_parquet(folder, contents.words_of, "songs")
+    return _of_parquet(folder, lambda file: contents.words_of(file, columns), "songs")
 
 
 def _of_parquet(folder: Path, read: Callable[[Path], set[str]], begins: str = "") -> set[str]:

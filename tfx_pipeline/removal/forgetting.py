@@ -6,13 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfx_pipeline.contract.column_names import ColumnNames
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.forgotten import NAME, Forgotten
 from tfx_pipeline.contract.id_lists import IdList, read_ids
 from tfx_pipeline.contract.ids import USER_ID
 from tfx_pipeline.contract.inputs import open_sources
+from tfx_pipeline.contract.prepare import recorded_names
+from tfx_pipeline.contract.stores.location import StorePath, locate
 from tfx_pipeline.removal.folder import Changes, known_listeners, known_words, still_held, take_out
-from tfx_pipeline.removal.wanted import Wanted
+from tfx_pipeline.removal.wanted import ListenerColumns, Wanted, columns_of_plays, contract_columns
 from tfx_pipeline.runtime.console import import_quietly, write_text
 from tfx_pipeline.runtime.run_folder import RunFolder
 
@@ -34,8 +37,8 @@ class Listed:
     num_unknown: int
 
 
-def check_folders(run: Path, data: Path | None) -> None:
-    """Checks that the folders are a run's and one with data.
+def check_folders(run: Path, given: Path | str | None) -> Path | None:
+    """Returns the folder with data, after a check that the folders are a run's and one with data.
 
     Raises:
         ContractError: If one is not.
@@ -43,8 +46,13 @@ def check_folders(run: Path, data: Path | None) -> None:
     if not any((run / name).exists() for name in _OF_A_RUN):
         received = "another folder" if run.is_dir() else "no such folder"
         raise broken(run, f"the folder of a run, with {' or '.join(_OF_A_RUN[1:3])}", received)
+    data = None if given is None else locate(given)
+    if isinstance(data, StorePath):
+        remedy = "Rewrite the tables there with your own tools. Runs leave the listeners out in any case."
+        raise broken(data, "a folder of this machine, whose files are rewritten", "one in a store", remedy=remedy)
     if data is not None and not data.is_dir():
         raise broken(data, "a folder with songs and plays", "no such folder")
+    return data
 
 
 def forget(folder: RunFolder, users: Path, data: Path | None, *, dry_run: bool) -> dict[Path, str]:
@@ -53,7 +61,8 @@ def forget(folder: RunFolder, users: Path, data: Path | None, *, dry_run: bool) 
     Args:
         folder: The run's folder, whose lock the caller holds.
         users: The list.
-        data: Folder of songs and plays to remove them from as well; None for none.
+        data: Folder of songs and plays to remove them from as well; None for none. Its columns have the names that the
+            last run was given.
         dry_run: Whether to print what would change, and change nothing.
 
     Returns:
@@ -65,10 +74,12 @@ def forget(folder: RunFolder, users: Path, data: Path | None, *, dry_run: bool) 
     """
     import_quietly("tensorflow")  # which files of examples need
     places = [folder.home, *([data.resolve()] if data else [])]
-    known, words = _known(places)
-    listed = listed_in(read_ids(users, USER_ID), known)
+    names = recorded_names(folder.input)
+    columns = columns_of_plays(data.resolve(), names.of("plays").own(USER_ID)) if data else contract_columns
+    known, words = _known(places, columns, names)
+    listed = listed_in(read_ids(users, USER_ID, names.of("plays")), known)
     ids = listed.known | listed.unknown
-    wanted = Wanted(ids, (known | words) - listed.known)
+    wanted = Wanted(ids, (known | words) - listed.known, columns)
     record = Forgotten.read(folder.home / NAME)
     if not dry_run:  # first: if this is stopped from here on, the next run leaves the listeners out
         record.and_also(ids).write(folder.home / NAME)
@@ -109,15 +120,15 @@ def listed_in(listed: IdList, known: set[str]) -> Listed:
     return Listed(frozenset(found), frozenset(unknown), num_unknown)
 
 
-def _known(places: Sequence[Path]) -> tuple[set[str], set[str]]:
+def _known(places: Sequence[Path], columns: ListenerColumns, names: ColumnNames) -> tuple[set[str], set[str]]:
     """Returns the listeners and the words of songs that the folders hold: the run's, then those of data."""
     users: set[str] = set()
     words: set[str] = set()
     for place in places:
-        users |= known_listeners(place)
-        words |= known_words(place)
+        users |= known_listeners(place, columns)
+        words |= known_words(place, columns)
     for place in places[1:]:
-        with open_sources(place) as (_, plays, _notes):
+        with open_sources(place, columns=names) as (_, plays, _notes):
             for rows in plays.batches([USER_ID]):
                 users.update(one for one in rows.column(USER_ID).to_pylist() if one and isinstance(one, str))
     return users, words

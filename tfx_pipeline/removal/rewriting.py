@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from serving.files.whole_files import put_file
-from tfx_pipeline.contract.ids import USER_ID
 from tfx_pipeline.removal import contents
 from tfx_pipeline.removal.csv_rows import without_rows
 from tfx_pipeline.removal.search import holds
@@ -55,19 +54,20 @@ def replaced(path: Path) -> Iterator[Path]:
 
 
 def _rewrite_parquet(path: Path, wanted: Wanted) -> str | None:
-    if wanted.ids.isdisjoint(contents.listeners_of(path)) and not holds(path, wanted):
+    if wanted.ids.isdisjoint(contents.listeners_of(path, wanted.columns)) and not holds(path, wanted):
         return None
     ids, gone = pa.array(sorted(wanted.ids), pa.string()), 0
     with pq.ParquetFile(path) as file:
         schema, parts = file.schema_arrow, file.metadata
-        if USER_ID not in schema.names:
+        listeners = next((name for name in wanted.columns(path) if name in schema.names), None)
+        if listeners is None:
             return None
         packed = parts.row_group(0).column(0).compression if parts.num_row_groups else "SNAPPY"
         compression = "NONE" if packed == "UNCOMPRESSED" else packed
         with replaced(path) as aside, pq.ParquetWriter(aside, schema, compression=compression) as writer:
             for group in range(parts.num_row_groups):
                 table = file.read_row_group(group)
-                left = table.filter(pc.invert(pc.is_in(contents.as_text(table[USER_ID]), value_set=ids)))
+                left = table.filter(pc.invert(pc.is_in(contents.as_text(table[listeners]), value_set=ids)))
                 gone += table.num_rows - left.num_rows
                 if left.num_rows:
                     writer.write_table(_with_used_words(left), row_group_size=left.num_rows)

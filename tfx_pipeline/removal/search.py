@@ -75,13 +75,10 @@ def _zip(path: Path, wanted: Wanted) -> bool:
 def _parquet(path: Path, wanted: Wanted) -> bool:
     if _raw(path, wanted):  # the footer has least and greatest values, and some pages are not compressed
         return True
-    if not wanted.ids.isdisjoint(contents.listeners_of(path)):
+    if not wanted.ids.isdisjoint(contents.listeners_of(path, wanted.columns)):
         return True
     with pq.ParquetFile(path) as file:
-        return any(
-            any(wanted.hits("\n\0".join(texts).encode()))
-            for texts in contents.texts_of(path, file, with_listeners=True)
-        )
+        return any(any(wanted.hits("\n\0".join(texts).encode())) for texts in contents.texts_of(path, file))
 
 
 def _sqlite(path: Path, wanted: Wanted) -> bool:

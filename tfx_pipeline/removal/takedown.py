@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from serving.refresh.takedown import record_taken_down, taken_down
 from tfx_pipeline.contract import PLAYS, SONGS
+from tfx_pipeline.contract.column_names import PLAIN, Names
 from tfx_pipeline.contract.errors import ContractError, broken
 from tfx_pipeline.contract.folder import new_folder
 from tfx_pipeline.contract.id_lists import read_ids
@@ -24,7 +25,9 @@ from tfx_pipeline.runtime.run_folder import RunFolder
 _MARK = "taken_down.txt"
 
 
-def take_down(serving: Path, prepared: Path, listed: Path | None, *, ignore_missing: bool = False) -> tuple[str, ...]:
+def take_down(
+    serving: Path, prepared: Path, listed: Path | None, *, ignore_missing: bool = False, names: Names = PLAIN
+) -> tuple[str, ...]:
     """Records the songs of a list, if there is one, and drops all recorded songs from the served index at once.
 
     The run that follows takes long, and it may push nothing.
@@ -34,6 +37,7 @@ def take_down(serving: Path, prepared: Path, listed: Path | None, *, ignore_miss
         prepared: Folder written by `contract.prepare`: the catalogue as it is now.
         listed: The list, see `contract.id_lists`; None for none.
         ignore_missing: Whether the list may hold ids that neither the catalogue nor the served index has.
+        names: How the list calls its columns.
 
     Returns:
         Songs of the catalogue that are taken down, now or before, in the catalogue's order.
@@ -55,19 +59,21 @@ def take_down(serving: Path, prepared: Path, listed: Path | None, *, ignore_miss
     if listed is not None:
         served = read_index(latest_version(str(serving))[1]).names() if is_served else ()
         known = gone | frozenset(songs) | frozenset(served)
-        gone |= read_ids(listed).meant(known, "the catalogue or the served index", ignore_missing=ignore_missing)
+        where = "the catalogue or the served index"
+        gone |= read_ids(listed, names=names).meant(known, where, ignore_missing=ignore_missing)
         record_taken_down(serving, gone)
     if is_served:
         publish_without(str(serving), gone)
     return tuple(song_id for song_id in songs if song_id in gone)
 
 
-def take_down_listed(folder: RunFolder, prepared: Path) -> tuple[str, ...]:
+def take_down_listed(folder: RunFolder, prepared: Path, names: Names = PLAIN) -> tuple[str, ...]:
     """Calls `take_down` with the list that BCL_TAKEDOWN names. With BCL_IGNORE_MISSING=1 it may hold unknown ids."""
     listed, ignored = os.environ.get("BCL_TAKEDOWN"), os.environ.get("BCL_IGNORE_MISSING", "")
     if ignored not in ("", "0", "1"):
         raise ContractError(f"BCL_IGNORE_MISSING: expected 1 or 0. Received: {ignored!r}")
-    return take_down(folder.serving, prepared, Path(listed) if listed else None, ignore_missing=ignored == "1")
+    missing = ignored == "1"
+    return take_down(folder.serving, prepared, Path(listed) if listed else None, ignore_missing=missing, names=names)
 
 
 def admitted(folder: RunFolder) -> Path:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
+from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 
+from tfx_pipeline.contract.ids import USER_ID
 from tfx_pipeline.contract.text import on_one_line
 
 #: Shorter ids, and whole numbers of fewer digits, occur by chance in any file. Only columns of listeners are searched
@@ -19,6 +21,27 @@ _LEAST_BYTES, _LEAST_DIGITS = 6, 9
 _WORD = re.compile(r"\w", re.ASCII)
 
 Hit = tuple[int, int]  # where it begins and ends
+#: Returns the names that a column of listeners may have in a file.
+ListenerColumns = Callable[[Path], tuple[str, ...]]
+
+
+def contract_columns(_: Path) -> tuple[str, ...]:
+    """Returns the contract's name of the column of listeners."""
+    return (USER_ID,)
+
+
+def columns_of_plays(data: Path, own: str) -> ListenerColumns:
+    """Returns the names in a folder whose tables of plays call the column of listeners `own`.
+
+    Other tables may have a column of that name, which means something else.
+    """
+
+    def columns(file: Path) -> tuple[str, ...]:
+        is_below = data in file.parents
+        is_of_plays = is_below and any(part.startswith("plays") for part in file.relative_to(data).parts)
+        return (own,) if is_of_plays else (USER_ID,)
+
+    return columns
 
 
 class Wanted:
@@ -30,9 +53,13 @@ class Wanted:
     Args:
         ids: The ids.
         others: Ids of other listeners, and words of songs: an id inside one of these is not a trace.
+        columns: What a file calls its column of listeners.
     """
 
-    def __init__(self, ids: Iterable[str], others: Iterable[str] = ()) -> None:
+    def __init__(
+        self, ids: Iterable[str], others: Iterable[str] = (), columns: ListenerColumns = contract_columns
+    ) -> None:
+        self.columns = columns
         self.ids = frozenset(ids)
         self._others = frozenset(others)
         self.plain = frozenset(one for one in self.ids if one not in self._others and _is_telling(one))

@@ -26,19 +26,19 @@ class RunFolder:
         return cls(Path(os.path.realpath(home)))
 
     @contextmanager
-    def for_this_run(self, name: str, data: Path | None = None) -> Iterator[None]:
+    def for_this_run(self, name: str, data: object = None) -> Iterator[None]:
         """Holds the folder for one run, after a check that a run can write here.
 
         Args:
             name: The user's name of the folder, such as `BCL_RUN`; messages begin with it.
-            data: The folder that is read.
+            data: The folder that is read; one in a store is never in the way.
 
         Raises:
             FolderError: If the path has a character that a library cannot take, the folder lies in the data, cannot be
                 written, is used by another process, or has another file where a run publishes.
         """
         _check_characters(self.home, name)
-        if data is not None and Path(os.path.realpath(data)) in (self.home, *self.home.parents):
+        if isinstance(data, Path) and Path(os.path.realpath(data)) in (self.home, *self.home.parents):
             raise FolderError(
                 f"{name}: expected a folder outside the data, {data}. Received: {self.home}. Choose another folder."
             )

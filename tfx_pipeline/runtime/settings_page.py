@@ -89,6 +89,8 @@ def _in_words(kind: Any) -> str:
     if get_origin(kind) is tuple:
         part = get_args(kind)[0]
         return f"list of {_in_words(part)}" + ("s" if part in _PLAIN else "")
+    if get_origin(kind) is dict:
+        return "object of texts"
     return _PLAIN[kind]
 
 

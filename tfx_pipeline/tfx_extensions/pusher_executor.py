@@ -19,6 +19,7 @@ from serving.refresh.index import drop_songs
 from serving.refresh.old_versions import remove_old_versions
 from serving.refresh.takedown import taken_down
 from tfx_pipeline.tfx_extensions.artifacts import EXTRA, SERVED
+from tfx_pipeline.tfx_extensions.version_store import copy_versions
 
 logger = logging.getLogger(__name__)
 _STAGING = ".pushing"
@@ -53,6 +54,7 @@ class Executor(executor.Executor):
             blessings = input_dict.get(standard_component_specs.MODEL_BLESSING_KEY, [])
             self._publish(output_dict, base, staging, [os.path.join(blessing.uri, SERVED) for blessing in blessings])
             self._remove_old(output_dict, base, exec_properties)
+            self._copy_to_store(output_dict, base, exec_properties)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
@@ -83,6 +85,17 @@ class Executor(executor.Executor):
                 shutil.copyfile(path, os.path.join(staged, EXTRA, SERVED))
             put_folder(staged, published)
         pushed.set_string_custom_property("pushed_destination", published)
+
+    def _copy_to_store(
+        self, output_dict: dict[str, list[types.Artifact]], base: str, exec_properties: dict[str, Any]
+    ) -> None:
+        """Copies the versions to the store of the settings. Where that fails, the push fails; a later run goes on."""
+        pushed = artifact_utils.get_single_instance(output_dict[standard_component_specs.PUSHED_MODEL_KEY])
+        settings = json.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY]) or {}
+        if pushed.get_int_custom_property("pushed") and settings.get("store"):
+            place = f"{settings['store'].rstrip('/')}/serving"
+            copied = copy_versions(base, place, settings.get("keep_versions"))
+            logger.info("versions copied to %s: %s", place, copied or "none")
 
     def _remove_old(
         self, output_dict: dict[str, list[types.Artifact]], base: str, exec_properties: dict[str, Any]

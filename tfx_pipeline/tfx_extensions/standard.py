@@ -80,9 +80,9 @@ def pusher(
         model_blessing: What judged it.
         infra_blessing: What tried it out in a server.
         serving_dir: The folder.
-        push: Which versions go then; None = none.
+        push: Which versions go then, and where copies go; None = none.
     """
-    settings = asdict(push) if push is not None and push.keep_versions is not None else {}
+    settings = asdict(push) if push not in (None, PushConfig()) else {}
     return RenamingPusher(
         model=model,
         model_blessing=model_blessing,

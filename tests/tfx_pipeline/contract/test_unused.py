@@ -59,8 +59,8 @@ def test_what_is_not_used_and_how_to_use_it(tmp_path: Path, kind: str) -> None:
     columns = {"genre": GENRE, "tempo": [100 + i % 50 for i in ROWS], "year": [1990 + i % 9 for i in ROWS]}
     (note,) = notes(write(tmp_path / "in", kind, **columns))
     assert note == (
-        "Not used: genre, tempo, year, carried for display only. To learn from them, rename: genre to attribute_genre, "
-        "tempo to audio_tempo, year to attribute_year."
+        "Not used: genre, tempo, year, carried for display only. To learn from them, rename (or map by the setting "
+        "`columns`): genre to attribute_genre, tempo to audio_tempo, year to attribute_year."
     )
     renamed = {"attribute_genre": GENRE, "audio_tempo": columns["tempo"], "attribute_year": columns["year"]}
     after = check(write(tmp_path / "renamed", kind, **renamed))
@@ -79,7 +79,10 @@ def test_columns_of_every_type_are_named_as_their_kind(tmp_path: Path, kind: str
         "%": pa.array(GENRE),
     }
     (note,) = notes(write(tmp_path / "in", kind, **columns))
-    suggested = dict(part.split(" to ") for part in note.split("rename: ")[1].rstrip(".").split(", "))
+    suggested = dict(
+        part.split(" to ")
+        for part in note.split("rename (or map by the setting `columns`): ")[1].rstrip(".").split(", ")
+    )
     assert suggested == {
         "tags": "attribute_tags",
         "mood": "attribute_mood",
@@ -148,7 +151,7 @@ def test_a_list_that_csv_reads_as_one_needs_no_remedy(tmp_path: Path, written: C
     pairs = combinations([f"tag {i}" for i in range(12)], 2)
     column = [written(list(pair)) for pair in islice(pairs, SONGS)]  # each is another one, as titles are
     (note,) = notes(write(tmp_path / "in", "csv", tags=column))
-    assert note.endswith(" To learn from it, rename: tags to attribute_tags.")
+    assert note.endswith(" To learn from it, rename (or map by the setting `columns`): tags to attribute_tags.")
     fields = check(write(tmp_path / "renamed", "csv", attribute_tags=column)).fields
     assert {field.name: field.kind for field in fields}["attribute_tags"] == "multi_category"
 
@@ -202,7 +205,8 @@ def test_a_catalogue_without_fields_is_told_the_names(tmp_path: Path) -> None:
             run()
         message = str(caught.value)
         assert "expected at least 2 fields" in message and "\n" not in message
-        assert message.endswith("To learn from them, rename: genre to attribute_genre, tempo to audio_tempo.")
+        assert "To learn from them, rename" in message
+        assert message.endswith("`columns`): genre to attribute_genre, tempo to audio_tempo.")
     assert not (tmp_path / "out").exists()
 
 

@@ -13,7 +13,7 @@ from tfx_pipeline.contract.arrow_types import is_text
 from tfx_pipeline.contract.column_notes.free_text import FreeText
 from tfx_pipeline.contract.column_notes.written_lists import WrittenLists
 from tfx_pipeline.contract.csv.kinds import NUMBER
-from tfx_pipeline.contract.fields import GROUPS, is_feature, speaks_of_plays
+from tfx_pipeline.contract.fields import GROUPS, is_feature, speaks_of_plays, words_of
 from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.contract.kinds import ARROW_KINDS, FieldKind, find_kind, possible_kind
 from tfx_pipeline.contract.source import Source
@@ -70,7 +70,7 @@ class Unused:
             (kind,) = self.kinds
         if kind == _WORD and self.is_csv and self.is_numbers:
             kind = _NUMBER
-        words = set(_words(self.name))
+        words = set(words_of(self.name))
         names_a_song = words and words <= _NAMES_A_SONG
         if not self.is_present or names_a_song or speaks_of_plays(words) or (kind == _NUMBER and _NUMBERED & words):
             return None
@@ -83,10 +83,10 @@ class Unused:
         first, _, rest = name.partition("_")
         if first.lower() in GROUPS and rest:
             return f"{first.lower()}_{rest}"
-        if {"lyric", "lyrics"} & set(_words(self.name)):
+        if {"lyric", "lyrics"} & set(words_of(self.name)):
             return f"lyric_{name}"
         is_numeric = self.kind is not None and not ARROW_KINDS[self.kind].is_categorical
-        is_sound = is_numeric and not _NOT_AUDIO & set(_words(self.name))
+        is_sound = is_numeric and not _NOT_AUDIO & set(words_of(self.name))
         return f"{'audio' if is_sound else 'attribute'}_{name}"
 
 
@@ -100,8 +100,10 @@ def find_unused(source: Source) -> dict[str, Unused]:
     types: dict[str, set[FieldKind | None]] = {}
     for header in source.given.filled:
         for column in header.schema:
-            if column.name != SONG_ID and not is_feature(column.name) and not pa.types.is_null(column.type):
-                types.setdefault(column.name, set()).add(possible_kind(column.type))
+            is_mapped = column.name in source.columns.mapped.values()  # Its user knows what it is for.
+            if column.name == SONG_ID or is_feature(column.name) or is_mapped or pa.types.is_null(column.type):
+                continue
+            types.setdefault(column.name, set()).add(possible_kind(column.type))
     columns = [Unused(name, frozenset(kinds), is_csv) for name, kinds in types.items()]
     for rows in source.batches([column.name for column in columns]) if columns else ():
         for unused in columns:
@@ -117,7 +119,7 @@ def unused_notes(unused: dict[str, Unused]) -> tuple[str, ...]:
     names = _joined([column.name for column in unused.values()])
     notes = [f"Not used: {names}, carried for display only. {renames(unused)}"]
     for name, column in unused.items():
-        if _ARTIST & set(_words(column.name)):
+        if _ARTIST & set(words_of(column.name)):
             shown = on_one_line(column.name)
             notes.append(f"{shown}: songs of one artist often share listeners. It is worth renaming it to {name}.")
         is_read = column.is_csv and column.lists.mark in ("[", "|")  # as a list, once it is a field
@@ -131,18 +133,13 @@ def renames(unused: dict[str, Unused]) -> str:
     if not unused:
         return ""
     them = "it" if len(unused) == 1 else "them"
-    return (
-        f"To learn from {them}, rename: {_joined([f'{on_one_line(c.name)} to {name}' for name, c in unused.items()])}."
-    )
+    pairs = _joined([f"{on_one_line(column.name)} to {name}" for name, column in unused.items()])
+    return f"To learn from {them}, rename (or map by the setting `columns`): {pairs}."
 
 
 def _joined(names: Sequence[str]) -> str:
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return ", ".join(map(on_one_line, names[:_MOST_NAMED])) + more
-
-
-def _words(name: str) -> list[str]:
-    return re.findall(r"[^\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
 
 
 def _decoded(array: pa.Array) -> pa.Array:

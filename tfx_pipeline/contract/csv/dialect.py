@@ -5,10 +5,11 @@ from __future__ import annotations
 import codecs
 import csv
 from dataclasses import dataclass
-from pathlib import Path
 
+from tfx_pipeline.contract.column_names import PLAIN, Names
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.ids import SONG_ID, USER_ID
+from tfx_pipeline.contract.stores.location import Location
 
 #: Name of each character that may stand between cells, for messages.
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
@@ -54,11 +55,15 @@ class Dialect:
         return tuple(notes)
 
 
-def read_dialect(path: Path) -> Dialect:
+def read_dialect(path: Location, columns: Names = PLAIN) -> Dialect:
     """Returns how the file is written.
 
     The separator is the first of comma, semicolon and tab that gives the header a column `song_id` or `user_id`. If
     none does, it is the one that gives most columns.
+
+    Args:
+        path: The file.
+        columns: How it calls its columns.
 
     Raises:
         ContractError: The file is empty or no text in UTF-8, UTF-16 or UTF-32, or two of its columns have one name.
@@ -68,14 +73,15 @@ def read_dialect(path: Path) -> Dialect:
     for separator in SEPARATORS:
         names, lines = _header(path, encoding, separator)
         found.append(Dialect(encoding, separator, names, lines))
-    best = next((d for d in found if set(_IDS) & set(d.names)), max(found, key=lambda d: len(d.names)))
+    ids = set(columns.owns(_IDS))
+    best = next((d for d in found if ids & set(d.names)), max(found, key=lambda d: len(d.names)))
     for name in best.named:
         if best.names.count(name) > 1:
             raise broken(path, "one column of each name", f"{best.names.count(name)} of them", column=name)
     return best
 
 
-def _encoding(path: Path) -> str:
+def _encoding(path: Location) -> str:
     with path.open("rb") as file:
         start = file.read(4096)
     for mark, encoding in _MARKS.items():
@@ -86,7 +92,7 @@ def _encoding(path: Path) -> str:
     return "utf-8"
 
 
-def _header(path: Path, encoding: str, separator: str) -> tuple[tuple[str, ...], int]:
+def _header(path: Location, encoding: str, separator: str) -> tuple[tuple[str, ...], int]:
     """Returns the names in the first line that is not blank, and the number of the line in which the header ends."""
     try:
         # Python decodes more than the header at once. `read_rows` reports what is wrong in a row.

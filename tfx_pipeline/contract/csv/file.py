@@ -15,25 +15,32 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tfx_pipeline.contract.column_names import PLAIN, Names
 from tfx_pipeline.contract.columns import Place
 from tfx_pipeline.contract.csv.dialect import read_dialect
 from tfx_pipeline.contract.csv.kinds import MISSING, NEVER_A_WORD, NUMBER, Column, Guess, Style
 from tfx_pipeline.contract.csv.lists import read_number_words, read_numbers, read_words, without_numpy_names
 from tfx_pipeline.contract.csv.rows import read_rows
 from tfx_pipeline.contract.fields import is_feature
+from tfx_pipeline.contract.stores.location import Location
 from tfx_pipeline.contract.times import TIME, TimeReader
 
 _YES, _NO = ("true", "t", "yes", "y", "1", "1.0"), ("false", "f", "no", "n", "0", "0.0")
 
 
-def convert_songs(path: Path, parquet: Path) -> tuple[str, ...]:
+def convert_songs(path: Location, parquet: Path, names: Names = PLAIN) -> tuple[str, ...]:
     """Writes songs.csv as Parquet. Returns a note for each feature column, which says what was guessed.
+
+    Args:
+        path: The CSV file.
+        parquet: The file to write, with the columns' names of the CSV file.
+        names: What the contract calls them.
 
     Raises:
         ContractError: The file is no CSV with a header of distinct names, or a column is of several kinds.
     """
-    dialect = read_dialect(path)
-    guesses = {name: Guess(path, name) for name in dialect.named if is_feature(name)}
+    dialect = read_dialect(path, names)
+    guesses = {name: Guess(path, name) for name in dialect.named if is_feature(names.ours(name))}
     for first_row, batch in read_rows(path, dialect):
         for name, guess in guesses.items():
             guess.add(batch.column(name), first_row)
@@ -52,29 +59,35 @@ def convert_songs(path: Path, parquet: Path) -> tuple[str, ...]:
     return (*dialect.notes(path.name), *(column.note for column in columns.values()))
 
 
-def convert_plays(path: Path, parquet: Path) -> tuple[str, ...]:
+def convert_plays(path: Location, parquet: Path, names: Names = PLAIN) -> tuple[str, ...]:
     """Writes plays.csv as Parquet. Returns notes on how times were understood.
 
     `plays` becomes int and may be written 1 or 1.0. `liked` becomes bool and may be written true or false, yes or no,
     1 or 0. `contract.times` states how `timestamp` may be written.
 
+    Args:
+        path: The CSV file.
+        parquet: The file to write, with the columns' names of the CSV file.
+        names: What the contract calls them.
+
     Raises:
         ContractError: The file is no CSV with a header of distinct names, or a cell does not fit the type of its
             column.
     """
-    dialect, times = read_dialect(path), TimeReader()
+    dialect, times = read_dialect(path, names), TimeReader()
     readers: dict[str, Callable[[pa.Array, Place], pa.Array]] = {
         "plays": _whole,
         "liked": _flag,
         "timestamp": times.read,
     }
     types = {"plays": pa.int64(), "liked": pa.bool_(), "timestamp": TIME}
-    schema = pa.schema([(name, types.get(name, pa.string())) for name in dialect.named])
+    ours = {name: names.ours(name) for name in dialect.named}
+    schema = pa.schema([(name, types.get(ours[name], pa.string())) for name in dialect.named])
     with pq.ParquetWriter(parquet, schema) as writer:
         for first_row, batch in read_rows(path, dialect):
             arrays = [
-                readers[name](_without_markers(batch.column(name)), Place(path, name, first_row))
-                if name in readers
+                readers[ours[name]](_without_markers(batch.column(name)), Place(path, name, first_row))
+                if ours[name] in readers
                 else batch.column(name)
                 for name in dialect.named
             ]

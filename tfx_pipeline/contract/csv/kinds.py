@@ -15,7 +15,6 @@ A column is refused if less than 1 % of its cells are words and all others are n
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +25,7 @@ import pyarrow.compute as pc
 from tfx_pipeline.contract.csv.lists import without_numpy_names
 from tfx_pipeline.contract.errors import ContractError, broken
 from tfx_pipeline.contract.kinds import ARROW_KINDS, FieldKind, kind_of_style
+from tfx_pipeline.contract.stores.location import Location
 
 #: How the cells of a column are written. Each kind lists its own in `tfx_pipeline.contract.kinds`.
 Style = Literal[
@@ -111,7 +111,7 @@ class Column:
 class Guess:
     """Collects what the cells of one column have in common, batch by batch."""
 
-    path: Path
+    path: Location
     name: str
     rows: int = 0
     blank: int = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,12 +11,14 @@ import pyarrow.csv
 from tfx_pipeline.contract.columns import Place, to_text
 from tfx_pipeline.contract.csv.dialect import SEPARATORS, Dialect
 from tfx_pipeline.contract.errors import ContractError, broken
+from tfx_pipeline.contract.parquet_file import arrow_source
+from tfx_pipeline.contract.stores.location import Location
 
 _BLOCK_BYTES = 1 << 20
 _SHOWN_TEXT = 80
 
 
-def read_rows(path: Path, dialect: Dialect) -> Iterator[tuple[int, pa.RecordBatch]]:
+def read_rows(path: Location, dialect: Dialect) -> Iterator[tuple[int, pa.RecordBatch]]:
     """Yields (row number of the first row, batch of trimmed string columns, null where empty).
 
     Rows are counted from 0 after the header, as in Parquet: blank lines are not rows, and a cell that holds line breaks
@@ -46,7 +47,7 @@ def read_rows(path: Path, dialect: Dialect) -> Iterator[tuple[int, pa.RecordBatc
         raise broken(path, f"a CSV file in {dialect.encoding.upper()}", error, row=first_row) from error
 
 
-def _open(path: Path, dialect: Dialect, on_wrong_row: object) -> pa.csv.CSVStreamingReader:
+def _open(path: Location, dialect: Dialect, on_wrong_row: object) -> pa.csv.CSVStreamingReader:
     # Names of their own for columns that have none: Arrow asks for distinct ones.
     names = [name or f"\0{number}" for number, name in enumerate(dialect.names)]
     reading = pa.csv.ReadOptions(
@@ -67,7 +68,7 @@ def _open(path: Path, dialect: Dialect, on_wrong_row: object) -> pa.csv.CSVStrea
         strings_can_be_null=True,
         quoted_strings_can_be_null=True,
     )
-    return pa.csv.open_csv(path, reading, parsing, converting)
+    return pa.csv.open_csv(arrow_source(path), reading, parsing, converting)
 
 
 def _cells(column: pa.Array, place: Place) -> pa.Array:
@@ -76,7 +77,7 @@ def _cells(column: pa.Array, place: Place) -> pa.Array:
 
 
 def _unreadable(
-    path: Path, dialect: Dialect, first_row: int, wrong: list[pa.csv.InvalidRow], error: Exception
+    path: Location, dialect: Dialect, first_row: int, wrong: list[pa.csv.InvalidRow], error: Exception
 ) -> ContractError:
     if wrong:
         return _ragged(path, dialect, wrong[0])
@@ -88,7 +89,7 @@ def _unreadable(
     return broken(path, "a CSV file in UTF-8", received, row=first_row)
 
 
-def _ragged(path: Path, dialect: Dialect, row: pa.csv.InvalidRow) -> ContractError:
+def _ragged(path: Location, dialect: Dialect, row: pa.csv.InvalidRow) -> ContractError:
     number = None if row.number is None else row.number - 1 - dialect.header_lines
     if row.actual_columns > row.expected_columns:
         remedy = f"A {SEPARATORS[dialect.separator]} inside a value needs quotes."

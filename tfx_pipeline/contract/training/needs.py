@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from tfx_pipeline.contract.errors import ContractError, broken
 from tfx_pipeline.contract.splits import NEW, TEST, VALIDATION, WARM, ColdSplit, unit_hash
+from tfx_pipeline.contract.stores.location import Location
 from tfx_pipeline.contract.training.listening import Listening
 from tfx_pipeline.contract.training.pairs import Pairs, count_pairs
 from tfx_pipeline.evaluation.config import EvaluationConfig
@@ -83,7 +84,7 @@ class TrainingCheck:
         needs: The settings.
     """
 
-    def __init__(self, needs: TrainingNeeds, song_ids: pa.Array, file: Path):
+    def __init__(self, needs: TrainingNeeds, song_ids: pa.Array, file: Location):
         self.needs = needs
         self._file = file
         self._listening = Listening(song_ids, needs.split.min_listeners)

@@ -11,18 +11,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from serving.files.whole_files import writing_whole
+from tfx_pipeline.contract.column_names import PLAIN, Names
 from tfx_pipeline.contract.errors import broken
 from tfx_pipeline.contract.id_lists import Cell, read_rows
 from tfx_pipeline.contract.ids import SONG_ID, USER_ID
 from tfx_pipeline.contract.schemas import EXCLUSIONS
 
 
-def as_parquet(given: str, aside: Path) -> str:
+def as_parquet(given: str, aside: Path, names: Names = PLAIN) -> str:
     """Returns the exclusions as something that Beam reads: `given` itself where it is that already, else `aside`.
 
     Args:
         given: One local file in any of the forms; or a folder, a pattern or a remote path of Parquet files.
         aside: The file to write where `given` needs it; the same exclusions give the same bytes.
+        names: How `given` may call its columns, beside the contract's names.
 
     Raises:
         ContractError: If a file cannot be read, or excludes nobody.
@@ -30,7 +32,7 @@ def as_parquet(given: str, aside: Path) -> str:
     path = Path(given)
     if not path.is_file() or _is_table(path):
         return given
-    rows = read_rows(path, (USER_ID, SONG_ID))
+    rows = read_rows(path, (USER_ID, SONG_ID), names)
     pairs = [(_plain(user), _plain(song) or None) for user, song in rows if _plain(user)]
     if not pairs:
         remedy = "Leave the exclusions out where there are none."

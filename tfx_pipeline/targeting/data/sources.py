@@ -12,6 +12,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from tfx_pipeline.columnar.parquet_stream import read_table
 from tfx_pipeline.columnar.reading import ReadParquet
+from tfx_pipeline.contract.column_names import PLAIN, Names
 from tfx_pipeline.contract.ids import SONG_ID
 from tfx_pipeline.contract.tables import refuse_unfinished
 from tfx_pipeline.targeting.beam.target_listeners import Targeting, TargetListeners
@@ -31,6 +32,7 @@ def target_listeners(
     listeners: str | None = None,
     exclusions: str | None = None,
     taken_down: Collection[str] = (),
+    names: Names = PLAIN,
 ) -> Targeting:
     """Adds the targeting step to a Beam pipeline: Parquet files in, targets and summary out.
 
@@ -47,6 +49,7 @@ def target_listeners(
         listeners: Optional table user_id, embedding in place of vectors formed from plays.
         exclusions: Optional table user_id, song_id; a null song_id excludes the listener from all songs.
         taken_down: Ids of songs that are neither targeted nor a reason to target, whatever the tables say.
+        names: How plays, listeners and exclusions call their columns.
 
     Returns:
         The `Targeting` that is written.
@@ -67,9 +70,16 @@ def target_listeners(
         for name, path in given.items()
         if path is not None
     }
+    for name in {"plays", "listeners", "exclusions"} & inputs.keys() if names.mapped else ():
+        mapped = dict(names.mapped)
+        inputs[name] |= f"Rename columns of {name}" >> beam.Map(_renamed, mapped).with_output_types(pa.Table)
     targeting = without_songs(inputs, taken_down) | "TargetListeners" >> TargetListeners(config)
     _ = targeting | "WriteTargets" >> WriteTargets(output, config)
     return targeting
+
+
+def _renamed(table: pa.Table, mapped: dict[str, str]) -> pa.Table:
+    return table.rename_columns([mapped.get(name, name) for name in table.column_names])
 
 
 def parquet_pattern(path: str, name: str) -> str:
