@@ -13,6 +13,7 @@ from tfx_pipeline.runtime.stopping import stop_on_signals
 if __name__ == "__main__":
     stop_on_signals()  # before the imports below, which take a second
 
+from tfx_pipeline.history.run_records import use_database
 from tfx_pipeline.local_run.demo import run_demo
 from tfx_pipeline.local_run.request import Request, add_options, path
 from tfx_pipeline.runtime.console import Console, StoppedError
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     request = Request.of(arguments, folder.simulated if arguments.data is None else None)
     try:
+        use_database(arguments.metadata)
         return run_demo(request, folder, arguments.data, Console())
     except StoppedError as error:
         sys.stderr.write(f"\n{error}\n")

@@ -7,6 +7,9 @@ BCL_RUN             folder for all that the run writes (default: runs/bcl)
 BCL_SETTINGS        JSON file of settings (default: none; see `config.read_settings`)
 BCL_WINDOW          how many of the latest spans of plays are read (default: all; see `contract.spans`)
 BCL_BEAM            engine of the Beam steps (default: this process; see `runtime.beam_options`)
+BCL_METADATA        database of the runs: mysql://USER@HOST/DATABASE or postgresql://USER@HOST/DATABASE (default: a
+                    file in the folder of the run)
+BCL_METADATA_PASSWORD_FILE, BCL_METADATA_PASSWORD   file with its password, or the password (default: none)
 BCL_LISTENERS       table of listeners' vectors for the targeting (default: none; see `targeting.component`)
 BCL_EXCLUSIONS      listeners without targets (default: none; see `targeting.data.exclusions`)
 BCL_TAKEDOWN        list of songs to take down, for this run and all later ones (default: none; see `contract.id_lists`)
@@ -32,6 +35,7 @@ import_quietly("tfx_pipeline.local_run.pipeline_run")  # and with it TFX
 # isort: split
 from tfx_pipeline import contract
 from tfx_pipeline.config import PipelineConfig, read_settings
+from tfx_pipeline.history.run_records import RunRecords
 from tfx_pipeline.local_run.pipeline_run import check_lists, run
 from tfx_pipeline.outputs.publishing import outcome
 from tfx_pipeline.removal.takedown import say_left_out, take_down_listed
@@ -63,6 +67,7 @@ def _run(folder: RunFolder, data: Path) -> None:
     config = read_settings(Path(settings)) if settings else None
     window = _whole_number("BCL_WINDOW")
     check_lists()
+    RunRecords.of(folder).begin(folder)  # a database that cannot be used is found before any work
     settled = config or PipelineConfig()
     training = contract.TrainingNeeds(settled.split, settled.audience, settled.evaluation, settled.transform)
     catalogue = contract.prepare(data, folder.input, window=window, training=training)

@@ -22,6 +22,7 @@ from tfx_pipeline.runtime.stopping import stop_on_signals
 if __name__ == "__main__":
     stop_on_signals()  # before the imports below, which take a second
 
+from tfx_pipeline.history.run_records import use_database
 from tfx_pipeline.local_run.night import check_only, prune, run_night
 from tfx_pipeline.local_run.request import Request, add_options, path
 from tfx_pipeline.reports.run_outcome import of_stopped
@@ -40,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     pruned: dict[str, Any] | None = None
     try:
         _check_numbers(arguments)
+        use_database(arguments.metadata)
         request = Request.of(arguments)
         request.training_needs()  # raises before any work if the settings file cannot be used
         until = None if arguments.time_budget is None else began + arguments.time_budget
