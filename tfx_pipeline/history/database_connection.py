@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,9 @@ from tfx_pipeline.history.postgresql_text import keep_backslashes
 FOLDER_TYPE = "bcl.run_folder"
 _CHARACTERS = "Größe \u6f22 \U0001f3b5 \\ ' \" %s $0"
 _SECONDS = 10.0
+_ATTEMPTS, _PAUSE = 10, 0.2
+#: In messages about tables that another run creates at the same moment.
+_CREATED_MEANWHILE = ("concurren", "duplicate key", "already exists")
 _CHECK_PASSWORD = f"Check the user, and the password in {PASSWORD_FILE} or {PASSWORD}."
 
 
@@ -38,11 +42,16 @@ def connect(address: DatabaseAddress) -> metadata_store.MetadataStore:
     if address.kind == "postgresql":
         keep_backslashes()
     _reach(address)
-    with _captured_stderr() as written:
-        try:
-            return metadata_store.MetadataStore(config)
-        except (errors.StatusError, RuntimeError) as error:
-            raise DatabaseError(f"{ADDRESS}: {address}: {_why(address, str(error), written())}") from None
+    for attempt in range(1, _ATTEMPTS + 1):
+        with _captured_stderr() as written:
+            try:
+                return metadata_store.MetadataStore(config)
+            except (errors.StatusError, RuntimeError) as error:
+                is_meanwhile = any(words in str(error) for words in _CREATED_MEANWHILE)
+                if not is_meanwhile or attempt == _ATTEMPTS:
+                    raise DatabaseError(f"{ADDRESS}: {address}: {_why(address, str(error), written())}") from None
+        time.sleep(attempt * _PAUSE)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _reach(address: DatabaseAddress) -> None:
