@@ -13,7 +13,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2
 
 from tests.tfx_pipeline.history.databases import PASSWORD, Server, mariadb, postgresql
-from tests.waiting import eventually
+from tests.waiting import LAST_RESORT, eventually
 from tfx_pipeline.history.database_address import DatabaseAddress
 from tfx_pipeline.history.database_connection import DatabaseError, connect, register_folder
 from tfx_pipeline.history.pruning import plan
@@ -44,7 +44,12 @@ def password(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def start(home: Path, *texts: str, before: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
     command = [*before, sys.executable, "-m", "tests.tfx_pipeline.history.small_pipeline", str(home), *texts]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    with open(f"{home}.out", "wb") as out:
+        return subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)
+
+
+def ends(process: subprocess.Popen[bytes], home: Path) -> None:
+    assert process.wait(LAST_RESORT) == 0, Path(f"{home}.out").read_text(errors="replace")
 
 
 def test_two_at_once_one_killed_and_resumed_elsewhere(
@@ -54,12 +59,15 @@ def test_two_at_once_one_killed_and_resumed_elsewhere(
     one, other = tmp_path / "one", tmp_path / "Größe 🎵"
     first, second = start(one, 'say "hello"\\n', "wait"), start(other, 'say "hello"\\n', "two", "two")
     try:
-        told, _ = second.communicate(timeout=240)
-        assert second.returncode == 0, told.decode()
-        assert eventually(lambda: (one / "steps").exists() and "Louder wait" in (one / "steps").read_text())
+        ends(second, other)
+        waits = one / "steps"
+        assert eventually(lambda: first.poll() or (waits.exists() and "Louder wait" in waits.read_text()))
+        assert first.poll() is None, Path(f"{one}.out").read_text(errors="replace")
     finally:
         first.kill()
-        first.communicate()
+        first.wait()
+        second.kill()
+        second.wait()
     from tests.tfx_pipeline.history.small_pipeline import steps
 
     said = 'say "hello"\\n'
@@ -71,9 +79,7 @@ def test_two_at_once_one_killed_and_resumed_elsewhere(
     # A host with another name, on which nothing but the run's folder is the same, goes on from there.
     (one / "go").touch()
     elsewhere = ("unshare", "--uts", "sh", "-c", 'hostname another-host && exec "$@"', "sh") if os.getuid() == 0 else ()
-    resumed = start(one, "wait", before=elsewhere)
-    told, _ = resumed.communicate(timeout=240)
-    assert resumed.returncode == 0, told.decode()
+    ends(start(one, "wait", before=elsewhere), one)
     assert steps(one) == ["Louder wait", "Count WAIT"]
 
     # Each folder has its own runs, without the variable, too.
