@@ -67,6 +67,7 @@ def run_day(home: Path, day: int, window: int) -> dict[str, Any]:
     from tfx_pipeline import contract
     from tfx_pipeline.config import PipelineConfig
     from tfx_pipeline.history.run_record import RunRecord
+    from tfx_pipeline.history.run_records import RunRecords
     from tfx_pipeline.local_run.pipeline_run import run
     from tfx_pipeline.runtime.run_folder import RunFolder
     from tfx_pipeline.targeting import read_summary, read_targets
@@ -80,7 +81,7 @@ def run_day(home: Path, day: int, window: int) -> dict[str, Any]:
         run(folder, catalogue.fields, config)
     except Exception as error:
         return {"day": day, "stopped": str(error).strip().splitlines()[0]}
-    record = RunRecord.latest(folder.metadata)
+    record = RunRecord.latest(RunRecords.of(folder))
     report = json.loads((record.uri("RetrievalEvaluator", "evaluation") / "report.json").read_text())
     found: dict[str, Any] = {
         "day": day,

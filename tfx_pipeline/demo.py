@@ -14,6 +14,7 @@ if __name__ == "__main__":
     stop_on_signals()  # before the imports below, which take a second
 
 from tfx_pipeline.contract.stores.location import locate
+from tfx_pipeline.history.run_records import use_database
 from tfx_pipeline.local_run.demo import run_demo
 from tfx_pipeline.local_run.request import Request, add_options, path, place
 from tfx_pipeline.runtime.console import Console, StoppedError
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
+        use_database(arguments.metadata)
         data = locate(arguments.data) if arguments.data else None
         folder = RunFolder.at(arguments.out or Path("runs") / (data.resolve().name if data else "simulated"))
         return run_demo(Request.of(arguments, data or folder.simulated), folder, data, Console())

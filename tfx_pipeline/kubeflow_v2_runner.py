@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tfx_pipeline.runtime.console import import_quietly
 from tfx_pipeline.runtime.keras_backend import use_tensorflow
@@ -24,6 +25,7 @@ from tfx import v1 as tfx
 from serving.files.whole_files import put_file
 from tfx_pipeline import contract
 from tfx_pipeline.config import PipelineConfig, read_settings
+from tfx_pipeline.index_refresh.pipeline import create_refresh_pipeline
 from tfx_pipeline.pipeline import create_pipeline
 
 
@@ -37,7 +39,7 @@ def compile_pipeline(
     beam_pipeline_args: Sequence[str] = (),
     name: str = "bcl",
 ) -> None:
-    """Writes the pipeline job as JSON.
+    """Writes the job of the whole pipeline as JSON.
 
     Args:
         out: The file; it appears whole.
@@ -51,13 +53,9 @@ def compile_pipeline(
     Raises:
         ContractError: If `data_root` is not what `contract.prepare` wrote.
     """
-    aside = f".{out.name}.aside"
-    runner = tfx.orchestration.experimental.KubeflowV2DagRunner(
-        tfx.orchestration.experimental.KubeflowV2DagRunnerConfig(default_image=image),
-        output_dir=str(out.parent),
-        output_filename=aside,
-    )
-    runner.run(
+    _write(
+        out,
+        image,
         create_pipeline(
             pipeline_name=name,
             pipeline_root=f"{home}/pipeline",
@@ -67,8 +65,55 @@ def compile_pipeline(
             fields=contract.load_prepared(data_root).fields,
             config=config,
             beam_pipeline_args=beam_pipeline_args,
-        )
+        ),
     )
+
+
+def compile_refresh(
+    out: Path,
+    *,
+    data_root: Path,
+    home: str,
+    image: str,
+    beam_pipeline_args: Sequence[str] = (),
+    name: str = "bcl-refresh",
+) -> None:
+    """Writes the job of the refresh pipeline as JSON. It starts from the version that is served at this time.
+
+    Args:
+        out: The file; it appears whole.
+        data_root: Folder written by `contract.prepare`, at the path that the containers see too.
+        home: Folder of the runs, as the containers and this process see it.
+        image: Container image that holds this package.
+        beam_pipeline_args: Options of the Beam runner.
+        name: Of the pipeline. It must differ from that of the training pipeline.
+
+    Raises:
+        ContractError: If `data_root` is not what `contract.prepare` wrote.
+        PublishError: If no version is served.
+    """
+    _write(
+        out,
+        image,
+        create_refresh_pipeline(
+            pipeline_name=name,
+            pipeline_root=f"{home}/refresh/pipeline",
+            data_root=data_root,
+            serving_dir=f"{home}/serving",
+            fields=contract.load_prepared(data_root).fields,
+            beam_pipeline_args=beam_pipeline_args,
+        ),
+    )
+
+
+def _write(out: Path, image: str, pipeline: tfx.dsl.Pipeline) -> None:
+    aside = f".{out.name}.aside"
+    runner = tfx.orchestration.experimental.KubeflowV2DagRunner(
+        tfx.orchestration.experimental.KubeflowV2DagRunnerConfig(default_image=image),
+        output_dir=str(out.parent),
+        output_filename=aside,
+    )
+    runner.run(pipeline)
     put_file(out.parent / aside, out)
 
 
@@ -81,6 +126,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--home", required=True, help="folder for what runs write, as the containers see it")
     parser.add_argument("--image", required=True, help="container image that holds this package")
     parser.add_argument(
+        "--refresh",
+        action="store_true",
+        help="compile the refresh pipeline, for the version that HOME/serving serves now",
+    )
+    parser.add_argument(
         "--settings", type=Path, help="JSON file of the settings that differ from the defaults (default: none differ)"
     )
     parser.add_argument(
@@ -90,15 +140,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--beam", nargs="*", default=[], metavar="OPTION", help="options of the Beam runner, without -- (default: none)"
     )
     options = parser.parse_args(argv)
+    common: dict[str, Any] = {
+        "data_root": options.data,
+        "home": options.home,
+        "image": options.image,
+        "beam_pipeline_args": [f"--{option}" for option in options.beam],
+    }
     try:
-        compile_pipeline(
-            options.out.resolve(),
-            data_root=options.data,
-            home=options.home,
-            image=options.image,
-            config=read_settings(options.settings) if options.settings else None,
-            beam_pipeline_args=[f"--{option}" for option in options.beam],
-        )
+        if options.refresh and options.settings:
+            raise ValueError("--settings: expected none with --refresh, which has none. Received: a file")
+        if options.refresh:
+            compile_refresh(options.out.resolve(), **common)
+        else:
+            config = read_settings(options.settings) if options.settings else None
+            compile_pipeline(options.out.resolve(), config=config, **common)
     except (ValueError, OSError) as error:  # of the input or the settings
         sys.stderr.write(f"{error}\n")
         return 2

@@ -8,6 +8,9 @@ BCL_SETTINGS        JSON file of settings (default: none; see `config.read_setti
 BCL_WINDOW          how many of the latest spans of plays are read (default: all; see `contract.spans`)
 BCL_BEAM            engine of the Beam steps (default: this process; see `runtime.beam_options`)
 BCL_JOB_LIMIT       seconds that one step may run on that engine (default: no limit)
+BCL_METADATA        database of the runs: mysql://USER@HOST/DATABASE or postgresql://USER@HOST/DATABASE (default: a
+                    file in the folder of the run)
+BCL_METADATA_PASSWORD_FILE, BCL_METADATA_PASSWORD   file with its password, or the password (default: none)
 BCL_LISTENERS       table of listeners' vectors for the targeting (default: none; see `targeting.component`)
 BCL_EXCLUSIONS      listeners without targets (default: none; see `targeting.data.exclusions`)
 BCL_TAKEDOWN        list of songs to take down, for this run and all later ones (default: none; see `contract.id_lists`)
@@ -34,6 +37,7 @@ import_quietly("tfx_pipeline.local_run.pipeline_run")  # and with it TFX
 from tfx_pipeline import contract
 from tfx_pipeline.config import PipelineConfig, read_settings
 from tfx_pipeline.contract.stores.location import Location, locate
+from tfx_pipeline.history.run_records import RunRecords
 from tfx_pipeline.local_run.pipeline_run import check_lists, run
 from tfx_pipeline.outputs.publishing import outcome
 from tfx_pipeline.removal.takedown import say_left_out, take_down_listed
@@ -68,6 +72,7 @@ def _run(folder: RunFolder, data: Location) -> None:
     config = read_settings(Path(settings)) if settings else None
     window = _whole_number("BCL_WINDOW")
     check_lists()
+    RunRecords.of(folder).begin(folder)  # a database that cannot be used is found before any work
     settled = config or PipelineConfig()
     training = contract.TrainingNeeds(settled.split, settled.audience, settled.evaluation, settled.transform)
     columns = settled.columns

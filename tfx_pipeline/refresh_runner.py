@@ -4,7 +4,7 @@ Environment variables bind the paths, as for `tfx_pipeline.local_runner`:
 
 BCL_DATA            folder with the catalogue as it is now, or its URI
 BCL_RUN             folder of the run that trained and pushed the model (default: runs/bcl)
-BCL_BEAM, BCL_TAKEDOWN and BCL_IGNORE_MISSING as there
+BCL_BEAM, BCL_METADATA with its password, BCL_TAKEDOWN and BCL_IGNORE_MISSING as there
 """
 
 from __future__ import annotations

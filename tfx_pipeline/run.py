@@ -22,6 +22,7 @@ from tfx_pipeline.runtime.stopping import stop_on_signals
 if __name__ == "__main__":
     stop_on_signals()  # before the imports below, which take a second
 
+from tfx_pipeline.history.run_records import use_database
 from tfx_pipeline.local_run.night import check_only, prune, run_night
 from tfx_pipeline.local_run.request import Request, add_options, path, place
 from tfx_pipeline.reports.run_outcome import of_stopped
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _check_numbers(arguments)
         use_engine(arguments)
+        use_database(arguments.metadata)
         request = Request.of(arguments)
         # These raise before any work if the settings file cannot be used.
         request.training_needs(), request.columns(), request.check_config()

@@ -17,6 +17,7 @@ from tests.engines.conftest import Started, called
 from tests.engines.processes import ROOT
 from tfx_pipeline.contract.splits import SPLITS
 from tfx_pipeline.history.run_record import RunRecord
+from tfx_pipeline.history.run_records import RunRecords
 from tfx_pipeline.runtime.run_folder import RunFolder
 
 PAGES = ROOT / "docs" / "how-to"
@@ -27,7 +28,7 @@ THERE = {"SongStatistics", "SimilarSongsLabeller", "Transform", "CatalogueEmbedd
 
 def labels(run: Path, step: str) -> dict[bytes, tuple[str, str]]:
     """Each song's split and features."""
-    uri = RunRecord.latest(RunFolder.at(run).metadata).uri(step, "labelled_songs")
+    uri = RunRecord.latest(RunRecords.of(RunFolder.at(run))).uri(step, "labelled_songs")
     found = {}
     for split in SPLITS:
         files = sorted(glob.glob(str(uri / f"Split-{split}" / "*.gz")))

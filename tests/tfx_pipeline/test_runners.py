@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tfx_pipeline.config import PipelineConfig, read_settings
@@ -210,3 +214,65 @@ def test_vertex_needs_checked_input(tmp_path: Path, capsys: pytest.CaptureFixtur
 
     assert kubeflow_v2_runner.main(["--data", str(tmp_path), "--home", "/gcs/b", "--image", "i"]) == 2
     assert "written by `prepare`" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_container_of_the_compiled_job_runs_here(tmp_path: Path) -> None:
+    """The commands that Vertex AI or Kubeflow run in the image, with what they would put in place of {{$}}."""
+    from tfx_pipeline import kubeflow_v2_runner
+    from tfx_pipeline.datasets.simulate import simulate
+
+    simulate(tmp_path / "data", songs=60, users=30, plays=600, seed=1)
+    assert check_contract([str(tmp_path / "data"), "--out", str(tmp_path / "input")]) == 0
+    out = tmp_path / "job.json"
+    arguments = ["--data", str(tmp_path / "input"), "--home", str(tmp_path / "home"), "--image", "i", "--out", str(out)]
+    assert kubeflow_v2_runner.main(arguments) == 0
+    spec = json.loads(out.read_text())["pipelineSpec"]
+    container = spec["deploymentSpec"]["executors"]["SongGen_executor"]["container"]
+    declared = spec["components"]["SongGen"]["outputDefinitions"]["artifacts"]["examples"]["artifactType"]
+    given = spec["root"]["dag"]["tasks"]["SongGen"]["inputs"]["parameters"]
+    examples = {"name": "examples", "uri": str(tmp_path / "examples"), "type": declared}
+    invocation = {
+        "inputs": {"parameters": {name: value["runtimeValue"]["constantValue"] for name, value in given.items()}},
+        "outputs": {
+            "artifacts": {"examples": {"artifacts": [examples]}},
+            "outputFile": str(tmp_path / "task" / "executor_output.json"),
+        },
+    }
+    for step in (container["lifecycle"]["preCacheCheck"], container):
+        words = [json.dumps(invocation) if word == "{{$}}" else word for word in [*step["command"], *step["args"]]]
+        done = subprocess.run([sys.executable, *words[1:]], capture_output=True, text=True, check=False)
+        assert words[0] == "python" and done.returncode == 0, done.stderr[-3000:]
+    files = sorted((tmp_path / "examples" / "Split-all").iterdir())
+    rows = pa.concat_tables([pq.read_table(file) for file in files])
+    assert rows.num_rows == 60
+    told = json.loads((tmp_path / "task" / "executor_output.json").read_text())
+    assert told["artifacts"]["examples"]["artifacts"][0]["uri"] == str(tmp_path / "examples")
+
+
+def test_the_refresh_pipeline_compiles_for_vertex_ai(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from google.protobuf import json_format
+    from kfp.pipeline_spec import pipeline_spec_pb2
+
+    from tfx_pipeline import kubeflow_v2_runner
+    from tfx_pipeline.datasets.simulate import simulate
+
+    simulate(tmp_path / "data", songs=60, users=30, plays=600, seed=1)
+    assert check_contract([str(tmp_path / "data"), "--out", str(tmp_path / "input")]) == 0
+    home, out = tmp_path / "home", tmp_path / "refresh.json"
+    arguments = ["--refresh", "--data", str(tmp_path / "input"), "--home", str(home), "--image", "i", "--out", str(out)]
+    capsys.readouterr()
+    assert kubeflow_v2_runner.main(arguments) == 2  # no version is served
+    assert str(home / "serving") in capsys.readouterr().err and not out.exists()
+    (home / "serving" / "17").mkdir(parents=True)
+    (home / "serving" / "17" / "saved_model.pb").touch()
+    assert kubeflow_v2_runner.main([*arguments, "--settings", str(tmp_path / "s.json")]) == 2
+    assert "--settings: expected none with --refresh" in capsys.readouterr().err
+    assert kubeflow_v2_runner.main(arguments) == 0
+    job = json_format.ParseDict(json.loads(out.read_text()), pipeline_spec_pb2.PipelineJob())
+    spec = json_format.ParseDict(json_format.MessageToDict(job.pipeline_spec), pipeline_spec_pb2.PipelineSpec())
+    tasks = spec.root.dag.tasks
+    assert set(tasks) == {"SongGen", "ServedModel", "IndexRefresher", "ServingValidator", "Pusher"}
+    assert set(tasks["Pusher"].dependent_tasks) == {"IndexRefresher", "ServingValidator"}
+    assert str(home / "serving" / "17") in out.read_text()
+    assert job.runtime_config.gcs_output_directory == f"{home}/refresh/pipeline"

@@ -40,6 +40,7 @@ from tfx_pipeline.contract.splits import NEW, SPLITS, TEST, VALIDATION, WARM
 from tfx_pipeline.evaluation.component import REPORT, last_judged
 from tfx_pipeline.evaluation.reliability import FEWEST_SONGS
 from tfx_pipeline.history.run_record import RunRecord
+from tfx_pipeline.history.run_records import RunRecords
 from tfx_pipeline.labels.config import AudienceConfig
 from tfx_pipeline.labels.similar_songs import FindSimilarSongs
 from tfx_pipeline.models import features
@@ -59,7 +60,7 @@ from tfx_pipeline.tfx_extensions.components import custom_config
 
 @pytest.fixture(scope="module")
 def record(small_run: SmallRun) -> RunRecord:
-    return RunRecord.latest(small_run.folder.metadata)
+    return RunRecord.latest(RunRecords.of(small_run.folder))
 
 
 @pytest.fixture(scope="module")
@@ -464,7 +465,7 @@ def test_excluded_listeners_and_a_listener_table_reach_the_targeting_alone(small
         return {line.split()[0] for line in lines if "from cache" not in line}
 
     def targeted() -> list[str]:
-        uri = RunRecord.latest(small_run.folder.metadata).uri("AudienceTargeter", "targets")
+        uri = RunRecord.latest(RunRecords.of(small_run.folder)).uri("AudienceTargeter", "targets")
         return read_targets(str(uri))["user_id"].to_pylist()
 
     first = read_targets(str(record.uri("AudienceTargeter", "targets")))["user_id"].to_pylist()
@@ -478,7 +479,7 @@ def test_excluded_listeners_and_a_listener_table_reach_the_targeting_alone(small
     table = pa.table({"user_id": [often], "embedding": [[1.0] + [0.0] * (width - 1)]})
     ran = ran_with(exclusions=excluded.slice(0, 0), listeners=table)
     assert ran == {"WeightChooser", "AudienceTargeter", "RunPage"}
-    uri = RunRecord.latest(small_run.folder.metadata).uri("AudienceTargeter", "targets")
+    uri = RunRecord.latest(RunRecords.of(small_run.folder)).uri("AudienceTargeter", "targets")
     without, scored = (sum(read_summary(str(uri))[name].to_pylist()) for name in ("without_vector", "scored"))
     assert 0 < scored - without < without  # one listener alone has a vector
     monkeypatch.undo()
@@ -491,7 +492,7 @@ def test_a_song_taken_down_is_in_nothing_that_the_next_run_writes(small_run, rec
     folder = RunFolder.at(tmp_path / "run")
     record_taken_down(folder.serving, gone)
     run_small(small_run.data, folder.home, replace(small_run.config, refit="train"), ignored)
-    after = RunRecord.latest(folder.metadata)
+    after = RunRecord.latest(RunRecords.of(folder))
     left = {song_id for split in songs.values() for song_id in split} - gone
     assert {song_id for split in labelled(after).values() for song_id in split} == left
     assert set(stored(after, "embeddings")["song_id"].to_pylist()) == left
@@ -537,7 +538,7 @@ def test_a_second_run_takes_everything_from_the_cache_and_a_refused_model_is_not
     ran = {line.split()[0] for line in lines if "from cache" not in line}
     judging = {"RetrievalEvaluator", "ServedModelChecker"}
     assert ran == {*judging, "Pusher", "StatisticsKeeper", "AudienceTargeter", "RunPage"}
-    record = RunRecord.latest(small_run.folder.metadata)
+    record = RunRecord.latest(RunRecords.of(small_run.folder))
     report = json.loads((record.uri("RetrievalEvaluator", "evaluation") / "report.json").read_text())
     (reason,) = report["refused_because"]
     assert "content cosine" in reason
@@ -703,7 +704,7 @@ def test_a_killed_run_started_again_by_the_tfx_command_ends_with_the_same_result
     (published,) = os.listdir(home / "history")  # by the one command that ran something
     assert f"Results: {home / 'latest'}" in ran and os.readlink(home / "latest") == f"history/{published}"
 
-    after_kill = RunRecord.latest(home / "metadata.sqlite")
+    after_kill = RunRecord.latest(RunRecords.of(RunFolder.at(home)))
     first, second = (stored(of_run, "embeddings").sort_by("song_id") for of_run in (record, after_kill))
     assert first["song_id"].equals(second["song_id"])
     before, after = (

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from serving.files.linked_files import link_tree
 from serving.files.whole_files import begin_folder, replace_folder, write_whole
-from tfx_pipeline.history.run_history import RecordedRun, open_store, output_of, read_runs
+from tfx_pipeline.history.run_history import RecordedRun, output_of, read_runs
+from tfx_pipeline.history.run_records import RunRecords
 from tfx_pipeline.runtime.run_folder import RunFolder
 
 _STATISTICS = {"songs": "SongStatistics", "plays": "PlayStatistics"}
@@ -29,7 +30,8 @@ def go_back_to(folder: RunFolder, version: int) -> list[str]:
     Returns:
         A line for each thing that could not be restored, because its run was pruned.
     """
-    runs = read_runs(open_store(folder.metadata, read_only=True)) if folder.metadata.exists() else []
+    records = RunRecords.of(folder)
+    runs = read_runs(records) if records.exist() else []
     pushers = [run for run in runs if run.outcome != "unchanged" and run.version == str(version)]
     missing = []
     if not (pushers and _keep_statistics(folder, pushers[0])):

@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from serving.savedmodel.publish import PublishError, latest_version
-from tfx_pipeline.history.run_history import RecordedRun, open_store, pushes, read_runs
+from tfx_pipeline.history.run_history import RecordedRun, pushes, read_runs
+from tfx_pipeline.history.run_records import RunRecords
 from tfx_pipeline.history.served_copies import origin_of, pushed_as, served_again_by
 from tfx_pipeline.runtime.run_folder import RunFolder
 
@@ -35,7 +36,7 @@ class Listing:
         Raises:
             ValueError: If there is no record.
         """
-        recorded = read_runs(open_store(folder.metadata, read_only=True))
+        recorded = read_runs(RunRecords.of(folder))
         again = served_again_by(folder.serving)
         runs = [
             replace(run, outcome="pushed", version=str(again[run.run_id])) if run.run_id in again else run

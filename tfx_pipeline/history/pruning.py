@@ -18,7 +18,8 @@ from ml_metadata.proto import metadata_store_pb2
 
 from serving.refresh.old_versions import GOING, old_versions, remove_aside
 from serving.savedmodel.versions import scan
-from tfx_pipeline.history.run_history import RecordedRun, open_store, place_of, pushes, read_runs
+from tfx_pipeline.history.run_history import RecordedRun, place_of, pushes, read_runs
+from tfx_pipeline.history.run_records import RunRecords
 from tfx_pipeline.history.served_copies import pushed_as
 from tfx_pipeline.runtime.run_folder import RunFolder
 
@@ -31,13 +32,13 @@ class Plan:
         runs: Ids of runs that lose their files. Their lines in ML Metadata stay.
         versions: Numbers of models, whose folders are among `folders`.
         folders: Folders to remove.
-        artifacts: Ids of artifacts to mark as deleted, by database.
+        artifacts: Ids of artifacts to mark as deleted, by the records that hold them.
     """
 
     runs: tuple[str, ...]
     versions: tuple[int, ...]
     folders: tuple[Path, ...]
-    artifacts: dict[Path, tuple[int, ...]]
+    artifacts: dict[RunRecords, tuple[int, ...]]
 
     def size(self) -> int:
         """Returns how many bytes become free. A file with another name elsewhere stays on the disk."""
@@ -52,8 +53,8 @@ class Plan:
 
     def carry_out(self) -> None:
         """Removes the files. If it is killed in the middle, the next plan has the rest."""
-        for metadata, ids in self.artifacts.items():
-            _mark_deleted(metadata, ids)
+        for records, ids in self.artifacts.items():
+            _mark_deleted(records, ids)
         for folder in self.folders:
             remove_aside(folder)
 
@@ -82,16 +83,15 @@ def plan(folder: RunFolder, keep: int) -> Plan:
     served: int | None = None
     folders = [*_half_gone(folder), *(Path(versions[number]) for number in gone_versions)]
     runs: tuple[str, ...] = ()
-    artifacts: dict[Path, tuple[int, ...]] = {}
-    for home in (folder.home, folder.home / "refresh"):
-        metadata = home / folder.metadata.name
-        if metadata.exists():
-            recorded = read_runs(open_store(metadata))
+    artifacts: dict[RunRecords, tuple[int, ...]] = {}
+    for records in (RunRecords.of(folder), RunRecords.of(folder, refreshes=True)):
+        if records.exist():
+            recorded = read_runs(records)
             push = pushed_as(folder.serving, max(versions), pushes(recorded)) if versions else None
-            gone, ids, outputs = _of_pipeline(metadata, home / folder.pipeline_root.name, recorded, keep, push)
-            runs, artifacts[metadata] = (*runs, *gone), ids
+            gone, ids, outputs = _of_pipeline(records.pipeline_root, recorded, keep, push)
+            runs, artifacts[records] = (*runs, *gone), ids
             folders += outputs
-            served = push if home == folder.home else served  # a refresh publishes no results
+            served = served if records.is_of_refreshes else push  # a refresh publishes no results
     folders += _published(folder, keep, served)
     return Plan(runs, tuple(gone_versions), tuple(folders), artifacts)
 
@@ -109,16 +109,16 @@ def kept_runs(runs: list[RecordedRun], keep: int, push: int | None) -> list[Reco
 
 
 def _of_pipeline(
-    metadata: Path, root: Path, runs: list[RecordedRun], keep: int, push: int | None
+    root: Path, runs: list[RecordedRun], keep: int, push: int | None
 ) -> tuple[list[str], tuple[int, ...], list[Path]]:
-    store = open_store(metadata)
     kept = kept_runs(runs, keep, push)
     artifacts = {number for run in kept for number in run.artifacts}
     executions = {number for run in kept for number in run.executions}
     places = {place_of(run.artifacts[number]) for run in kept for number in run.artifacts}
-    every = store.get_artifacts()
+    # Of these runs alone: other folders may use the database, too.
+    every = {number: artifact for run in runs for number, artifact in run.artifacts.items()}
     deleted = metadata_store_pb2.Artifact.DELETED
-    ids = tuple(a.id for a in every if a.id not in artifacts and a.state != deleted)
+    ids = tuple(number for number, a in sorted(every.items()) if number not in artifacts and a.state != deleted)
     kept_ids, going = {run.run_id for run in kept}, set(ids)
     gone = [run.run_id for run in runs if run.run_id not in kept_ids and not going.isdisjoint(run.artifacts)]
     return gone, ids, list(_outputs(root, places, executions))
@@ -167,10 +167,10 @@ def published_version(published: Path) -> str | None:
     return None
 
 
-def _mark_deleted(metadata: Path, ids: tuple[int, ...]) -> None:
+def _mark_deleted(records: RunRecords, ids: tuple[int, ...]) -> None:
     if not ids:
         return
-    store = open_store(metadata)
+    store = records.open()
     found = store.get_artifacts_by_id(list(ids))
     for artifact in found:
         artifact.state = metadata_store_pb2.Artifact.DELETED

@@ -12,7 +12,8 @@ from serving.savedmodel.publish import next_version
 from serving.savedmodel.versions import scan
 from tfx_pipeline.history.gate_memory import go_back_to
 from tfx_pipeline.history.pruning import published_version
-from tfx_pipeline.history.run_history import open_store, pushes, read_runs
+from tfx_pipeline.history.run_history import pushes, read_runs
+from tfx_pipeline.history.run_records import RunRecords
 from tfx_pipeline.history.served_copies import Copy, drop_taken_down, origin_of, pushed_as, write_record
 from tfx_pipeline.runtime.run_folder import RunFolder
 
@@ -68,7 +69,8 @@ def settle_after(done: Rollback, folder: RunFolder) -> list[str]:
     Returns:
         Lines for the user: what could not be restored, and where `latest` leads now.
     """
-    pushed = pushes(read_runs(open_store(folder.metadata, read_only=True))) if folder.metadata.exists() else ()
+    records = RunRecords.of(folder)
+    pushed = pushes(read_runs(records)) if records.exist() else ()
     origin = pushed_as(folder.serving, done.published, pushed) or done.source
     return [*(f"note: {line}" for line in go_back_to(folder, origin)), *_point_latest(folder, origin)]
 

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml_metadata import errors, metadata_store
+from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
+
+from tfx_pipeline.history.run_records import RunRecords
 
 _State = metadata_store_pb2.Execution
 #: The report of `evaluation.component`.
@@ -39,26 +41,14 @@ class RecordedRun:
     recall: tuple[str, float] | None = None
 
 
-def open_store(metadata: Path, *, read_only: bool = False) -> metadata_store.MetadataStore:
-    """Opens a database of ML Metadata.
+def read_runs(records: RunRecords) -> list[RecordedRun]:
+    """Returns the runs, oldest first.
 
     Raises:
-        ValueError: If there is none, or the file is another one.
+        ValueError: If there is no record, or it cannot be read.
     """
-    if not metadata.is_file():
-        raise ValueError(f"{metadata}: expected the record of a run. Received: no such file. Run the pipeline first.")
-    config = metadata_store_pb2.ConnectionConfig()
-    config.sqlite.filename_uri = str(metadata)
-    config.sqlite.connection_mode = 1 if read_only else 2  # READONLY, READWRITE
-    try:
-        return metadata_store.MetadataStore(config)
-    except (errors.StatusError, RuntimeError) as error:
-        raise ValueError(f"{metadata}: expected a database of ML Metadata. Received: {error}") from error
-
-
-def read_runs(store: metadata_store.MetadataStore) -> list[RecordedRun]:
-    """Returns the runs, oldest first."""
-    contexts = sorted(_of_type(store, "pipeline_run"), key=lambda context: context.id)
+    store = records.open(read_only=True)
+    contexts = sorted(filter(records.is_own, _of_type(store, "pipeline_run")), key=lambda context: context.id)
     runs: list[RecordedRun] = []
     known: set[int] = set()
     for context in contexts:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2
-from tfx import v1 as tfx
+
+from tfx_pipeline.history.run_records import RunRecords
 
 _OUTPUT, _INPUT = metadata_store_pb2.Event.OUTPUT, metadata_store_pb2.Event.INPUT
 
@@ -27,19 +28,16 @@ class RunRecord:
     inputs: dict[tuple[str, str], metadata_store_pb2.Artifact]
 
     @classmethod
-    def latest(cls, metadata: Path) -> RunRecord:
+    def latest(cls, records: RunRecords) -> RunRecord:
         """Reads the record of the last run.
 
-        Args:
-            metadata: SQLite database of ML Metadata.
-
         Raises:
-            ValueError: If nothing ran yet.
+            ValueError: If nothing ran yet, or the records cannot be read.
         """
-        store = _store(metadata)
-        last = _last_run(store)
+        store = records.open(read_only=True)
+        last = _last_run(store, records)
         if last is None:
-            raise ValueError(f"{metadata}: expected a pipeline run. Received: none")
+            raise ValueError(f"{records.pipeline_root.parent}: expected a pipeline run. Received: none")
         found: dict[int, dict[tuple[str, str], metadata_store_pb2.Artifact]] = {_OUTPUT: {}, _INPUT: {}}
         for execution in store.get_executions_by_context(last.id):
             node = _node_of(store, execution)
@@ -66,18 +64,15 @@ class RunRecord:
         return self.outputs[component, output].custom_properties[name].string_value
 
 
-def last_run_id(metadata: Path) -> str | None:
+def last_run_id(records: RunRecords) -> str | None:
     """Returns the name of the last run, ended or not; None if nothing ran yet."""
-    last = _last_run(_store(metadata)) if metadata.exists() else None
+    last = _last_run(records.open(read_only=True), records) if records.exist() else None
     return None if last is None else str(last.name)
 
 
-def _store(metadata: Path) -> metadata_store.MetadataStore:
-    return metadata_store.MetadataStore(tfx.orchestration.metadata.sqlite_metadata_connection_config(str(metadata)))
-
-
-def _last_run(store: metadata_store.MetadataStore) -> metadata_store_pb2.Context | None:
-    return max(store.get_contexts_by_type("pipeline_run"), key=lambda run: run.id, default=None)
+def _last_run(store: metadata_store.MetadataStore, records: RunRecords) -> metadata_store_pb2.Context | None:
+    runs = filter(records.is_own, store.get_contexts_by_type("pipeline_run"))
+    return max(runs, key=lambda run: run.id, default=None)
 
 
 def _node_of(store: metadata_store.MetadataStore, execution: metadata_store_pb2.Execution) -> str:

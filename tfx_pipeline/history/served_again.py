@@ -15,7 +15,8 @@ from serving.files.whole_files import put_folder
 from serving.savedmodel.publish import latest_version, next_version
 from serving.savedmodel.versions import scan
 from tfx_pipeline.history.gate_memory import keep, show_report
-from tfx_pipeline.history.run_history import RecordedRun, open_store, output_of, pushes, read_runs
+from tfx_pipeline.history.run_history import RecordedRun, output_of, pushes, read_runs
+from tfx_pipeline.history.run_records import RunRecords
 from tfx_pipeline.history.served_copies import Copy, drop_taken_down, pushed_as, rolled_back, write_record
 from tfx_pipeline.runtime.run_folder import RunFolder
 
@@ -82,7 +83,7 @@ def serve_model_of_last_run(folder: RunFolder) -> Served:
         PublishError: If another publication is under way.
         OSError: If the copy cannot be written. The next run tries it again.
     """
-    runs = read_runs(open_store(folder.metadata, read_only=True))
+    runs = read_runs(RunRecords.of(folder))
     show_report(folder, runs[-1])
     found, line = standing(folder.serving, runs), None
     if found is None:
@@ -96,12 +97,12 @@ def serve_model_of_last_run(folder: RunFolder) -> Served:
     return Served(line)
 
 
-def serve_index_of_last_refresh(serving: Path, metadata: Path, pipeline_root: Path) -> None:
+def serve_index_of_last_refresh(serving: Path, records: RunRecords) -> None:
     """Does the same for the refresh pipeline, whose gates compare nothing."""
-    runs = read_runs(open_store(metadata, read_only=True))
+    runs = read_runs(records)
     found = standing(serving, runs)
     if found is not None and not found.is_served and not found.is_rolled_back:
-        _publish(serving, pipeline_root, runs[-1], found)
+        _publish(serving, records.pipeline_root, runs[-1], found)
 
 
 def _publish(serving: Path, root: Path, run: RecordedRun, found: Standing) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tfx import v1 as tfx
-
 from serving.savedmodel.publish import latest_version
 from tfx_pipeline import contract
 from tfx_pipeline.contract.prepare import recorded_names
 from tfx_pipeline.contract.stores.location import Location
+from tfx_pipeline.history.recording_runner import RecordingRunner
 from tfx_pipeline.history.run_record import last_run_id
+from tfx_pipeline.history.run_records import RunRecords
 from tfx_pipeline.history.served_again import serve_index_of_last_refresh
 from tfx_pipeline.index_refresh.pipeline import create_refresh_pipeline
 from tfx_pipeline.removal.takedown import take_down_listed
@@ -32,8 +32,10 @@ def check_input(folder: RunFolder, data: Location) -> contract.Catalogue:
     Raises:
         ContractError: If the input breaks the contract.
         PublishError: If no version is served.
+        ValueError: If the database that BCL_METADATA names cannot be used.
     """
     latest_version(str(folder.serving))  # raises at once if there is none
+    RunRecords.of(folder, refreshes=True).begin(folder)  # or if the database cannot be used
     columns = recorded_names(folder.input)
     catalogue = contract.prepare(data, _home(folder) / "input", columns=columns)
     take_down_listed(folder, _home(folder) / "input", columns.of("songs"))
@@ -49,9 +51,10 @@ def run(folder: RunFolder, catalogue: contract.Catalogue, *, max_dropped: float 
         max_dropped: The largest share of the index that may be dropped.
         name: Name of the pipeline.
     """
-    home, before = _home(folder), last_run_id(metadata_of(folder))
+    records = RunRecords.of(folder, refreshes=True).begin(folder)
+    home, before = _home(folder), last_run_id(records)
     with cache_of_any_engine(), watched_jobs(beam_options(), job_limit()):
-        tfx.orchestration.LocalDagRunner().run(
+        RecordingRunner(records).run(
             create_refresh_pipeline(
                 pipeline_name=name,
                 pipeline_root=home / "pipeline",
@@ -59,19 +62,12 @@ def run(folder: RunFolder, catalogue: contract.Catalogue, *, max_dropped: float 
                 serving_dir=folder.serving,
                 fields=catalogue.fields,
                 max_dropped=max_dropped,
-                metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
-                    str(metadata_of(folder))
-                ),
+                metadata_connection_config=records.connection_config(),
                 beam_pipeline_args=beam_options(),
             )
         )
-    if last_run_id(metadata_of(folder)) != before:  # else `tfx pipeline create` read the runner script: nothing ran
-        serve_index_of_last_refresh(folder.serving, metadata_of(folder), home / "pipeline")
-
-
-def metadata_of(folder: RunFolder) -> Path:
-    """Returns the record of refreshes. Training runs have another one, because commands look up its last run."""
-    return _home(folder) / "metadata.sqlite"
+    if last_run_id(records) != before:  # else `tfx pipeline create` read the runner script: nothing ran
+        serve_index_of_last_refresh(folder.serving, records)
 
 
 def _home(folder: RunFolder) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tfx_pipeline import contract
+from tfx_pipeline.history.run_records import RunRecords
 from tfx_pipeline.local_run.request import Request
 from tfx_pipeline.removal.takedown import say_left_out, take_down
 from tfx_pipeline.runtime.console import Console
@@ -14,8 +15,9 @@ def check_input(request: Request, folder: RunFolder, console: Console) -> contra
 
     Raises:
         ContractError: If the data breaks the contract.
-        ValueError: If the list of songs to take down cannot be used.
+        ValueError: If the list of songs to take down, or the database of the runs, cannot be used.
     """
+    RunRecords.of(folder).begin(folder)  # a database that cannot be used is found before any work
     catalogue = request.prepare(folder.input)
     missing, names = request.ignore_missing, request.columns().of("songs")
     left_out = take_down(folder.serving, folder.input, request.takedown, ignore_missing=missing, names=names)

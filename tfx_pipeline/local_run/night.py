@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
+from tfx_pipeline.history.run_records import RunRecords
 from tfx_pipeline.local_run.checked_input import check_input, describe
 from tfx_pipeline.local_run.reported_run import read_config, run_pipeline
 from tfx_pipeline.local_run.request import Request
@@ -52,6 +53,7 @@ def check_only(request: Request, folder: RunFolder, console: Console) -> Outcome
     Raises:
         ValueError: If the settings or the data cannot be used.
     """
+    RunRecords.of(folder).check()
     aside = folder.home / ".dry_run"
     shutil.rmtree(aside, ignore_errors=True)
     try:

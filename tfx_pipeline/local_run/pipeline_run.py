@@ -6,12 +6,12 @@ import dataclasses
 import os
 from pathlib import Path
 
-from tfx import v1 as tfx
-
 from tfx_pipeline import contract
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.contract.column_names import Names
+from tfx_pipeline.history.recording_runner import RecordingRunner
 from tfx_pipeline.history.run_record import RunRecord, last_run_id
+from tfx_pipeline.history.run_records import RunRecords
 from tfx_pipeline.history.served_again import serve_model_of_last_run
 from tfx_pipeline.outputs.publishing import publish
 from tfx_pipeline.outputs.run_result import RunResult
@@ -38,13 +38,15 @@ def run(
 
     Raises:
         ContractError: If a file that the environment names does not exist, or every song was taken down.
+        ValueError: If the database that BCL_METADATA names cannot be used.
     """
     config = config or PipelineConfig()
-    before = last_run_id(folder.metadata)
+    records = RunRecords.of(folder).begin(folder)
+    before = last_run_id(records)
     names = config.columns.of("plays")
     lists = {"listeners": _listener_table(folder, names), "exclusions": _exclusions(folder, names)}
     with cache_of_any_engine(), watched_jobs(beam_options(), job_limit()):
-        tfx.orchestration.LocalDagRunner().run(
+        RecordingRunner(records).run(
             create_pipeline(
                 pipeline_name=name,
                 pipeline_root=folder.pipeline_root,
@@ -55,17 +57,15 @@ def run(
                 config=config,
                 listener_table=lists["listeners"],
                 exclusions=lists["exclusions"],
-                metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
-                    str(folder.metadata)
-                ),
+                metadata_connection_config=records.connection_config(),
                 beam_pipeline_args=beam_options(),
             )
         )
-    if last_run_id(folder.metadata) == before:  # `tfx pipeline create` read the runner script, and nothing ran
+    if last_run_id(records) == before:  # `tfx pipeline create` read the runner script, and nothing ran
         return None
     served = serve_model_of_last_run(folder)
     if not served.is_rolled_back:
-        publish(folder, RunResult.read(RunRecord.latest(folder.metadata)), dataclasses.asdict(config), lists)
+        publish(folder, RunResult.read(RunRecord.latest(records)), dataclasses.asdict(config), lists)
     if config.push.store:
         upload(folder, config.push.store, config.push.keep_versions)
     return served.line

@@ -49,6 +49,7 @@ def run_pipeline(
         OutOfTimeError: If that time came.
     """
     from tfx_pipeline.history.run_record import RunRecord
+    from tfx_pipeline.history.run_records import RunRecords
     from tfx_pipeline.local_run.pipeline_run import run
     from tfx_pipeline.tfx_extensions.progress import component_lines
 
@@ -56,4 +57,4 @@ def run_pipeline(
         line = run(folder, catalogue.fields, config)
     if line:
         console.say(line)
-    return RunRecord.latest(folder.metadata)
+    return RunRecord.latest(RunRecords.of(folder))

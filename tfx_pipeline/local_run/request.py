@@ -97,6 +97,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=path,
         help="list of ids of songs to take down, for this run and all later ones (default: none)",
     )
+    parser.add_argument(
+        "--metadata",
+        metavar="ADDRESS",
+        help="database of the runs, mysql://USER@HOST/DATABASE or postgresql://USER@HOST/DATABASE; its password is in "
+        "the variable BCL_METADATA_PASSWORD_FILE or BCL_METADATA_PASSWORD (default: BCL_METADATA, else a file in the "
+        "folder of the run)",
+    )
     parser.add_argument("--ignore-missing", action="store_true", help="ignore ids of --takedown that are unknown")
 
 

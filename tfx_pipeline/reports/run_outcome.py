@@ -61,10 +61,11 @@ def of_finished(folder: RunFolder) -> Outcome:
     """Returns the outcome of the run that has just ended."""
     from tfx_pipeline.history.run_history import recall_of
     from tfx_pipeline.history.run_record import RunRecord
+    from tfx_pipeline.history.run_records import RunRecords
     from tfx_pipeline.reports.demo_report import DemoReport
 
     found = of_record(folder)
-    report = DemoReport.read(RunRecord.latest(folder.metadata), folder)
+    report = DemoReport.read(RunRecord.latest(RunRecords.of(folder)), folder)
     recall = recall_of(report.evaluation)
     paths = {"page": report.page, "targets": report.targets, "log": folder.log}
     if report.served is not None:
@@ -81,11 +82,12 @@ def of_finished(folder: RunFolder) -> Outcome:
 
 def of_record(folder: RunFolder) -> Outcome:
     """Returns the outcome of the last run and its version, by ML Metadata and the served folder."""
-    from tfx_pipeline.history.run_history import open_store, read_runs
+    from tfx_pipeline.history.run_history import read_runs
+    from tfx_pipeline.history.run_records import RunRecords
     from tfx_pipeline.history.served_again import standing
     from tfx_pipeline.history.served_copies import served_again_by
 
-    runs = read_runs(open_store(folder.metadata))
+    runs = read_runs(RunRecords.of(folder))
     last, again, stands = runs[-1], served_again_by(folder.serving), standing(folder.serving, runs)
     if last.run_id in again:
         return Outcome("pushed", last.run_id, str(again[last.run_id]))
@@ -109,9 +111,10 @@ def of_stopped(folder: RunFolder, reason: str, exit_code: int) -> Outcome:
 
 
 def _last_run(folder: RunFolder) -> Any:
-    from tfx_pipeline.history.run_history import open_store, read_runs
+    from tfx_pipeline.history.run_history import read_runs
+    from tfx_pipeline.history.run_records import RunRecords
 
-    return read_runs(open_store(folder.metadata))[-1]
+    return read_runs(RunRecords.of(folder))[-1]
 
 
 def _served(folder: RunFolder) -> str | None:

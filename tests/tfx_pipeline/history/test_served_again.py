@@ -13,6 +13,7 @@ from serving.savedmodel.publish import PublishError, latest_version, next_versio
 from tests.tfx_pipeline.history.recorded_nights import Nights
 from tfx_pipeline.history.pruning import plan
 from tfx_pipeline.history.rollback import roll_back
+from tfx_pipeline.history.run_records import RunRecords
 from tfx_pipeline.history.served_again import serve_index_of_last_refresh, serve_model_of_last_run
 from tfx_pipeline.history.served_copies import pushed_as
 from tfx_pipeline.reports.run_outcome import of_record
@@ -249,7 +250,7 @@ def test_a_refreshed_index_that_is_gone_comes_back(tmp_path: Path) -> None:
     archive_models(nights)
     shutil.rmtree(nights.folder.serving / refreshed)
     nights.add("pushed", cached=True)
-    serve_index_of_last_refresh(nights.folder.serving, nights.folder.metadata, nights.folder.pipeline_root)
+    serve_index_of_last_refresh(nights.folder.serving, RunRecords.of(nights.folder))
     assert served(nights) == model_of(nights, 0) and number(nights) == 8
-    serve_index_of_last_refresh(nights.folder.serving, nights.folder.metadata, nights.folder.pipeline_root)
+    serve_index_of_last_refresh(nights.folder.serving, RunRecords.of(nights.folder))
     assert number(nights) == 8

@@ -30,6 +30,7 @@ from tfx_pipeline.evaluation.catalogue_embedding import _to_matches
 from tfx_pipeline.evaluation.component import last_embeddings, last_judged, read_embeddings
 from tfx_pipeline.gates.serving_validator import REASON, ServingValidator, problem_of
 from tfx_pipeline.history.run_record import RunRecord
+from tfx_pipeline.history.run_records import RunRecords
 from tfx_pipeline.index_refresh import pipeline_run
 from tfx_pipeline.models.served_fields import check_fields
 from tfx_pipeline.models.song_table import SongTable
@@ -70,7 +71,7 @@ def run(home: Path, songs: list[dict]) -> tuple[RunRecord, list[str]]:
     lines: list[str] = []
     with component_lines(lines.append):
         pipeline_run.run(folder, pipeline_run.check_input(folder, write_catalogue(home / "data", songs)))
-    return RunRecord.latest(pipeline_run.metadata_of(folder)), lines
+    return RunRecord.latest(RunRecords.of(folder, refreshes=True)), lines
 
 
 def versions(home: Path) -> list[int]:
