@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.waiting import LAST_RESORT
+from tests.waiting import LAST_RESORT, eventually
 
 USER = "night-shift"
 #: Everything that a shell, SQL or libpq's own syntax could take for something else.
@@ -54,6 +54,13 @@ class Server:
             self.sql(f"GRANT ALL ON `{database}`.* TO '{USER}'@'%';")
         return self.address(database)
 
+    def answers(self) -> bool:
+        try:
+            self.sql("SELECT 1;")
+        except subprocess.CalledProcessError:
+            return False
+        return True
+
     def sql(self, text: str) -> None:
         environment = {**os.environ, "PGPASSWORD": PASSWORD}
         subprocess.run(self.client, input=text.encode(), check=True, capture_output=True, env=environment)
@@ -84,8 +91,8 @@ def mariadb() -> Iterator[Server]:
 @contextmanager
 def postgresql() -> Iterator[Server]:
     """Runs PostgreSQL, or skips the test where it is not installed."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    server, install, client = _programs("postgres", "initdb", "psql", where=found[-1:])
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    server, install, client = _programs("postgres", "initdb", "psql", where=installed[-1:])
     user = "postgres" if os.getuid() == 0 else None  # PostgreSQL refuses root
     if user is not None and user not in {entry.pw_name for entry in pwd.getpwall()}:
         pytest.skip("PostgreSQL refuses root, and there is no user postgres")
@@ -103,7 +110,9 @@ def postgresql() -> Iterator[Server]:
         command += ["-c", "listen_addresses=127.0.0.1"]
         talk = [client, "-q", "-h", "127.0.0.1", "-p", str(port), "-U", USER, "-d", "postgres", "-v", "ON_ERROR_STOP=1"]
         with _running(command, home / "log", port, signal.SIGINT, cwd=home, **options):
-            yield Server("postgresql", port, talk, home / "log")
+            found = Server("postgresql", port, talk, home / "log")
+            assert eventually(found.answers), found.log.read_text(errors="replace")  # it listens before it is ready
+            yield found
 
 
 def _programs(*names: str, where: list[Path] | None = None) -> list[str]:

@@ -64,14 +64,6 @@ def run(home: Path, text: str, *, refreshes: bool = False) -> None:
         RecordingRunner(records).run(pipeline)
 
 
-def steps(home: Path) -> list[str]:
-    """Returns the steps that ran so far, and forgets them."""
-    file = home / "steps"
-    found = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    file.unlink(missing_ok=True)
-    return found
-
-
 def _note(home: str, step: str, text: str) -> None:
     with Path(home, "steps").open("a", encoding="utf-8") as file:
         file.write(f"{step} {text}\n")

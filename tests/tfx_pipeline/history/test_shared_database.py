@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from ml_metadata.proto import metadata_store_pb2
 
 from tests.tfx_pipeline.history.databases import PASSWORD, Server, mariadb, postgresql
 from tests.waiting import LAST_RESORT, eventually
+from tfx_pipeline.datasets.simulate import simulate
 from tfx_pipeline.history.database_address import DatabaseAddress
 from tfx_pipeline.history.database_connection import DatabaseError, connect, register_folder
 from tfx_pipeline.history.pruning import plan
@@ -52,6 +54,14 @@ def ends(process: subprocess.Popen[bytes], home: Path) -> None:
     assert process.wait(LAST_RESORT) == 0, Path(f"{home}.out").read_text(errors="replace")
 
 
+def steps(home: Path) -> list[str]:
+    """The steps that ran since the last call, and did not come from the cache."""
+    file = home / "steps"
+    found = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    file.unlink(missing_ok=True)
+    return found
+
+
 def test_two_at_once_one_killed_and_resumed_elsewhere(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,8 +78,6 @@ def test_two_at_once_one_killed_and_resumed_elsewhere(
         first.wait()
         second.kill()
         second.wait()
-    from tests.tfx_pipeline.history.small_pipeline import steps
-
     said = 'say "hello"\\n'
     whole = [f"Words {said}", f"Louder {said}", f"Count {said.upper()}"]
     assert steps(one) == [*whole, "Words wait", "Louder wait"]
@@ -186,3 +194,34 @@ def test_a_folder_keeps_its_database(server: Server, tmp_path: Path, monkeypatch
         RunRecords.of(folder)
     monkeypatch.delenv("BCL_METADATA")
     assert RunRecords.of(folder).folder_id == begun.folder_id
+
+
+def test_the_page_of_commands(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What docs/how-to/share-a-metadata-store.md says, with ports and folders of this test."""
+    page = (ROOT / "docs" / "how-to" / "share-a-metadata-store.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(\w+)\n(.+?)^```$", page, re.MULTILINE | re.DOTALL)
+    (made,) = (text for kind, text in blocks if kind == "sql" and text.startswith(f"-- {server.kind}\n"))
+    server.sql(made)
+    use, look = (text for kind, text in blocks if kind == "bash")
+    assert "BCL_METADATA=mysql://bcl@localhost/bcl " in use and "postgresql://bcl@localhost/bcl" in use
+    (tmp_path / "secret").write_text("a long password\n")
+    simulate(tmp_path / "data", songs=60, users=30, plays=600, seed=1)
+    for text, given in (
+        ("mysql://bcl@localhost/bcl ", f"{server.kind}://bcl@localhost:{server.port}/bcl "),
+        ("/etc/bcl/metadata-password", str(tmp_path / "secret")),
+        ("/data/catalogue", str(tmp_path / "data")),
+        ("/srv/bcl", str(tmp_path / "run")),
+    ):
+        use, look = use.replace(text, given), look.replace(text, given)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    done = subprocess.run(["bash", "-ec", use], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and json.loads(done.stdout)["outcome"] == "checked", done.stderr
+
+    monkeypatch.setenv("BCL_METADATA_PASSWORD_FILE", str(tmp_path / "secret"))
+    folder = RunFolder.at(tmp_path / "run")
+    folder.home.mkdir(exist_ok=True)
+    monkeypatch.setenv("BCL_METADATA", f"{server.kind}://bcl@localhost:{server.port}/bcl")
+    RunRecords.of(folder).begin(folder)
+    monkeypatch.delenv("BCL_METADATA")
+    done = subprocess.run(["bash", "-ec", look], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "") and "No model is served." in done.stdout
