@@ -48,6 +48,10 @@ class TrainingConfig:
         evening_cost: Share of the recall of validation songs that may be lost so that matches gather on fewer songs
             that are close to everything (`bcl_keras.models.EvenedModel`). 0 evens as far as nothing is lost. None
             leaves the scores as they are.
+        content_sketch: Numbers of plain content that an embedding gets beside those of the closed form and the towers.
+            They are a multiple of 16 (`bcl_keras.models.ContentSketch`). They keep which album or artist a song has.
+            They are left out where validation songs give them no weight, and without a closed form. None never joins
+            them.
         chances: Whether matches say how likely they are right: columns of `matches.parquet` and a signature `chance` of
             the served model. It is fitted on validation songs, 50 at least.
     """
@@ -55,9 +59,13 @@ class TrainingConfig:
     positives: int = 20
     anchor_popularity_power: float = 0.5
     sparse_per_warm: float = 3.0
+    content_sketch: int | None = 256
     evening_cost: float | None = 0.0
     chances: bool = True
 
     def __post_init__(self) -> None:
         check_at_least(self, 1, "positives")
+        check_at_least(self, 16, "content_sketch")
+        if self.content_sketch is not None and self.content_sketch % 16:
+            raise ValueError(f"Argument `content_sketch` must be a multiple of 16. Received: {self.content_sketch}")
         check_at_least(self, 0, "anchor_popularity_power", "sparse_per_warm", "evening_cost")

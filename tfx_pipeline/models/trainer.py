@@ -61,8 +61,7 @@ def run_fn(fn_args: Any) -> None:
     )
     model: Any = towers
     if ridge is not None:
-        model = bcl_keras.models.JoinedModel([ridge, towers])
-        learnt["joined"] = model.adapt(validation_truth(songs), VALIDATION_K)
+        model, learnt["joined"] = join(ridge, towers, songs, learnt["ridge"]["block_weights"], training.content_sketch)
     if training.evening_cost is not None:
         model = bcl_keras.models.EvenedModel(model)
         warm = songs.warm.features
@@ -193,6 +192,43 @@ def solve_ridge(
     with_sparse, alone = (chosen["validation_recall"] for _, chosen, _ in found)
     ridge, chosen, songs = found[1] if is_better(alone, with_sparse) else found[0]
     return ridge, chosen | {"recall_with_sparse_songs": with_sparse, "recall_without_them": alone}, songs
+
+
+def content_sketch(
+    fields: Sequence[bcl_keras.Field], songs: TrainingSongs, dim: int, block_weights: Mapping[str, float]
+) -> bcl_keras.models.ContentSketch:
+    """Returns the sketch of the content of the warm songs, with the block weights of the closed form."""
+    sketch = bcl_keras.models.ContentSketch(fields, len(songs.warm), dim)
+    sketch.adapt(songs.warm.features, block_weights=block_weights)
+    return sketch
+
+
+def join(
+    ridge: bcl_keras.models.AudienceRidge,
+    towers: bcl_keras.models.BCLModel,
+    songs: TrainingSongs,
+    block_weights: Mapping[str, float],
+    dim: int | None,
+) -> tuple[bcl_keras.models.JoinedModel, dict[str, Any]]:
+    """Joins the closed form, the towers, and plain content where validation songs give it a weight.
+
+    Args:
+        ridge: The closed form.
+        towers: The towers.
+        songs: The songs that both learnt from, and those held out for choices.
+        block_weights: Those that the closed form chose.
+        dim: Numbers of the sketch of content, see `TrainingConfig`; None for none.
+
+    Returns:
+        The model, and what was chosen, with `content_sketch`: numbers of the sketch that is joined, 0 without one.
+    """
+    judged = validation_truth(songs)
+    if dim is None:
+        model = bcl_keras.models.JoinedModel([ridge, towers])
+        return model, model.adapt(judged, VALIDATION_K) | {"content_sketch": 0}
+    sketch = content_sketch(ridge.fields, songs, dim, block_weights)
+    model, chosen = bcl_keras.models.join_if_better([ridge, towers], sketch, judged, VALIDATION_K)
+    return model, chosen | {"content_sketch": dim if sketch in model.models else 0}
 
 
 def what_was_learnt(towers: bcl_keras.models.BCLModel) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import tensorflow_transform as tft
 
 import bcl_keras
 from tfx_pipeline.models.step_settings import TrainerSettings
-from tfx_pipeline.models.trainer import export_model, model_fields, train, what_was_learnt
+from tfx_pipeline.models.trainer import content_sketch, export_model, model_fields, train, what_was_learnt
 from tfx_pipeline.models.training_songs import TrainingSongs, read_songs, similar_pairs
 from tfx_pipeline.runtime.keras_backend import check_is_tensorflow
 from tfx_pipeline.tfx_extensions.artifacts import read_learnt
@@ -94,8 +94,11 @@ def refit(
     learnt |= what_was_learnt(towers)
     model: Any = towers
     if closed_form is not None:
-        model = bcl_keras.models.JoinedModel([closed_form, towers])
-        learnt["joined"] = model.adapt(weights=judged["joined"]["weights"])
+        parts, dim = [closed_form, towers], judged["joined"].get("content_sketch", 0)
+        if dim:  # the judged model has a sketch of so many numbers
+            parts.append(content_sketch(fields, songs, dim, judged["ridge"]["block_weights"]))
+        model = bcl_keras.models.JoinedModel(parts)
+        learnt["joined"] = model.adapt(weights=judged["joined"]["weights"]) | {"content_sketch": dim}
     if "evened" in judged:
         model = bcl_keras.models.EvenedModel(model)
         learnt["evened"] = model.adapt(songs.warm.features, strength=judged["evened"]["strength"])

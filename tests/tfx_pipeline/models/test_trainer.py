@@ -10,7 +10,7 @@ import pytest
 import bcl_keras
 from tests.vector_lengths import LENGTHS
 from tfx_pipeline.models.song_table import SongTable
-from tfx_pipeline.models.trainer import solve_ridge, train
+from tfx_pipeline.models.trainer import join, solve_ridge, train
 from tfx_pipeline.models.training_songs import TrainingSongs, similar_pairs
 
 GENRES, WARM = 6, 60
@@ -93,6 +93,19 @@ def test_pairs_of_sparse_songs_follow_those_of_warm_songs() -> None:
     nothing = dataclasses.replace(given.warm, similar_ids=np.full((WARM, 5), b""))
     with pytest.raises(ValueError, match="expected warm songs that share listeners more often than by chance"):
         similar_pairs(dataclasses.replace(given, warm=nothing), 3)
+
+
+@pytest.mark.parametrize(("shift", "dim", "joined"), [(0, 32, 0), (1, 32, 32), (1, None, 0)])
+def test_plain_content_is_joined_where_what_was_learnt_misleads(shift: int, dim: int | None, joined: int) -> None:
+    """With a shift, warm songs' listeners like the next genre, and those of validation songs their own."""
+    genres = np.arange(WARM) % GENRES
+    given = dataclasses.replace(songs(0, sparse=0), warm=table("w", "warm", genres, (genres + shift) % GENRES))
+    ridge, chosen, _ = solve_ridge(FIELDS, CONFIG, given)
+    towers = bcl_keras.models.BCLModel(FIELDS, WARM, bcl_keras.BCLConfig(embedding_dim=8, field_dim=8))
+    towers.set_catalogue(given.warm.features)
+    model, report = join(ridge, towers, given, chosen["block_weights"], dim)
+    assert report["content_sketch"] == joined and len(model.models) == len(report["weights"]) == (3 if joined else 2)
+    assert model.embedding_dim == ridge.embedding_dim + 8 + joined
 
 
 def with_vectors(given: SongTable) -> SongTable:

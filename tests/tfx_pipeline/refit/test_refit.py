@@ -11,7 +11,14 @@ import pytest
 
 import bcl_keras
 from tests.tfx_pipeline.models.test_trainer import FIELDS, GENRES, WARM, songs, table
-from tfx_pipeline.models.trainer import VALIDATION_RECALL, best_epoch, solve_ridge, train, what_was_learnt
+from tfx_pipeline.models.trainer import (
+    VALIDATION_RECALL,
+    best_epoch,
+    content_sketch,
+    solve_ridge,
+    train,
+    what_was_learnt,
+)
 from tfx_pipeline.models.training_songs import TrainingSongs, validation_truth
 from tfx_pipeline.refit.trainer import chosen_towers, refit
 
@@ -70,6 +77,17 @@ def test_candidates_are_evened_as_the_judged_model_was() -> None:
     again, found = refit(FIELDS, kept, learnt | {"evened": {"strength": 0.5}}, ridge=RIDGE, **DRAWN)
     np.testing.assert_allclose(scores(again, kept), scores(expected, kept), atol=1e-4)
     assert found["evened"]["strength"] == 0.5
+
+
+def test_the_sketch_of_content_is_made_again_with_its_weight() -> None:
+    judged, learnt, kept = judged_model(songs(0, sparse=0))
+    sketch = content_sketch(FIELDS, kept, 32, learnt["ridge"]["block_weights"])
+    expected = bcl_keras.models.JoinedModel([*judged.models, sketch])
+    chosen = {"weights": [1.0, 0.5, 2.0], "content_sketch": 32}
+    expected.adapt(weights=chosen["weights"])
+    again, found = refit(FIELDS, kept, learnt | {"joined": chosen}, ridge=RIDGE, **DRAWN)
+    np.testing.assert_allclose(scores(again, kept), scores(expected, kept), atol=1e-4)
+    assert found["joined"]["weights"] == [1.0, 0.5, 2.0] and found["joined"]["content_sketch"] == 32
 
 
 def test_towers_alone_are_fitted_too() -> None:

@@ -110,6 +110,9 @@ def test_weights_have_names_and_scores_a_meaning() -> None:
     assert "<td>weights</td><td>closed form 1, towers 0</td>" in alone
     assert "The towers have weight 0: the closed form serves alone." in alone
     assert "New songs" not in alone
+    three = shown([1.0, 0.0, 0.5])
+    assert "<td>weights</td><td>closed form 1, towers 0, plain content 0.5</td>" in three
+    assert "The towers have weight 0: the closed form and plain content serve." in three
     says = shown([1.0, 1.0], unknown_songs=1234, target_scores="A score is <b>.")
     assert "The model knows no value of 1,234 songs: they have no matches and no listeners." in says
     assert "between -1 and 1" in says and "A score is &lt;b&gt;." in says

@@ -12,11 +12,11 @@ from tfx_pipeline.reports.run_page.losses_table import losses_table
 _SETTINGS = {
     "songs": "Songs used for training, and songs used for choices",
     "ridge": "Closed form, chosen on validation songs",
-    "joined": "Joined with the towers, chosen on validation songs",
+    "joined": "Joined with towers and plain content, chosen on validation songs",
     "settings": "Settings of the towers, as given or as the Tuner found them",
 }
 #: In the order of `JoinedModel`.
-_PARTS = ("closed form", "towers")
+_PARTS = ("closed form", "towers", "plain content")
 
 
 def training(learnt: dict[str, Any]) -> str:
@@ -40,7 +40,7 @@ def training(learnt: dict[str, Any]) -> str:
 
 def _with_names_of_parts(joined: dict[str, Any]) -> dict[str, Any]:
     return {
-        name: dict(zip(_PARTS, value, strict=True)) if name in ("weights", "alone") and value else value
+        name: dict(zip(_PARTS, value, strict=False)) if name in ("weights", "alone") and value else value
         for name, value in joined.items()
     }
 
@@ -48,8 +48,9 @@ def _with_names_of_parts(joined: dict[str, Any]) -> dict[str, Any]:
 def _note_on_weights(weights: Sequence[float]) -> str:
     if weights[1]:
         return ""
+    rest = "the closed form and plain content serve" if any(weights[2:]) else "the closed form serves alone"
     return (
-        "<p>The towers have weight 0: the closed form serves alone. On validation songs no weight of the towers found "
+        f"<p>The towers have weight 0: {rest}. On validation songs no weight of the towers found "
         "more of the songs that share an audience.</p>"
     )
 
