@@ -9,6 +9,7 @@ import pytest
 
 import bcl_keras
 from tests.vector_lengths import LENGTHS
+from tfx_pipeline.models import trainer
 from tfx_pipeline.models.song_table import SongTable
 from tfx_pipeline.models.trainer import join, solve_ridge, train
 from tfx_pipeline.models.training_songs import TrainingSongs, similar_pairs
@@ -96,8 +97,11 @@ def test_pairs_of_sparse_songs_follow_those_of_warm_songs() -> None:
 
 
 @pytest.mark.parametrize(("shift", "dim", "joined"), [(0, 32, 0), (1, 32, 32), (1, None, 0)])
-def test_plain_content_is_joined_where_what_was_learnt_misleads(shift: int, dim: int | None, joined: int) -> None:
+def test_plain_content_is_joined_where_what_was_learnt_misleads(
+    monkeypatch: pytest.MonkeyPatch, shift: int, dim: int | None, joined: int
+) -> None:
     """With a shift, warm songs' listeners like the next genre, and those of validation songs their own."""
+    monkeypatch.setattr(trainer, "VALIDATION_K", CONFIG.k)  # 50 of 60 songs would leave nothing to choose
     genres = np.arange(WARM) % GENRES
     given = dataclasses.replace(songs(0, sparse=0), warm=table("w", "warm", genres, (genres + shift) % GENRES))
     ridge, chosen, _ = solve_ridge(FIELDS, CONFIG, given)

@@ -83,11 +83,12 @@ def test_the_sketch_of_content_is_made_again_with_its_weight() -> None:
     judged, learnt, kept = judged_model(songs(0, sparse=0))
     sketch = content_sketch(FIELDS, kept, 32, learnt["ridge"]["block_weights"])
     expected = bcl_keras.models.JoinedModel([*judged.models, sketch])
-    chosen = {"weights": [1.0, 0.5, 2.0], "content_sketch": 32}
-    expected.adapt(weights=chosen["weights"])
+    weights = [1.0, 0.5, 2.0]
+    chosen = {"weights": weights, "content_sketch": 32}
+    expected.adapt(weights=weights)
     again, found = refit(FIELDS, kept, learnt | {"joined": chosen}, ridge=RIDGE, **DRAWN)
     np.testing.assert_allclose(scores(again, kept), scores(expected, kept), atol=1e-4)
-    assert found["joined"]["weights"] == [1.0, 0.5, 2.0] and found["joined"]["content_sketch"] == 32
+    assert found["joined"]["weights"] == weights and found["joined"]["content_sketch"] == 32
 
 
 def test_towers_alone_are_fitted_too() -> None:
