@@ -14,8 +14,9 @@ import numpy as np
 import tensorflow_transform as tft
 
 import bcl_keras
+from tfx_pipeline.models.closed_form import content_sketch
 from tfx_pipeline.models.step_settings import TrainerSettings
-from tfx_pipeline.models.trainer import content_sketch, export_model, model_fields, train, what_was_learnt
+from tfx_pipeline.models.trainer import export_model, model_fields, train, what_was_learnt
 from tfx_pipeline.models.training_songs import TrainingSongs, read_songs, similar_pairs
 from tfx_pipeline.runtime.keras_backend import check_is_tensorflow
 from tfx_pipeline.tfx_extensions.artifacts import read_learnt

@@ -9,9 +9,10 @@ import pytest
 
 import bcl_keras
 from tests.vector_lengths import LENGTHS
-from tfx_pipeline.models import trainer
+from tfx_pipeline.models import closed_form
+from tfx_pipeline.models.closed_form import join, solve_ridge
 from tfx_pipeline.models.song_table import SongTable
-from tfx_pipeline.models.trainer import join, solve_ridge, train
+from tfx_pipeline.models.trainer import train
 from tfx_pipeline.models.training_songs import TrainingSongs, similar_pairs
 
 GENRES, WARM = 6, 60
@@ -101,7 +102,7 @@ def test_plain_content_is_joined_where_what_was_learnt_misleads(
     monkeypatch: pytest.MonkeyPatch, shift: int, dim: int | None, joined: int
 ) -> None:
     """With a shift, warm songs' listeners like the next genre, and those of validation songs their own."""
-    monkeypatch.setattr(trainer, "VALIDATION_K", CONFIG.k)  # 50 of 60 songs would leave nothing to choose
+    monkeypatch.setattr(closed_form, "VALIDATION_K", CONFIG.k)  # 50 of 60 songs would leave nothing to choose
     genres = np.arange(WARM) % GENRES
     given = dataclasses.replace(songs(0, sparse=0), warm=table("w", "warm", genres, (genres + shift) % GENRES))
     ridge, chosen, _ = solve_ridge(FIELDS, CONFIG, given)

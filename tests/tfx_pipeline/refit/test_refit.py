@@ -11,14 +11,8 @@ import pytest
 
 import bcl_keras
 from tests.tfx_pipeline.models.test_trainer import FIELDS, GENRES, WARM, songs, table
-from tfx_pipeline.models.trainer import (
-    VALIDATION_RECALL,
-    best_epoch,
-    content_sketch,
-    solve_ridge,
-    train,
-    what_was_learnt,
-)
+from tfx_pipeline.models.closed_form import content_sketch, solve_ridge
+from tfx_pipeline.models.trainer import VALIDATION_RECALL, best_epoch, train, what_was_learnt
 from tfx_pipeline.models.training_songs import TrainingSongs, validation_truth
 from tfx_pipeline.refit.trainer import chosen_towers, refit
 
