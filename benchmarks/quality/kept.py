@@ -48,7 +48,17 @@ def kept_table(study: dict[str, Any]) -> dict[str, Any]:
         row: list[Any] = [name, *(_figure(study, name, *figure[1:]) for figure in figures)]
         row += [_difference(study, name, task, metric) for _, task, metric in _COMPARED if base]
         rows.append(row)
-    return {"columns": columns, "rows": rows}
+    return _without_empty(columns, rows)
+
+
+def _without_empty(columns: dict[str, str], rows: list[list[Any]]) -> dict[str, Any]:
+    """Leaves out columns without any value: a study of one split has no p."""
+    filled = [any(row[place] is not None for row in rows) for place in range(len(columns))]
+    kept = {name: kind for (name, kind), has in zip(columns.items(), filled, strict=True) if has}
+    return {
+        "columns": kept,
+        "rows": [[value for value, has in zip(row, filled, strict=True) if has] for row in rows],
+    }
 
 
 def kept_ceiling(studies: list[dict[str, Any]]) -> dict[str, Any]:
