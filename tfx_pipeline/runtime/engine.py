@@ -35,7 +35,9 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         help=f"with --engine: pool of SDK workers, as each host reaches its own (default: {WORKERS})",
     )
     parser.add_argument(
-        "--worker-image", metavar="IMAGE", help="with --engine: image that each host starts in place of --workers"
+        "--worker-image",
+        metavar="IMAGE",
+        help="with --engine: image that each host starts in place of --workers (default: none)",
     )
     parser.add_argument(
         "--job-limit",

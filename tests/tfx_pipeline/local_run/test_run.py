@@ -139,7 +139,13 @@ def commands() -> list[str]:
 
 def test_the_guide_has_each_command() -> None:
     assert {command.split()[0] for command in commands()} == {f"tfx_pipeline.{n}" for n in ("run", "runs", "refresh")}
-    assert {command.split()[1] for command in commands() if ".runs " in command} == {"list", "rollback", "prune"}
+    assert {command.split()[1] for command in commands() if ".runs " in command} == {
+        "list",
+        "show",
+        "compare",
+        "rollback",
+        "prune",
+    }
 
 
 @pytest.mark.parametrize("command", commands())
