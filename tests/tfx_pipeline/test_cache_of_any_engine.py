@@ -24,7 +24,7 @@ def outputs(home: Path) -> int:
 def test_another_engine_takes_from_the_cache(tmp_path: Path) -> None:
     simulate(tmp_path / "data", songs=60, users=30, plays=600, seed=1)
     prepare(tmp_path / "data", tmp_path / "input")
-    step = parquet_example_gen(tmp_path / "input" / "songs", columnar=False)
+    step = parquet_example_gen(tmp_path / "input" / "songs" / "songs.parquet")
     with cache_of_any_engine():
         run_components(tmp_path, step, options=HERE)
         run_components(tmp_path, step, options=THERE)

@@ -98,3 +98,7 @@ def plays_schema(columns: Collection[str]) -> pa.Schema:
 def part_of(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:
     """Returns some columns of a table, in the given order."""
     return pa.schema([schema.field(name) for name in names])
+
+
+#: Columns of chances by the output of the model.
+CHANCES = {"match_chances": "chance", "match_chances_low": "chance_low", "match_chances_high": "chance_high"}

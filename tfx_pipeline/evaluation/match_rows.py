@@ -11,8 +11,6 @@ from tfx_pipeline.contract.ids import SONG_ID
 
 #: Chances, shares and evidence are null where the model does not return them.
 MATCH_ROWS = schemas.MATCHES
-#: Columns of chances by the output of the model.
-CHANCES = {"match_chances": "chance", "match_chances_low": "chance_low", "match_chances_high": "chance_high"}
 
 
 def match_row(song_id: str, split: str, outputs: Mapping[str, Array]) -> dict[str, Any]:
@@ -33,7 +31,10 @@ def match_row(song_id: str, split: str, outputs: Mapping[str, Array]) -> dict[st
         "match_scores": scores[:count],
         "known_fields": known,
         **dict.fromkeys(("match_shares", "share_names", "evidence", "evidence_names")),
-        **{column: outputs[name].reshape(-1)[:count] if name in outputs else None for column, name in CHANCES.items()},
+        **{
+            column: outputs[name].reshape(-1)[:count] if name in outputs else None
+            for column, name in schemas.CHANCES.items()
+        },
     }
     if "shares" in outputs:
         names = _texts(outputs["share_names"])

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tfx_pipeline.contract.ids import SONG_ID, USER_ID
+from tfx_pipeline.contract.schemas import CHANCES
 from tfx_pipeline.contract.text import quoted
-from tfx_pipeline.evaluation.match_rows import CHANCES
 from tfx_pipeline.outputs.in_common import CatalogueRows, in_common, title_of
 from tfx_pipeline.outputs.reading import OutputsError, PublishedRun, refreshes_of
 from tfx_pipeline.outputs.schemas import EMBEDDINGS, MATCHES, RELIABILITY, SONGS_SUMMARY, TARGETS

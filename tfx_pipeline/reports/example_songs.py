@@ -14,9 +14,9 @@ from tfx import v1 as tfx
 
 from serving.savedmodel.raw_fields import song_id_of, texts_of
 from tfx_pipeline.contract.ids import SONG_ID
+from tfx_pipeline.contract.schemas import CHANCES
 from tfx_pipeline.contract.splits import NEW
 from tfx_pipeline.evaluation.catalogue_embedding import MATCHES
-from tfx_pipeline.evaluation.match_rows import CHANCES
 from tfx_pipeline.reports.run_page.new_songs import Example
 from tfx_pipeline.targeting import read_summary, read_targets
 from tfx_pipeline.tfx_extensions.artifacts import SongEmbeddings, TargetListeners

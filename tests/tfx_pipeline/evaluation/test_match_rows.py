@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from tests.any_text import AWKWARD
-from tfx_pipeline.evaluation.match_rows import CHANCES, MATCH_ROWS, match_row
+from tfx_pipeline.contract.schemas import CHANCES
+from tfx_pipeline.evaluation.match_rows import MATCH_ROWS, match_row
 from tfx_pipeline.targeting.data.takedown import drop_matches
 
 PLAIN = {
