@@ -17,7 +17,7 @@ HERE, THERE = ("--runner=FnApiRunner",), ("--runner=FnApiRunner", "--job_endpoin
 
 def outputs(home: Path) -> int:
     """How many times the step has run."""
-    return len(list(home.glob("pipeline/FileBasedExampleGen/examples/*")))
+    return len(list(home.glob("pipeline/ParquetExampleGen/examples/*")))
 
 
 @pytest.mark.slow
