@@ -14,6 +14,16 @@ from tfx_pipeline.reports.run_page.new_songs import Example
 from tfx_pipeline.reports.run_page.page import page
 
 
+#: What every page has, here with nothing in it.
+PLAIN: dict[str, Any] = {
+    "songs": (0, []),
+    "plays": (0, []),
+    "data_report": "",
+    "learnt": {"history": {}},
+    "pushed": "serving/7",
+}
+
+
 def test_a_refused_model_and_strange_names() -> None:
     songs = pa.RecordBatch.from_pydict(
         {"attribute_<b>": pa.array([["rock & roll"], None, ["jazz"]]), "audio_x": pa.array([[1.0], [3.0], None])}
@@ -130,13 +140,6 @@ def test_the_table_of_losses_has_a_row_for_each_epoch() -> None:
 
 
 def test_the_reliability_of_matches() -> None:
-    plain: dict[str, Any] = {
-        "songs": (0, []),
-        "plays": (0, []),
-        "data_report": "",
-        "learnt": {"history": {}},
-        "pushed": "serving/7",
-    }
     fifths = [{"songs": 24, "reliability": part / 10, "recall": part / 8} for part in range(1, 6)]
     of_test: dict[str, Any] = {
         "songs": 1200,
@@ -149,7 +152,7 @@ def test_the_reliability_of_matches() -> None:
     report: dict[str, Any] = {"validation_songs": 118, "fitted": {"k": 20}, "test": of_test}
 
     def shown(**changes: Any) -> str:
-        return page(**plain, evaluation={"reliability": report | changes}, examples=[])
+        return page(**PLAIN, evaluation={"reliability": report | changes}, examples=[])
 
     assert "118 validation songs" in shown() and "the recall@20 to expect" in shown()
     assert "rho with the recall of 1,200 test songs: 0.625 [0.500, 0.750]; of the best score alone 0.375." in shown()
@@ -157,23 +160,16 @@ def test_the_reliability_of_matches() -> None:
     alike = shown(test=of_test | {"rho": None, "low": None, "high": None, "rho_of_best_score": None})
     assert "songs: none, as all have the same recall or the same reliability." in alike
     assert "Not estimated: 118 validation songs are too few." in shown(fitted=None)
-    assert "Reliability" not in page(**plain, evaluation={}, examples=[])
+    assert "Reliability" not in page(**PLAIN, evaluation={}, examples=[])
 
 
 def test_the_chances_of_matches() -> None:
-    plain: dict[str, Any] = {
-        "songs": (0, []),
-        "plays": (0, []),
-        "data_report": "",
-        "learnt": {"history": {}},
-        "pushed": "serving/7",
-    }
     first = [{"matches": 10, "calibration_error": 0.0125, "chance": 0.25, "right": 0.375}]
     examples = [Example("new", [("a", 0.5), ("b", 0.25)], [], [(0.75, 0.5, 1.0), (0.125, 0.0, 0.25)])]
 
     def shown(test: dict[str, Any] | None) -> str:
         return page(
-            **plain, evaluation={"chances": {"validation_songs": 49, "needed": 50, "test": test}}, examples=examples
+            **PLAIN, evaluation={"chances": {"validation_songs": 49, "needed": 50, "test": test}}, examples=examples
         )
 
     judged = shown({"songs": 1200, "first": first})
@@ -182,7 +178,7 @@ def test_the_chances_of_matches() -> None:
     assert "<small>0.500, chance 0.75 [0.50, 1.00]</small>" in judged
     assert "<small>0.250, chance 0.12 [0.00, 0.25]</small>" in judged
     assert "None. They need 50 validation songs" in shown(None) and "there are 49" in shown(None)
-    assert "Chances of matches" not in page(**plain, evaluation={}, examples=[])
+    assert "Chances of matches" not in page(**PLAIN, evaluation={}, examples=[])
 
 
 def test_the_page_says_which_steps_no_engine_ran() -> None:
