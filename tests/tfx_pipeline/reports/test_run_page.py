@@ -13,7 +13,6 @@ from tfx_pipeline.reports.run_page.losses_table import losses_table
 from tfx_pipeline.reports.run_page.new_songs import Example
 from tfx_pipeline.reports.run_page.page import page
 
-
 #: What every page has, here with nothing in it.
 PLAIN: dict[str, Any] = {
     "songs": (0, []),
