@@ -64,20 +64,21 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def model_of(problem: Problem, *, closed_form: bool) -> bcl_keras.models.JoinedModel:
+def model_of(problem: Problem, *, closed_form: bool) -> bcl_keras.models.JoinedModel | bcl_keras.models.EvenedModel:
     """Returns the model that the pipeline would serve, or the closed form on the scale of that."""
     import bcl_keras
-    from benchmarks.quality.towers import Training, audience_ridge_model, joined, sparse_songs_help, tower
+    from benchmarks.quality.towers import Training, audience_ridge_model, evened, joined, sparse_songs_help, tower
 
     sparse = bool(len(problem.sparse_songs)) and sparse_songs_help(problem)
     if not closed_form:
-        return joined(problem, tower(problem, measured_towers(), Training(sparse=sparse)), sparse)[0]
+        towers = tower(problem, measured_towers(), Training(sparse=sparse))
+        return evened(problem, joined(problem, towers, sparse, content=True)[0])
     model = bcl_keras.models.JoinedModel([audience_ridge_model(problem, sparse)])
     model.adapt()
     return model
 
 
-def figures(problem: Problem, model: bcl_keras.models.JoinedModel) -> dict[str, Any]:
+def figures(problem: Problem, model: bcl_keras.models.SongModel) -> dict[str, Any]:
     """Returns the figures of one split."""
     from tfx_pipeline.contract.splits import TEST, VALIDATION
 
@@ -93,7 +94,7 @@ def figures(problem: Problem, model: bcl_keras.models.JoinedModel) -> dict[str, 
     return {"validation_songs": len(recall), **found, "rho_alone": alone, "weights": weights}
 
 
-def judged_matches(problem: Problem, model: bcl_keras.models.JoinedModel, split: str) -> tuple[pa.Table, np.ndarray]:
+def judged_matches(problem: Problem, model: bcl_keras.models.SongModel, split: str) -> tuple[pa.Table, np.ndarray]:
     """Returns the matches of the songs of a split that have truth, as the pipeline writes them, and their recalls."""
     from keras import ops
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.engines.job_service import Cluster, start_pool
+from tests.engines.job_service import Cluster, job_server_jar
 from tests.engines.processes import Servers, servers
 from tests.waiting import eventually, reserved_port
 
@@ -51,22 +51,12 @@ def flink(home: Path, job_server: Path, folder: Path, environment: dict[str, str
         folder: For logs and settings.
         environment: What differs for the SDK workers.
     """
-    ports = [reserved_port() for _ in range(5)]
-    with (
-        ports[0] as rpc,
-        ports[1] as rest,
-        ports[2] as jobs,
-        ports[3] as artifacts,
-        ports[4] as pool,
-        servers(folder) as group,
-    ):
+    with reserved_port() as rpc, reserved_port() as rest, servers(folder) as group:
         start_flink(group, home, rpc, rest)
-        addresses = {"job-host": "127.0.0.1", "job-port": jobs, "artifact-port": artifacts, "expansion-port": 0}
-        options = {"flink-master": f"http://127.0.0.1:{rest}", "artifacts-dir": folder / "staged", **addresses}
-        words = [f"--{name}={value}" for name, value in options.items()]
-        group.start("jobs", [*_JAVA, "-jar", job_server, *words], port=jobs)
-        start_pool(group, pool, environment)
-        yield Cluster("flink", jobs, pool, group)
+        with job_server_jar(
+            group, [*_JAVA, "-jar", job_server, f"--flink-master=http://127.0.0.1:{rest}"], environment
+        ) as (jobs, pool):
+            yield Cluster("flink", jobs, pool, group)
 
 
 def start_flink(group: Servers, home: Path, rpc: int, rest: int) -> None:

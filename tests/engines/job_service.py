@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +62,25 @@ def start_pool(group: Servers, port: int, environment: dict[str, str] | None = N
     """Starts a pool, which starts a worker whenever the job server asks for one."""
     command = [sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", "--service_port", str(port)]
     return group.start("pool", command, port=port, environment=environment)
+
+
+@contextmanager
+def job_server_jar(
+    group: Servers, command: Sequence[str | Path], environment: dict[str, str] | None = None
+) -> Iterator[tuple[int, int]]:
+    """Starts Beam's jar for an engine and a pool, and yields their ports.
+
+    Args:
+        group: Servers that they end with.
+        command: Starts the jar, with the address of the engine's master.
+        environment: What differs for the workers.
+    """
+    with reserved_port() as jobs, reserved_port() as artifacts, reserved_port() as pool:
+        options = {"job-host": "127.0.0.1", "job-port": jobs, "artifact-port": artifacts, "expansion-port": 0}
+        words = [f"--{name}={value}" for name, value in options.items()]
+        group.start("jobs", [*command, *words, f"--artifacts-dir={group.folder / 'staged'}"], port=jobs)
+        start_pool(group, pool, environment)
+        yield jobs, pool
 
 
 @contextmanager

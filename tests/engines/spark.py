@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.engines.job_service import Cluster, start_pool
+from tests.engines.job_service import Cluster, job_server_jar
 from tests.engines.processes import Servers, servers
 from tests.waiting import eventually, reserved_port
 
@@ -35,22 +35,12 @@ def spark(home: Path, job_server: Path, folder: Path, environment: dict[str, str
         folder: For logs and work.
         environment: What differs for the SDK workers.
     """
-    ports = [reserved_port() for _ in range(5)]
-    with (
-        ports[0] as port,
-        ports[1] as page,
-        ports[2] as jobs,
-        ports[3] as artifacts,
-        ports[4] as pool,
-        servers(folder) as group,
-    ):
+    with reserved_port() as port, reserved_port() as page, servers(folder) as group:
         start_spark(group, home, port, page)
-        addresses = {"job-host": "127.0.0.1", "job-port": jobs, "artifact-port": artifacts, "expansion-port": 0}
-        options = {"spark-master-url": f"spark://127.0.0.1:{port}", "artifacts-dir": folder / "staged", **addresses}
-        words = [f"--{name}={value}" for name, value in options.items()]
-        group.start("jobs", [*_JAVA, "-jar", job_server, *words], port=jobs)
-        start_pool(group, pool, environment)
-        yield Cluster("spark", jobs, pool, group)
+        with job_server_jar(
+            group, [*_JAVA, "-jar", job_server, f"--spark-master-url=spark://127.0.0.1:{port}"], environment
+        ) as (jobs, pool):
+            yield Cluster("spark", jobs, pool, group)
 
 
 def start_spark(group: Servers, home: Path, port: int, page: int) -> None:
